@@ -1,0 +1,69 @@
+"""Every exception that geventwsgi defines, told apart by what its catcher does.
+
+* :class:`RequestError`: the client sent something wrong; answer it, then close.
+* :class:`ClientDisconnected`: nobody is left to answer; count it, log at debug.
+* :class:`ResponseError`: the application broke PEP 3333; it is an application failure (500, traceback).
+* :class:`StartupError`: print one line, exit with :attr:`StartupError.exit_status`, no respawn.
+"""
+
+from __future__ import annotations
+
+
+class GeventWSGIError(Exception):
+    """The base of every exception defined here."""
+
+
+class RequestError(GeventWSGIError, OSError):
+    """A request that is refused with an error status, after which the connection closes.
+
+    It is an ``OSError`` because an application meets it in ``wsgi.input.read``, where frameworks expect one.
+
+    :param status: the status code to answer with (RFC 9110 section 15).
+    :param reason: one sentence for the error page and the debug log; never echoes unescaped client bytes.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}"
+
+
+class ClientDisconnected(GeventWSGIError, ConnectionError):
+    """The client is gone (end of stream, reset, or it stopped reading): there is nobody to answer."""
+
+
+class ResponseError(GeventWSGIError, AssertionError):
+    """The application's response breaks PEP 3333 or HTTP (the message says how)."""
+
+
+class StartupError(GeventWSGIError):
+    """The server cannot start or go on; ``str(error)`` is the one line to print, cause and cure."""
+
+    exit_status = 1
+
+
+class ConfigError(StartupError):
+    """A setting has a wrong value, or a configuration file cannot be used; names its source."""
+
+    exit_status = 2
+
+
+class BindError(StartupError):
+    """An address cannot be listened on (in use, no permission, no such address, no certificate)."""
+
+    exit_status = 1
+
+
+class WorkerBootError(StartupError):
+    """A worker failed before it could serve, for a reason other than the application."""
+
+    exit_status = 3
+
+
+class AppLoadError(StartupError):
+    """The application cannot be imported, found or called."""
+
+    exit_status = 4

@@ -1,0 +1,174 @@
+"""Decode a request's body: one small class per framing (RFC 9112 sections 6 and 7).
+
+A decoder is fed what arrived and returns the body bytes in it; it never waits and never reads. What follows the body
+in the same bytes belongs to the next request and is handed back.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from geventwsgi.errors import RequestError
+from geventwsgi.http import grammar
+from geventwsgi.http.head import Fields, Limits, parse_field_lines
+
+#: Longest chunk-size line with its extensions, in bytes. Nobody is known to use extensions.
+MAX_CHUNK_LINE = 256
+#: Bytes of chunk framing that may stand against little or no data before the body is refused as abuse.
+MAX_FRAMING_EXCESS = 16384
+#: A trailer section's bound, in bytes.
+MAX_TRAILERS = 8192
+
+
+class Body(Protocol):
+    """What one framing's decoder offers."""
+
+    #: Whether the whole body has been decoded.
+    done: bool
+
+    def decode(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return the body bytes in ``data`` and, when done, what follows the body; both may be empty.
+
+        :raises RequestError: 400 or 413.
+        """
+
+    def want(self, size: int) -> int:
+        """Return how many bytes to receive for a reader that asks for ``size``."""
+
+
+def body_for(fields: Fields, limits: Limits, trailers: list[tuple[str, str]]) -> Body | None:
+    """Return the decoder for a request's body, None if it has none (RFC 9112 section 6.3).
+
+    :param trailers: filled with the trailer fields of a chunked body when it ends.
+    :raises RequestError: 413 when the declared length is beyond ``limits.body``.
+    """
+    if fields.chunked:
+        return ChunkedBody(limits, trailers)
+    length = fields.content_length
+    if not length:
+        return None
+    if 0 < limits.body < length:
+        raise RequestError(413, f"the body is longer than {limits.body} bytes")
+    return LengthBody(length)
+
+
+class LengthBody:
+    """A body of Content-Length bytes (RFC 9112 section 6.2)."""
+
+    __slots__ = ("done", "left")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.done = length == 0
+
+    def decode(self, data: bytes) -> tuple[bytes, bytes]:
+        """See :meth:`Body.decode`."""
+        if len(data) > self.left:
+            piece, rest = data[: self.left], data[self.left :]
+        else:
+            piece, rest = data, b""
+        self.left -= len(piece)
+        self.done = self.left == 0
+        return piece, rest
+
+    def want(self, size: int) -> int:
+        """See :meth:`Body.want`: never a byte past the body, so that nothing need be handed back."""
+        return min(size, self.left)
+
+
+class ChunkedBody:
+    """A body in chunks, with its trailers (RFC 9112 section 7.1)."""
+
+    __slots__ = ("_excess", "_framing", "_left", "_limits", "_size", "_trailers", "done")
+
+    def __init__(self, limits: Limits, trailers: list[tuple[str, str]]) -> None:
+        self.done = False
+        self._limits = limits
+        self._trailers = trailers
+        #: Chunk data still to come: None between chunks, 0 when only the chunk's CRLF is missing, -1 in the trailers.
+        self._left: int | None = None
+        #: An incomplete line, a chunk's missing CRLF, or incomplete trailers.
+        self._framing = b""
+        self._size = 0
+        self._excess = 0
+
+    def want(self, size: int) -> int:
+        """See :meth:`Body.want`."""
+        return size
+
+    def decode(self, data: bytes) -> tuple[bytes, bytes]:
+        """See :meth:`Body.decode`."""
+        pieces: list[bytes] = []
+        data = self._framing + data if self._framing else data
+        self._framing = b""
+        position = 0
+        while not self.done and position < len(data):
+            step = self._step(data, position, pieces)
+            if step == position:  # what is left is a part of a line
+                self._framing = data[position:]
+                break
+            position = step
+        return b"".join(pieces), data[position:] if self.done else b""
+
+    def _step(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+        """Decode one element at ``position``; return where the next begins, ``position`` itself for "more"."""
+        left = self._left
+        if left is None:
+            return self._size_line(data, position)
+        if left > 0:
+            piece = data[position : position + left]
+            pieces.append(piece)
+            self._left = left - len(piece)
+            return position + len(piece)
+        if left == 0:
+            return self._end_of_chunk(data, position)
+        return self._end_of_body(data, position)
+
+    def _size_line(self, data: bytes, position: int) -> int:
+        end = data.find(b"\r\n", position, position + MAX_CHUNK_LINE + 2)
+        if end < 0:
+            if len(data) - position > MAX_CHUNK_LINE + 1:
+                raise RequestError(400, "a chunk-size line is too long")
+            if grammar.BARE_CR_OR_LF.search(data, position):
+                raise RequestError(400, "a bare CR or LF in a chunk-size line")
+            return position
+        match = grammar.CHUNK_LINE.fullmatch(data, position, end)
+        if match is None:
+            raise RequestError(400, "a chunk size is malformed")
+        size = int(match[1], 16)
+        self._size += size
+        if 0 < self._limits.body < self._size:
+            raise RequestError(413, f"the body is longer than {self._limits.body} bytes")
+        # A line of up to 16 bytes is free, and data pays for more: only framing without data adds up.
+        self._excess = max(0, self._excess + (end - position) - 16 - size)
+        if self._excess > MAX_FRAMING_EXCESS:
+            raise RequestError(400, "too much chunk framing for too little data")
+        self._left = size or -1
+        return end + 2
+
+    def _end_of_chunk(self, data: bytes, position: int) -> int:
+        if data.startswith(b"\r\n", position):
+            self._left = None
+            return position + 2
+        if data[position:] == b"\r":
+            return position
+        raise RequestError(400, "chunk data is longer than its chunk size")
+
+    def _end_of_body(self, data: bytes, position: int) -> int:
+        if data.startswith(b"\r\n", position):
+            self.done = True
+            return position + 2
+        end = data.find(b"\r\n\r\n", position, position + MAX_TRAILERS)
+        if end < 0:
+            if len(data) - position >= MAX_TRAILERS:
+                raise RequestError(431, f"the trailers are longer than {MAX_TRAILERS} bytes")
+            if grammar.BARE_CR_OR_LF.search(data, position):
+                raise RequestError(400, "a bare CR or LF in the trailers")
+            return position
+        trailers = parse_field_lines(data[position : end + 2], self._limits)
+        for name, _ in trailers:
+            if name.lower() in grammar.FORBIDDEN_TRAILERS:
+                raise RequestError(400, f"{name} is not allowed in trailers")
+        self._trailers.extend(trailers)
+        self.done = True
+        return end + 4

@@ -1,0 +1,131 @@
+"""Encode responses: the choice of framing, the head, chunks, the pages of refused requests (RFC 9112 sections 4 to 7).
+
+Pure functions from values to bytes. The fields given here were checked by whoever made them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from enum import Enum
+from html import escape
+from http import HTTPStatus
+
+from geventwsgi.http.grammar import NO_CONTENT_STATUSES
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Framing(Enum):
+    """How the end of a response's content is marked (RFC 9112 section 6.3)."""
+
+    #: No content at all: a reply to HEAD, 1xx, 204, 304.
+    NONE = "none"
+    #: Content-Length.
+    LENGTH = "length"
+    #: Transfer-Encoding: chunked.
+    CHUNKED = "chunked"
+    #: The connection's end.
+    CLOSE = "close"
+
+
+def choose_framing(method: str, version: tuple[int, int], status: int, length: int | None) -> Framing:
+    """Return how to frame a response.
+
+    :param method: the request's, since HEAD is answered without content (RFC 9110 section 9.3.2).
+    :param version: the client's, since HTTP/1.0 knows no chunks (RFC 9112 section 6.1).
+    :param length: the content's length in bytes where it is known.
+    """
+    if method == "HEAD" or status in NO_CONTENT_STATUSES:
+        return Framing.NONE
+    if length is not None:
+        return Framing.LENGTH
+    return Framing.CHUNKED if version == (1, 1) else Framing.CLOSE
+
+
+class _DateCache:
+    """The Date field's value, made once a second (RFC 9110 section 6.6.1)."""
+
+    def __init__(self) -> None:
+        self.second = 0
+        self.text = ""
+
+    def now(self) -> str:
+        second = int(time.time())
+        if second != self.second:
+            self.second = second
+            self.text = formatdate(second, usegmt=True)
+        return self.text
+
+
+http_date = _DateCache().now
+
+
+def response_head(
+    status: str,
+    headers: Iterable[tuple[str, str]],
+    *,
+    framing: Framing,
+    length: int | None = None,
+    connection: str | None = None,
+    server: str = "",
+) -> bytes:
+    """Return a response's head.
+
+    Date and Server are added unless ``headers`` have them. Whatever ``headers`` say of Content-Length gives way to
+    ``length``.
+
+    :param status: status code, space, reason phrase.
+    :param length: the value of Content-Length; None for none.
+    :param connection: the value of Connection; None for none.
+    :param server: the value of Server; "" for none.
+    """
+    lines = [f"HTTP/1.1 {status}\r\n"]
+    has_date = False
+    for name, value in headers:
+        lower = name.lower()
+        if lower == "content-length":
+            continue
+        if lower == "date":
+            has_date = True
+        elif lower == "server":
+            server = ""
+        lines.append(f"{name}: {value}\r\n")
+    if server:
+        lines.append(f"Server: {server}\r\n")
+    if not has_date:
+        lines.append(f"Date: {http_date()}\r\n")
+    if length is not None:
+        lines.append(f"Content-Length: {length}\r\n")
+    if framing is Framing.CHUNKED:
+        lines.append("Transfer-Encoding: chunked\r\n")
+    if connection is not None:
+        lines.append(f"Connection: {connection}\r\n")
+    lines.append("\r\n")
+    return "".join(lines).encode("latin-1")
+
+
+def chunk_size(size: int) -> bytes:
+    """Return the line before a chunk's data (RFC 9112 section 7.1)."""
+    return b"%x\r\n" % size
+
+
+def status_line(status: int) -> str:
+    """Return "404 Not Found" for 404; the phrase of an unregistered code is "Unknown"."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status} Unknown"
+
+
+def error_page(status: int, detail: str | None = None) -> bytes:
+    """Return a small HTML page for an error status.
+
+    :param detail: plain text shown below the title; escaped here.
+    """
+    title = status_line(status)
+    body = f"<pre>{escape(detail)}</pre>\n" if detail else ""
+    page = f"<!doctype html>\n<html><head><title>{title}</title></head>\n<body><h1>{title}</h1>\n{body}</body></html>\n"
+    return page.encode("utf-8", "backslashreplace")

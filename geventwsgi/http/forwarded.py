@@ -1,0 +1,28 @@
+"""Read what a forwarder says of the original request. Whether the peer may say it is the caller's business."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from geventwsgi.errors import RequestError
+from geventwsgi.http.head import Fields
+
+
+def forwarded_scheme(fields: Fields, secure_scheme_headers: Mapping[str, str], default: str) -> str:
+    """Return "http" or "https" as the forwarder's fields say, ``default`` if they say nothing.
+
+    :param secure_scheme_headers: upper-case field name -> the value that means https (``secure_scheme_headers``).
+    :raises RequestError: 400 when two fields contradict each other.
+    """
+    secure = None
+    for name, value in fields.items:
+        expected = secure_scheme_headers.get(name.upper())
+        if expected is None:
+            continue
+        says = value == expected
+        if secure is not None and says != secure:
+            raise RequestError(400, "the forwarder's fields contradict each other about the scheme")
+        secure = says
+    if secure is None:
+        return default
+    return "https" if secure else "http"

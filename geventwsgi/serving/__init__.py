@@ -1,0 +1,1 @@
+"""How one process serves connections. gevent lives here."""

@@ -1,0 +1,74 @@
+"""One cheap clock for the deadlines of every connection of a server.
+
+A timer of its own for each wait would cost more than the wait. Here a deadline is a number on its holder, and the
+holder stands in the bucket of the tenth of a second when somebody must look at it. Moving a deadline into the future
+only changes the number: the bucket, when its time comes, sees that nothing is due and passes the holder on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+#: Seconds between two buckets: how late a deadline may be noticed.
+GRANULARITY = 0.1
+
+NEVER = float("inf")
+
+
+class Holder(Protocol):
+    """What can have a deadline; both fields are this module's own and start as ``NEVER`` and 0."""
+
+    #: Loop time of the deadline.
+    deadline: float
+    #: The bucket that the holder stands in, counted in ``GRANULARITY``; 0 for none.
+    tick: int
+
+    def expire(self) -> None:
+        """Called from the loop when the deadline has passed."""
+
+
+class Deadlines:
+    """The buckets of one loop."""
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+        self._buckets: dict[int, set[Holder]] = {}
+
+    def arm(self, holder: Holder, seconds: float) -> None:
+        """Give ``holder`` a deadline ``seconds`` from now, in place of the one it has."""
+        deadline = self._loop.now() + seconds
+        holder.deadline = deadline
+        tick = int(deadline / GRANULARITY) + 1
+        if not holder.tick:
+            self._enter(holder, tick)
+        elif tick < holder.tick:
+            self.forget(holder)
+            self._enter(holder, tick)
+            holder.deadline = deadline
+
+    def forget(self, holder: Holder) -> None:
+        """Let go of ``holder`` altogether, as when its connection closes."""
+        holder.deadline = NEVER
+        if holder.tick:
+            self._buckets[holder.tick].discard(holder)
+            holder.tick = 0
+
+    def _enter(self, holder: Holder, tick: int) -> None:
+        bucket = self._buckets.get(tick)
+        if bucket is None:
+            bucket = self._buckets[tick] = set()
+            timer = self._loop.timer(max(0.0, tick * GRANULARITY - self._loop.now()), ref=False)
+            timer.start(self._due, tick, timer)
+        holder.tick = tick
+        bucket.add(holder)
+
+    def _due(self, tick: int, timer: Any) -> None:
+        timer.close()
+        now = self._loop.now()
+        for holder in self._buckets.pop(tick):
+            holder.tick = 0
+            if holder.deadline <= now:
+                holder.deadline = NEVER
+                holder.expire()
+            elif holder.deadline != NEVER:
+                self._enter(holder, max(int(holder.deadline / GRANULARITY), int(now / GRANULARITY)) + 1)

@@ -1,0 +1,79 @@
+"""The short interface between the gateway and a protocol: one request and its response.
+
+:class:`~geventwsgi.serving.http1.Http1Exchange` implements it; tests of the gateway use a fake. The gateway never
+asks which HTTP version it serves, and never sees a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from geventwsgi.http.head import RequestHead
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Exchange(Protocol):
+    """One request and its response."""
+
+    head: RequestHead
+    #: The client's address as CGI has it, REMOTE_ADDR and REMOTE_PORT; both "" on a unix socket.
+    remote_addr: str
+    remote_port: str
+    #: "http" or "https", after a trusted forwarder's word was heard.
+    scheme: str
+    #: Whether the peer is in ``forwarded_allow_ips``.
+    trusted: bool
+    #: Fields after a chunked body (RFC 9112 section 7.1.2), filled when the body has been read to its end.
+    trailers: list[tuple[str, str]]
+    #: Whether the response head has left (or was handed to the kernel). Set by :meth:`write` and :meth:`finish`.
+    head_sent: bool
+    #: Bytes of response body sent so far, without chunk framing.
+    sent: int
+    #: The status code staged or sent: 0 before :meth:`start`; :meth:`fail` sets it, and a client that left makes it 499.
+    status: int
+
+    def read(self, size: int) -> bytes:
+        """Return 1 to ``size`` bytes of the request body, ``b""`` at its end.
+
+        The first call sends ``100 Continue`` if the client waits for it (RFC 9110 section 10.1.1).
+
+        :raises RequestError: the body's framing is wrong, too large or too slow.
+        :raises ClientDisconnected: the client left inside the body.
+        """
+
+    def start(self, status: str, headers: Headers, length: int | None) -> None:
+        """Stage the response head; nothing leaves before the first :meth:`write` or :meth:`finish`.
+
+        May be called again until the head has left. ``headers`` are checked and free of hop-by-hop fields.
+
+        :param status: ``"200 OK"``: code, space, reason.
+        :param length: the whole body's length where the gateway knows it and ``headers`` do not say it.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Send body bytes (with the head, if it has not left); ``b""`` does nothing. Bytes past the Content-Length
+        and bytes of a response that has no body (HEAD, 204, 304) are dropped.
+
+        :raises ClientDisconnected: the client left or stopped reading.
+        """
+
+    def send_file(self, fileno: int, offset: int, count: int) -> None:
+        """Send ``count`` bytes of an open regular file from ``offset``, by ``os.sendfile`` where it applies."""
+
+    def finish(self) -> str | None:
+        """End the response; return a complaint for the error log if the body was not as long as declared."""
+
+    def fail(self, status: int, detail: str | None = None) -> None:
+        """Answer with an error page and close if the head has not left; abort the connection otherwise.
+
+        :param detail: plain text for the page (a traceback under ``debug``); None for the status alone.
+        """
+
+    def abort(self) -> None:
+        """Close without ending the response, so that the client sees that it is cut."""
+
+    def raw_socket(self) -> Any:
+        """The value of ``environ["geventwsgi.socket"]``: a gevent socket; its first use takes the connection over."""

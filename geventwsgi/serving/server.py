@@ -1,0 +1,286 @@
+"""WSGIServer: accept connections, keep count of them, drain them. The embedding API.
+
+Puts the parts of this folder together and offers them with the arguments, methods and attributes that
+``gevent.pywsgi.WSGIServer`` has, so that scripts need change no more than their import.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from _socket import socket as RawSocket
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gevent.ssl
+from gevent.event import Event
+from gevent.server import StreamServer
+from gevent.socket import socket as GeventSocket
+
+from geventwsgi.config.sources import Config
+from geventwsgi.http.head import Limits
+from geventwsgi.observe.log import Logger, stream_logger
+from geventwsgi.serving.connection import Connection
+from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.service import Service, Timeouts
+from geventwsgi.serving.slots import Slots
+from geventwsgi.serving.tls import make_context
+from geventwsgi.serving.trust import trust
+from geventwsgi.wsgi.environ import EnvironBuilder
+from geventwsgi.wsgi.gateway import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from geventwsgi.observe.access import Record
+
+#: The Server field and SERVER_SOFTWARE. No version: it helps nobody but attackers.
+SOFTWARE = "geventwsgi"
+#: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
+MIN_HEAD = 65536
+
+
+class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
+    """Serve a WSGI application from greenlets of this process.
+
+    Example::
+
+        WSGIServer(("127.0.0.1", 8000), application).serve_forever()
+
+    :param listener: ``(host, port)``, ``"host:port"``, ``":port"``, a port, or a listening socket.
+    :param application: the WSGI application (PEP 3333).
+    :param backlog: the length of the listen queue; None for the setting's.
+    :param spawn: "default", the largest number of connections, a pool, or a callable that starts a greenlet.
+    :param log: where access lines go: "default" (standard error), None, a stream, or a ``logging.Logger``.
+    :param error_log: the same for errors; also ``wsgi.errors``.
+    :param handler_class: a subclass of ``gevent.pywsgi.WSGIHandler``, which then speaks gevent's protocol code
+        instead of ours.
+    :param environ: entries for every request's environ.
+    :param config: all settings at once; excludes ``settings``.
+    :param logger: a logger to use instead of ``log`` and ``error_log``.
+    :param worker: what hooks get as their ``worker`` argument.
+    :param slots: the bound on requests in flight, where several servers share one.
+    :param settings: any setting by name (``keepalive=5``, ``certfile="cert.pem"``), or pywsgi's ``ssl_context``.
+    :raises ConfigError: a setting is unknown or its value wrong.
+    :raises BindError: a TLS file cannot be used.
+    """
+
+    base_env: ClassVar[Mapping[str, Any]] = {
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "SERVER_SOFTWARE": SOFTWARE,
+        "SCRIPT_NAME": "",
+        "wsgi.version": (1, 0),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    environ_class: type[dict[str, Any]] = dict
+    secure_environ_class: type[dict[str, Any]] = dict
+    handler_class: Callable[..., Any] | None = None
+    #: Seconds that :meth:`stop` waits for requests in flight.
+    stop_timeout = 1
+
+    def __init__(
+        self, listener: Any, application: Any = None, backlog: int | None = None, spawn: Any = "default",
+        log: Any = "default", error_log: Any = "default", handler_class: Callable[..., Any] | None = None,
+        environ: Mapping[str, Any] | None = None, *, config: Config | None = None, logger: Logger | None = None,
+        worker: Any = None, slots: Slots | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
+        if spawn is None:
+            raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
+        ssl_context = settings.pop("ssl_context", None)
+        self.config = config or Config.of(**settings)
+        self.logger = logger or stream_logger(log, error_log)
+        self.log = self.error_log = self.logger.error_stream()
+        self.tls = ssl_context or (make_context(self.config, gevent.ssl.SSLContext) if self.config.is_ssl else None)
+        self._worker = worker
+        self._slots = slots or Slots(self.config.worker_connections)
+        self._service: Service | None = None
+        self._application = application
+        self._empty = Event()
+        if handler_class is not None:
+            self.handler_class = handler_class
+        super().__init__(listener, backlog=backlog, spawn=spawn)
+        if backlog is None:
+            self.backlog = self.config.backlog
+        self.set_environ(environ)
+        self.set_max_accept()
+
+    # pywsgi's attributes
+
+    @property
+    def application(self) -> Any:
+        """The application; may be replaced while the server runs."""
+        return self._application
+
+    @application.setter
+    def application(self, application: Any) -> None:
+        self._application = application
+        if self._service is not None:
+            self._service.gateway.application = application
+
+    @property
+    def ssl_enabled(self) -> bool:
+        """Whether the server speaks TLS."""
+        return self.tls is not None
+
+    def set_environ(self, environ: Mapping[str, Any] | None = None) -> None:
+        """Set what every environ starts from: ``base_env``, then ``environ``."""
+        self.environ = self.environ_class(self.base_env)
+        self.environ["wsgi.url_scheme"] = "https" if self.ssl_enabled else "http"
+        self.environ["wsgi.errors"] = self.error_log
+        self.environ.update(environ or {})
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return a copy of what every environ starts from."""
+        return self.environ_class(self.environ)
+
+    def update_environ(self) -> None:
+        """Add SERVER_NAME and SERVER_PORT, which are known once the socket is bound."""
+        name, port = "", ""
+        if isinstance(self.address, tuple):
+            name, port = self.address[0], str(self.address[1])
+            if name in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+                name = socket.gethostname()
+        self.environ.setdefault("SERVER_NAME", name)
+        self.environ.setdefault("SERVER_PORT", port)
+
+    def set_max_accept(self) -> None:
+        """Accept one connection at a time where processes share the listener, so that all get their part."""
+        if self.environ.get("wsgi.multiprocess"):
+            self.max_accept = 1
+
+    # Starting
+
+    def init_socket(self) -> None:
+        """Bind if need be, and put the parts together. Called by :meth:`start`."""
+        super().init_socket()
+        self.update_environ()
+        if self.family != getattr(socket, "AF_UNIX", None):
+            # Accepted sockets inherit it on Linux. Without it a small answer can wait 40 ms for an acknowledgement.
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.handler_class is None:
+            self._service = self._make_service()
+        elif self.tls is not None:
+            self.wrap_socket, self.ssl_args = self.tls.wrap_socket, {"server_side": True}
+            self._handle = self.wrap_socket_and_handle
+
+    def _make_service(self) -> Service:
+        config, logger = self.config, self.logger
+        on_record = self._log_access if logger.access_enabled else None
+        gateway = Gateway(
+            self._application,
+            EnvironBuilder(
+                self.get_environ(), header_map=config.header_map, forwarder_headers=config.forwarder_headers
+            ),
+            logger,
+            debug=config.debug,
+            use_sendfile=config.sendfile and hasattr(os, "sendfile"),
+            on_record=on_record,
+            pre_request=self._hook("pre_request"),
+            post_request=self._hook("post_request"),
+        )
+        return Service(
+            gateway=gateway,
+            limits=limits_of(config),
+            timeouts=Timeouts(keepalive=config.keepalive, park=None if self.pool else Timeouts.park),
+            deadlines=Deadlines(self.loop),
+            slots=self._slots,
+            log=logger,
+            software=SOFTWARE,
+            tls=self.tls,
+            trusts=trust(config.forwarded_allow_ips),
+            secure_scheme_headers=config.secure_scheme_headers,
+            on_record=on_record,
+            spawn=self._spawn,
+            on_close=self._on_close,
+        )
+
+    def _hook(self, name: str) -> Callable[..., object] | None:
+        """Return a server hook with its worker argument filled in; None if the operator gave none."""
+        if self.config.source(name) == "default":
+            return None
+        return partial(getattr(self.config, name), self._worker)
+
+    def _log_access(self, record: Record) -> None:
+        self.logger.access(record.resp, record.req, record.environ, timedelta(seconds=record.duration))
+
+    # Accepting
+
+    def do_read(self) -> tuple[RawSocket, Any] | None:
+        """Accept one connection as a raw non-blocking socket; None if another process was faster."""
+        try:
+            fd, address = self.socket._accept()  # noqa: SLF001 - the one call that makes no socket object
+        except (BlockingIOError, ConnectionAbortedError):
+            return None
+        sock = RawSocket(self.socket.family, self.socket.type, self.socket.proto, fileno=fd)
+        sock.setblocking(False)
+        return sock, address
+
+    def do_handle(self, sock: RawSocket, address: Any) -> None:
+        """Start serving an accepted connection."""
+        if self._service is not None:
+            Connection(self._service, sock, address).start()
+        else:
+            super().do_handle(GeventSocket(sock.family, sock.type, sock.proto, fileno=sock.detach()), address)
+
+    def handle(self, sock: Any, address: Any) -> None:
+        """Serve a connection by ``handler_class``, with the steps that pywsgi's server takes."""
+        assert self.handler_class is not None
+        self.handler_class(sock, address, self).handle()
+
+    # Counting and stopping
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._service.connections) if self._service is not None else 0
+
+    @property
+    def requests(self) -> int:
+        """Requests in flight, of all servers that share the slots."""
+        return self._slots.in_flight
+
+    def _on_close(self, _connection: Connection) -> None:
+        assert self._service is not None
+        if self._service.draining and not self._service.connections:
+            self._empty.set()
+
+    def drain(self, timeout: float) -> bool:
+        """Accept nothing more, let requests in flight end, then end what is left.
+
+        Idle connections close at once; a request that has arrived is answered, with ``Connection: close``.
+
+        :param timeout: seconds before the requests left are cut: their greenlets end by ``GreenletExit``.
+        :returns: whether all ended by themselves.
+        """
+        self.close()
+        service = self._service
+        if service is None:
+            return True
+        service.draining = True
+        for connection in tuple(service.connections):
+            connection.drain()
+        if self._wait_empty(timeout):
+            return True
+        for connection in tuple(service.connections):
+            connection.kill()
+        self._wait_empty(1.0)
+        return False
+
+    def _wait_empty(self, timeout: float) -> bool:
+        assert self._service is not None
+        return not self._service.connections or self._empty.wait(timeout)
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop accepting, then end the connections, after ``timeout`` seconds (``stop_timeout``) by force."""
+        self.drain(self.stop_timeout if timeout is None else timeout)
+        super().stop(0)
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the bounds of a request as the settings have them."""
+    line, field_size = config.limit_request_line, config.limit_request_field_size
+    head = max(MIN_HEAD, line + field_size) if line and field_size else 0
+    return Limits(line, config.limit_request_fields, field_size, head, config.limit_request_body)

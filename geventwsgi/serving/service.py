@@ -1,0 +1,65 @@
+"""What all connections of one server share. The server fills it once, before the first connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from geventwsgi.http.head import Limits
+    from geventwsgi.observe.access import Record
+    from geventwsgi.observe.log import Logger
+    from geventwsgi.serving.connection import Connection
+    from geventwsgi.serving.deadlines import Deadlines
+    from geventwsgi.serving.slots import Slots
+    from geventwsgi.wsgi.gateway import Gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each phase of a connection may take, in seconds."""
+
+    #: From accept to the end of the TLS handshake; then the connection is dropped.
+    tls_handshake: float = 10.0
+    #: From then to the first byte of the first request; then a silent close.
+    first_byte: float = 30.0
+    #: From a head's first byte to its last; then 408.
+    head: float = 10.0
+    #: From a response to the next request's first byte (``keepalive``); then a silent close. 0: no keep-alive.
+    keepalive: float = 75.0
+    #: Between two pieces of a request body; then 408.
+    body: float = 60.0
+    #: For what an application left unread of a body, before the connection is closed instead of reused.
+    drain_body: float = 1.0
+    #: From going idle to giving up the greenlet; None to keep it.
+    park: float | None = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """The parts of one server, put together."""
+
+    gateway: Gateway
+    limits: Limits
+    timeouts: Timeouts
+    deadlines: Deadlines
+    slots: Slots
+    log: Logger
+    #: The Server field.
+    software: str
+    tls: ssl.SSLContext | None
+    #: Whether an address (None for a unix socket) may tell the scheme and other forwarder's fields.
+    trusts: Callable[[str | None], bool]
+    secure_scheme_headers: Mapping[str, str]
+    #: Takes the access record of a request that never reached the gateway; None when nobody wants records.
+    on_record: Callable[[Record], object] | None
+    #: Starts a greenlet.
+    spawn: Callable[..., Any]
+    #: Called when a connection has closed.
+    on_close: Callable[[Connection], object]
+    connections: set[Connection] = field(default_factory=set)
+    #: Set when the server stops: answer what is there, keep nothing alive.
+    draining: bool = False

@@ -1,0 +1,362 @@
+"""One client's socket: the only place that receives from it and sends to it.
+
+Knows bytes, waiting, deadlines and departure; knows no HTTP. It waits on the loop directly: one read watcher for each
+connection, started once and kept, and the raw non-blocking socket. gevent's own socket object would cost more than
+everything else that is done for a small request.
+
+What follows from a watcher that stays started:
+
+* It switches into a greenlet only while that greenlet waits for this very socket: ``_reader`` says so. A greenlet
+  that sleeps or waits for a lock is not ours to wake.
+* It is level-triggered. Bytes that nobody wants yet (a pipelined request, an unread body) would spin the loop, so
+  that the watcher is stopped by the first event that finds no reader, and started again by the next wait. That event
+  also tells whether the client has gone, by one look that takes nothing out (``MSG_PEEK``).
+"""
+
+from __future__ import annotations
+
+import os
+import socket as socket_constants
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gevent import get_hub, sleep
+from greenlet import getcurrent
+
+from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving.deadlines import NEVER, Deadlines
+
+if TYPE_CHECKING:
+    from _socket import socket as RawSocket
+
+READ, WRITE = 1, 2
+#: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
+SENDFILE_STEP = 1 << 20
+#: From this size on two buffers are cheaper to send together by ``sendmsg`` than to join.
+JOIN_LIMIT = 16384
+#: Seconds without progress after which a client that does not read is dropped.
+WRITE_STALL = 60.0
+#: Seconds and bytes for which a connection that we close still takes in what the client is sending.
+LINGER_TIME = 2.0
+LINGER_BYTES = 64 << 20
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_MSG_MORE = getattr(socket_constants, "MSG_MORE", 0)
+_MSG_PEEK = socket_constants.MSG_PEEK
+_SHUT_WR = socket_constants.SHUT_WR
+
+
+class DeadlineExpired(Exception):
+    """The time given to a :meth:`Stream.recv` is over; what that means is the caller's to know."""
+
+
+class Stream:
+    """A connected socket, read and written by greenlets of one hub."""
+
+    __slots__ = (
+        "_ahead", "_deadlines", "_expired", "_hot", "_hub", "_interrupted", "_on_wake", "_reader", "_sock", "_watcher",
+        "_watching", "_write_watcher", "deadline", "gone", "tick",
+    )  # fmt: skip
+
+    def __init__(self, sock: RawSocket, deadlines: Deadlines) -> None:
+        """Take over ``sock``, which must be non-blocking."""
+        self._sock = sock
+        self._hub = get_hub()
+        self._deadlines = deadlines
+        #: Received but not yet asked for.
+        self._ahead = b""
+        #: Whether the kernel probably has bytes for us, so that asking comes before waiting.
+        self._hot = True
+        #: The greenlet inside :meth:`_wait_readable`; set and reset there.
+        self._reader: Any = None
+        #: What to call instead of a greenlet while parked; set by :meth:`park`.
+        self._on_wake: Callable[[bool], object] | None = None
+        #: Set by :meth:`expire`, read and reset by the wait that it ends.
+        self._expired = False
+        #: Set by :meth:`interrupt` for good.
+        self._interrupted = False
+        #: Whether the client was seen to have closed its side while nobody was reading.
+        self.gone = False
+        self.deadline = NEVER
+        self.tick = 0
+        self._write_watcher: Any = None
+        self._watcher = self._hub.loop.io(sock.fileno(), READ)
+        self._watcher.start(self._on_readable)
+        self._watching = True
+
+    # Reading
+
+    def recv(self, size: int, timeout: float | None = None) -> bytes:
+        """Return 1 to ``size`` bytes as soon as there are any, ``b""`` at the end of the stream.
+
+        :param timeout: seconds to wait; None for ever.
+        :raises DeadlineExpired: nothing came in time.
+        :raises ClientDisconnected: the connection was reset.
+        """
+        if self._ahead:
+            return self._take(size)
+        return self._receive(size, timeout)
+
+    def _take(self, size: int) -> bytes:
+        ahead = self._ahead
+        self._ahead = ahead[size:]
+        return ahead[:size]
+
+    def _receive(self, size: int, timeout: float | None) -> bytes:
+        if not self._hot:
+            self._wait_readable(timeout)
+        while True:
+            try:
+                data = self._sock.recv(size)
+            except BlockingIOError:
+                if self._interrupted:
+                    return b""
+                self._wait_readable(timeout)
+                continue
+            except OSError as error:
+                raise ClientDisconnected(str(error)) from error
+            self._hot = len(data) == size
+            return data
+
+    def unread(self, data: bytes) -> None:
+        """Hand back received bytes that belong to whoever reads next."""
+        self._ahead = data + self._ahead
+
+    @property
+    def ahead(self) -> bool:
+        """Whether bytes were received that nobody has asked for."""
+        return bool(self._ahead)
+
+    def _wait_readable(self, timeout: float | None) -> None:
+        if self._interrupted:
+            return
+        if not self._watching:
+            self._watcher.start(self._on_readable)
+            self._watching = True
+        if timeout is not None:
+            self._deadlines.arm(self, timeout)
+        self._reader = getcurrent()
+        try:
+            self._hub.switch()
+        finally:
+            self._reader = None
+            self.deadline = NEVER
+        if self._expired:
+            self._expired = False
+            raise DeadlineExpired
+
+    def _on_readable(self) -> None:
+        """Called by the watcher, in the hub."""
+        reader = self._reader
+        if reader is not None:
+            self._hot = True
+            reader.switch()
+        elif self._on_wake is not None:
+            self._hot = True
+            self._wake(timed_out=False)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        """Find out what an event means that nobody waits for, then watch no more."""
+        try:
+            ahead = self._sock.recv(1, _MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            ahead = b""
+        self.gone = not ahead
+        self._hot = True
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        self._watcher.stop()
+        self._watching = False
+
+    def expire(self) -> None:
+        """Called by the deadlines, in the hub."""
+        if self._reader is not None:
+            self._expired = True
+            self._reader.switch()
+        elif self._on_wake is not None:
+            self._wake(timed_out=True)
+
+    def interrupt(self) -> None:
+        """From now on wait for nothing: reads return what has already arrived, then the end of the stream."""
+        self._interrupted = True
+        if self._reader is not None:
+            self._hub.loop.run_callback(self._resume_reader)
+
+    def _resume_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.switch()
+
+    # Parking
+
+    def park(self, on_wake: Callable[[bool], object], timeout: float) -> None:
+        """Keep the connection without a greenlet until bytes or the client's end come, or ``timeout`` seconds pass.
+
+        :param on_wake: called once, in the hub, with whether the time ran out.
+        """
+        self._on_wake = on_wake
+        self._deadlines.arm(self, timeout)
+        if not self._watching:
+            self._watcher.start(self._on_readable)
+            self._watching = True
+
+    def unpark(self) -> None:
+        """Wake a parked connection at once, as if its client had sent something."""
+        if self._on_wake is not None:
+            self._hot = True
+            self._wake(timed_out=False)
+
+    @property
+    def parked(self) -> bool:
+        """Whether :meth:`park` waits."""
+        return self._on_wake is not None
+
+    def _wake(self, *, timed_out: bool) -> None:
+        on_wake, self._on_wake = self._on_wake, None
+        self.deadline = NEVER
+        self._unwatch()
+        assert on_wake is not None
+        on_wake(timed_out)
+
+    # Writing
+
+    def send(self, data: bytes, *, more: bool = False) -> None:
+        """Send all of ``data``.
+
+        :param more: hold it back for what follows at once, where the system can.
+        :raises ClientDisconnected: the client has gone, or has not read for ``WRITE_STALL`` seconds.
+        """
+        try:
+            sent = self._sock.send(data, _MSG_MORE if more else 0)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:])
+
+    def send_parts(self, *parts: bytes) -> None:
+        """Send all of ``parts`` by one system call where the kernel takes them; raises as :meth:`send`."""
+        size = sum(map(len, parts))
+        if size < JOIN_LIMIT or not hasattr(self._sock, "sendmsg"):
+            self.send(b"".join(parts))
+            return
+        try:
+            sent = self._sock.sendmsg(parts)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+        for part in parts:
+            if sent < len(part):
+                self._send_rest(memoryview(part)[sent:])
+            sent = max(0, sent - len(part))
+
+    def _send_rest(self, data: memoryview) -> None:
+        while data:
+            self._wait_writable()
+            try:
+                sent = self._sock.send(data)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise ClientDisconnected(str(error)) from error
+            data = data[sent:]
+
+    def send_file(self, fileno: int, offset: int, count: int) -> None:
+        """Send ``count`` bytes of a regular file from ``offset`` without copying them through this process.
+
+        :raises ClientDisconnected: as :meth:`send`; also when the file ends early, since nothing right can follow.
+        """
+        step = 0
+        while count:
+            try:
+                sent = os.sendfile(self._sock.fileno(), fileno, offset, min(count, SENDFILE_STEP))
+            except BlockingIOError:
+                self._wait_writable()
+                step = 0
+                continue
+            except OSError as error:
+                raise ClientDisconnected(str(error)) from error
+            if not sent:
+                raise ClientDisconnected("the file became shorter while it was sent")
+            offset += sent
+            count -= sent
+            step += sent
+            if step >= SENDFILE_STEP and count:
+                step = 0
+                sleep(0)
+
+    def _wait_writable(self) -> None:
+        loop, writer = self._hub.loop, getcurrent()
+        if self._write_watcher is None:
+            self._write_watcher = loop.io(self._sock.fileno(), WRITE)
+        with loop.timer(WRITE_STALL) as stall:
+            stall.start(writer.switch, True)
+            self._write_watcher.start(writer.switch, False)
+            try:
+                stalled = self._hub.switch()
+            finally:
+                self._write_watcher.stop()
+        if stalled:
+            raise ClientDisconnected(f"the client has read nothing for {WRITE_STALL:g} s")
+
+    # Ending
+
+    def linger(self) -> None:
+        """Say that nothing more will be sent, and take in what the client is still sending for a moment.
+
+        Closing at once would reset the connection and with it the answer that the client has not read yet
+        (RFC 9112 section 9.6).
+        """
+        try:
+            self._end_sending()
+            until = self._hub.loop.now() + LINGER_TIME
+            left = LINGER_BYTES
+            self._ahead = b""
+            while left > 0 and (remaining := until - self._hub.loop.now()) > 0:
+                data = Stream._receive(self, 65536, remaining)  # raw bytes, also where a subclass decrypts
+                if not data:
+                    return
+                left -= len(data)
+        except (DeadlineExpired, OSError):
+            pass
+
+    def _end_sending(self) -> None:
+        self._sock.shutdown(_SHUT_WR)
+
+    def close(self) -> None:
+        """Close the socket; what was sent still arrives."""
+        self._deadlines.forget(self)
+        self._on_wake = None
+        self._watcher.close()
+        if self._write_watcher is not None:
+            self._write_watcher.close()
+        self._sock.close()
+
+    def abort(self) -> None:
+        """Close the socket so that the client sees a reset, not an end."""
+        try:
+            self._sock.setsockopt(socket_constants.SOL_SOCKET, socket_constants.SO_LINGER, _RESET_ON_CLOSE)
+        except OSError:
+            pass
+        Stream.close(self)  # not a subclass's, which may say a polite word first
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` or :meth:`abort` was called."""
+        return self._sock.fileno() < 0
+
+    def fileno(self) -> int:
+        """The descriptor of the socket, -1 once closed."""
+        return self._sock.fileno()
+
+    @property
+    def raw(self) -> RawSocket:
+        """The socket itself, for names and options."""
+        return self._sock

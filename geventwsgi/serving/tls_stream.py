@@ -1,0 +1,161 @@
+"""The same stream over TLS: the TLS object works on memory, the socket stays with :class:`Stream`.
+
+Knows encryption only. Whatever the TLS object has decrypted but nobody has read is invisible to the loop, so that
+reading asks it first and waits for the socket afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING
+
+from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving.stream import Stream
+
+if TYPE_CHECKING:
+    from _socket import socket as RawSocket
+
+    from geventwsgi.serving.deadlines import Deadlines
+
+#: Ciphertext received at once: a little more than one TLS record.
+RECORD = 17408
+#: Plaintext encrypted at once, which bounds the memory that a slow reader can hold.
+BLOCK = 65536
+
+
+class TLSStream(Stream):
+    """A connected socket that speaks TLS as the server."""
+
+    __slots__ = ("_incoming", "_outgoing", "ssl_object")
+
+    def __init__(self, sock: RawSocket, deadlines: Deadlines, context: ssl.SSLContext) -> None:
+        super().__init__(sock, deadlines)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.ssl_object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def handshake(self, timeout: float) -> None:
+        """Complete the TLS handshake.
+
+        :param timeout: seconds for the whole of it.
+        :raises DeadlineExpired: the client was too slow.
+        :raises ClientDisconnected: the client left, or spoke no TLS that the context accepts.
+        """
+        until = self._hub.loop.now() + timeout
+        while True:
+            try:
+                self.ssl_object.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._feed(max(0.0, until - self._hub.loop.now()))
+            except ssl.SSLError as error:
+                self._flush_quietly()
+                raise ClientDisconnected(f"TLS handshake failed: {error.reason or error}") from error
+            else:
+                self._flush()
+                return
+
+    def _receive(self, size: int, timeout: float | None) -> bytes:
+        while True:
+            try:
+                data = self.ssl_object.read(size)
+            except ssl.SSLWantReadError:
+                self._flush()
+                if not self._feed(timeout) and self._interrupted:
+                    return b""
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):  # with close_notify or, as many clients do, without
+                return b""
+            except ssl.SSLError as error:
+                raise ClientDisconnected(f"TLS: {error.reason or error}") from error
+            else:
+                return data
+
+    def _feed(self, timeout: float | None) -> bool:
+        """Pass ciphertext on to the TLS object; return whether there was any before the end."""
+        data = super()._receive(RECORD, timeout)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+        return bool(data)
+
+    def _look(self) -> None:
+        """See :meth:`Stream._look`: a closing client sends an alert first, so that peeking is not enough."""
+        try:
+            data = self._sock.recv(RECORD)
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+            ahead = self.ssl_object.read(RECORD)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:  # ssl.SSLError is one
+            ahead = b""
+        self.gone = not ahead
+        self._ahead += ahead
+        self._unwatch()
+
+    def send(self, data: bytes, *, more: bool = False) -> None:
+        """See :meth:`Stream.send`."""
+        view = memoryview(data)
+        for start in range(0, len(view), BLOCK):
+            try:
+                self.ssl_object.write(view[start : start + BLOCK])
+            except ssl.SSLError as error:
+                raise ClientDisconnected(f"TLS: {error.reason or error}") from error
+            self._flush(more=more)
+
+    def send_parts(self, *parts: bytes) -> None:
+        """See :meth:`Stream.send_parts`."""
+        if sum(map(len, parts)) <= BLOCK:
+            self.send(b"".join(parts))
+        else:
+            for part in parts:
+                self.send(part)
+
+    def send_file(self, fileno: int, offset: int, count: int) -> None:
+        """See :meth:`Stream.send_file`; here the bytes must pass through this process."""
+        while count:
+            data = os.pread(fileno, min(count, BLOCK), offset)
+            if not data:
+                raise ClientDisconnected("the file became shorter while it was sent")
+            self.send(data)
+            offset += len(data)
+            count -= len(data)
+
+    def _flush(self, *, more: bool = False) -> None:
+        data = self._outgoing.read()
+        if data:
+            super().send(data, more=more)
+
+    def _flush_quietly(self) -> None:
+        """Send an alert to a client that may not be there any more."""
+        try:
+            self._flush()
+        except ClientDisconnected:
+            pass
+
+    def _end_sending(self) -> None:
+        """Say close_notify, so that the client can tell the end from a cut (RFC 8446 section 6.1)."""
+        try:
+            self.ssl_object.unwrap()
+        except ssl.SSLError:
+            pass
+        self._flush()
+        super()._end_sending()
+
+    def close(self) -> None:
+        """See :meth:`Stream.close`; close_notify is sent if the kernel takes it at once."""
+        if not self.closed:
+            try:
+                self.ssl_object.unwrap()
+            except (ssl.SSLError, ValueError):
+                pass
+            try:
+                self._sock.send(self._outgoing.read())
+            except OSError:
+                pass
+        super().close()
+

@@ -1,0 +1,82 @@
+"""Responses: the choice of framing, the head's fields, pages of errors."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from geventwsgi.http.encode import (
+    Framing,
+    chunk_size,
+    choose_framing,
+    error_page,
+    http_date,
+    response_head,
+    status_line,
+)
+
+
+def fields(head: bytes) -> list[tuple[str, str]]:
+    lines = head.decode("latin-1").split("\r\n")
+    assert lines[-2:] == ["", ""]
+    return [(name, value) for name, _, value in (line.partition(": ") for line in lines[1:-2])]
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "status", "length", "framing"),
+    [
+        ("GET", (1, 1), 200, 5, Framing.LENGTH),
+        ("GET", (1, 1), 200, 0, Framing.LENGTH),
+        ("GET", (1, 1), 200, None, Framing.CHUNKED),
+        ("GET", (1, 0), 200, None, Framing.CLOSE),
+        ("GET", (1, 0), 200, 5, Framing.LENGTH),
+        ("HEAD", (1, 1), 200, 5, Framing.NONE),
+        ("HEAD", (1, 1), 200, None, Framing.NONE),
+        ("GET", (1, 1), 204, None, Framing.NONE),
+        ("GET", (1, 1), 304, 5, Framing.NONE),
+        ("GET", (1, 1), 103, None, Framing.NONE),
+    ],
+)
+def test_framing_of_responses__rfc9112_6_3(
+    method: str, version: tuple[int, int], status: int, length: int | None, framing: Framing
+) -> None:
+    assert choose_framing(method, version, status, length) is framing
+
+
+def test_a_head_has_date_server_and_length() -> None:
+    head = response_head("200 OK", [("A", "b")], framing=Framing.LENGTH, length=3, server="us", connection="close")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    names = dict(fields(head))
+    assert names.pop("Date")
+    assert names == {"A": "b", "Server": "us", "Content-Length": "3", "Connection": "close"}
+
+
+def test_the_applications_own_date_and_server_stay() -> None:
+    given_fields = [("date", "then"), ("SERVER", "me")]
+    assert fields(response_head("200 OK", given_fields, framing=Framing.NONE, server="us")) == given_fields
+
+
+def test_never_both_framings__rfc9112_6_2() -> None:
+    head = response_head("200 OK", [("Content-length", "9")], framing=Framing.CHUNKED)
+    assert [name for name, _ in fields(head)] == ["Date", "Transfer-Encoding"]
+
+
+def test_date_is_an_imf_fixdate__rfc9110_5_6_7() -> None:
+    assert parsedate_to_datetime(http_date()).tzinfo is not None
+    assert http_date().endswith(" GMT")
+
+
+def test_chunk_sizes_are_hexadecimal__rfc9112_7_1() -> None:
+    assert chunk_size(255) == b"ff\r\n"
+
+
+def test_status_lines() -> None:
+    assert status_line(404) == "404 Not Found"
+    assert status_line(499) == "499 Unknown"
+
+
+def test_pages_escape_what_they_quote() -> None:
+    assert b"&lt;script&gt;" in error_page(400, "<script>")
+    assert b"<pre>" not in error_page(400)
+    assert error_page(500, "\udcff")

@@ -1,0 +1,368 @@
+"""Heads: what is accepted, what is refused with which status, and that no split of the bytes changes either."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geventwsgi.errors import RequestError
+from geventwsgi.http.head import Limits, RequestHead, parse_head
+
+LIMITS = Limits()
+SMALL = Limits(line=40, fields=3, field_size=30, head=120)
+
+GOOD = (
+    b"POST /caf%C3%A9?a=1&b=%20?c HTTP/1.1\r\nHost: example.org:8080\r\nUser-Agent:tests\r\n"
+    b"Accept: \t text/html \t\r\nX-Empty:\r\nContent-Length: 3\r\n\r\n"
+)
+
+
+def parse(data: bytes, limits: Limits = LIMITS) -> RequestHead:
+    head = parse_head(data, limits)
+    assert head is not None, "incomplete"
+    return head
+
+
+def request(*lines: str, start: str = "GET / HTTP/1.1", host: bool = True) -> bytes:
+    """Return a head of the given field lines."""
+    fields = ["Host: x", *lines] if host else list(lines)
+    return "\r\n".join([start, *fields, "", ""]).encode("latin-1")
+
+
+def outcome(data: bytes, limits: Limits = LIMITS) -> tuple[object, ...] | None:
+    """Return all that a parse says, as a value that can be compared."""
+    try:
+        head = parse_head(data, limits)
+    except RequestError as error:
+        return (error.status,)
+    if head is None:
+        return None
+    fields = head.fields
+    return (
+        head.method, head.target, head.version, head.authority, head.path, head.query, head.size, fields.items,
+        fields.content_length, fields.chunked, fields.connection, fields.expect_continue, fields.host, fields.upgrade,
+    )  # fmt: skip
+
+
+def feed(pieces: list[bytes], limits: Limits = LIMITS) -> tuple[object, ...] | None:
+    """Parse as a connection does: again after each piece, telling how much was seen before."""
+    data, scanned = b"", 0
+    for piece in pieces:
+        scanned, data = len(data), data + piece
+        try:
+            head = parse_head(data, limits, None, scanned)
+        except RequestError as error:
+            return (error.status,)
+        if head is not None:
+            return outcome(data[: head.size], limits)
+    return None
+
+
+class TestRequestLine:
+    def test_parts_of_a_request__rfc9112_3(self) -> None:
+        head = parse(GOOD)
+        assert (head.method, head.target, head.version) == ("POST", "/caf%C3%A9?a=1&b=%20?c", (1, 1))
+        assert (head.path, head.query, head.authority) == ("/caf%C3%A9", "a=1&b=%20?c", None)
+        assert head.size == len(GOOD)
+        assert head.uri == head.target
+
+    def test_consumes_only_the_head(self) -> None:
+        assert parse(GOOD + b"abcGET / HT").size == len(GOOD)
+
+    def test_ignores_one_empty_line_before_it__rfc9112_2_2(self) -> None:
+        head = parse(b"\r\n" + GOOD)
+        assert head.method == "POST"
+        assert head.size == len(GOOD) + 2
+
+    @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+    def test_accepts_http_1__rfc9112_2_3(self, version: str) -> None:
+        assert parse(request(start=f"GET / {version}")).version == (1, int(version[-1]))
+
+    @pytest.mark.parametrize("start", ["GET / HTTP/2.0", "GET / HTTP/1.2", "GET / HTTP/0.9", "PRI * HTTP/2.0"])
+    def test_refuses_other_versions_with_505__rfc9110_15_6_6(self, start: str) -> None:
+        assert outcome(request(start=start)) == (505,)
+
+    @pytest.mark.parametrize(
+        "start",
+        [
+            "GET /",
+            "GET  / HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            " GET / HTTP/1.1",
+            "GET\t/ HTTP/1.1",
+            "GET / / HTTP/1.1",
+            "G@T / HTTP/1.1",
+            "(GET) / HTTP/1.1",
+            "GET / http/1.1",
+            "GET / HTTP/1.10",
+            "GET / HTTP/11",
+            "GET / HTTP/+1.1",
+            "GET / HTTPS/1.1",
+            "GET /\x00 HTTP/1.1",
+            "GET /\x7f HTTP/1.1",
+            "GET /caf\xe9 HTTP/1.1",
+            "GET /a#b HTTP/1.1",
+            "GET a HTTP/1.1",
+            "GET * HTTP/1.1",
+            "GET http://u@x/ HTTP/1.1",
+            "GET http:///a HTTP/1.1",
+            "GET http://:80/a HTTP/1.1",
+            "GET http://a b/ HTTP/1.1",
+            "GET ftp://x/ HTTP/1.1",
+            "GET x:80 HTTP/1.1",
+            "CONNECT / HTTP/1.1",
+            "CONNECT x HTTP/1.1",
+            "CONNECT http://x:80/ HTTP/1.1",
+            "CONNECT :80 HTTP/1.1",
+        ],
+    )
+    def test_refuses_malformed_lines_with_400__rfc9112_3(self, start: str) -> None:
+        assert outcome(request(start=start)) == (400,)
+
+    def test_absolute_form_gives_path_and_authority__rfc9112_3_2_2(self) -> None:
+        head = parse(request(start="GET HTTP://example.org:81/a/b?c=d?e HTTP/1.1"))
+        assert (head.path, head.query, head.authority) == ("/a/b", "c=d?e", "example.org:81")
+
+    @pytest.mark.parametrize(("target", "query"), [("http://x", ""), ("https://[::1]:8443", ""), ("http://x?q", "q")])
+    def test_absolute_form_without_a_path_is_the_root__rfc9112_3_2_2(self, target: str, query: str) -> None:
+        head = parse(request(start=f"GET {target} HTTP/1.1"))
+        assert (head.path, head.query) == ("/", query)
+
+    def test_authority_form_belongs_to_connect__rfc9112_3_2_3(self) -> None:
+        head = parse(request(start="CONNECT example.org:443 HTTP/1.1"))
+        assert (head.path, head.authority) == ("", "example.org:443")
+
+    def test_asterisk_form_belongs_to_options__rfc9112_3_2_4(self) -> None:
+        assert parse(request(start="OPTIONS * HTTP/1.1")).path == "*"
+
+
+class TestFields:
+    def test_values_lose_surrounding_whitespace__rfc9112_5(self) -> None:
+        assert dict(parse(GOOD).fields.items)["Accept"] == "text/html"
+        assert dict(parse(GOOD).fields.items)["X-Empty"] == ""
+
+    def test_obs_text_is_kept_as_latin_1__rfc9110_5_5(self) -> None:
+        assert dict(parse(request("X: caf\xe9")).fields.items)["X"] == "caf\xe9"
+
+    def test_hooks_see_upper_case_names(self) -> None:
+        assert parse(request("x-a: b")).headers == [("HOST", "x"), ("X-A", "b")]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "X : y",
+            "X\t: y",
+            ": y",
+            "X",
+            "X Y: z",
+            "X\xe9: y",
+            "X\x00: y",
+            "X: a\x00b",
+            "X: a\x0bb",
+            "X: a\x7fb",
+            " X: folded first",
+            "X: y\r\n folded",
+            "X: y\r\n\tfolded",
+            "X: a\nY: b",
+            "X: a\rY: b",
+            "X: a\n",
+            "X: a\r",
+            "\nX: a",
+        ],
+    )
+    def test_refuses_malformed_fields_with_400__rfc9112_5(self, line: str) -> None:
+        assert outcome(request(line)) == (400,)
+
+    def test_refuses_whitespace_before_the_first_field__rfc9112_2_2(self) -> None:
+        assert outcome(request(" X: y", host=False)) == (400,)
+
+    @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\nHost: x\n\n", b"GET / HTTP/1.1\r\nHost: x\n\r\n"])
+    def test_refuses_bare_lf__rfc9112_2_2(self, data: bytes) -> None:
+        assert outcome(data) == (400,)
+
+    def test_remembers_the_last_block(self) -> None:
+        first = parse(GOOD)
+        again = parse_head(GOOD.replace(b"caf%C3%A9", b"x"), LIMITS, first.fields)
+        other = parse_head(GOOD.replace(b"tests", b"Tests"), LIMITS, first.fields)
+        longer = parse_head(GOOD.replace(b"tests", b"tests2"), LIMITS, first.fields)
+        assert again is not None
+        assert other is not None
+        assert longer is not None
+        assert again.fields is first.fields
+        assert other.fields is not first.fields
+        assert dict(longer.fields.items)["User-Agent"] == "tests2"
+
+
+class TestHost:
+    def test_http_1_1_needs_one__rfc9112_3_2(self) -> None:
+        assert outcome(request(host=False)) == (400,)
+        assert parse(request(start="GET / HTTP/1.0", host=False)).fields.host is None
+
+    @pytest.mark.parametrize("start", ["GET / HTTP/1.1", "GET / HTTP/1.0"])
+    def test_two_are_refused__rfc9112_3_2(self, start: str) -> None:
+        assert outcome(request("Host: x", start=start)) == (400,)
+
+    @pytest.mark.parametrize("host", ["", "x", "x:80", "x:", "[::1]:80", "127.0.0.1", "a_b.example", "%41.x", "a,b"])
+    def test_accepts_hosts__rfc9110_7_2(self, host: str) -> None:
+        assert parse(request(f"Host: {host}", host=False)).fields.host == host
+
+    @pytest.mark.parametrize("host", ["a b", "a/b", "u@x", "x:a", "x:80:80", "[::1", "a\xe9", "http://x", "a%4"])
+    def test_refuses_what_is_no_host__rfc9112_3_2(self, host: str) -> None:
+        assert outcome(request(f"Host: {host}", host=False)) == (400,)
+
+
+class TestFraming:
+    def test_content_length__rfc9112_6_2(self) -> None:
+        assert parse(request("Content-Length: 0012")).fields.content_length == 12
+        assert parse(request()).fields.content_length is None
+
+    @pytest.mark.parametrize(
+        "value", ["", "+3", "-3", "0_3", "3 4", "3,3", "3, 4", "0x3", "3.0", "\xb2", "a", "9" * 19]
+    )
+    def test_refuses_other_content_lengths__rfc9112_6_3(self, value: str) -> None:
+        assert outcome(request(f"Content-Length: {value}")) == (400,)
+
+    @pytest.mark.parametrize("second", ["3", "4"])
+    def test_refuses_two_content_lengths__rfc9112_6_3(self, second: str) -> None:
+        assert outcome(request("Content-Length: 3", f"content-length: {second}")) == (400,)
+
+    @pytest.mark.parametrize("value", ["chunked", "Chunked", ",chunked,", "\tchunked "])
+    def test_chunked__rfc9112_6_1(self, value: str) -> None:
+        assert parse(request(f"Transfer-Encoding: {value}")).fields.chunked
+
+    @pytest.mark.parametrize(
+        ("value", "status"),
+        [
+            ("gzip, chunked", 501),
+            ("xchunked", 501),
+            ("identity", 501),
+            ("chunked;q=1", 501),
+            ("\x00chunked", 400),
+            ("chunked, chunked", 400),
+            ("chunked, gzip", 400),
+            ("", 400),
+            (",", 400),
+        ],
+    )
+    def test_refuses_other_transfer_codings__rfc9112_6_1(self, value: str, status: int) -> None:
+        assert outcome(request(f"Transfer-Encoding: {value}")) == (status,)
+
+    def test_refuses_codings_spread_over_lines__rfc9112_6_1(self) -> None:
+        assert outcome(request("Transfer-Encoding: chunked", "Transfer-Encoding: chunked")) == (400,)
+        assert outcome(request("Transfer-Encoding: chunked", "Transfer-Encoding: identity")) == (400,)
+
+    def test_rejects_content_length_with_chunked__rfc9112_6_3(self) -> None:
+        assert outcome(request("Content-Length: 3", "Transfer-Encoding: chunked")) == (400,)
+
+    def test_rejects_chunked_in_http_1_0__rfc9112_6_1(self) -> None:
+        assert outcome(request("Transfer-Encoding: chunked", start="POST / HTTP/1.0")) == (400,)
+
+
+class TestConnection:
+    @pytest.mark.parametrize(
+        ("start", "lines", "keep_alive"),
+        [
+            ("GET / HTTP/1.1", [], True),
+            ("GET / HTTP/1.1", ["Connection: close"], False),
+            ("GET / HTTP/1.1", ["Connection: close, TE"], False),
+            ("GET / HTTP/1.1", ["Connection: TE , Close"], False),
+            ("GET / HTTP/1.1", ["Connection: keep-alive, close"], False),
+            ("GET / HTTP/1.1", ["Connection: keep-alive", "Connection: close"], False),
+            ("GET / HTTP/1.0", [], False),
+            ("GET / HTTP/1.0", ["Connection: Keep-Alive"], True),
+            ("GET / HTTP/1.0", ["Connection: keep-alive, close"], False),
+        ],
+    )
+    def test_persistence__rfc9112_9_3(self, start: str, lines: list[str], keep_alive: bool) -> None:
+        assert parse(request(*lines, start=start)).keep_alive is keep_alive
+
+    def test_upgrade_must_be_named_by_connection__rfc9110_7_8(self) -> None:
+        assert parse(request("Upgrade: websocket", "Connection: keep-alive, Upgrade")).fields.upgrade
+        assert not parse(request("Upgrade: websocket")).fields.upgrade
+        assert not parse(request("Connection: Upgrade")).fields.upgrade
+
+    def test_expectations__rfc9110_10_1_1(self) -> None:
+        assert parse(request("Expect: 100-Continue")).fields.expect_continue
+        assert not parse(request()).fields.expect_continue
+        assert outcome(request("Expect: miracles")) == (417,)
+
+
+class TestLimits:
+    def test_a_line_at_the_limit_passes_and_one_above_is_414(self) -> None:
+        fixed = len("GET / HTTP/1.1")
+        assert parse(request(start=f"GET /{'a' * (40 - fixed)} HTTP/1.1"), SMALL)
+        assert outcome(request(start=f"GET /{'a' * (41 - fixed)} HTTP/1.1"), SMALL) == (414,)
+        assert outcome(b"GET /" + b"a" * 36, SMALL) == (414,)
+        assert outcome(b"GET /" + b"a" * 35, SMALL) is None
+        assert outcome(b"GET /" + b"a" * 35 + b"\r", SMALL) is None
+
+    def test_an_unfinished_head_after_a_long_line_is_414(self) -> None:
+        assert outcome(b"GET /" + b"a" * 40 + b" HTTP/1.1\r\nHo", SMALL) == (414,)
+
+    def test_fields_at_the_limit_pass_and_one_above_is_431(self) -> None:
+        assert parse(request("A: 1", "B: 2"), SMALL)
+        assert outcome(request("A: 1", "B: 2", "C: 3"), SMALL) == (431,)
+
+    def test_a_field_at_the_limit_passes_and_one_above_is_431(self) -> None:
+        assert parse(request("A: " + "b" * 27), SMALL)
+        assert outcome(request("A: " + "b" * 28), SMALL) == (431,)
+        unfinished = b"GET / HTTP/1.1\r\nA: " + b"b" * 27
+        assert outcome(unfinished, SMALL) is None
+        assert outcome(unfinished + b"\r", SMALL) is None
+        assert outcome(unfinished + b"b", SMALL) == (431,)
+
+    def test_a_head_at_the_limit_passes_and_one_above_is_431(self) -> None:
+        limits = Limits(head=60)
+        data = request("A: ")
+        exact = request("A: " + "b" * (60 - len(data)))
+        assert parse(exact, limits).size == 60
+        assert outcome(exact[:-4] + b"b\r\n\r\n", limits) == (431,)
+        assert outcome(exact[:-4] + b"bbbbb", limits) == (431,)
+
+    def test_zero_is_no_limit(self) -> None:
+        limits = Limits(line=0, fields=0, field_size=0, head=0)
+        data = request(*(f"X-{n}: {'v' * 200}" for n in range(1000)), start=f"GET /{'a' * 100000} HTTP/1.1")
+        assert len(parse(data, limits).fields.items) == 1001
+        assert feed([data[:150000], data[150000:]], limits) == outcome(data, limits)
+
+
+class TestIncomplete:
+    @pytest.mark.parametrize(
+        "data", [b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nHost: x\n", b"GET / HTTP/2.0 \r\nHo", b"{}", b"G\r\rX"]
+    )
+    def test_what_no_byte_can_mend_is_refused_at_once(self, data: bytes) -> None:
+        assert outcome(data) == (400,)
+
+    @pytest.mark.parametrize("end", range(len(GOOD)))
+    def test_every_prefix_of_a_good_head_waits(self, end: int) -> None:
+        assert parse_head(GOOD[:end], LIMITS) is None
+
+    @pytest.mark.parametrize("split", range(1, len(GOOD)))
+    def test_a_split_anywhere_changes_nothing(self, split: int) -> None:
+        assert feed([GOOD[:split], GOOD[split:]]) == outcome(GOOD)
+
+    def test_byte_by_byte(self) -> None:
+        assert feed([GOOD[i : i + 1] for i in range(len(GOOD))]) == outcome(GOOD)
+
+
+_PIECES = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\n", b"POST /a?b HTTP/1.0\r\n", b"OPTIONS * HTTP/1.1\r\n", b"Host: x\r\n", b"Host: y z\r\n",
+        b"Content-Length: 5\r\n", b"Content-Length: 05, 5\r\n", b"Transfer-Encoding: chunked\r\n", b"A: b\r\n", b"A : b\r\n",
+        b" fold\r\n", b"\r\n", b"\n", b"\r", b"\x00", b":", b"Connection: close, te\r\n", b"Expect: 100-continue\r\n", b"x",
+        b"A: caf\xe9\r\n", b"Upgrade: h2c\r\nConnection: upgrade\r\n", b"HTTP/1.1", b" ", b"GET http://h/p HTTP/1.1\r\n",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(_PIECES, st.binary(max_size=4)), max_size=12), st.data())
+def test_any_bytes_mean_the_same_whole_and_in_pieces(pieces: list[bytes], data: st.DataObject) -> None:
+    message = b"".join(pieces) + b"\r\n\r\n"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(message)), max_size=6)))
+    parts = [message[a:b] for a, b in zip([0, *cuts], [*cuts, len(message)], strict=True)]
+    whole = outcome(message)
+    assert whole is not None
+    split = feed(parts)
+    # In pieces a fault may be met before the bytes that would add another one, so that statuses of refusals may differ.
+    assert split == whole or (len(whole) == 1 and split is not None and len(split) == 1)
