@@ -110,11 +110,11 @@ def _refuse(connection: Connection, error: RequestError, duration: float) -> Non
     )
     try:
         connection.stream.send(head + page)
-        connection.stream.linger()
     finally:
         if service.on_record is not None:
             environ = {"REMOTE_ADDR": connection.remote_addr, "REMOTE_PORT": connection.remote_port}
             service.on_record(Record(None, ErrorReply(status, headers, len(page)), environ, duration))
+    connection.stream.linger()
 
 
 class Http1Exchange:

@@ -76,7 +76,7 @@ class TLSStream(Stream):
         data = super()._receive(RECORD, timeout)
         if data:
             self._incoming.write(data)
-        else:
+        elif not self._interrupted:
             self._incoming.write_eof()
         return bool(data)
 

@@ -1,0 +1,74 @@
+"""The clock that connections share."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from geventwsgi.serving.deadlines import NEVER, Deadlines
+
+
+class Waiting:
+    def __init__(self) -> None:
+        self.deadline = NEVER
+        self.tick = 0
+        self.expired = 0
+
+    def expire(self) -> None:
+        self.expired += 1
+
+
+@pytest.fixture
+def deadlines() -> Deadlines:
+    gevent.sleep(0)  # brings the loop's own clock up to date
+    return Deadlines(gevent.get_hub().loop)
+
+
+def test_expires_once(deadlines: Deadlines) -> None:
+    holder = Waiting()
+    deadlines.arm(holder, 0.05)
+    gevent.sleep(0.5)
+    assert holder.expired == 1
+    assert (holder.deadline, holder.tick) == (NEVER, 0)
+
+
+def test_moved_into_the_future_expires_only_there(deadlines: Deadlines) -> None:
+    holder = Waiting()
+    deadlines.arm(holder, 0.05)
+    deadlines.arm(holder, 0.6)
+    gevent.sleep(0.3)
+    assert holder.expired == 0
+    gevent.sleep(0.6)
+    assert holder.expired == 1
+
+
+def test_moved_nearer_expires_there(deadlines: Deadlines) -> None:
+    holder = Waiting()
+    deadlines.arm(holder, 60)
+    deadlines.arm(holder, 0.05)
+    gevent.sleep(0.5)
+    assert holder.expired == 1
+
+
+def test_taken_back_never_expires(deadlines: Deadlines) -> None:
+    taken_back, forgotten = Waiting(), Waiting()
+    deadlines.arm(taken_back, 0.05)
+    deadlines.arm(forgotten, 0.05)
+    taken_back.deadline = NEVER
+    deadlines.forget(forgotten)
+    deadlines.forget(forgotten)
+    gevent.sleep(0.4)
+    assert (taken_back.expired, forgotten.expired) == (0, 0)
+    deadlines.arm(taken_back, 0.05)
+    gevent.sleep(0.4)
+    assert taken_back.expired == 1
+
+
+def test_a_thousand_share_a_handful_of_timers(deadlines: Deadlines) -> None:
+    holders = [Waiting() for _ in range(1000)]
+    for holder in holders:
+        deadlines.arm(holder, 0.1)
+    assert len(deadlines._buckets) == 1
+    gevent.sleep(0.6)
+    assert all(holder.expired == 1 for holder in holders)
+    assert deadlines._buckets == {}

@@ -1,0 +1,330 @@
+"""The stream over real sockets: waiting, deadlines, departure, and every hazard of a watcher that stays started."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from gevent import socket
+from gevent.event import Event
+
+from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving import stream as stream_module
+from geventwsgi.serving.stream import DeadlineExpired, Stream
+from tests.support.streams import iterations, stream_pair
+
+BIG = 8 << 20
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Stream, socket.socket]]:
+    with stream_pair() as both:
+        yield both
+
+
+@pytest.fixture
+def stream(pair: tuple[Stream, socket.socket]) -> Stream:
+    return pair[0]
+
+
+@pytest.fixture
+def client(pair: tuple[Stream, socket.socket]) -> socket.socket:
+    return pair[1]
+
+
+def read_all(client: socket.socket) -> bytes:
+    data = b""
+    while piece := client.recv(1 << 20):
+        data += piece
+    return data
+
+
+class TestReading:
+    def test_waits_for_bytes(self, stream: Stream, client: socket.socket) -> None:
+        reader = gevent.spawn(stream.recv, 100)
+        gevent.sleep(0)
+        assert not reader.ready()
+        client.sendall(b"hello")
+        assert reader.get(timeout=5) == b"hello"
+
+    def test_returns_what_is_there_up_to_the_size(self, stream: Stream, client: socket.socket) -> None:
+        client.sendall(b"hello")
+        assert stream.recv(2, 5) == b"he"
+        assert stream.recv(100, 5) == b"llo"
+
+    def test_many_rounds_over_one_watcher(self, stream: Stream, client: socket.socket) -> None:
+        for number in range(200):
+            message = b"%d" % number
+            reader = gevent.spawn(stream.recv, 100, 5)
+            if number % 2:
+                gevent.sleep(0)
+            client.sendall(message)
+            assert reader.get(timeout=5) == message
+
+    def test_end_of_stream(self, stream: Stream, client: socket.socket) -> None:
+        client.shutdown(socket.SHUT_WR)
+        assert stream.recv(100, 5) == b""
+
+    def test_reset_is_a_disconnect(self, stream: Stream, client: socket.socket) -> None:
+        reader = gevent.spawn(stream.recv, 100, 5)
+        gevent.sleep(0)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+        with pytest.raises(ClientDisconnected):
+            reader.get(timeout=5)
+
+    def test_handed_back_bytes_come_first(self, stream: Stream, client: socket.socket) -> None:
+        client.sendall(b"wire")
+        stream.unread(b"back")
+        assert stream.ahead
+        assert stream.recv(3) == b"bac"
+        stream.unread(b"c")
+        assert stream.recv(100) == b"ck"
+        assert not stream.ahead
+        assert stream.recv(100, 5) == b"wire"
+
+    def test_deadline(self, stream: Stream, client: socket.socket) -> None:
+        with pytest.raises(DeadlineExpired):
+            stream.recv(100, 0.01)
+        client.sendall(b"late")
+        assert stream.recv(100, 5) == b"late"
+
+    def test_a_deadline_that_was_met_does_not_fire_later(self, stream: Stream, client: socket.socket) -> None:
+        client.sendall(b"x")
+        assert stream.recv(100, 0.2) == b"x"
+        reader = gevent.spawn(stream.recv, 100)
+        gevent.sleep(0.5)
+        assert not reader.ready()
+        client.sendall(b"y")
+        assert reader.get(timeout=5) == b"y"
+
+    def test_an_exception_thrown_into_a_wait_leaves_the_stream_whole(
+        self, stream: Stream, client: socket.socket
+    ) -> None:
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):
+            stream.recv(100)
+        client.sendall(b"after")
+        assert stream.recv(100, 5) == b"after"
+
+    def test_interrupt_ends_a_wait_but_loses_no_bytes(self, stream: Stream, client: socket.socket) -> None:
+        reader = gevent.spawn(stream.recv, 100)
+        gevent.sleep(0)
+        stream.interrupt()
+        assert reader.get(timeout=5) == b""
+        client.sendall(b"still")
+        gevent.sleep(0.05)
+        assert stream.recv(100) == b"still"
+        assert stream.recv(100) == b""
+
+
+class TestPersistentWatcher:
+    def test_never_switches_into_a_greenlet_that_waits_for_something_else(
+        self, stream: Stream, client: socket.socket
+    ) -> None:
+        event, seen = Event(), []
+
+        def serve() -> None:
+            seen.append(stream.recv(100))
+            seen.append(event.wait(5))
+            seen.append(stream.recv(100))
+
+        server = gevent.spawn(serve)
+        client.sendall(b"one")
+        gevent.sleep(0.05)
+        client.sendall(b"two")
+        gevent.sleep(0.05)
+        assert seen == [b"one"]
+        event.set()
+        server.get(timeout=5)
+        assert seen == [b"one", True, b"two"]
+
+    @pytest.mark.parametrize("departure", [False, True], ids=["pipelined bytes", "end of stream"])
+    def test_unwanted_events_do_not_spin_the_loop(
+        self, stream: Stream, client: socket.socket, *, departure: bool
+    ) -> None:
+        client.sendall(b"request")
+        assert stream.recv(100, 5) == b"request"
+        if departure:
+            client.close()
+        else:
+            client.sendall(b"pipelined")
+        with iterations() as count:
+            gevent.sleep(0.2)
+        assert count[0] < 20
+        assert stream.gone is departure
+        assert stream.recv(100, 5) == (b"" if departure else b"pipelined")
+
+    def test_looking_takes_no_bytes_out(self, stream: Stream, client: socket.socket) -> None:
+        client.sendall(b"abc")
+        gevent.sleep(0.05)
+        assert not stream.gone
+        assert stream.recv(100, 5) == b"abc"
+
+    def test_a_reset_while_nobody_reads_is_a_departure(self, stream: Stream, client: socket.socket) -> None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+        gevent.sleep(0.05)
+        assert stream.gone
+
+
+class TestParking:
+    def test_wakes_for_bytes_and_leaves_them_to_be_read(self, stream: Stream, client: socket.socket) -> None:
+        woken: list[bool] = []
+        stream.park(woken.append, 30)
+        assert stream.parked
+        gevent.sleep(0.02)
+        assert woken == []
+        client.sendall(b"back")
+        gevent.sleep(0.05)
+        assert woken == [False]
+        assert not stream.parked
+        assert stream.recv(100, 5) == b"back"
+
+    def test_a_parked_connection_has_no_greenlet_and_one_wake(self, stream: Stream, client: socket.socket) -> None:
+        woken: list[bool] = []
+        stream.park(woken.append, 30)
+        client.sendall(b"back")
+        with iterations() as count:
+            gevent.sleep(0.2)
+        assert woken == [False]
+        assert count[0] < 20
+
+    def test_wakes_when_the_client_leaves(self, stream: Stream, client: socket.socket) -> None:
+        woken: list[bool] = []
+        stream.park(woken.append, 30)
+        client.close()
+        gevent.sleep(0.05)
+        assert woken == [False]
+        assert stream.recv(100, 5) == b""
+
+    def test_wakes_when_its_time_is_over(self, stream: Stream) -> None:
+        woken: list[bool] = []
+        stream.park(woken.append, 0.05)
+        gevent.sleep(0.4)
+        assert woken == [True]
+
+    def test_can_be_woken_by_hand(self, stream: Stream) -> None:
+        woken: list[bool] = []
+        stream.park(woken.append, 30)
+        stream.unpark()
+        stream.unpark()
+        assert woken == [False]
+
+
+class TestWriting:
+    def test_a_slow_reader_gets_everything_in_order(self, stream: Stream, client: socket.socket) -> None:
+        data = os.urandom(1 << 16) * (BIG >> 16)
+        writer = gevent.spawn(stream.send, data)
+        gevent.sleep(0.02)
+        assert not writer.ready()
+        received = b""
+        while len(received) < len(data):
+            received += client.recv(1 << 20)
+        writer.get(timeout=5)
+        assert received == data
+
+    def test_parts_arrive_joined(self, stream: Stream, client: socket.socket) -> None:
+        parts = [b"head", b"x" * BIG, b"", b"tail"]
+        writer = gevent.spawn(lambda: (stream.send_parts(b"a", b"b"), stream.send_parts(*parts), stream.close()))
+        assert read_all(client) == b"ab" + b"".join(parts)
+        writer.get(timeout=5)
+
+    def test_a_reader_that_stops_is_dropped(
+        self, stream: Stream, client: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stream_module, "WRITE_STALL", 0.05)
+        with pytest.raises(ClientDisconnected, match="has read nothing"):
+            stream.send(b"x" * BIG)
+        assert client.recv(1) == b"x"
+
+    def test_writing_to_a_reset_connection_is_a_disconnect(self, stream: Stream, client: socket.socket) -> None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+        for send in (lambda: stream.send(b"x"), lambda: stream.send_parts(b"x", b"y" * BIG)):
+            with pytest.raises(ClientDisconnected):
+                send()
+
+    def test_a_reset_while_waiting_to_write_is_a_disconnect(self, stream: Stream, client: socket.socket) -> None:
+        writer = gevent.spawn(stream.send, b"x" * BIG)
+        gevent.sleep(0.02)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+        with pytest.raises(ClientDisconnected):
+            writer.get(timeout=5)
+
+
+class TestFiles:
+    def test_a_file_goes_out_from_its_offset(self, stream: Stream, client: socket.socket) -> None:
+        with tempfile.TemporaryFile() as file:
+            data = os.urandom(1 << 16) * (BIG >> 16)
+            file.write(data)
+            file.flush()
+            writer = gevent.spawn(
+                lambda: (stream.send_file(file.fileno(), 10, len(data) - 20), stream.close()),
+            )
+            assert read_all(client) == data[10:-10]
+            writer.get(timeout=5)
+
+    def test_a_file_that_shrinks_cuts_the_connection(self, stream: Stream, client: socket.socket) -> None:
+        with tempfile.TemporaryFile() as file:
+            file.write(b"short")
+            file.flush()
+            with pytest.raises(ClientDisconnected, match="shorter"):
+                stream.send_file(file.fileno(), 0, 10)
+        assert client.recv(10) == b"short"
+
+    def test_others_get_their_turn_while_a_file_is_sent(self, stream: Stream, client: socket.socket) -> None:
+        turns: list[int] = []
+        with tempfile.TemporaryFile() as file:
+            file.truncate(64 << 20)
+            writer = gevent.spawn(stream.send_file, file.fileno(), 0, 64 << 20)
+            left = 64 << 20
+            while left:
+                left -= len(client.recv(1 << 20))
+                turns.append(1)
+            writer.get(timeout=5)
+        assert len(turns) > 10
+
+    def test_a_client_that_left_ends_it(self, stream: Stream, client: socket.socket) -> None:
+        with tempfile.TemporaryFile() as file:
+            file.truncate(BIG)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            client.close()
+            with pytest.raises(ClientDisconnected):
+                stream.send_file(file.fileno(), 0, BIG)
+
+
+class TestEnding:
+    def test_a_lingering_close_lets_a_busy_client_read_its_answer__rfc9112_9_6(
+        self, stream: Stream, client: socket.socket
+    ) -> None:
+        stream.send(b"answer")
+        end = gevent.spawn(lambda: (stream.linger(), stream.close()))
+        client.sendall(b"x" * BIG)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"answer"
+        end.get(timeout=5)
+
+    def test_lingering_ends_with_its_time(
+        self, stream: Stream, client: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(stream_module, "LINGER_TIME", 0.05)
+        with gevent.Timeout(5):
+            stream.linger()
+        assert client.recv(10) == b""
+
+    def test_abort_is_a_reset_not_an_end(self, stream: Stream, client: socket.socket) -> None:
+        stream.abort()
+        assert stream.closed
+        with pytest.raises(ConnectionResetError):
+            client.recv(10)
+        stream.abort()
+
+    def test_close_forgets_the_deadline(self, stream: Stream) -> None:
+        stream.park(lambda _: pytest.fail("woken after close"), 0.05)
+        stream.close()
+        gevent.sleep(0.3)
+        assert stream.fileno() == -1

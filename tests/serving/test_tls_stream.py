@@ -1,0 +1,237 @@
+"""The same stream over TLS, against the standard library's client."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from gevent import socket, ssl as gevent_ssl
+
+from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.stream import DeadlineExpired
+from geventwsgi.serving.tls_stream import TLSStream
+from tests.support.certificates import certificates
+from tests.support.streams import iterations, raw, tcp_pair
+
+BIG = 8 << 20
+
+
+def server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates().certfile, certificates().keyfile)
+    return context
+
+
+def client_context() -> gevent_ssl.SSLContext:
+    context = gevent_ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificates().ca_certs)
+    return context
+
+
+def unencrypted_pair() -> tuple[TLSStream, socket.socket]:
+    accepted, client = tcp_pair()
+    return TLSStream(raw(accepted), Deadlines(gevent.get_hub().loop), server_context()), client
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[TLSStream, gevent_ssl.SSLSocket]]:
+    stream, plain = unencrypted_pair()
+    shaking = gevent.spawn(stream.handshake, 10)
+    client = client_context().wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False)
+    shaking.get(timeout=10)
+    yield stream, client
+    stream.close()
+    client.close()
+
+
+@pytest.fixture
+def stream(pair: tuple[TLSStream, gevent_ssl.SSLSocket]) -> TLSStream:
+    return pair[0]
+
+
+@pytest.fixture
+def client(pair: tuple[TLSStream, gevent_ssl.SSLSocket]) -> gevent_ssl.SSLSocket:
+    return pair[1]
+
+
+def read_all(client: gevent_ssl.SSLSocket) -> bytes:
+    data = bytearray()
+    while piece := client.recv(1 << 20):
+        data += piece
+    return bytes(data)
+
+
+class TestHandshake:
+    def test_a_silent_client_runs_into_the_deadline(self) -> None:
+        stream, client = unencrypted_pair()
+        with pytest.raises(DeadlineExpired):
+            stream.handshake(0.05)
+        stream.close()
+        client.close()
+
+    def test_a_dripping_client_runs_into_the_same_deadline(self) -> None:
+        stream, client = unencrypted_pair()
+        shaking = gevent.spawn(stream.handshake, 0.3)
+        for byte in b"\x16\x03\x01\x02\x00\x01":
+            client.sendall(bytes([byte]))
+            gevent.sleep(0.1)
+        with pytest.raises(DeadlineExpired):
+            shaking.get(timeout=5)
+        stream.close()
+        client.close()
+
+    @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00" * 100, b""])
+    def test_what_is_no_tls_is_a_disconnect(self, data: bytes) -> None:
+        stream, client = unencrypted_pair()
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        with pytest.raises(ClientDisconnected):
+            stream.handshake(5)
+        stream.close()
+        client.close()
+
+
+class TestReading:
+    def test_bytes_that_the_loop_cannot_see_are_read_first(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        client.sendall(b"one record")
+        assert stream.recv(3, 5) == b"one"
+        with gevent.Timeout(5):
+            assert stream.recv(100) == b" record"
+
+    def test_many_records_in_one_segment(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        data = os.urandom(100000)
+        writer = gevent.spawn(client.sendall, data)
+        received = b""
+        while len(received) < len(data):
+            received += stream.recv(70000, 5)
+        writer.get(timeout=5)
+        assert received == data
+
+    def test_close_notify_is_the_end(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        closing = gevent.spawn(client.unwrap)
+        assert stream.recv(100, 5) == b""
+        stream.close()
+        closing.get(timeout=5)
+
+    def test_an_end_without_close_notify_is_the_end_too(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        client.shutdown(socket.SHUT_WR)
+        assert stream.recv(100, 5) == b""
+
+    def test_garbage_inside_the_session_is_a_disconnect(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        os.write(client.fileno(), b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        with pytest.raises(ClientDisconnected, match="TLS"):
+            stream.recv(100, 5)
+
+    def test_deadline(self, stream: TLSStream) -> None:
+        with pytest.raises(DeadlineExpired):
+            stream.recv(100, 0.05)
+
+    def test_interrupt_ends_a_wait_but_loses_no_bytes(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        reader = gevent.spawn(stream.recv, 100)
+        gevent.sleep(0)
+        stream.interrupt()
+        assert reader.get(timeout=5) == b""
+        client.sendall(b"still")
+        gevent.sleep(0.05)
+        assert stream.recv(100) == b"still"
+
+
+class TestPersistentWatcher:
+    def test_pipelined_bytes_do_not_spin_the_loop_and_are_no_departure(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        client.sendall(b"request")
+        assert stream.recv(100, 5) == b"request"
+        client.sendall(b"pipelined")
+        with iterations() as count:
+            gevent.sleep(0.2)
+        assert count[0] < 20
+        assert not stream.gone
+        assert stream.recv(100, 5) == b"pipelined"
+
+    def test_close_notify_while_nobody_reads_is_a_departure(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        client.sendall(b"request")
+        assert stream.recv(100, 5) == b"request"
+        closing = gevent.spawn(client.unwrap)
+        with iterations() as count:
+            gevent.sleep(0.2)
+        assert count[0] < 20
+        assert stream.gone
+        stream.close()
+        closing.get(timeout=5)
+
+    def test_a_cut_while_nobody_reads_is_a_departure(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        assert not stream.gone
+        client.close()
+        gevent.sleep(0.1)
+        assert stream.gone
+
+    def test_parks_and_wakes(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        woken: list[bool] = []
+        with pytest.raises(DeadlineExpired):
+            stream.recv(100, 0.05)
+        stream.park(woken.append, 30)
+        client.sendall(b"back")
+        gevent.sleep(0.1)
+        assert woken == [False]
+        assert stream.recv(100, 5) == b"back"
+
+
+class TestWriting:
+    def test_big_data_arrives_whole(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        data = os.urandom(1 << 16) * (BIG >> 16)
+        writer = gevent.spawn(
+            lambda: (stream.send_parts(b"he", b"ad"), stream.send_parts(b"1", data), stream.send(b"end"), stream.close())
+        )
+        assert read_all(client) == b"head1" + data + b"end"
+        writer.get(timeout=5)
+
+    def test_a_file_goes_out_from_its_offset(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        with tempfile.TemporaryFile() as file:
+            data = os.urandom(300000)
+            file.write(data)
+            file.flush()
+            writer = gevent.spawn(lambda: (stream.send_file(file.fileno(), 10, len(data) - 20), stream.close()))
+            assert read_all(client) == data[10:-10]
+            writer.get(timeout=5)
+
+    def test_a_file_that_shrinks_cuts_the_connection(self, stream: TLSStream) -> None:
+        with tempfile.TemporaryFile() as file, pytest.raises(ClientDisconnected, match="shorter"):
+            stream.send_file(file.fileno(), 0, 10)
+
+    def test_a_lingering_close_says_close_notify_first(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        stream.send(b"answer")
+        ending = gevent.spawn(lambda: (stream.linger(), stream.close()))
+        assert read_all(client) == b"answer"
+        client.close()
+        ending.get(timeout=5)
+
+    def test_abort_is_a_cut_not_an_end(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        stream.abort()
+        with pytest.raises(OSError):
+            client.recv(10)
+
+    def test_writing_after_the_end_is_a_disconnect(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+        with pytest.raises(ClientDisconnected):
+            for _ in range(100):
+                stream.send(b"x" * 1000)
+                gevent.sleep(0)

@@ -1,0 +1,8 @@
+"""Returns text where bytes are due."""
+
+from __future__ import annotations
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return "text"

@@ -1,0 +1,117 @@
+"""A connection on a real socket with a scripted gateway behind it, for tests of the protocol's side of serving."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+from gevent import socket
+
+from geventwsgi.http.head import Limits
+from geventwsgi.serving.connection import Connection
+from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.http1 import Http1Exchange
+from geventwsgi.serving.service import Service, Timeouts
+from geventwsgi.serving.slots import Slots
+from tests.support.streams import raw, tcp_pair
+
+Run = Callable[[Http1Exchange], object]
+
+
+@dataclass
+class FakeGateway:
+    """Runs a function for each exchange, and keeps what it saw."""
+
+    run_exchange: Run
+    exchanges: list[Http1Exchange] = field(default_factory=list)
+    complaints: list[str | None] = field(default_factory=list)
+
+    def run(self, exchange: Http1Exchange) -> None:
+        self.exchanges.append(exchange)
+        self.run_exchange(exchange)
+
+
+def reply(exchange: Http1Exchange, body: bytes = b"ok", status: str = "200 OK") -> str | None:
+    """Answer an exchange with one chunk of known length."""
+    exchange.start(status, [], len(body))
+    exchange.write(body)
+    return exchange.finish()
+
+
+@dataclass
+class Served:
+    """A connection that is being served, and its client."""
+
+    client: socket.socket
+    connection: Connection
+    service: Service
+    gateway: FakeGateway
+    records: list[Any]
+
+    def ask(self, data: bytes) -> bytes:
+        """Send ``data`` and return all that comes until the server closes."""
+        self.client.sendall(data)
+        return self.rest()
+
+    def rest(self) -> bytes:
+        """Return all that comes until the server closes."""
+        received = b""
+        while piece := self.client.recv(65536):
+            received += piece
+        return received
+
+    def response(self) -> tuple[bytes, bytes]:
+        """Read one response that has a Content-Length; return its head and its body."""
+        received = b""
+        while b"\r\n\r\n" not in received:
+            piece = self.client.recv(1)
+            assert piece, f"closed after {received!r}"
+            received += piece
+        head, body = received.lower(), b""
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+        while len(body) < length:
+            body += self.client.recv(length - len(body))
+        return received, body
+
+
+@contextmanager
+def served(
+    run: Run = reply,
+    *,
+    timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
+    trusted: bool = False,
+    record: bool = True,
+) -> Iterator[Served]:
+    """Serve one connection by ``run``; it is closed when the block ends."""
+    gateway, records = FakeGateway(run), []
+    service = Service(
+        gateway=gateway,  # type: ignore[arg-type]
+        limits=limits or Limits(),
+        timeouts=timeouts or Timeouts(),
+        deadlines=Deadlines(gevent.get_hub().loop),
+        slots=Slots(10),
+        log=logging.getLogger("tests.serving"),  # type: ignore[arg-type]
+        software="test",
+        tls=None,
+        trusts=lambda _address: trusted,
+        secure_scheme_headers={"X-FORWARDED-PROTO": "https"},
+        on_record=records.append if record else None,
+        spawn=gevent.spawn,
+        on_close=lambda _connection: None,
+    )
+    accepted, client = tcp_pair()
+    address = accepted.getpeername()
+    connection = Connection(service, raw(accepted), address)
+    connection.start()
+    try:
+        yield Served(client, connection, service, gateway, records)
+    finally:
+        client.close()
+        connection.kill()
+        gevent.sleep(0)
+        connection.close()

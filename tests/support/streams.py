@@ -1,0 +1,60 @@
+"""Connected pairs for tests of the serving room: our side a stream or a connection, the other a client's socket."""
+
+from __future__ import annotations
+
+import socket as stdlib_socket
+from _socket import socket as RawSocket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gevent
+from gevent import socket
+
+from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.stream import Stream
+
+
+def raw(sock: socket.socket) -> RawSocket:
+    """Return the bare non-blocking socket that accept would have given."""
+    bare = RawSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+    bare.setblocking(False)
+    return bare
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two connected TCP sockets: the accepted one and the client's."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    accepted, _ = listener.accept()
+    listener.close()
+    accepted.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
+    client.settimeout(10)
+    return accepted, client
+
+
+@contextmanager
+def stream_pair() -> Iterator[tuple[Stream, socket.socket]]:
+    """Yield a stream and its client."""
+    accepted, client = tcp_pair()
+    stream = Stream(raw(accepted), Deadlines(gevent.get_hub().loop))
+    try:
+        yield stream, client
+    finally:
+        stream.close()
+        client.close()
+
+
+@contextmanager
+def iterations() -> Iterator[list[int]]:
+    """Count the iterations of the loop while the block runs: a spinning loop shows at once."""
+    count = [0]
+    watcher = gevent.get_hub().loop.prepare()
+
+    def turn() -> None:
+        count[0] += 1
+
+    watcher.start(turn)
+    try:
+        yield count
+    finally:
+        watcher.close()
