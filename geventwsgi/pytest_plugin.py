@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
 def gwsgi_server() -> Iterator[Callable[..., str]]:
-    """Serve applications until the test ends: ``url = gwsgi_server(app, **settings)``.
+    """Return a function that serves an application until the test ends and tells its URL.
 
-    Takes what :func:`geventwsgi.testing.live_server` takes and may be called several times.
+    It takes what :func:`geventwsgi.testing.live_server` takes and may be called several times.
     """
-    from geventwsgi.testing import live_server
+    from geventwsgi.testing import live_server  # noqa: PLC0415 - pytest loads this module for every project
 
     with ExitStack() as stack:
         yield lambda app, **settings: stack.enter_context(live_server(app, **settings))

@@ -9,9 +9,11 @@ Example::
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 @contextmanager
@@ -26,54 +28,30 @@ def live_server(app: Callable[..., Any], *, host: str = "127.0.0.1", **settings:
     :raises StartupError: the server cannot start.
     """
     server = _ServerThread(app, host, settings)
-    server.start()
     try:
-        yield server.wait_started()
+        yield server.start()
     finally:
         server.stop()
 
 
-class _ServerThread(threading.Thread):
-    """The thread; everything of gevent happens inside it."""
+class _ServerThread:
+    """A thread that serves; everything of gevent happens inside it."""
 
     def __init__(self, app: Callable[..., Any], host: str, settings: dict[str, Any]) -> None:
-        super().__init__(name="geventwsgi.testing", daemon=True)
         self._app = app
         self._host = host
         self._settings = {"log": None, **settings}
-        self._started = threading.Event()
-        #: Set by the thread before ``_started``: one or the other.
+        self._thread = threading.Thread(target=self._run, name="geventwsgi.testing", daemon=True)
+        self._listening = threading.Event()
+        #: Set by the thread before ``_listening``: the URL and how to end it, or the error.
         self._url = ""
-        self._error: BaseException | None = None
         self._end: Callable[[], object] = lambda: None
+        self._error: BaseException | None = None
 
-    def run(self) -> None:
-        """Serve until :meth:`stop`."""
-        from gevent import get_hub
-        from gevent.event import Event
-
-        from geventwsgi.serving.server import WSGIServer
-
-        hub = get_hub()
-        ended = Event()
-        try:
-            server = WSGIServer((self._host, 0), self._app, **self._settings)
-            server.start()
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
-            self._error = error
-            self._started.set()
-            return
-        self._end = lambda: hub.loop.run_callback_threadsafe(ended.set)
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self._url = f"{'https' if server.ssl_enabled else 'http'}://{host}:{server.server_port}"
-        self._started.set()
-        ended.wait()
-        server.stop()
-        hub.destroy(destroy_loop=True)
-
-    def wait_started(self) -> str:
+    def start(self) -> str:
         """Return the URL once the server listens."""
-        self._started.wait()
+        self._thread.start()
+        self._listening.wait()
         if self._error is not None:
             raise self._error
         return self._url
@@ -81,4 +59,29 @@ class _ServerThread(threading.Thread):
     def stop(self) -> None:
         """End the server and wait for its thread."""
         self._end()
-        self.join()
+        self._thread.join()
+
+    def _run(self) -> None:
+        from gevent import get_hub  # noqa: PLC0415 - only a thread that serves needs gevent
+        from gevent.event import Event  # noqa: PLC0415
+
+        from geventwsgi.serving.server import WSGIServer  # noqa: PLC0415
+
+        hub, ended = get_hub(), Event()
+        try:
+            server = WSGIServer((self._host, 0), self._app, **self._settings)
+            server.start()
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
+            self._error = error
+            self._listening.set()
+            return
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self._url = f"{'https' if server.ssl_enabled else 'http'}://{host}:{server.server_port}"
+        waker = hub.loop.async_()  # the one watcher that another thread may touch
+        waker.start(ended.set)
+        self._end = waker.send
+        self._listening.set()
+        ended.wait()
+        waker.close()
+        server.stop()
+        hub.destroy(destroy_loop=True)

@@ -6,13 +6,16 @@ Pure functions from values to bytes. The fields given here were checked by whoev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from email.utils import formatdate
 from enum import Enum
 from html import escape
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from geventwsgi.http.grammar import NO_CONTENT_STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from geventwsgi.errors import RequestError
-from geventwsgi.http.head import Fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from geventwsgi.http.head import Fields
 
 
 def forwarded_scheme(fields: Fields, secure_scheme_headers: Mapping[str, str], default: str) -> str:

@@ -59,7 +59,7 @@ CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")
 # Extensions are ignored (section 7.1.1), so that their inner grammar is checked for control characters only.
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 
-# RFC 9110 section 6.5.1: fields needed for framing, routing, authentication or request modifiers never come as trailers.
+# RFC 9110 section 6.5.1: what is needed for framing, routing, authentication or request modifiers is no trailer.
 FORBIDDEN_TRAILERS = frozenset(
     (
         "authorization", "cache-control", "connection", "content-encoding", "content-length", "content-range",

@@ -306,7 +306,7 @@ def _refuse_request_line(line: bytes) -> NoReturn:
     parts = line.decode("latin-1").split(" ")
     if len(parts) != 3:
         raise RequestError(400, "the request line is not: method, space, target, space, version")
-    method, target, version = parts
+    method, target, _ = parts
     if grammar.METHOD.fullmatch(method) is None:
         raise RequestError(400, "the method is not a token")
     if grammar.REQUEST_TARGET.fullmatch(target) is None:

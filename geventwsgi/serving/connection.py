@@ -68,6 +68,9 @@ class Connection:
         except (ClientDisconnected, DeadlineExpired) as error:
             self.service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
             self.stream.abort()
+        except Exception:
+            self.service.log.exception("A connection from %s failed; please report this", self.remote_addr)
+            self.stream.abort()
         finally:
             self.greenlet = None
             if not parked:
@@ -87,7 +90,7 @@ class Connection:
         stream.park(self._wake, timeouts.first_byte if self.fresh else timeouts.keepalive)
         return True
 
-    def _wake(self, timed_out: bool) -> None:  # noqa: FBT001 - a callback's one argument
+    def _wake(self, timed_out: bool) -> None:
         if timed_out:
             self.close()
         else:
@@ -108,7 +111,9 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket and leave the server's books; a second call does nothing."""
-        if self in self.service.connections:
-            self.service.connections.remove(self)
+        connections = self.service.connections
+        if self in connections:
+            connections.remove(self)
             self.stream.close()
-            self.service.on_close(self)
+            if not connections:
+                self.service.empty.set()

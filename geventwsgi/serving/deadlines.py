@@ -24,7 +24,7 @@ class Holder(Protocol):
     tick: int
 
     def expire(self) -> None:
-        """Called from the loop when the deadline has passed."""
+        """Act on the passed deadline; called from the loop."""
 
 
 class Deadlines:

@@ -32,7 +32,9 @@ class Exchange(Protocol):
     head_sent: bool
     #: Bytes of response body sent so far, without chunk framing.
     sent: int
-    #: The status code staged or sent: 0 before :meth:`start`; :meth:`fail` sets it, and a client that left makes it 499.
+    #: Whether the application uses the connection itself (:meth:`raw_socket`); nothing more is sent here then.
+    taken: bool
+    #: The status code staged or sent: 0 before :meth:`start`; a client that left makes it 499.
     status: int
 
     def read(self, size: int) -> bytes:
@@ -54,8 +56,9 @@ class Exchange(Protocol):
         """
 
     def write(self, data: bytes) -> None:
-        """Send body bytes (with the head, if it has not left); ``b""`` does nothing. Bytes past the Content-Length
-        and bytes of a response that has no body (HEAD, 204, 304) are dropped.
+        """Send body bytes, with the head if it has not left; ``b""`` does nothing.
+
+        Bytes past the Content-Length and bytes of a response that has no body (HEAD, 204, 304) are dropped.
 
         :raises ClientDisconnected: the client left or stopped reading.
         """
@@ -76,4 +79,4 @@ class Exchange(Protocol):
         """Close without ending the response, so that the client sees that it is cut."""
 
     def raw_socket(self) -> Any:
-        """The value of ``environ["geventwsgi.socket"]``: a gevent socket; its first use takes the connection over."""
+        """Return the value of ``environ["geventwsgi.socket"]``, a socket whose first use takes the connection over."""

@@ -127,7 +127,10 @@ class Http1Exchange:
     )  # fmt: skip
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
-        """:raises RequestError: 400 or 413, when the head rules out serving the request."""
+        """Begin with what the head says of the connection and the body.
+
+        :raises RequestError: 400 or 413, when that rules out serving the request.
+        """
         self._connection = connection
         self._stream = connection.stream
         self.head = head
@@ -279,7 +282,7 @@ class Http1Exchange:
             raise
 
     def _lost(self) -> None:
-        """The client has gone; 499 is what nginx logs for it, and what access logs say here."""
+        """Note that the client has gone: 499 is what nginx logs for it, and what access logs say here."""
         self._keep_alive = False
         self.status = 499
 
@@ -304,10 +307,7 @@ class Http1Exchange:
             and not self._continue
             and not self._connection.service.draining
         )
-        if keep_alive:
-            connection = None if head.version == (1, 1) else "keep-alive"
-        else:
-            connection = "close"
+        connection = ("keep-alive" if head.version == (1, 0) else None) if keep_alive else "close"
         return encode.response_head(
             self._status_line,
             self._headers,
@@ -318,7 +318,7 @@ class Http1Exchange:
         )
 
     def _declared_length(self) -> int | None:
-        """The Content-Length that the application itself gave."""
+        """Return the Content-Length that the application itself gave."""
         return next((int(value) for name, value in self._headers if name.lower() == "content-length"), None)
 
     # The end

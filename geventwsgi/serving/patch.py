@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gevent import monkey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def patch_all(warn: Callable[[str], object]) -> None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import socket
 from _socket import socket as RawSocket
-from datetime import timedelta
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gevent.ssl
-from gevent.event import Event
+from gevent import GreenletExit
 from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
 
 from geventwsgi.config.sources import Config
 from geventwsgi.http.head import Limits
-from geventwsgi.observe.log import Logger, stream_logger
+from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.service import Service, Timeouts
@@ -33,15 +33,15 @@ from geventwsgi.wsgi.gateway import Gateway
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from geventwsgi.observe.access import Record
-
 #: The Server field and SERVER_SOFTWARE. No version: it helps nobody but attackers.
 SOFTWARE = "geventwsgi"
 #: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
 MIN_HEAD = 65536
+#: Seconds that a greenlet gets to end after it was killed.
+KILL_MARGIN = 1.0
 
 
-class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
+class WSGIServer(StreamServer):
     """Serve a WSGI application from greenlets of this process.
 
     Example::
@@ -77,7 +77,7 @@ class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
     }
     environ_class: type[dict[str, Any]] = dict
     secure_environ_class: type[dict[str, Any]] = dict
-    handler_class: Callable[..., Any] | None = None
+    handler_class: Any = None
     #: Seconds that :meth:`stop` waits for requests in flight.
     stop_timeout = 1
 
@@ -92,13 +92,12 @@ class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
         ssl_context = settings.pop("ssl_context", None)
         self.config = config or Config.of(**settings)
         self.logger = logger or stream_logger(log, error_log)
-        self.log = self.error_log = self.logger.error_stream()
+        self.log = self.error_log = ErrorStream(self.logger)
         self.tls = ssl_context or (make_context(self.config, gevent.ssl.SSLContext) if self.config.is_ssl else None)
         self._worker = worker
         self._slots = slots or Slots(self.config.worker_connections)
         self._service: Service | None = None
         self._application = application
-        self._empty = Event()
         if handler_class is not None:
             self.handler_class = handler_class
         super().__init__(listener, backlog=backlog, spawn=spawn)
@@ -130,6 +129,8 @@ class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
         self.environ = self.environ_class(self.base_env)
         self.environ["wsgi.url_scheme"] = "https" if self.ssl_enabled else "http"
         self.environ["wsgi.errors"] = self.error_log
+        script_name = os.environ.get("SCRIPT_NAME", "")  # where the application is mounted, as for gunicorn
+        self.environ["SCRIPT_NAME"] = os.fsencode(script_name).decode("latin-1")
         self.environ.update(environ or {})
 
     def get_environ(self) -> dict[str, Any]:
@@ -162,13 +163,13 @@ class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.handler_class is None:
             self._service = self._make_service()
-        elif self.tls is not None:
-            self.wrap_socket, self.ssl_args = self.tls.wrap_socket, {"server_side": True}
-            self._handle = self.wrap_socket_and_handle
 
     def _make_service(self) -> Service:
         config, logger = self.config, self.logger
-        on_record = self._log_access if logger.access_enabled else None
+        on_record = recorder(logger)
+        timeouts = Timeouts(keepalive=config.keepalive)
+        if self.pool is not None:
+            timeouts = replace(timeouts, park=None)  # a connection keeps its place in a pool while it is idle
         gateway = Gateway(
             self._application,
             EnvironBuilder(
@@ -180,11 +181,12 @@ class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
             on_record=on_record,
             pre_request=self._hook("pre_request"),
             post_request=self._hook("post_request"),
+            interrupts=(KeyboardInterrupt, GreenletExit),
         )
         return Service(
             gateway=gateway,
             limits=limits_of(config),
-            timeouts=Timeouts(keepalive=config.keepalive, park=None if self.pool else Timeouts.park),
+            timeouts=timeouts,
             deadlines=Deadlines(self.loop),
             slots=self._slots,
             log=logger,
@@ -193,25 +195,21 @@ class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
             trusts=trust(config.forwarded_allow_ips),
             secure_scheme_headers=config.secure_scheme_headers,
             on_record=on_record,
-            spawn=self._spawn,
-            on_close=self._on_close,
+            spawn=self._spawn,  # type: ignore[attr-defined]  # BaseServer's own
         )
 
     def _hook(self, name: str) -> Callable[..., object] | None:
         """Return a server hook with its worker argument filled in; None if the operator gave none."""
-        if self.config.source(name) == "default":
-            return None
-        return partial(getattr(self.config, name), self._worker)
-
-    def _log_access(self, record: Record) -> None:
-        self.logger.access(record.resp, record.req, record.environ, timedelta(seconds=record.duration))
+        hook = self.config.hook(name)
+        return None if hook is None else partial(hook, self._worker)
 
     # Accepting
 
-    def do_read(self) -> tuple[RawSocket, Any] | None:
+    def do_read(self) -> tuple[RawSocket, Any] | None:  # type: ignore[override]  # do_handle takes the raw socket
         """Accept one connection as a raw non-blocking socket; None if another process was faster."""
         try:
-            fd, address = self.socket._accept()  # noqa: SLF001 - the one call that makes no socket object
+            # The one call that makes no socket object.
+            fd, address = self.socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001
         except (BlockingIOError, ConnectionAbortedError):
             return None
         sock = RawSocket(self.socket.family, self.socket.type, self.socket.proto, fileno=fd)
@@ -227,8 +225,18 @@ class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve a connection by ``handler_class``, with the steps that pywsgi's server takes."""
-        assert self.handler_class is not None
-        self.handler_class(sock, address, self).handle()
+        if self.tls is None:
+            self.handler_class(sock, address, self).handle()
+            return
+        sock.settimeout(Timeouts().tls_handshake)
+        try:
+            tls_sock = self.tls.wrap_socket(sock, server_side=True)
+        except OSError as error:
+            self.logger.debug("TLS handshake with %s failed: %s", address, error)
+            return
+        with tls_sock:
+            tls_sock.settimeout(None)
+            self.handler_class(tls_sock, address, self).handle()
 
     # Counting and stopping
 
@@ -241,11 +249,6 @@ class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
     def requests(self) -> int:
         """Requests in flight, of all servers that share the slots."""
         return self._slots.in_flight
-
-    def _on_close(self, _connection: Connection) -> None:
-        assert self._service is not None
-        if self._service.draining and not self._service.connections:
-            self._empty.set()
 
     def drain(self, timeout: float) -> bool:
         """Accept nothing more, let requests in flight end, then end what is left.
@@ -260,18 +263,17 @@ class WSGIServer(StreamServer):  # type: ignore[misc]  # gevent is not typed
         if service is None:
             return True
         service.draining = True
+        if not service.connections:
+            return True
+        service.empty.clear()
         for connection in tuple(service.connections):
             connection.drain()
-        if self._wait_empty(timeout):
+        if service.empty.wait(timeout):
             return True
         for connection in tuple(service.connections):
             connection.kill()
-        self._wait_empty(1.0)
+        service.empty.wait(KILL_MARGIN)
         return False
-
-    def _wait_empty(self, timeout: float) -> bool:
-        assert self._service is not None
-        return not self._service.connections or self._empty.wait(timeout)
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop accepting, then end the connections, after ``timeout`` seconds (``stop_timeout``) by force."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gevent.event import Event
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
@@ -58,8 +60,8 @@ class Service:
     on_record: Callable[[Record], object] | None
     #: Starts a greenlet.
     spawn: Callable[..., Any]
-    #: Called when a connection has closed.
-    on_close: Callable[[Connection], object]
     connections: set[Connection] = field(default_factory=set)
+    #: Set when the last of them closes; whoever waits for that clears it first.
+    empty: Event = field(default_factory=Event)
     #: Set when the server stops: answer what is there, keep nothing alive.
     draining: bool = False

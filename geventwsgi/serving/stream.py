@@ -15,10 +15,10 @@ What follows from a watcher that stays started:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket as socket_constants
 import struct
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub, sleep
@@ -29,6 +29,7 @@ from geventwsgi.serving.deadlines import NEVER, Deadlines
 
 if TYPE_CHECKING:
     from _socket import socket as RawSocket
+    from collections.abc import Callable
 
 READ, WRITE = 1, 2
 #: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
@@ -147,7 +148,7 @@ class Stream:
             raise DeadlineExpired
 
     def _on_readable(self) -> None:
-        """Called by the watcher, in the hub."""
+        """Act on the watcher's event, in the hub."""
         reader = self._reader
         if reader is not None:
             self._hot = True
@@ -175,7 +176,7 @@ class Stream:
         self._watching = False
 
     def expire(self) -> None:
-        """Called by the deadlines, in the hub."""
+        """End the wait whose deadline has passed; see :class:`~geventwsgi.serving.deadlines.Holder`."""
         if self._reader is not None:
             self._expired = True
             self._reader.switch()
@@ -220,8 +221,8 @@ class Stream:
         on_wake, self._on_wake = self._on_wake, None
         self.deadline = NEVER
         self._unwatch()
-        assert on_wake is not None
-        on_wake(timed_out)
+        if on_wake is not None:
+            on_wake(timed_out)
 
     # Writing
 
@@ -296,13 +297,14 @@ class Stream:
         loop, writer = self._hub.loop, getcurrent()
         if self._write_watcher is None:
             self._write_watcher = loop.io(self._sock.fileno(), WRITE)
-        with loop.timer(WRITE_STALL) as stall:
-            stall.start(writer.switch, True)
-            self._write_watcher.start(writer.switch, False)
-            try:
-                stalled = self._hub.switch()
-            finally:
-                self._write_watcher.stop()
+        stall = loop.timer(WRITE_STALL)
+        stall.start(writer.switch, True)
+        self._write_watcher.start(writer.switch, False)
+        try:
+            stalled = self._hub.switch()
+        finally:
+            self._write_watcher.stop()
+            stall.close()
         if stalled:
             raise ClientDisconnected(f"the client has read nothing for {WRITE_STALL:g} s")
 
@@ -341,10 +343,8 @@ class Stream:
 
     def abort(self) -> None:
         """Close the socket so that the client sees a reset, not an end."""
-        try:
+        with contextlib.suppress(OSError):
             self._sock.setsockopt(socket_constants.SOL_SOCKET, socket_constants.SO_LINGER, _RESET_ON_CLOSE)
-        except OSError:
-            pass
         Stream.close(self)  # not a subclass's, which may say a polite word first
 
     @property
@@ -353,7 +353,7 @@ class Stream:
         return self._sock.fileno() < 0
 
     def fileno(self) -> int:
-        """The descriptor of the socket, -1 once closed."""
+        """Return the descriptor of the socket, -1 once closed."""
         return self._sock.fileno()
 
     @property

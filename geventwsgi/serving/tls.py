@@ -32,7 +32,9 @@ def make_context(config: Config, context_class: type[ssl.SSLContext] | None = No
 
 def _default_context(config: Config, context_class: type[ssl.SSLContext]) -> ssl.SSLContext:
     context = context_class(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if config.ssl_version == "TLSv1_3" else ssl.TLSVersion.TLSv1_2
+    if config.ssl_version == "TLSv1_2":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.verify_mode = ssl.VerifyMode(config.cert_reqs)
     context.set_alpn_protocols(["http/1.1"])

@@ -6,6 +6,7 @@ reading asks it first and waits for the socket afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ class TLSStream(Stream):
         while True:
             try:
                 self.ssl_object.do_handshake()
-            except ssl.SSLWantReadError:
+            except ssl.SSLWantReadError:  # noqa: PERF203 - this is how the TLS object says that it wants more
                 self._flush()
                 self._feed(max(0.0, until - self._hub.loop.now()))
             except ssl.SSLError as error:
@@ -60,7 +61,7 @@ class TLSStream(Stream):
         while True:
             try:
                 data = self.ssl_object.read(size)
-            except ssl.SSLWantReadError:
+            except ssl.SSLWantReadError:  # noqa: PERF203 - as above
                 self._flush()
                 if not self._feed(timeout) and self._interrupted:
                     return b""
@@ -132,30 +133,21 @@ class TLSStream(Stream):
 
     def _flush_quietly(self) -> None:
         """Send an alert to a client that may not be there any more."""
-        try:
+        with contextlib.suppress(ClientDisconnected):
             self._flush()
-        except ClientDisconnected:
-            pass
 
     def _end_sending(self) -> None:
         """Say close_notify, so that the client can tell the end from a cut (RFC 8446 section 6.1)."""
-        try:
+        with contextlib.suppress(ssl.SSLError):
             self.ssl_object.unwrap()
-        except ssl.SSLError:
-            pass
         self._flush()
         super()._end_sending()
 
     def close(self) -> None:
         """See :meth:`Stream.close`; close_notify is sent if the kernel takes it at once."""
         if not self.closed:
-            try:
+            with contextlib.suppress(ssl.SSLError, ValueError):
                 self.ssl_object.unwrap()
-            except (ssl.SSLError, ValueError):
-                pass
-            try:
+            with contextlib.suppress(OSError):
                 self._sock.send(self._outgoing.read())
-            except OSError:
-                pass
         super().close()
-

@@ -6,18 +6,21 @@ request are not lost, a send is never partial, and TLS makes no difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
 
 class ClientSocket:
-    """The client's connection. Its first use takes it over: the server then sends nothing of its own and closes it
-    when the application returns."""
+    """The client's connection.
+
+    Its first use takes it over: the server then sends nothing of its own, and closes it when the application returns.
+    """
 
     def __init__(self, stream: Stream, take_over: Callable[[], object]) -> None:
         self._stream = stream

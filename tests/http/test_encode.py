@@ -8,8 +8,8 @@ import pytest
 
 from geventwsgi.http.encode import (
     Framing,
-    chunk_size,
     choose_framing,
+    chunk_size,
     error_page,
     http_date,
     response_head,

@@ -32,5 +32,7 @@ def test_a_forwarder_may_say_http_of_a_tls_connection() -> None:
 
 def test_contradictions_are_refused() -> None:
     with pytest.raises(RequestError) as caught:
-        forwarded_scheme(parse_fields(b"X-Forwarded-Ssl: off\r\nX-Forwarded-Proto: https\r\n", Limits()), SECURE, "http")
+        forwarded_scheme(
+            parse_fields(b"X-Forwarded-Ssl: off\r\nX-Forwarded-Proto: https\r\n", Limits()), SECURE, "http"
+        )
     assert caught.value.status == 400

@@ -329,7 +329,8 @@ class TestLimits:
 
 class TestIncomplete:
     @pytest.mark.parametrize(
-        "data", [b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nHost: x\n", b"GET / HTTP/2.0 \r\nHo", b"{}", b"G\r\rX"]
+        "data",
+        [b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nHost: x\n", b"GET / HTTP/2.0 \r\nHo", b"{}", b"G\r\rX"],
     )
     def test_what_no_byte_can_mend_is_refused_at_once(self, data: bytes) -> None:
         assert outcome(data) == (400,)
@@ -348,12 +349,32 @@ class TestIncomplete:
 
 _PIECES = st.sampled_from(
     [
-        b"GET / HTTP/1.1\r\n", b"POST /a?b HTTP/1.0\r\n", b"OPTIONS * HTTP/1.1\r\n", b"Host: x\r\n", b"Host: y z\r\n",
-        b"Content-Length: 5\r\n", b"Content-Length: 05, 5\r\n", b"Transfer-Encoding: chunked\r\n", b"A: b\r\n", b"A : b\r\n",
-        b" fold\r\n", b"\r\n", b"\n", b"\r", b"\x00", b":", b"Connection: close, te\r\n", b"Expect: 100-continue\r\n", b"x",
-        b"A: caf\xe9\r\n", b"Upgrade: h2c\r\nConnection: upgrade\r\n", b"HTTP/1.1", b" ", b"GET http://h/p HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\n",
+        b"POST /a?b HTTP/1.0\r\n",
+        b"OPTIONS * HTTP/1.1\r\n",
+        b"GET http://h/p HTTP/1.1\r\n",
+        b"HTTP/1.1",
+        b"Host: x\r\n",
+        b"Host: y z\r\n",
+        b"Content-Length: 5\r\n",
+        b"Content-Length: 05, 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: close, te\r\n",
+        b"Expect: 100-continue\r\n",
+        b"Upgrade: h2c\r\nConnection: upgrade\r\n",
+        b"A: b\r\n",
+        b"A : b\r\n",
+        b"A: caf\xe9\r\n",
+        b" fold\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\x00",
+        b":",
+        b" ",
+        b"x",
     ]
-)  # fmt: skip
+)
 
 
 @given(st.lists(st.one_of(_PIECES, st.binary(max_size=4)), max_size=12), st.data())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import gevent
 import pytest
@@ -15,6 +15,9 @@ from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import stream as stream_module
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from tests.support.streams import iterations, stream_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BIG = 8 << 20
 

@@ -142,7 +142,7 @@ class FakeExchange:
         self.head_sent = True
         if self._has_no_content:
             return
-        room = len(data) if self.length is None else max(0, self.length - self.sent)
+        room = len(data) if self.started is None or self.length is None else max(0, self.length - self.sent)
         self._excess += max(0, len(data) - room)
         self.sent += len(data[:room])
         self.pieces.append(data[:room])

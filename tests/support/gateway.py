@@ -64,12 +64,20 @@ class Outcome(logging.Handler):
 
 
 def run(
-    application: Any, exchange: FakeExchange | str | None = None, *, record: bool = True, base: Any = None, **options: Any
+    application: Any,
+    exchange: FakeExchange | str | None = None,
+    *,
+    record: bool = True,
+    base: Any = None,
+    builder: EnvironBuilder | None = None,
+    **options: Any,
 ) -> Outcome:
     """Run one exchange and check that the Protocol was kept.
 
     :param exchange: a FakeExchange, or a request's text; a plain GET by default.
     :param record: whether access records are wanted.
+    :param base: keys to add to :func:`make_base`.
+    :param builder: makes the environ instead of one over ``base``.
     :param options: the Gateway's.
     """
     if not isinstance(exchange, FakeExchange):
@@ -80,7 +88,7 @@ def run(
     log.addHandler(outcome)
     if record:
         options.setdefault("on_record", outcome.records.append)
-    gateway = Gateway(application, EnvironBuilder(outcome.base), log, **options)
+    gateway = Gateway(application, builder or EnvironBuilder(outcome.base), log, **options)
     try:
         gateway.run(exchange)
     except BaseException as error:

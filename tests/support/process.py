@@ -75,6 +75,7 @@ class Gwsgi:
         self._command = list(command) if command else self._build_command(args, app, config)
         self._workers = _count_workers(self._command, config, self._environ)
         self._process: subprocess.Popen[bytes] | None = None
+        self._url = ""
 
     def _build_command(self, args: Sequence[str], app: str | None, config: str | None) -> list[str]:
         command = [sys.executable, "-m", "geventwsgi", *args]
@@ -159,8 +160,9 @@ class Gwsgi:
 
     @property
     def url(self) -> str:
-        """The first of :attr:`urls`."""
-        return self.urls[0]
+        """The first of :attr:`urls`; remembered, since a test may rotate the log."""
+        self._url = self._url or self.urls[0]
+        return self._url
 
     @property
     def address(self) -> tuple[str, int]:
@@ -178,7 +180,7 @@ class Gwsgi:
 
         def ready() -> bool:
             running = self.process.poll() is None
-            enough = len(self.ready_pids()) >= workers and bool(self.urls)
+            enough = len(self.ready_pids()) >= workers and bool(self.urls and self.url)
             assert enough or running, f"ended with {self.process.returncode}:\n{self.log_text()}{self.stderr_text()}"
             return enough
 
@@ -208,9 +210,9 @@ class Gwsgi:
         except subprocess.TimeoutExpired as error:
             raise AssertionError(f"{error}\n{self.log_text()}") from None
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float | None = None) -> int:
-        """Send ``number`` to the master and return its exit status."""
-        self.signal(number)
+    def stop(self, number: int | None = None, timeout: float | None = None) -> int:
+        """Send ``number`` (TERM) to the master and return its exit status."""
+        self.signal(number or signal.SIGTERM)
         return self.wait(timeout)
 
     def _end(self) -> list[int]:
@@ -242,7 +244,8 @@ def _count_workers(command: Sequence[str], config: str | None, environ: Mapping[
     for found in (WORKERS_FLAG.search("\0".join(command)), WORKERS_LINE.search(config or "")):
         if found:
             return int(found[1])
-    return int(environ.get("WEB_CONCURRENCY", 1))
+    concurrency = environ.get("WEB_CONCURRENCY", "")
+    return int(concurrency) if concurrency.isdecimal() else 1
 
 
 class _Stat:

@@ -102,7 +102,6 @@ def served(
         secure_scheme_headers={"X-FORWARDED-PROTO": "https"},
         on_record=records.append if record else None,
         spawn=gevent.spawn,
-        on_close=lambda _connection: None,
     )
     accepted, client = tcp_pair()
     address = accepted.getpeername()

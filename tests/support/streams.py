@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import socket as stdlib_socket
 from _socket import socket as RawSocket
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent import socket
+from gevent import ssl as gevent_ssl
 
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.stream import Stream
+from tests.support.certificates import certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def raw(sock: socket.socket) -> RawSocket:
@@ -58,3 +63,10 @@ def iterations() -> Iterator[list[int]]:
         yield count
     finally:
         watcher.close()
+
+
+def tls_client_context() -> gevent_ssl.SSLContext:
+    """Return a client's context whose sockets let the hub run while they wait."""
+    context = gevent_ssl.SSLContext(gevent_ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificates().ca_certs)
+    return context

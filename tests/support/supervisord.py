@@ -43,6 +43,7 @@ class Supervisord:
     """A running supervisord: ``with Supervisord(text) as supervisord: supervisord.control("restart", "name")``.
 
     :param program: the ``[program:name]`` section; ``DIRECTORY`` in it becomes a directory of its own.
+    :param env: variables on top of the current ones; ``DIRECTORY`` in them too.
     """
 
     def __init__(self, program: str, env: Mapping[str, str] | None = None) -> None:
@@ -50,7 +51,8 @@ class Supervisord:
         self._directory = tempfile.TemporaryDirectory(prefix="gwsgi-supervisord-")
         self.directory = Path(self._directory.name)
         kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-        self._environ = {**kept, "PYTHONPATH": str(ROOT), **(env or {})}
+        added = {name: value.replace("DIRECTORY", str(self.directory)) for name, value in (env or {}).items()}
+        self._environ = {**kept, "PYTHONPATH": str(ROOT), **added}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -8,7 +8,7 @@ import sys
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("X-Old", "1"), ("Content-Length", "1000")])
     try:
-        raise RuntimeError("caught by the application")
-    except RuntimeError:
+        int("no number")
+    except ValueError:
         start_response("503 Service Unavailable", [("Content-Type", "text/plain"), ("X-New", "1")], sys.exc_info())
     return [b"try later\n"]

@@ -1,0 +1,145 @@
+"""The command ``gwsgi``: flags to a configuration, a failure to one line and an exit status.
+
+It reads the settings and hands them to the master; it knows no signal, no socket and no process but this one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from geventwsgi.config.flags import help_text, read_flags
+from geventwsgi.config.loader import load_app
+from geventwsgi.config.nearest import one_line
+from geventwsgi.config.process import apply_process_settings
+from geventwsgi.config.sources import Config, load
+from geventwsgi.errors import AppLoadError, ConfigError, StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: What a shell makes of a command that INT ended.
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status.
+
+    :param argv: the arguments, without the program's name; those of the process by default.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except StartupError as error:
+        _report(error, debugging="debug" in arguments or "--log-level=debug" in arguments)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def main_and_exit() -> NoReturn:
+    """Run the command as a program."""
+    sys.exit(main())
+
+
+def _run(arguments: list[str]) -> int:
+    asked = read_flags(arguments)
+    if asked.help or asked.version:
+        return _say(help_text() if asked.help else _versions())
+    environ, directory = dict(os.environ), _working_directory()  # as they are now: the settings will change both
+    cfg = load(arguments, environ, directory)
+    if cfg.print_config:
+        _say(_listing(cfg))
+    if cfg.check_config:
+        return _check(cfg)
+    if cfg.print_config:
+        return 0
+    _require_application(cfg)
+    first = [cfg]
+    return _serve(lambda: first.pop() if first else load(arguments, environ, directory))
+
+
+def _serve(load_config: Callable[[], Config]) -> int:
+    if hasattr(os, "fork"):
+        from geventwsgi.master.arbiter import Arbiter  # noqa: PLC0415 - only serving needs it, and only where there is fork
+
+        return Arbiter(load_config).run()
+    from geventwsgi.master.single import run_single  # noqa: PLC0415 - the other way
+
+    return run_single(load_config)
+
+
+def _check(cfg: Config) -> int:
+    """Load the application as a worker would, and whatever else the settings name."""
+    from geventwsgi.master.worker import worker_class  # noqa: PLC0415 - serving, and gevent with it, only when
+    from geventwsgi.serving.patch import patch_all  # noqa: PLC0415 - the application is loaded in this process
+
+    for warning in cfg.warnings:
+        _complain(warning)
+    _require_application(cfg)
+    patch_all(_complain)
+    apply_process_settings(cfg)
+    worker_class(cfg)
+    _ = cfg.logger_class
+    load_app(cfg.wsgi_app)
+    return 0
+
+
+def _require_application(cfg: Config) -> None:
+    if not cfg.wsgi_app:
+        raise ConfigError("no application given: gwsgi [OPTIONS] MODULE:APP, or wsgi_app in the configuration file")
+
+
+def _working_directory() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError as error:
+        raise ConfigError(f"the working directory cannot be found ({error.strerror}): change to another one") from None
+
+
+# --- what it prints
+
+
+def _versions() -> str:
+    import platform  # noqa: PLC0415 - slow, and for this alone
+    from importlib.metadata import version  # noqa: PLC0415 - the same
+
+    return f"gwsgi {version('geventwsgi')} (gevent {version('gevent')}, Python {platform.python_version()})\n"
+
+
+def _listing(cfg: Config) -> str:
+    """Return each setting, its value and its source, a line each."""
+    rows = [(f"{name} = {_shown(value)}", cfg.source(name)) for name, value in cfg.settings.items()]
+    width = max(len(text) for text, _ in rows if len(text) < 60)
+    return "".join(f"{text:{width}}  # {source}\n" for text, source in rows)
+
+
+def _shown(value: Any) -> str:
+    if callable(value) and not isinstance(value, type):
+        return f"<function {getattr(value, '__name__', type(value).__name__)}>"
+    return repr(value)
+
+
+def _say(text: str) -> int:
+    """Print to stdout and return 0, even if its reader has gone: ``gwsgi --help | head``."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's own flush at exit
+    return 0
+
+
+def _report(error: StartupError, *, debugging: bool) -> None:
+    """Print one line; before it the application's own traceback, or ours for who debugs."""
+    shown = error if debugging else error.__cause__ if isinstance(error, AppLoadError) else None
+    if shown:
+        traceback.print_exception(type(shown), shown, shown.__traceback__)
+    _complain(error)
+
+
+def _complain(text: object) -> None:
+    sys.stderr.write(f"gwsgi: {one_line(text)}\n")

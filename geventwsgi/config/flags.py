@@ -1,0 +1,111 @@
+"""The command line: flags of the settings table, as text to values yet unparsed, and ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting, nearest_setting
+from geventwsgi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EPILOG = (
+    "Flags go before those in GWSGI_CMD_ARGS, and both before the configuration file. PORT, WEB_CONCURRENCY, "
+    "FORWARDED_ALLOW_IPS and SENDFILE alter defaults. Hooks and some dictionaries can be set in the file only."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What a list of arguments asks for.
+
+    :param given: setting -> what its flag gave; the application is ``wsgi_app``.
+    """
+
+    given: dict[str, Given]
+    help: bool = False
+    version: bool = False
+
+
+_TWO = "one application is served at a time, and two are named"
+
+
+def read_flags(arguments: Sequence[str], source: str = "") -> CommandLine:
+    """Read the flags and the application from a list of arguments.
+
+    :param source: where the arguments come from, if not from the command line.
+    :raises ConfigError: one line: an unknown flag (with the nearest), a missing value, two applications.
+    """
+    parser = _Parser(source)
+    found, unknown = parser.parse_known_args(list(arguments))
+    if unknown:
+        parser.refuse(f"unknown flag {unknown[0]}{_hint(unknown[0])}" if unknown[0].startswith("-") else _TWO)
+    values = vars(found)
+    applications = values.pop("applications")
+    if len(applications) > 1:
+        parser.refuse(_TWO)
+    asked = {name: values.pop(name, False) for name in ("help", "version")}
+    given = {name: Given(value, source or f"flag {BY_NAME[name].long_flag}") for name, value in values.items()}
+    if applications:
+        given["wsgi_app"] = Given(applications[0], source or "command line")
+    return CommandLine(given, **asked)
+
+
+def help_text() -> str:
+    """Return what ``--help`` prints: every flag, grouped as the table is."""
+    return _Parser().format_help()
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse over the table; it raises what argparse would print and exit for."""
+
+    def __init__(self, source: str = "") -> None:
+        usage = "gwsgi [OPTIONS] [MODULE:APP]"
+        super().__init__("gwsgi", usage, epilog=_EPILOG, add_help=False, argument_default=argparse.SUPPRESS)
+        self.source = source
+        self.add_argument("applications", nargs="*", default=[], metavar="MODULE:APP", help="the application to serve")
+        self.add_argument("-h", "--help", action="store_true", help="show this and exit")
+        self.add_argument("-v", "--version", action="store_true", help="show the versions and exit")
+        for section, settings in groupby(SETTINGS, lambda setting: setting.section):
+            group = self.add_argument_group(section)
+            for setting in settings:
+                if setting.flags:
+                    group.add_argument(*setting.flags, dest=setting.name, help=_help(setting), **_shape(setting))
+
+    def refuse(self, message: str) -> NoReturn:
+        """Raise the error, with the source of the arguments named."""
+        raise ConfigError(f"{self.source}: {message}" if self.source else message)
+
+    def error(self, message: str) -> NoReturn:
+        self.refuse(f"{message}; see gwsgi --help")
+
+
+def _shape(setting: Setting) -> dict[str, Any]:
+    """Return argparse's keywords for the flag's argument, or for its having none."""
+    kind = setting.kind
+    if not kind.metavar:
+        return {"action": "store_const", "const": kind.constant}
+    shape: dict[str, Any] = {"metavar": kind.metavar}
+    if kind.repeat:
+        shape["action"] = "append"
+    elif kind.constant is not None:
+        shape.update(nargs="?", const=kind.constant)
+    return shape
+
+
+def _help(setting: Setting) -> str:
+    notes = f" Default: {setting.default_text}." if setting.kind.metavar else ""
+    if not setting.effective:
+        notes += f" (No effect {setting.no_effect}.)"
+    return (setting.help + notes).replace("%", "%%")
+
+
+def _hint(flag: str) -> str:
+    name = flag.partition("=")[0].strip("-").replace("-", "_")
+    meant = nearest_setting(name)
+    flags = BY_NAME[meant].flags if meant else ()
+    return f"; did you mean {flags[-1]}?" if flags else "; see gwsgi --help"

@@ -1,0 +1,362 @@
+"""The kinds of values that settings take: how each is read from a flag, a variable or a configuration file.
+
+A parser takes what was given (text from a flag or a variable, any Python value from a file) and returns the value, or
+raises ``ValueError`` with a predicate that follows the setting's name: ``must be true or false, not 'maybe'``.
+Nothing here knows a setting.
+"""
+
+from __future__ import annotations
+
+import inspect
+import ipaddress
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from reprlib import Repr
+from typing import Any
+
+from geventwsgi.config.addresses import parse_address, parse_host_port, parse_statsd_address
+from geventwsgi.config.loader import load_object
+from geventwsgi.errors import ConfigError
+
+TRUE = ("true", "yes", "y", "on", "1")
+FALSE = ("false", "no", "n", "off", "0")
+WORKER_CLASSES = ("gevent", "gevent_wsgi", "gevent_pywsgi")
+LOGGER_CLASS = "geventwsgi.observe.log.Logger"
+#: Loggers of gunicorn that ours stands in for, so that a file naming them needs no gunicorn.
+LOGGER_ALIASES = ("simple", "gunicorn.glogging.Logger", "gunicorn.instrument.statsd.Statsd")
+#: The numbers are those of ``ssl.PROTOCOL_*``, which older files give.
+TLS_VERSIONS = {1: "SSLv3", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2", 17: "TLS_SERVER"}
+
+_short = Repr()
+_short.maxstring = _short.maxother = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a setting is read, and what its flag looks like.
+
+    :param parse: what was given -> value; raises ``ValueError`` with a predicate.
+    :param metavar: the flag's argument in ``--help``; empty for a flag that takes none. A hook's parameters.
+    :param constant: what the flag gives when it stands without an argument; None where it needs one.
+    :param repeat: the flag may stand several times, and its arguments add up.
+    """
+
+    parse: Callable[[Any], Any]
+    metavar: str = ""
+    constant: Any = None
+    repeat: bool = False
+
+
+def wrong(expected: str, given: object) -> ValueError:
+    """Return the error for a value that is not what was expected."""
+    return ValueError(f"must be {expected}, not {_short.repr(given)}")
+
+
+# --- numbers
+
+
+def _number(given: Any) -> int | None:
+    """Return the whole number that `given` is or spells (``12``, ``0x0c``), or None."""
+    if isinstance(given, str):
+        spelt = given.strip().lower()
+        try:
+            return int(spelt, 0 if spelt.lstrip("+-")[:2] in ("0x", "0o", "0b") else 10)
+        except ValueError:
+            return None
+    return int(given) if isinstance(given, int) and not isinstance(given, bool) else None
+
+
+def whole(minimum: int = 0, maximum: int | None = None) -> Kind:
+    """Return the kind of whole numbers within bounds."""
+
+    def parse(given: Any) -> int:
+        number = _number(given)
+        if number is None or number < minimum or (maximum is not None and number > maximum):
+            bounds = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
+            raise wrong(f"a whole number, {bounds}", given)
+        return number
+
+    return Kind(parse, "INT")
+
+
+def _seconds(given: Any) -> int | float:
+    number: int | float | None = _number(given)
+    if number is None and isinstance(given, str | float):
+        try:
+            number = float(given)
+        except ValueError:
+            number = None
+    if number is None or not math.isfinite(number) or number < 0:
+        raise wrong("a number of seconds, 0 or more", given)
+    return number
+
+
+def _mode(given: Any) -> int:
+    """Read permission bits: text that begins with 0 is octal, as every manual page writes it."""
+    text = given.strip().lower() if isinstance(given, str) else given
+    if isinstance(text, str) and text.startswith("0") and text.isdecimal():
+        text = f"0o{text}"
+    number = _number(text)
+    if number is None or not 0 <= number <= 0o7777:
+        raise wrong("permission bits such as 0o022", given)
+    return number
+
+
+def _boolean(given: Any) -> bool:
+    text = str(given).strip().lower() if isinstance(given, str | bool | int) else ""
+    if text not in TRUE + FALSE:
+        raise wrong("true or false", given)
+    return text in TRUE
+
+
+COUNT = whole()
+SECONDS = Kind(_seconds, "SECONDS")
+MODE = Kind(_mode, "MODE")
+SWITCH = Kind(_boolean, constant=True)
+SWITCH_OFF = Kind(_boolean, constant=False)
+
+
+# --- text
+
+
+def _text(given: Any) -> str:
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if not isinstance(given, str):
+        raise wrong("text", given)
+    return given.strip()
+
+
+def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **aliases: str) -> Kind:
+    """Return the kind of a few words, in any case; an alias stands for the choice it maps to."""
+
+    def parse(given: Any) -> str:
+        word = given.strip().lower() if isinstance(given, str) else given
+        word = aliases.get(str(word).lower(), word)
+        if word not in choices:
+            raise wrong("one of " + ", ".join(choices), given)
+        return str(word)
+
+    return Kind(parse, metavar, constant)
+
+
+TEXT = Kind(_text, "TEXT")
+PATH = Kind(_text, "FILE")
+DIRECTORY = Kind(_text, "DIR")
+
+
+# --- several values
+
+
+def _strings(given: Any) -> list[str]:
+    values = [given] if isinstance(given, str | os.PathLike) else given
+    if not isinstance(values, list | tuple | set | frozenset):
+        raise wrong("text or a list of it", given)
+    return [_text(value) for value in values]
+
+
+def _comma_separated(given: Any) -> list[str]:
+    return [part.strip() for text in _strings(given) for part in text.split(",") if part.strip()]
+
+
+def _networks(given: Any) -> list[str]:
+    addresses = _comma_separated(given)
+    try:
+        for address in filter("*".__ne__, addresses):
+            ipaddress.ip_network(address)
+    except ValueError as error:
+        raise ValueError(f"must list IP addresses or networks, or '*': {error}") from None
+    return addresses
+
+
+def _binds(given: Any) -> list[str]:
+    binds = _comma_separated(str(given) if _number(given) is not None else given)
+    if not binds:
+        raise wrong("at least one address", given)
+    for bind in binds:
+        parse_address(bind)
+    return binds
+
+
+def _assignments(given: Any) -> list[str]:
+    pairs = _strings(given)
+    for pair in pairs:
+        if not pair.partition("=")[1] or pair.startswith("="):
+            raise ValueError(f"must be NAME=VALUE, not {pair!r}")
+    return pairs
+
+
+def _protocols(given: Any) -> list[str]:
+    names = [name.lower() for name in _comma_separated(given)] or ["h1"]
+    if not set(names) <= {"h1", "h2"} or len(set(names)) < len(names):
+        raise wrong("h1, h2 or both, each once", given)
+    return names
+
+
+def _dictionary(given: Any) -> dict[Any, Any]:
+    if not isinstance(given, Mapping):
+        raise wrong("a dictionary", given)
+    return dict(given)
+
+
+def _header_values(given: Any) -> dict[str, str]:
+    headers = _dictionary(given)
+    if not all(isinstance(text, str) for item in headers.items() for text in item):
+        raise wrong("a dictionary of header names and values", given)
+    return {name.upper(): value for name, value in headers.items()}
+
+
+STRINGS = Kind(_strings, "TEXT", repeat=True)
+NAMES = Kind(lambda given: [name.upper() for name in _comma_separated(given)], "NAMES")
+DIRECTORIES = Kind(_comma_separated, "DIRS")
+NETWORKS = Kind(_networks, "ADDRESSES")
+BINDS = Kind(_binds, "ADDRESS", repeat=True)
+ASSIGNMENTS = Kind(_assignments, "NAME=VALUE", repeat=True)
+PROTOCOLS = Kind(_protocols, "NAMES")
+DICTIONARY = Kind(_dictionary)
+HEADER_VALUES = Kind(_header_values)
+
+
+# --- names of things
+
+
+def _worker_class(given: Any) -> Any:
+    if isinstance(given, type):
+        return given
+    name = _text(given)
+    module, colon, attribute = name.partition(":")
+    if colon and module and all(part.isidentifier() for part in attribute.split(".")):
+        return name
+    if name not in WORKER_CLASSES:
+        valid = ", ".join(WORKER_CLASSES)
+        raise wrong(f"one of {valid}, or MODULE:CLASS for a subclass of geventwsgi.master.worker.Worker", given)
+    return "gevent"
+
+
+def _logger_class(given: Any) -> Any:
+    if inspect.isfunction(given):
+        given = given()
+    if isinstance(given, type):
+        return given
+    name = _text(given)
+    return LOGGER_CLASS if name in LOGGER_ALIASES else name
+
+
+def _tls_version(given: Any) -> str:
+    names = [*TLS_VERSIONS.values(), "TLSv1_3"]
+    number = _number(given)
+    name = TLS_VERSIONS.get(number) if number is not None else str(given).strip().removeprefix("PROTOCOL_")
+    name = "TLS" if name in ("SSLv23", "TLS_SERVER") else name
+    if name not in names:
+        raise wrong("one of " + ", ".join(names), given)
+    return str(name)
+
+
+def _cert_reqs(given: Any) -> int:
+    names = ("CERT_NONE", "CERT_OPTIONAL", "CERT_REQUIRED")
+    number = names.index(given) if given in names else _number(given)
+    if number not in (0, 1, 2):
+        raise wrong("0 (none), 1 (optional) or 2 (required)", given)
+    return number
+
+
+def account(what: str, lookup: Callable[[str], int]) -> Kind:
+    """Return the kind of a user or group: its number, or its name, which `lookup` knows (or raises ``KeyError``)."""
+
+    def parse(given: Any) -> int:
+        number = _number(given)
+        if number is not None and number >= 0:
+            return number
+        try:
+            return lookup(_text(given))
+        except (KeyError, ImportError):
+            raise wrong(f"a {what} of this system", given) from None
+
+    return Kind(parse, what.upper())
+
+
+def _uid(name: str) -> int:
+    import pwd  # noqa: PLC0415 - only on POSIX
+
+    return pwd.getpwnam(name).pw_uid
+
+
+def _gid(name: str) -> int:
+    import grp  # noqa: PLC0415 - only on POSIX
+
+    return grp.getgrnam(name).gr_gid
+
+
+def _syslog(given: Any) -> str:
+    address = _text(given)
+    scheme, separator, rest = address.partition("://")
+    if not separator or scheme not in ("udp", "tcp", "unix"):
+        raise wrong("udp://HOST:PORT, tcp://HOST:PORT or unix://PATH", given)
+    if rest and scheme != "unix":
+        parse_host_port(rest, 514)
+    return address
+
+
+def _statsd(given: Any) -> tuple[str, int] | str:
+    if isinstance(given, tuple) and len(given) == 2:  # what an earlier parse made of an address
+        given = "{}:{}".format(*given)
+    return parse_statsd_address(_text(given))
+
+
+WORKER_CLASS = Kind(_worker_class, "NAME")
+LOGGER = Kind(_logger_class, "CLASS")
+TLS_VERSION = Kind(_tls_version, "NAME")
+CERT_REQS = Kind(_cert_reqs, "INT")
+USER = account("user", _uid)
+GROUP = account("group", _gid)
+SYSLOG = Kind(_syslog, "ADDRESS")
+STATSD = Kind(_statsd, "ADDRESS")
+
+
+# --- hooks
+
+
+def nothing(*_arguments: Any) -> None:
+    """Do nothing: the default of every hook that need not return."""
+
+
+def default_ssl_context(_config: Any, default_ssl_context_factory: Callable[[], Any]) -> Any:
+    """Return the context as the settings ask for it."""
+    return default_ssl_context_factory()
+
+
+def _accepts(function: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin that does not tell; its first call will
+        return True
+    return True
+
+
+def hook(parameters: str, *, shorter: Iterable[int] = ()) -> Kind:
+    """Return the kind of functions that are called with `parameters`, a comma-separated list of names.
+
+    :param shorter: numbers of leading parameters that older files take; such a function is wrapped.
+    """
+    names = parameters.split(", ")
+
+    def parse(given: Any) -> Callable[..., Any]:
+        try:
+            function = load_object(given, "hook")
+        except ConfigError as error:
+            raise ValueError(f"must be a function: {error}") from None
+        if not callable(function):
+            raise wrong(f"a function that takes ({parameters})", given)
+        if _accepts(function, len(names)):
+            return function  # type: ignore[no-any-return] # what it returns is its caller's to know
+        for count in shorter:
+            if _accepts(function, count):
+                return lambda *arguments: function(*arguments[:count])
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ValueError(f"must take ({parameters}), but {name} takes {inspect.signature(function)}")
+
+    return Kind(parse, parameters)

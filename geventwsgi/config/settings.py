@@ -1,0 +1,398 @@
+"""The table of settings: flags, files, environment variables, ``--help`` and the documentation are read from it.
+
+Names, flags and defaults are gunicorn's, but for those marked "ours" and the differences that the documentation names.
+To add a setting, add a line. How values are read is in ``kinds``; where they come from, in ``sources``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.config import kinds as k
+from geventwsgi.config.nearest import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    :param default: what it is when nobody sets it (already what its kind's parser returns).
+    :param flag: its flags, comma-separated; empty for what only a file can say.
+    :param no_effect: empty for a setting that works; else what follows "has no effect" in the warning.
+    :param variable: the environment variable that alters the default, put into `template`.
+    :param shown: the default as documentation shows it, where it differs between machines.
+    :param section: the heading that it stands under; filled in from the table.
+    """
+
+    name: str
+    default: Any
+    kind: k.Kind
+    flag: str
+    help: str
+    no_effect: str = ""
+    variable: str = ""
+    template: str = "{}"
+    shown: str = ""
+    section: str = ""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags, short ones first."""
+        return tuple(self.flag.split(", ")) if self.flag else ()
+
+    @property
+    def long_flag(self) -> str:
+        """The flag that messages name."""
+        return next(flag for flag in self.flags if flag.startswith("--"))
+
+    @property
+    def effective(self) -> bool:
+        """Whether setting it changes anything."""
+        return not self.no_effect
+
+    @property
+    def default_text(self) -> str:
+        """The default as a reader is told it, the same on every machine."""
+        if callable(self.default):
+            return "none"
+        return self.shown or repr(self.default)
+
+    def parse(self, given: Any) -> Any:
+        """Return the value for what a flag, a variable or a file gave; ``ValueError`` says what is wrong with it."""
+        return self.kind.parse(given)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a source says of a setting, unparsed, and the source's name: ``flag --workers``, ``gwsgi.conf.py:12``."""
+
+    value: Any
+    source: str
+
+
+def _hook(name: str, parameters: str, text: str, no_effect: str = "", **kind: Any) -> Setting:
+    """Return the entry of a function that is called with `parameters`."""
+    return Setting(name, k.nothing, k.hook(parameters, **kind), "", text, no_effect)
+
+
+_YET = "yet"
+_UMASK = "yet, but on the files of unix sockets"
+_WSGI = "here: WSGI applications are served, ASGI ones are not"
+_DIRTY = "here: there are no dirty arbiters"
+_UWSGI = "here: HTTP is the only protocol served"
+_GREENLETS = "here: every connection has a greenlet, so no worker has threads"
+_MEMORY = "here: heartbeats are kept in memory and bodies are streamed, so no temporary file is written"
+_OWNED = "here: the master owns the sockets, so that no reload loses a connection"
+
+_LOCAL = ["127.0.0.1", "::1"]
+_SCHEME_HEADERS = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
+_ACCESS_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+_SYSLOG_ADDRESSES = {
+    "darwin": "unix:///var/run/syslog",
+    "freebsd": "unix:///var/run/log",
+    "dragonfly": "unix:///var/run/log",
+    "openbsd": "unix:///dev/log",
+}
+_SYSLOG_ADDRESS = _SYSLOG_ADDRESSES.get(sys.platform.rstrip("0123456789"), "udp://localhost:514")
+_UID, _GID = getattr(os, "geteuid", int)(), getattr(os, "getegid", int)()
+_LEVELS = k.one_of("debug", "info", "warning", "error", "critical", metavar="LEVEL", warn="warning", fatal="critical")
+_PROXY_WORDS = {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}
+_PROXY = k.one_of("off", "v1", "v2", "auto", metavar="MODE", constant="auto", **_PROXY_WORDS)
+_FACILITIES = k.one_of(
+    *("auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "security", "syslog", "user", "uucp"),
+    *(f"local{number}" for number in range(8)),
+)
+_CLEARTEXT = k.one_of("off", "prior-knowledge", "upgrade", "both", true="prior-knowledge", false="off")
+
+
+# fmt: off
+_TABLE: dict[str, tuple[Setting, ...]] = {
+    "Config File": (
+        Setting("config", "./gwsgi.conf.py", k.PATH, "-c, --config",
+            "The configuration file, which is Python: PATH, file:PATH or python:MODULE. Without it ./gwsgi.conf.py is "
+            "read, or else ./gunicorn.conf.py, if there is one."),
+        Setting("wsgi_app", None, k.TEXT, "",
+            "The application, as MODULE:APP; what the command line names goes before it."),
+    ),
+    "Server Socket": (
+        Setting("bind", ["127.0.0.1:8000"], k.BINDS, "-b, --bind",
+            "An address to listen at: HOST:PORT, [IPV6]:PORT, :PORT (every IPv4 interface), unix:PATH or fd://N (an "
+            "inherited socket). Several are given by repeating the flag or separated by commas. With PORT set, the "
+            "default is 0.0.0.0:$PORT.", variable="PORT", template="0.0.0.0:{}"),
+        Setting("backlog", 2048, k.COUNT, "--backlog",
+            "How many connections may wait to be accepted; the system may cap it (net.core.somaxconn on Linux)."),
+    ),
+    "Worker Processes": (
+        Setting("workers", 1, k.whole(1), "-w, --workers",
+            "The number of worker processes. Start with one per core: greenlets, not processes, carry the concurrency.",
+            variable="WEB_CONCURRENCY"),
+        Setting("worker_class", "gevent", k.WORKER_CLASS, "-k, --worker-class",
+            "gevent (gevent_wsgi and gevent_pywsgi mean the same), or MODULE:CLASS for a subclass of "
+            "geventwsgi.master.worker.Worker."),
+        Setting("threads", 1, k.COUNT, "--threads",
+            "Threads per worker.", _GREENLETS),
+        Setting("worker_connections", 1000, k.whole(1), "--worker-connections",
+            "The largest number of requests that one worker serves at the same time. Idle connections do not count."),
+        Setting("max_requests", 0, k.COUNT, "--max-requests",
+            "Replace a worker after so many requests; 0 never does.", _YET),
+        Setting("max_requests_jitter", 0, k.COUNT, "--max-requests-jitter",
+            "A random number up to this is added to max_requests, so that workers are not all replaced at once.", _YET),
+        Setting("timeout", 30, k.SECONDS, "-t, --timeout",
+            "Seconds after which a worker whose event loop has not run is killed and replaced; 0 never does. A slow "
+            "request does not block the loop, so this does not bound it."),
+        Setting("graceful_timeout", 30, k.SECONDS, "--graceful-timeout",
+            "Seconds that a stopping worker gives its requests in flight; what is left then is cut."),
+        Setting("keepalive", 75, k.SECONDS, "--keep-alive",
+            "Seconds that an idle connection is kept for another request; 0 closes it after each response. gunicorn's "
+            "default is 2; a balancer in front should be the one that closes first."),
+        Setting("asgi_loop", "auto", k.one_of("auto", "asyncio", "uvloop"), "--asgi-loop",
+            "The event loop of ASGI workers.", _WSGI),
+        Setting("asgi_lifespan", "auto", k.one_of("auto", "on", "off"), "--asgi-lifespan",
+            "ASGI's lifespan protocol.", _WSGI),
+        Setting("asgi_disconnect_grace_period", 3, k.SECONDS, "--asgi-disconnect-grace-period",
+            "Seconds that an ASGI application may go on after its client has left.", _WSGI),
+        Setting("websocket_max_message_size", 16777216, k.COUNT, "--websocket-max-message-size",
+            "The largest WebSocket message, in bytes.", _YET),
+        Setting("http_parser", "auto", k.one_of("auto", "fast", "python"), "--http-parser",
+            "gunicorn's choice of parser.", "here: the compiled core is used where it is installed"),
+    ),
+    "Security": (
+        Setting("limit_request_line", 4094, k.COUNT, "--limit-request-line",
+            "The longest request line, in bytes (414 beyond it); 0 is no limit."),
+        Setting("limit_request_fields", 100, k.COUNT, "--limit-request-fields",
+            "The largest number of header fields in a request (431 beyond it); 0 is no limit."),
+        Setting("limit_request_field_size", 8190, k.COUNT, "--limit-request-field_size, --limit-request-field-size",
+            "The longest header field, in bytes (431 beyond it); 0 is no limit."),
+        Setting("limit_request_body", 0, k.COUNT, "--limit-request-body",
+            "The largest request body, in bytes (413 beyond it); 0 is no limit. Ours."),
+    ),
+    "HTTP/2": (
+        Setting("http_protocols", ["h1"], k.PROTOCOLS, "--http-protocols",
+            "The protocols to offer, preferred first: h1, h2.", _YET),
+        Setting("http2_cleartext", "off", _CLEARTEXT, "--http2-cleartext",
+            "How HTTP/2 may begin without TLS.", _YET),
+        Setting("http2_max_concurrent_streams", 100, k.whole(1), "--http2-max-concurrent-streams",
+            "The largest number of streams in one connection.", _YET),
+        Setting("http2_initial_window_size", 65535, k.whole(0, 2**31 - 1), "--http2-initial-window-size",
+            "The flow control window of a new stream, in bytes.", _YET),
+        Setting("http2_max_frame_size", 16384, k.whole(16384, 2**24 - 1), "--http2-max-frame-size",
+            "The largest frame that is accepted, in bytes.", _YET),
+        Setting("http2_max_header_list_size", 65536, k.COUNT, "--http2-max-header-list-size",
+            "The largest header list that is accepted, in bytes.", _YET),
+    ),
+    "Debugging": (
+        Setting("debug", False, k.SWITCH, "--debug",
+            "Show tracebacks in error pages, and log at level debug unless loglevel says otherwise. Not for a server "
+            "that others can reach. Ours, and old gunicorn's."),
+        Setting("reload", False, k.SWITCH, "--reload",
+            "Restart the workers when the application's source changes.", _YET),
+        Setting("reload_engine", "auto", k.one_of("auto", "poll", "inotify"), "--reload-engine",
+            "How changed files are noticed.", _YET),
+        Setting("reload_extra_files", [], k.STRINGS, "--reload-extra-file",
+            "A further file, or a pattern of them, that reload watches.", _YET),
+        Setting("spew", False, k.SWITCH, "--spew",
+            "Print every line that Python executes.", "here: use python -m trace"),
+        Setting("check_config", False, k.SWITCH, "--check-config",
+            "Read the configuration, load the application, and exit: 0 if all is well."),
+        Setting("print_config", False, k.SWITCH, "--print-config",
+            "Print each setting's value and where it comes from, and exit."),
+    ),
+    "Logging": (
+        Setting("accesslog", None, k.PATH, "--access-logfile",
+            "The file of the access log; - is stdout. Off by default."),
+        Setting("disable_redirect_access_to_syslog", False, k.SWITCH, "--disable-redirect-access-to-syslog",
+            "With syslog on, keep the access log out of it."),
+        Setting("access_log_format", _ACCESS_FORMAT, k.TEXT, "--access-logformat",
+            "The access log's line, in gunicorn's atoms."),
+        Setting("errorlog", "-", k.PATH, "--error-logfile, --log-file",
+            "The file of the error log; - is stderr."),
+        Setting("loglevel", "info", _LEVELS, "--log-level",
+            "What the error log shows: debug, info, warning, error or critical."),
+        Setting("capture_output", False, k.SWITCH, "--capture-output",
+            "Send stdout and stderr to the file of the error log."),
+        Setting("logger_class", k.LOGGER_CLASS, k.LOGGER, "--logger-class",
+            "The logger's class, or MODULE:CLASS, with the methods of gunicorn.glogging.Logger; that name means ours."),
+        Setting("logconfig", None, k.PATH, "--log-config",
+            "A file in the format of logging.config.fileConfig."),
+        Setting("logconfig_dict", {}, k.DICTIONARY, "",
+            "A dictionary for logging.config.dictConfig; goes before logconfig_json and logconfig."),
+        Setting("logconfig_json", None, k.PATH, "--log-config-json",
+            "A JSON file for logging.config.dictConfig; goes before logconfig."),
+        Setting("syslog_addr", _SYSLOG_ADDRESS, k.SYSLOG, "--log-syslog-to",
+            "Where syslog listens: udp://HOST:PORT, tcp://HOST:PORT, or unix://PATH with #stream or #dgram at its end "
+            "to choose. On macOS and the BSDs the default is the system's own socket.", shown="'udp://localhost:514'"),
+        Setting("syslog", False, k.SWITCH, "--log-syslog",
+            "Send the logs to syslog as well."),
+        Setting("syslog_prefix", None, k.TEXT, "--log-syslog-prefix",
+            "The name that syslog shows; the process name by default."),
+        Setting("syslog_facility", "user", _FACILITIES, "--log-syslog-facility",
+            "The facility that syslog files it under."),
+        Setting("enable_stdio_inheritance", False, k.SWITCH, "-R, --enable-stdio-inheritance",
+            "Keep stdin, stdout and stderr open when running as a daemon."),
+        Setting("statsd_host", None, k.STATSD, "--statsd-host",
+            "A statsd server to send metrics to: HOST:PORT or unix://PATH."),
+        Setting("dogstatsd_tags", "", k.TEXT, "--dogstatsd-tags",
+            "Tags for each metric, comma-separated, in DogStatsD's format."),
+        Setting("statsd_prefix", "", k.TEXT, "--statsd-prefix",
+            "What the name of each metric begins with; a dot is added."),
+        Setting("enable_backlog_metric", False, k.SWITCH, "--enable-backlog-metric",
+            "Send the number of connections that wait to be accepted, where the system tells it."),
+    ),
+    "Process Naming": (
+        Setting("proc_name", None, k.TEXT, "-n, --name",
+            "The name that ps and top show, if setproctitle is installed: pip install geventwsgi[setproctitle]."),
+        Setting("default_proc_name", "gwsgi", k.TEXT, "",
+            "The process name where proc_name is not set: the application that the command line names, if it does."),
+    ),
+    "SSL": (
+        Setting("keyfile", None, k.PATH, "--keyfile",
+            "The private key's file, if certfile does not hold the key too."),
+        Setting("certfile", None, k.PATH, "--certfile",
+            "The certificate's file, with the chain; turns TLS on."),
+        Setting("ssl_version", "TLS", k.TLS_VERSION, "--ssl-version",
+            "TLS (1.2 or newer) or TLSv1_3 (nothing older). Older versions are accepted here but never offered."),
+        Setting("cert_reqs", 0, k.CERT_REQS, "--cert-reqs",
+            "Whether clients must show a certificate: 0 no, 1 optional, 2 required; the ssl.CERT_ constants too."),
+        Setting("ca_certs", None, k.PATH, "--ca-certs",
+            "The file of the authorities that clients' certificates are checked against."),
+        Setting("suppress_ragged_eofs", True, k.SWITCH, "--suppress-ragged-eofs",
+            "Take a connection that ends without TLS's closing message as ended, not as failed."),
+        Setting("do_handshake_on_connect", False, k.SWITCH, "--do-handshake-on-connect",
+            "Do the TLS handshake at once when a connection is accepted, not at its first read."),
+        Setting("ciphers", None, k.TEXT, "--ciphers",
+            "The cipher suites for TLS 1.2, as an OpenSSL cipher list."),
+    ),
+    "Server Hooks": (
+        _hook("on_starting", "server", "Called in the master before it binds."),
+        _hook("on_reload", "server", "Called in the master when it reloads, before new workers start."),
+        _hook("when_ready", "server", "Called in the master once it listens."),
+        _hook("pre_fork", "server, worker", "Called in the master before each fork."),
+        _hook("post_fork", "server, worker", "Called in each worker after the fork."),
+        _hook("post_worker_init", "worker", "Called in a worker once its application is loaded."),
+        _hook("worker_int", "worker", "Called in a worker that receives INT or QUIT."),
+        _hook("worker_abort", "worker",
+            "Called in a worker that receives ABRT, which the master sends when its heartbeat stops."),
+        _hook("pre_exec", "server", "Called in the master before it executes a new program (USR2)."),
+        _hook("pre_request", "worker, req", "Called in a worker before each request."),
+        _hook("post_request", "worker, req, environ, resp",
+            "Called in a worker after each request; a function of two or three arguments is given the first ones.",
+            shorter=(3, 2)),
+        _hook("child_exit", "server, worker", "Called in the master after a worker has ended."),
+        _hook("worker_exit", "server, worker", "Called in a worker before it ends."),
+        _hook("nworkers_changed", "server, new_value, old_value",
+            "Called in the master after the number of workers has changed; old_value is None at the start."),
+        _hook("on_exit", "server", "Called in the master before it exits."),
+        Setting("ssl_context", k.default_ssl_context, k.hook("config, default_ssl_context_factory"), "",
+            "Called to make the ssl.SSLContext: return what the factory returns, changed or not, or another one."),
+    ),
+    "Server Mechanics": (
+        Setting("preload_app", False, k.SWITCH, "--preload",
+            "Load the application in the master, before it forks: workers share its memory, and a reload keeps it."),
+        Setting("sendfile", True, k.SWITCH_OFF, "--no-sendfile",
+            "Send files with the system's sendfile.", variable="SENDFILE"),
+        Setting("reuse_port", False, k.SWITCH, "--reuse-port",
+            "Let each worker bind its own socket.", _OWNED),
+        Setting("chdir", ".", k.DIRECTORY, "--chdir",
+            "The directory to change to before the application is loaded; the application's modules are found there."),
+        Setting("daemon", False, k.SWITCH, "-D, --daemon",
+            "Run in the background.", _YET),
+        Setting("raw_env", [], k.ASSIGNMENTS, "-e, --env",
+            "An environment variable for the application, as NAME=VALUE; several by repeating the flag."),
+        Setting("pidfile", None, k.PATH, "-p, --pid",
+            "The file that holds the master's process id while it runs."),
+        Setting("worker_tmp_dir", None, k.DIRECTORY, "--worker-tmp-dir",
+            "The directory of gunicorn's heartbeat files.", _MEMORY),
+        Setting("user", _UID, k.USER, "-u, --user",
+            "The user that workers run as.", _YET, shown="os.geteuid()"),
+        Setting("group", _GID, k.GROUP, "-g, --group",
+            "The group that workers run as.", _YET, shown="os.getegid()"),
+        Setting("umask", 0, k.MODE, "-m, --umask",
+            "The permission bits that files made by the server do not get.", _UMASK),
+        Setting("initgroups", False, k.SWITCH, "--initgroups",
+            "Give workers the further groups of their user.", _YET),
+        Setting("tmp_upload_dir", None, k.DIRECTORY, "",
+            "The directory of temporary files for request bodies.", _MEMORY),
+        Setting("secure_scheme_headers", _SCHEME_HEADERS, k.HEADER_VALUES, "",
+            "Request headers, and the value of each, by which a trusted proxy says that its client speaks https."),
+        Setting("forwarded_allow_ips", _LOCAL, k.NETWORKS, "--forwarded-allow-ips",
+            "The addresses and networks of proxies whose forwarding headers are believed, comma-separated; * is every "
+            "one. A unix socket's peer is always believed.", variable="FORWARDED_ALLOW_IPS"),
+        Setting("pythonpath", [], k.DIRECTORIES, "--pythonpath",
+            "Directories, comma-separated, to find modules in, first ones first."),
+        Setting("paste", None, k.PATH, "--paste, --paster",
+            "A PasteDeploy file to load the application from.", _YET),
+        Setting("proxy_protocol", "off", _PROXY, "--proxy-protocol",
+            "The PROXY protocol's version that proxies speak.", _YET),
+        Setting("proxy_allow_ips", _LOCAL, k.NETWORKS, "--proxy-allow-from",
+            "The proxies that may speak the PROXY protocol.", _YET),
+        Setting("protocol", "http", k.TEXT, "--protocol",
+            "What clients speak: http or uwsgi.", _UWSGI),
+        Setting("uwsgi_allow_ips", _LOCAL, k.NETWORKS, "--uwsgi-allow-from",
+            "The proxies that may speak uwsgi.", _UWSGI),
+        Setting("raw_paste_global_conf", [], k.ASSIGNMENTS, "--paste-global",
+            "A PasteDeploy variable, as NAME=VALUE.", _YET),
+        Setting("permit_obsolete_folding", False, k.SWITCH, "--permit-obsolete-folding",
+            "Accept folded header lines.", _YET),
+        Setting("strip_header_spaces", False, k.SWITCH, "--strip-header-spaces",
+            "Accept spaces before a header's colon.", _YET),
+        Setting("permit_unconventional_http_method", False, k.SWITCH, "--permit-unconventional-http-method",
+            "Accept methods in lower case or of unusual length.", _YET),
+        Setting("permit_unconventional_http_version", False, k.SWITCH, "--permit-unconventional-http-version",
+            "Accept versions of HTTP other than 1.0 and 1.1.", _YET),
+        Setting("casefold_http_method", False, k.SWITCH, "--casefold-http-method",
+            "Turn methods into upper case.", _YET),
+        Setting("forwarder_headers", ["SCRIPT_NAME", "PATH_INFO"], k.NAMES, "--forwarder-headers",
+            "Headers that a trusted proxy may set although their names have underscores; SCRIPT_NAME and PATH_INFO "
+            "among them set the environ's keys."),
+        Setting("header_map", "drop", k.one_of("drop", "refuse", "dangerous"), "--header-map",
+            "What becomes of header names with underscores, which an application cannot tell from dashes: drop them, "
+            "refuse the request, or (dangerous) pass them on."),
+        Setting("root_path", "", k.TEXT, "--root-path",
+            "The root_path of ASGI applications.", _WSGI),
+    ),
+    "Dirty Arbiters": (
+        Setting("dirty_apps", [], k.STRINGS, "--dirty-app",
+            "Applications of dirty workers.", _DIRTY),
+        Setting("dirty_workers", 0, k.COUNT, "--dirty-workers",
+            "The number of dirty workers.", _DIRTY),
+        Setting("dirty_timeout", 300, k.SECONDS, "--dirty-timeout",
+            "Seconds that a dirty task may take.", _DIRTY),
+        Setting("dirty_threads", 1, k.COUNT, "--dirty-threads",
+            "Threads per dirty worker.", _DIRTY),
+        Setting("dirty_graceful_timeout", 30, k.SECONDS, "--dirty-graceful-timeout",
+            "Seconds that dirty workers have to stop.", _DIRTY),
+    ),
+    "Dirty Arbiter Hooks": (
+        _hook("on_dirty_starting", "arbiter", "Called before a dirty arbiter starts.", _DIRTY),
+        _hook("dirty_post_fork", "arbiter, worker", "Called in a dirty worker after the fork.", _DIRTY),
+        _hook("dirty_worker_init", "worker", "Called in a dirty worker once its applications are loaded.", _DIRTY),
+        _hook("dirty_worker_exit", "arbiter, worker", "Called when a dirty worker ends.", _DIRTY),
+    ),
+    "Control": (
+        Setting("control_socket", "~/.gunicorn/gunicorn.ctl", k.PATH, "--control-socket",
+            "The unix socket of the control interface.", _YET),
+        Setting("control_socket_mode", 0o600, k.MODE, "--control-socket-mode",
+            "The permission bits of the control socket.", _YET),
+        Setting("control_socket_disable", False, k.SWITCH, "--no-control-socket",
+            "Have no control socket.", _YET),
+    ),
+}
+# fmt: on
+
+SETTINGS = tuple(replace(setting, section=title) for title, group in _TABLE.items() for setting in group)
+BY_NAME: Mapping[str, Setting] = MappingProxyType({setting.name: setting for setting in SETTINGS})
+
+
+def nearest_setting(word: str, cutoff: float = 0.6) -> str | None:
+    """Return the setting whose name, or whose flag written as a name, is most like `word`."""
+    spellings = {flag[2:].replace("-", "_"): setting.name for setting in SETTINGS for flag in setting.flags}
+    spellings.update({name: name for name in BY_NAME})
+    found = nearest(word.lower(), spellings, cutoff)
+    return spellings[found] if found else None

@@ -1,0 +1,266 @@
+"""Where settings come from: default < configuration file < ``GWSGI_CMD_ARGS`` < flag, made into one frozen ``Config``.
+
+Everything that an operator can say is read and checked here, with the source named in each error and warning. Nothing
+here acts on a setting.
+"""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+import shlex
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.config.addresses import Address, TCPAddress, parse_address
+from geventwsgi.config.files import default_file, read_file
+from geventwsgi.config.flags import read_flags
+from geventwsgi.config.kinds import NETWORKS, nothing
+from geventwsgi.config.loader import load_object
+from geventwsgi.config.process import make_importable
+from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting, nearest_setting
+from geventwsgi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+DEFAULT = "default"
+_OLD_TLS = ("SSLv3", "TLSv1", "TLSv1_1")
+
+
+class Config:
+    """The value of every setting, as an attribute by its name, and what gunicorn's ``Config`` derives from them.
+
+    It does not change; a reload makes another one.
+
+    :param values: settings that differ from their defaults, validated already.
+    :param sources: where each of them comes from, for messages.
+    :param notes: warnings about the sources themselves.
+    """
+
+    __slots__ = ("_notes", "_sources", "_values")
+    _notes: tuple[str, ...]
+    _sources: dict[str, str]
+    _values: dict[str, Any]
+
+    def __init__(
+        self,
+        values: Mapping[str, Any] | None = None,
+        sources: Mapping[str, str] | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
+        complete = {setting.name: copy.copy(setting.default) for setting in SETTINGS}
+        complete.update(values or {})
+        object.__setattr__(self, "_values", complete)
+        object.__setattr__(self, "_sources", dict(sources or {}))
+        object.__setattr__(self, "_notes", tuple(notes))
+
+    @classmethod
+    def of(cls, **settings: Any) -> Config:
+        """Return the defaults with `settings` in their place, as a script gives them; None leaves a default.
+
+        :raises ConfigError: an unknown name (with the nearest) or a wrong value.
+        """
+        return cls().replace(**settings)
+
+    def replace(self, **settings: Any) -> Config:
+        """Return this configuration with other `settings` in their place.
+
+        :raises ConfigError: an unknown name (with the nearest) or a wrong value.
+        """
+        given = {name: Given(value, "argument") for name, value in settings.items() if value is not None}
+        return Config(*_merged([given], self._values, self._sources), self._notes)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in BY_NAME:
+            return self._values[name]
+        raise AttributeError(f"no setting is named {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a configuration does not change: set {name} where it is read from")
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Config, (self._values, self._sources, self._notes)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={self._values[name]!r}" for name in self._sources)
+        return f"Config({given})"
+
+    # --- what it holds
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Every setting's value, in the table's order."""
+        return MappingProxyType(self._values)
+
+    def source(self, name: str) -> str:
+        """Return where a setting's value comes from: ``default``, ``flag --workers``, ``gwsgi.conf.py:12``."""
+        return self._sources.get(name, DEFAULT)
+
+    def hook(self, name: str) -> Callable[..., Any] | None:
+        """Return a server hook, or None where the operator has set none, so that a hot path can leave it out."""
+        function: Callable[..., Any] = self._values[name]
+        return None if function is nothing else function
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each thing that the operator should know: what has no effect, is misspelt, or is dangerous."""
+        return self._notes + tuple(_warnings(self))
+
+    # --- what follows from it
+
+    @property
+    def address(self) -> list[Address]:
+        """``bind``, parsed."""
+        return [parse_address(bind) for bind in self.bind]
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether connections are over TLS."""
+        return bool(self.certfile or self.keyfile)
+
+    @property
+    def ssl_options(self) -> dict[str, Any]:
+        """The settings of the section SSL."""
+        return {setting.name: self._values[setting.name] for setting in SETTINGS if setting.section == "SSL"}
+
+    @property
+    def env(self) -> dict[str, str]:
+        """``raw_env`` as a dictionary."""
+        return dict(pair.split("=", 1) for pair in self.raw_env)
+
+    @property
+    def uid(self) -> int:
+        """The user that workers run as."""
+        return int(self.user)
+
+    @property
+    def gid(self) -> int:
+        """The group that workers run as."""
+        return int(self.group)
+
+    @property
+    def proc_name(self) -> str:
+        """The process name: as set, or else ``default_proc_name``."""
+        return str(self._values["proc_name"] or self.default_proc_name)
+
+    @property
+    def worker_class_str(self) -> str:
+        """The name of the worker class."""
+        given = self.worker_class
+        return given.__name__ if isinstance(given, type) else str(given)
+
+    @property
+    def logger_class(self) -> type[Any]:
+        """The logger's class, imported at the first use.
+
+        :raises ConfigError: it cannot be loaded.
+        """
+        found = load_object(self._values["logger_class"], "logger_class")
+        if not isinstance(found, type):
+            raise ConfigError(f"{self.source('logger_class')}: logger_class must be a class, not {found!r}")
+        return found
+
+    def forwarded_allow_networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """Return ``forwarded_allow_ips`` as networks, without ``*``."""
+        return [ipaddress.ip_network(address) for address in self.forwarded_allow_ips if address != "*"]
+
+    def proxy_allow_networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """Return ``proxy_allow_ips`` as networks, without ``*``."""
+        return [ipaddress.ip_network(address) for address in self.proxy_allow_ips if address != "*"]
+
+
+def load(argv: Sequence[str], environ: Mapping[str, str], directory: str | None = None) -> Config:
+    """Read the configuration anew from flags, environment and file.
+
+    The configuration file is Python and is run; `directory` is importable to it, and stays so.
+
+    :param argv: the arguments, without the program's name.
+    :param directory: what relative paths to the file and of ``chdir`` start from; the working directory by default.
+    :raises ConfigError: one line that names the source of what is wrong.
+    """
+    directory = directory or str(Path.cwd())
+    make_importable(directory)
+    flags = read_flags(argv).given
+    variable = _read_variable(environ)
+    values: dict[str, Any] = {}
+    if flags.get("wsgi_app"):
+        values["default_proc_name"] = flags["wsgi_app"].value
+    asked = flags.get("config") or variable.get("config")
+    location = asked.value if asked else default_file(directory)
+    file = read_file(location, directory) if location else None
+    if file:
+        values["config"] = file.location
+    layers = [file.given if file else {}, variable, flags]
+    altered = _altered_defaults(environ, set().union(*layers))
+    values, sources = _merged([altered, *layers], values, {})
+    values["chdir"] = str(Path(directory, values.get("chdir", ".")))
+    return Config(values, sources, file.warnings if file else ())
+
+
+def _read_variable(environ: Mapping[str, str]) -> dict[str, Given]:
+    source = "environment GWSGI_CMD_ARGS"
+    try:
+        arguments = shlex.split(environ.get("GWSGI_CMD_ARGS", ""))
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    return read_flags(arguments, source).given if arguments else {}
+
+
+def _altered_defaults(environ: Mapping[str, str], given: set[str]) -> dict[str, Given]:
+    """Return the defaults that variables alter, of settings that nothing else gives."""
+    return {
+        setting.name: Given(setting.template.format(environ[setting.variable]), f"environment {setting.variable}")
+        for setting in SETTINGS
+        if setting.name not in given and _is_set(setting, environ)
+    }
+
+
+def _is_set(setting: Setting, environ: Mapping[str, str]) -> bool:
+    """Tell whether the setting's variable is set. An empty one is not, but for a list of proxies: it means none."""
+    return bool(environ.get(setting.variable)) or (setting.kind is NETWORKS and setting.variable in environ)
+
+
+def _merged(
+    layers: Iterable[Mapping[str, Given]], values: Mapping[str, Any], sources: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return values and their sources, overridden by what each layer gives, the last one last."""
+    values, sources = dict(values), dict(sources)
+    for layer in layers:
+        for name, given in layer.items():
+            values[name], sources[name] = _parsed(name, given), given.source
+    if values.get("debug") and "loglevel" not in sources:
+        values["loglevel"], sources["loglevel"] = "debug", f"debug, {sources['debug']}"
+    return values, sources
+
+
+def _parsed(name: str, given: Given) -> Any:
+    setting = BY_NAME.get(name)
+    if setting is None:
+        meant = nearest_setting(name)
+        raise ConfigError(f"unknown setting {name!r}" + (f"; did you mean {meant!r}?" if meant else ""))
+    try:
+        return setting.parse(given.value)
+    except ValueError as error:
+        raise ConfigError(f"{given.source}: {name} {error}") from None
+
+
+# --- warnings
+
+
+def _warnings(cfg: Config) -> Iterator[str]:
+    for setting in SETTINGS:
+        if not setting.effective and cfg.settings[setting.name] != setting.default:
+            yield f"{cfg.source(setting.name)}: {setting.name} has no effect {setting.no_effect}"
+    if cfg.ssl_version in _OLD_TLS:
+        yield f"{cfg.source('ssl_version')}: ssl_version {cfg.ssl_version} is never offered: TLS 1.2 or newer is"
+    exposed = [str(address) for address in cfg.address if isinstance(address, TCPAddress) and not address.is_loopback]
+    if cfg.debug and exposed:
+        yield (
+            f"{cfg.source('debug')}: debug shows tracebacks to whoever can reach {', '.join(exposed)}: "
+            "turn it off, or bind to 127.0.0.1"
+        )

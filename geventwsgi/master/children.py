@@ -1,0 +1,199 @@
+"""The master's view of its workers: one handle each, and the table of them. Bookkeeping only: it decides nothing.
+
+It sends the signals it is told to send and collects the dead; it starts nobody and writes no log.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.master.report import READY, BootFailure, decode
+from geventwsgi.master.system import original
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from geventwsgi.master.shared import Slot
+
+#: Seconds beyond its own limit that a worker has to end its requests, run its exit hooks and leave, before KILL.
+MARGIN = 3.0
+#: Seconds that a silent worker has to write its stack after ABRT, before KILL.
+ABORT_MARGIN = 1.0
+
+
+class State(enum.Enum):
+    """Where a worker's life is, as the master sees it."""
+
+    BOOTING = "booting"
+    READY = "ready"
+    #: Told to end, in order or not; it is no longer counted.
+    LEAVING = "leaving"
+
+
+class WorkerHandle:
+    """One worker as the master sees it, and as the hooks ``pre_fork`` and ``child_exit`` get it.
+
+    A hook may give it attributes of its own: the worker finds them on itself after the fork.
+
+    :param age: how many workers were started up to this one.
+    :param cfg: the configuration that it runs with.
+    """
+
+    def __init__(self, age: int, ppid: int, cfg: Any, log: Any, slot: Slot) -> None:
+        self.age = age
+        self.ppid = ppid
+        self.cfg = cfg
+        self.log = log
+        self.slot = slot
+        #: Set after the fork.
+        self.pid: int | None = None
+        self.state = State.BOOTING
+        #: Monotonic time of becoming ready; None before.
+        self.ready_at: float | None = None
+        #: Monotonic time after which it is killed; None if it may live.
+        self.kill_at: float | None = None
+        #: Set by the crew: it belongs to a reload that is not decided yet.
+        self.probation = False
+        #: Why it is being ended against its will, for the log; "" if it is not.
+        self.fault = ""
+        #: The watchdog's: the beats seen last, and for how many seconds they have not changed.
+        self.beats = 0
+        self.silence = 0.0
+        #: The reading end of its boot report; None once it is ready or collected.
+        self.pipe: int | None = None
+        self._report = b""
+        self._own_fields = frozenset(vars(self)) | {"_own_fields"}
+
+    def __str__(self) -> str:
+        return f"Worker (pid: {self.pid or 'none yet'})"
+
+    @property
+    def booted(self) -> bool:
+        """Whether it was ever ready."""
+        return self.ready_at is not None
+
+    @property
+    def extras(self) -> dict[str, Any]:
+        """The attributes that hooks gave it."""
+        return {name: value for name, value in vars(self).items() if name not in self._own_fields}
+
+    def lived(self, now: float) -> float:
+        """Return for how many seconds it has been serving."""
+        return 0.0 if self.ready_at is None else now - self.ready_at
+
+    def hear(self, now: float) -> bool:
+        """Read what it says while it boots; return True when it has become ready."""
+        while self.pipe is not None:
+            try:
+                data = os.read(self.pipe, 65536)
+            except BlockingIOError:
+                return False
+            self._report += data
+            if self._report.startswith(READY):
+                self.ready_at = now
+                if self.state is State.BOOTING:
+                    self.state = State.READY
+                self.hang_up()
+                return True
+            if not data:
+                self.hang_up()
+        return False
+
+    def hang_up(self) -> None:
+        """Close the boot pipe."""
+        if self.pipe is not None:
+            os.close(self.pipe)
+            self.pipe = None
+
+    @property
+    def failure(self) -> BootFailure | None:
+        """Why it failed to boot, if it could say so."""
+        return decode(self._report)
+
+    def leave(self, number: int, deadline: float) -> None:
+        """Tell it to end; it is killed at ``deadline`` (monotonic), or at an earlier one that it has already."""
+        self.state = State.LEAVING
+        self._die_by(deadline)
+        self.send(number)
+
+    def abort(self, deadline: float) -> None:
+        """Let it write its stack and end; it is not expected to."""
+        self._die_by(deadline)
+        self.send(signal.SIGABRT)
+
+    def _die_by(self, deadline: float) -> None:
+        self.kill_at = deadline if self.kill_at is None else min(self.kill_at, deadline)
+
+    def send(self, number: int) -> None:
+        """Send a signal; a worker that has just ended does not mind."""
+        if self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+class Children:
+    """The workers that have not been collected yet, oldest first."""
+
+    def __init__(self) -> None:
+        #: By pid; hooks read it as ``server.WORKERS``.
+        self.by_pid: dict[int, WorkerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_pid)
+
+    def __iter__(self) -> Iterator[WorkerHandle]:
+        return iter(list(self.by_pid.values()))
+
+    def add(self, worker: WorkerHandle) -> None:
+        """Take in a worker that has just been forked."""
+        assert worker.pid is not None  # noqa: S101 - for the type checker
+        self.by_pid[worker.pid] = worker
+
+    def staying(self) -> list[WorkerHandle]:
+        """Return those that are not told to end."""
+        return [worker for worker in self if worker.state is not State.LEAVING]
+
+    def collect(self) -> list[tuple[WorkerHandle, int]]:
+        """Remove the dead; return each with its exit status as ``os.waitpid`` has it.
+
+        It waits for each pid by itself, so that other children of an embedding script stay the script's own.
+        """
+        waitpid = original("os", "waitpid")
+        dead = []
+        for pid, worker in list(self.by_pid.items()):
+            try:
+                found, status = waitpid(pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else has collected it
+                found, status = pid, 0
+            if found:
+                del self.by_pid[pid]
+                dead.append((worker, status))
+        return dead
+
+    def kill_overdue(self, now: float) -> list[WorkerHandle]:
+        """Kill those whose deadline has passed; return them."""
+        overdue = [worker for worker in self if worker.kill_at is not None and now >= worker.kill_at]
+        for worker in overdue:
+            worker.kill_at = None
+            worker.send(signal.SIGKILL)
+        return overdue
+
+    def next_kill(self) -> float | None:
+        """Return the earliest deadline."""
+        return min((worker.kill_at for worker in self if worker.kill_at is not None), default=None)
+
+
+def describe_end(status: int) -> str:
+    """Return how a process ended, from ``os.waitpid``'s status."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")

@@ -1,0 +1,229 @@
+"""Listening sockets: bound, inherited, checked, and removed again. It serves no connection.
+
+Every failure is one :class:`BindError` line with its cause and cure.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from geventwsgi.config.addresses import Address, FdAddress, TCPAddress, UnixAddress
+from geventwsgi.errors import BindError
+from geventwsgi.master.system import original
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+#: SO_ACCEPTCONN where the socket module lacks it (macOS has it as 2).
+ACCEPTCONN = getattr(socket, "SO_ACCEPTCONN", 2)
+
+
+class Listener:
+    """A listening socket, non-blocking and closed on exec, and the address that the operator gave for it."""
+
+    #: Every one that is open in this process.
+    _open: ClassVar[set[Listener]] = set()
+
+    def __init__(self, address: Address, sock: socket.socket) -> None:
+        self.address = address
+        self.sock = sock
+        self._open.add(self)
+        self._file: tuple[Path, int, int] | None = None
+        if isinstance(address, UnixAddress):
+            path = Path(address.path).absolute()  # the working directory may change
+            status = path.stat()
+            self._file = path, status.st_dev, status.st_ino
+
+    def __str__(self) -> str:
+        return self.url("http")
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self.sock.fileno()
+
+    def url(self, scheme: str) -> str:
+        """Return where it really listens: ``http://127.0.0.1:43211``, ``unix:/path``."""
+        if self.sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return f"unix:{os.fsdecode(self.sock.getsockname())}"
+        host, port = self.sock.getsockname()[:2]
+        return f"{scheme}://{TCPAddress(host, port)}"
+
+    def close(self) -> None:
+        """Close this process's hold on the socket."""
+        self.sock.close()
+        self._open.discard(self)
+
+    def remove(self) -> None:
+        """Close, and remove a unix socket's file unless another server has put its own in its place."""
+        self.close()
+        if self._file is None:
+            return
+        path, *identity = self._file
+        with suppress(OSError):
+            status = path.stat()
+            if [status.st_dev, status.st_ino] == identity:
+                path.unlink()
+
+
+def close_others(listeners: Collection[Listener]) -> None:
+    """Close all but these: a worker that held a socket which is not its own would keep the address taken."""
+    for listener in Listener._open.difference(listeners):  # noqa: SLF001 - the class's own module
+        listener.close()
+
+
+def bind(addresses: Iterable[Address], cfg: Any) -> list[Listener]:
+    """Listen at each address, or at none.
+
+    :param cfg: ``backlog``, and ``umask`` for the files of unix sockets.
+    :raises BindError: the first that fails; those bound before it are closed again.
+    """
+    listeners: list[Listener] = []
+    try:
+        for address in addresses:
+            listeners.append(_bind_one(address, cfg))  # noqa: PERF401 - those bound before a failure are needed
+    except BindError:
+        for listener in listeners:
+            listener.remove()
+        raise
+    return listeners
+
+
+def _bind_one(address: Address, cfg: Any) -> Listener:
+    if isinstance(address, FdAddress):
+        sock = _inherit(address)
+    elif isinstance(address, UnixAddress):
+        sock = _bind_unix(address, cfg)
+    else:
+        sock = _bind_tcp(address, cfg)
+    sock.setblocking(False)
+    sock.set_inheritable(False)
+    return Listener(address, sock)
+
+
+def _bind_tcp(address: TCPAddress, cfg: Any) -> socket.socket:
+    family, where = _resolve(address)
+    sock = _new_socket(address, family)
+    try:
+        if os.name == "posix":  # elsewhere the option would share the port with a stranger
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(where)
+        sock.listen(cfg.backlog)
+    except OSError as error:
+        sock.close()
+        raise BindError(_explain_tcp(address, error)) from None
+    return sock
+
+
+def _resolve(address: TCPAddress) -> tuple[int, Any]:
+    """Return family and socket address; a name that has both gets its IPv4 address, as under gunicorn."""
+    getaddrinfo = original("socket", "getaddrinfo")
+    try:
+        found = getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise BindError(
+            f"{address} cannot be listened on: the host {address.host!r} does not resolve ({cause}): check --bind"
+        ) from None
+    family, _, _, _, where = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return family, where
+
+
+def _new_socket(address: Address, family: int) -> socket.socket:
+    try:
+        sock: socket.socket = original("socket", "socket")(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise BindError(f"{address} cannot be listened on: {error.strerror}") from None
+    return sock
+
+
+def _explain_tcp(address: TCPAddress, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{address} is already in use: stop the other server or choose another --bind"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"no permission to listen on {address}: choose a port from 1024 up in --bind, or start as root"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{address} is not an address of this machine: choose another --bind"
+    return f"{address} cannot be listened on: {error.strerror or error}: choose another --bind"
+
+
+def _bind_unix(address: UnixAddress, cfg: Any) -> socket.socket:
+    if not hasattr(socket, "AF_UNIX"):
+        raise BindError(f"{address} cannot be listened on: this system has no unix sockets: choose HOST:PORT in --bind")
+    _make_way(address)
+    sock = _new_socket(address, socket.AF_UNIX)
+    umask = os.umask(cfg.umask)
+    try:
+        sock.bind(address.path)
+        sock.listen(cfg.backlog)
+    except OSError as error:
+        sock.close()
+        raise BindError(_explain_unix(address, error)) from None
+    finally:
+        os.umask(umask)
+    return sock
+
+
+def _make_way(address: UnixAddress) -> None:
+    """Remove the file of a server that is gone; leave anything else alone.
+
+    :raises BindError: a server answers there, or it is no socket.
+    """
+    path = Path(address.path)
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # there is nothing, or bind says what is wrong
+    if not stat.S_ISSOCK(mode):
+        raise BindError(f"{path} exists and is not a socket: remove it or choose another --bind")
+    sock = _new_socket(address, socket.AF_UNIX)
+    try:
+        sock.setblocking(False)
+        sock.connect(address.path)
+    except ConnectionRefusedError:
+        with suppress(OSError):  # bind says what is wrong
+            path.unlink()
+    except BlockingIOError:
+        raise BindError(_in_use(address)) from None  # its backlog is full
+    except OSError as error:
+        raise BindError(_explain_unix(address, error)) from None
+    else:
+        raise BindError(_in_use(address))
+    finally:
+        sock.close()
+
+
+def _in_use(address: Address) -> str:
+    return f"{address} is already in use: stop the other server or choose another --bind"
+
+
+def _explain_unix(address: UnixAddress, error: OSError) -> str:
+    path = Path(address.path)
+    if error.errno is None:  # Python's own check of the length
+        return f"{address} cannot be listened on: the path is longer than a unix socket's may be: choose a shorter one"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"{address} cannot be listened on: {path.absolute().parent} is not a directory: create it first"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to create or replace {path} ({error.strerror}): choose another --bind or user"
+    if error.errno == errno.EADDRINUSE:
+        return _in_use(address)
+    return f"{address} cannot be listened on: {error.strerror or error}: choose another --bind"
+
+
+def _inherit(address: FdAddress) -> socket.socket:
+    try:
+        sock: socket.socket = original("socket", "socket")(fileno=address.fd)
+    except OSError as error:
+        raise BindError(
+            f"{address} is not an open socket ({error.strerror}): let the parent process pass one"
+        ) from None
+    listening = sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, ACCEPTCONN)
+    if not listening:
+        sock.detach()  # it is not ours to close
+        raise BindError(f"{address} is a socket that does not listen: let the parent process call listen() on it")
+    return sock

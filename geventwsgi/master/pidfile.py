@@ -1,0 +1,82 @@
+"""The file that tells other programs the master's pid: whole or not there at all, and never another server's."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from geventwsgi.errors import StartupError
+
+
+class PidFile:
+    """Created by :meth:`create`; the path is made absolute first, since the working directory may change."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path).absolute()
+
+    def create(self) -> None:
+        """Write this process's pid, in place of a pid that no process has.
+
+        :raises StartupError: a live server holds it, it holds something else, or it cannot be written.
+        """
+        try:
+            _check_replaceable(self.path)
+            _write(self.path)
+        except OSError as error:
+            raise StartupError(
+                f"cannot write the pidfile {self.path}: {error.strerror}: choose another --pid or make it writable"
+            ) from None
+
+    def remove(self) -> None:
+        """Remove the file if it still holds this process's pid."""
+        with suppress(OSError, ValueError):
+            if _read(self.path) == os.getpid():
+                self.path.unlink()
+
+
+def _read(path: Path) -> int | None:
+    """Return the pid, None for a file that is empty.
+
+    :raises ValueError: it holds something else.
+    """
+    with path.open("rb") as file:
+        text = file.read(100).strip()
+    return int(text) if text else None
+
+
+def _check_replaceable(path: Path) -> None:
+    try:
+        pid = _read(path)
+    except FileNotFoundError:
+        return
+    except ValueError:
+        raise StartupError(f"the pidfile {path} holds something else than a pid: choose another --pid") from None
+    # In a container the same pid may well come again: the file is this process's own, from before.
+    if pid and pid != os.getpid() and _is_alive(pid):
+        raise StartupError(f"the pidfile {path} belongs to a running process, {pid}: stop it or choose another --pid")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _write(path: Path) -> None:
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(fd, "w") as file:
+            file.write(f"{os.getpid()}\n")
+        draft.chmod(0o644)
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise

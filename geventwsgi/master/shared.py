@@ -1,0 +1,80 @@
+"""What workers tell the master without a system call: one anonymous shared mapping, one slot per worker.
+
+A slot is a cache line of unsigned 64-bit fields that only its worker writes. It knows no process and no clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import mmap
+
+from geventwsgi.errors import WorkerBootError
+
+#: Fields of a slot.
+BEATS, REQUESTS, CONNECTIONS = range(3)
+FIELDS = 8
+#: Pages of slots that are never taken are never allocated.
+SLOTS = 4096
+
+
+class Slot:
+    """One worker's fields; made by the master before the fork, written by the worker after it."""
+
+    __slots__ = ("_base", "_fields", "index")
+
+    def __init__(self, fields: memoryview, index: int) -> None:
+        self.index = index
+        self._fields = fields
+        self._base = index * FIELDS
+
+    @property
+    def beats(self) -> int:
+        """How often the worker's loop has come round to :meth:`beat`; the master compares it with what it saw last."""
+        return int(self._fields[self._base + BEATS])
+
+    def beat(self) -> None:
+        """Say that the loop turns."""
+        self._fields[self._base + BEATS] += 1
+
+    @property
+    def requests(self) -> int:
+        """Requests in flight at the last beat."""
+        return int(self._fields[self._base + REQUESTS])
+
+    @property
+    def connections(self) -> int:
+        """Open connections at the last beat."""
+        return int(self._fields[self._base + CONNECTIONS])
+
+    def count(self, requests: int, connections: int) -> None:
+        """Say how many requests are in flight and connections open."""
+        self._fields[self._base + REQUESTS] = requests
+        self._fields[self._base + CONNECTIONS] = connections
+
+    def clear(self) -> None:
+        """Forget the last worker's values."""
+        for field in range(FIELDS):
+            self._fields[self._base + field] = 0
+
+
+class SharedSlots:
+    """The mapping, which the master makes before its first fork, and which of its slots are free."""
+
+    def __init__(self, slots: int = SLOTS) -> None:
+        self._fields = memoryview(mmap.mmap(-1, slots * FIELDS * 8)).cast("Q")
+        self._free = list(range(slots))
+
+    def take(self) -> Slot:
+        """Return the lowest free slot, cleared.
+
+        :raises WorkerBootError: there are as many workers as slots.
+        """
+        if not self._free:
+            raise WorkerBootError(f"there cannot be more than {len(self._fields) // FIELDS} workers: lower --workers")
+        slot = Slot(self._fields, heapq.heappop(self._free))
+        slot.clear()
+        return slot
+
+    def release(self, slot: Slot) -> None:
+        """Give back the slot of a worker that has ended."""
+        heapq.heappush(self._free, slot.index)

@@ -1,0 +1,98 @@
+"""Signals as values: a self-pipe that the interpreter writes each signal's number to, and one poll on it.
+
+No code runs inside a signal handler, so nothing that the master does can be interrupted half-way.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.master.system import original
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class SignalPipe:
+    """Collects signals while it is entered; restores the handlers that it found.
+
+    :param numbers: the signals to collect; the others keep their handlers.
+    :raises ValueError: entered outside the main thread, where Python takes no signals.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.numbers = tuple(numbers)
+        self._found: dict[int, Any] = {}
+        self._found_fd = -1
+        self._reader = self._writer = -1
+
+    def __enter__(self) -> SignalPipe:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._poll = original("select", "poll")()
+        self._poll.register(self._reader, select.POLLIN)
+        # A full pipe loses only signals that came 65,536 times unread.
+        try:
+            self._found_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        except ValueError:
+            self._close()
+            raise
+        set_handler = original("signal", "signal")
+        for number in self.numbers:
+            self._found[number] = set_handler(number, _collect)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        set_handler = original("signal", "signal")
+        signal.set_wakeup_fd(self._found_fd)
+        for number, handler in self._found.items():
+            # None stands for a handler that was not set from Python: only its owner could restore it.
+            set_handler(number, signal.SIG_DFL if handler is None else handler)
+        self._close()
+
+    def watch(self, fd: int) -> None:
+        """Let :meth:`sleep` end when ``fd`` is readable or closed at its other end."""
+        self._poll.register(fd, select.POLLIN)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget ``fd``."""
+        self._poll.unregister(fd)
+
+    def sleep(self, timeout: float | None) -> None:
+        """Sleep until a signal, a watched descriptor, or for ``timeout`` seconds."""
+        self._poll.poll(None if timeout is None else max(0, int(timeout * 1000) + 1))
+
+    def take(self) -> list[int]:
+        """Return the signals that have come, in their order."""
+        received: list[int] = []
+        with suppress(BlockingIOError):
+            while data := os.read(self._reader, 4096):
+                received += data
+        return [number for number in received if number in self.numbers]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the signals back, as over a fork: a child that still has the pipe would write its own into it."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.numbers)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def forsake(self) -> None:
+        """Let go of the pipe in a forked child; the handlers are the child's to set."""
+        signal.set_wakeup_fd(-1)
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def _collect(_number: int, _frame: object) -> None:
+    """Let the interpreter write the number to the pipe; there is nothing else to do."""

@@ -1,0 +1,171 @@
+"""The fork: what happens between the master's ``fork`` and :meth:`Worker.run`, and how a worker's process ends.
+
+A child never returns from :func:`spawn`: whatever happens, it leaves through ``os._exit``, so that no frame of the
+master (or of an embedding script) runs twice.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+from geventwsgi.errors import WorkerBootError
+from geventwsgi.master import hooks
+from geventwsgi.master.listeners import close_others
+from geventwsgi.master.report import READY, BootFailure
+from geventwsgi.master.system import original, set_title
+
+if TYPE_CHECKING:
+    from geventwsgi.master.arbiter import Arbiter
+    from geventwsgi.master.children import WorkerHandle
+    from geventwsgi.master.listeners import Listener
+    from geventwsgi.master.worker import Worker
+
+#: Exit status of a worker that failed after it had been ready.
+FAILED = 1
+
+
+def spawn(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener]) -> None:
+    """Fork a worker and fill in ``handle.pid`` and ``handle.pipe``.
+
+    :raises OSError: the system has no process or descriptor left.
+    """
+    reader, writer = os.pipe()
+    _flush()
+    try:
+        with arbiter.signals.held():
+            pid = original("os", "fork")()
+            if pid == 0:
+                _live(arbiter, handle, listeners, reader, writer)
+    except OSError:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    os.set_blocking(reader, False)
+    handle.pid, handle.pipe = pid, reader
+
+
+def _live(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener], reader: int, writer: int) -> NoReturn:
+    status = WorkerBootError.exit_status
+    try:
+        _let_go_of_the_master(arbiter, reader)
+        close_others(listeners)
+        status = _Life(arbiter, handle, listeners, writer).run()
+    except BaseException:  # noqa: BLE001 - nothing may escape into the master's frames
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(status)
+
+
+def _let_go_of_the_master(arbiter: Arbiter, reader: int) -> None:
+    """Undo what a fork copies and only the master may have; signals are still held back."""
+    arbiter.signals.forsake()
+    os.close(reader)
+    for sibling in arbiter.crew.children:
+        sibling.hang_up()
+    set_handler = original("signal", "signal")
+    for number in arbiter.signals.numbers:
+        set_handler(number, _ignore)
+    # Until the worker serves there is nothing to end in order.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD):
+        set_handler(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, arbiter.signals.numbers)
+    if not arbiter.cfg.preload_app:
+        # What the master (its configuration file, a script) wants done at its own end; a preloaded application's
+        # functions, however, belong to each worker.
+        atexit._clear()  # noqa: SLF001 - as multiprocessing does
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """Ignore HUP, USR2 and the like; a handler, unlike SIG_IGN, is not inherited by programs that the worker runs."""
+
+
+class _Life:
+    """One worker's process, from the fork to its exit status."""
+
+    def __init__(self, arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener], writer: int) -> None:
+        self._arbiter = arbiter
+        self._handle = handle
+        self._listeners = listeners
+        self._writer = writer
+        self._ready = False
+        self._worker: Worker | None = None
+
+    def run(self) -> int:
+        log = self._handle.log
+        try:
+            self._worker = self._make_worker()
+            hooks.require(self._handle.cfg, "post_fork", self._arbiter, self._worker, failure=WorkerBootError)
+            status = self._worker.run()
+        except BaseException as error:  # noqa: BLE001 - an application may raise anything, SystemExit included
+            status = self._fail(error)
+        self.leave()
+        log.debug("Worker exiting (pid: %s)", os.getpid())
+        with suppress(Exception):
+            atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing does
+        logging.shutdown()
+        return status
+
+    def _make_worker(self) -> Worker:
+        from geventwsgi.master.worker import prepare_gevent, worker_class
+
+        handle, arbiter = self._handle, self._arbiter
+        handle.pid = os.getpid()
+        arbiter.enter(handle.cfg)
+        arbiter.cfg = handle.cfg
+        set_title(f"gwsgi: worker [{arbiter.proc_name}]")
+        prepare_gevent(handle.log.warning)
+        worker = worker_class(handle.cfg)(
+            age=handle.age,
+            ppid=handle.ppid,
+            listeners=self._listeners,
+            cfg=handle.cfg,
+            log=handle.log,
+            app=arbiter.app,
+            slot=handle.slot,
+            on_ready=self._tell_ready,
+            on_abort=self._abort,
+        )
+        vars(worker).update(handle.extras)
+        return worker
+
+    def _tell_ready(self) -> None:
+        self._ready = True
+        with suppress(OSError):  # the master is gone: the heartbeat will notice
+            os.write(self._writer, READY)
+        os.close(self._writer)
+
+    def _fail(self, error: BaseException) -> int:
+        if self._ready:
+            self._handle.log.error("Worker failed (pid: %s)", os.getpid(), exc_info=error)
+            return FAILED
+        failure = BootFailure.of(error)
+        with suppress(OSError), os.fdopen(self._writer, "wb") as pipe:
+            pipe.write(failure.encode())
+        return failure.status
+
+    def leave(self) -> None:
+        """Run the last hook."""
+        if self._worker is not None:
+            hooks.call(self._handle.cfg, self._handle.log, "worker_exit", self._arbiter, self._worker)
+
+    def _abort(self) -> NoReturn:
+        """End a worker whose loop is blocked, from inside a signal handler."""
+        self.leave()
+        _flush()
+        os._exit(FAILED)
+
+
+def _flush() -> None:
+    """Empty the buffers, so that a fork does not copy their content nor ``os._exit`` lose it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # None, a full disk, closed
+            stream.flush()

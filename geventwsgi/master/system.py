@@ -1,0 +1,28 @@
+"""System calls as the kernel has them, whatever gevent has patched in this process.
+
+The master's loop must not run on gevent's hub, also when the application was loaded before the fork (``preload_app``)
+or the embedding script has patched the standard library. Looking an original up imports nothing and creates no hub.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+
+def original(module: str, name: str) -> Any:
+    """Return ``module.name`` as it was before gevent patched it, or as it is if gevent did not."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        return monkey.get_original(module, name)
+    return getattr(import_module(module), name)
+
+
+def set_title(title: str) -> None:
+    """Name this process for ``ps``; does nothing without the ``setproctitle`` extra."""
+    try:
+        from setproctitle import setproctitle
+    except ImportError:
+        return
+    setproctitle(title)

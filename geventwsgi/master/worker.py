@@ -1,0 +1,276 @@
+"""Life in a worker's process: gevent, the application, a server per listener, the heartbeat, signals, the drain.
+
+It runs after the fork, or alone where there is no fork. gevent is imported inside functions only, because the master
+imports this module too. What the master thinks of a worker is in ``children``; how a worker is forked, in ``spawn``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.config.loader import load_app, load_object
+from geventwsgi.errors import ConfigError, WorkerBootError
+from geventwsgi.master import hooks
+from geventwsgi.master.report import application_stack
+from geventwsgi.master.system import original
+from geventwsgi.master.watchdog import interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from geventwsgi.config.sources import Config
+    from geventwsgi.master.listeners import Listener
+    from geventwsgi.master.shared import Slot
+    from geventwsgi.observe.log import Logger
+    from geventwsgi.serving.server import WSGIServer
+
+#: Names of ``worker_class`` that mean :class:`Worker`.
+GEVENT = ("gevent", "gevent_wsgi", "gevent_pywsgi")
+
+
+class Worker:
+    """One worker; ``worker_class`` may name a subclass, which overrides :meth:`load_wsgi` or :meth:`make_server`.
+
+    :param age: how many workers the master had started up to this one.
+    :param ppid: the master's pid, by which the worker sees that it is gone; None if there is no master.
+    :param app: the application, if it was loaded before the fork.
+    :param slot: where to beat; None without a master.
+    :param on_ready: called when the worker has begun to accept.
+    :param on_abort: called at ABRT, last; it ends the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        age: int,
+        ppid: int | None,
+        listeners: list[Listener],
+        cfg: Config,
+        log: Logger,
+        app: Any = None,
+        slot: Slot | None = None,
+        on_ready: Callable[[], object] = lambda: None,
+        on_abort: Callable[[], object] = lambda: os._exit(1),
+    ) -> None:
+        self.age = age
+        self.pid = os.getpid()
+        self.ppid = ppid
+        self.cfg = cfg
+        self.log = log
+        self.sockets = listeners
+        #: Until it is told to end.
+        self.alive = True
+        #: Once the application is loaded and ``post_worker_init`` has been called.
+        self.booted = False
+        #: The application, set by :meth:`load_wsgi`.
+        self.wsgi: Any = app
+        self.servers: list[WSGIServer] = []
+        self._slot = slot
+        self._on_ready = on_ready
+        self._on_abort = on_abort
+        self._reopen_wanted = False
+        self._quick = False
+        self._stop: Any = None
+        self._watchers: list[Any] = []
+
+    def __str__(self) -> str:
+        return f"<Worker {self.pid}>"
+
+    def run(self) -> int:
+        """Boot, serve until told to end, drain; return the exit status.
+
+        :raises Exception: the application or a server cannot be started.
+        """
+        self.catch_early_signals()
+        self.load_wsgi()
+        self.servers = self.make_servers()
+        hooks.require(self.cfg, "post_worker_init", self, failure=WorkerBootError)
+        self.booted = True
+        self.serve()
+        return 0
+
+    # Booting
+
+    def load_wsgi(self) -> None:
+        """Set :attr:`wsgi` to the application, if it was not loaded before the fork.
+
+        :raises AppLoadError: it cannot be loaded.
+        """
+        if self.wsgi is None:
+            self.wsgi = load_configured_app(self.cfg)
+
+    def make_servers(self) -> list[WSGIServer]:
+        """Return a server for each listener, all bound by one number of requests in flight."""
+        from geventwsgi.serving.slots import Slots
+
+        slots = Slots(self.cfg.worker_connections)
+        return [self.make_server(listener, slots=slots) for listener in self.sockets]
+
+    def make_server(self, listener: Listener, **options: Any) -> WSGIServer:
+        """Return the server for one listener, not started.
+
+        :param options: further keyword arguments for :class:`WSGIServer`.
+        """
+        from geventwsgi.serving.server import WSGIServer
+
+        environ = {"wsgi.multiprocess": self.cfg.workers > 1}
+        return WSGIServer(
+            listener.sock, self.wsgi, environ=environ, config=self.cfg, logger=self.log, worker=self, **options
+        )
+
+    # Serving
+
+    def serve(self) -> None:
+        """Accept connections until :meth:`stop`, then drain."""
+        from gevent.event import Event
+
+        self._stop = Event()
+        self._start_heartbeat()
+        self.catch_signals()
+        for server in self.servers:
+            server.start()
+        self._on_ready()
+        self.log.info("Worker ready (pid: %s)", self.pid)
+        try:
+            self._stop.wait()
+        except SystemExit as error:
+            # gevent hands it from whatever greenlet it left to this one.
+            self.log.error("The application called sys.exit(%r): worker %s drains and exits", error.code, self.pid)  # noqa: TRY400
+            self.stop()
+        self.drain()
+
+    def stop(self, *, quick: bool = False) -> None:
+        """Begin to end: let requests in flight finish, up to ``graceful_timeout``, or cut them if ``quick``."""
+        hurried = quick and not self._quick and not self.alive
+        self.alive = False
+        self._quick = self._quick or quick
+        self._stop.set()
+        if hurried:
+            self.drain()
+
+    def drain(self) -> None:
+        """Stop accepting and end all connections, on every listener at once."""
+        import gevent
+
+        seconds = 0 if self._quick else self.cfg.graceful_timeout
+        drains = [gevent.spawn(server.drain, seconds) for server in self.servers]
+        gevent.joinall(drains)
+        if not all(drain.value for drain in drains) and not self._quick:
+            self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
+
+    def _start_heartbeat(self) -> None:
+        from gevent import get_hub
+
+        seconds = interval(self.cfg.timeout)
+        timer = get_hub().loop.timer(seconds, seconds)
+        timer.start(self.notify)
+        self._watchers.append(timer)
+        self.notify()
+
+    def notify(self) -> None:
+        """Beat: called by the loop itself, so that only a loop that turns is heard. Notices that the master is gone."""
+        if self._slot is not None:
+            self._slot.beat()
+            requests = max((server.requests for server in self.servers), default=0)
+            self._slot.count(requests, sum(server.connections for server in self.servers))
+        if self.alive and self.ppid not in (None, os.getppid()):
+            self.log.warning("The master is gone: worker %s drains and exits", self.pid)
+            self.stop()
+
+    # Signals
+
+    def catch_early_signals(self) -> None:
+        """Take the two signals that may come while the application is being loaded."""
+        set_handler = original("signal", "signal")
+        if hasattr(signal, "SIGUSR1"):
+            set_handler(signal.SIGUSR1, self._want_reopen)
+        set_handler(signal.SIGABRT, self.handle_abort)
+
+    def _want_reopen(self, _number: int, _frame: FrameType | None) -> None:
+        self._reopen_wanted = True
+
+    def catch_signals(self) -> None:
+        """Take signals by the loop: each is handled in a greenlet, never in the midst of other code."""
+        import gevent
+
+        for name, handler in SIGNALS.items():
+            number = getattr(signal, name, None)
+            if number is not None:
+                self._watchers.append(gevent.signal_handler(number, handler, self))
+        if self._reopen_wanted:
+            self.handle_usr1()
+
+    def handle_exit(self) -> None:
+        """TERM: end in order. A supervisor may send it to the whole group, so a second one changes nothing."""
+        self.stop()
+
+    def handle_quit(self) -> None:
+        """INT, QUIT: end at once."""
+        if not self._quick:
+            hooks.call(self.cfg, self.log, "worker_int", self)
+            self.stop(quick=True)
+
+    def handle_usr1(self) -> None:
+        """USR1: reopen the logs."""
+        self.log.reopen_files()
+
+    def handle_abort(self, _number: int, frame: FrameType | None) -> None:
+        """ABRT: say where the loop is blocked, and end. Runs in the midst of whatever blocks it."""
+        self.alive = False
+        self.log.critical("Worker aborted (pid: %s), it was blocked at:\n%s", self.pid, application_stack(frame))
+        hooks.call(self.cfg, self.log, "worker_abort", self)
+        self._on_abort()
+
+
+SIGNALS: dict[str, Callable[[Worker], None]] = {
+    "SIGTERM": Worker.handle_exit,
+    "SIGINT": Worker.handle_quit,
+    "SIGQUIT": Worker.handle_quit,
+    "SIGBREAK": Worker.handle_quit,
+    "SIGUSR1": Worker.handle_usr1,
+}
+
+
+def worker_class(cfg: Config) -> type[Worker]:
+    """Return the class that ``worker_class`` names.
+
+    :raises ConfigError: it cannot be imported or is no :class:`Worker`.
+    """
+    if cfg.worker_class in GEVENT:
+        return Worker
+    found = load_object(cfg.worker_class, "worker_class")
+    if not (isinstance(found, type) and issubclass(found, Worker)):
+        raise ConfigError(
+            f"{cfg.source('worker_class')}: {cfg.worker_class} is not a subclass of geventwsgi.Worker: "
+            "derive it from that, or write gevent"
+        )
+    return found
+
+
+def load_configured_app(cfg: Config) -> Any:
+    """Load the application that the configuration names.
+
+    :raises ConfigError: it names none.
+    :raises AppLoadError: it cannot be loaded.
+    """
+    if not cfg.wsgi_app:
+        raise ConfigError("no application is named: write MODULE:APP on the command line or set wsgi_app")
+    return load_app(cfg.wsgi_app)
+
+
+def prepare_gevent(warn: Callable[[str], object]) -> None:
+    """Make this process ready for gevent: everything patched, and a hub that the fork copied made its own.
+
+    :param warn: told of modules that were imported too early, one line each.
+    """
+    if "gevent" in sys.modules:
+        import gevent
+
+        gevent.reinit()
+    from geventwsgi.serving.patch import patch_all
+
+    patch_all(warn)

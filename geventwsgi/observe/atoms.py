@@ -1,0 +1,258 @@
+"""The atoms of an access line: one function each, with gunicorn's names and meanings.
+
+Knows where a value is found: in the environ as the application left it (so an address that a proxy-fixing middleware
+put there counts), else in the request's head. Must not know formats, nor escape anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+#: The value of what is not known.
+MISSING = "-"
+
+#: Computes one atom of (resp, req, environ, duration in seconds).
+Atom = Callable[[Any, Any, Mapping[str, Any], float], Any]
+
+
+class CommonLogTime:
+    """The time in the Common Log Format, formatted once per second. Month names do not follow the locale."""
+
+    __slots__ = ("_cached",)
+    _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+    def __init__(self) -> None:
+        # One tuple, replaced whole, so that a thread never sees the second of one and the text of another.
+        self._cached = (-1, "")
+
+    def now(self) -> str:
+        """Return for example ``[22/Nov/2026:20:13:43 +0000]``."""
+        second, text = self._cached
+        now = int(time.time())
+        if now != second:
+            text = self._format(now)
+            self._cached = (now, text)
+        return text
+
+    def _format(self, second: int) -> str:
+        local = time.localtime(second)
+        sign = "-" if local.tm_gmtoff < 0 else "+"
+        hours, minutes = divmod(abs(local.tm_gmtoff) // 60, 60)
+        day = f"{local.tm_mday:02}/{self._MONTHS[local.tm_mon - 1]}/{local.tm_year:04}"
+        clock = f"{local.tm_hour:02}:{local.tm_min:02}:{local.tm_sec:02}"
+        return f"[{day}:{clock} {sign}{hours:02}{minutes:02}]"
+
+
+common_time = CommonLogTime()
+
+
+def status_code(status: Any) -> str:
+    """Return ``"200"`` of ``"200 OK"``, ``b"200 OK"`` or ``200``; ``-`` of nothing."""
+    if isinstance(status, bytes):
+        status = status.decode("latin-1")
+    return str(status or MISSING).split(None, 1)[0]
+
+
+def user_name(authorization: str | None) -> str:
+    """Return the user of Basic credentials (RFC 7617), one character per byte; ``-`` of anything else."""
+    if not authorization:
+        return MISSING
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return MISSING
+    try:
+        user, colon, _ = base64.b64decode(credentials.strip(), validate=True).partition(b":")
+    except (ValueError, binascii.Error):
+        return MISSING
+    return user.decode("latin-1") if colon and user else MISSING
+
+
+def field_items(message: Any) -> Iterable[tuple[str, Any]]:
+    """Return the header fields of a request head, of a response, or of anything with ``headers``."""
+    fields = getattr(message, "fields", None)
+    headers = getattr(message, "headers", ()) if fields is None else fields.items
+    items = getattr(headers, "items", None)
+    return items() if callable(items) else headers or ()
+
+
+def _remote_addr(_resp: Any, _req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
+    return environ.get("REMOTE_ADDR") or MISSING
+
+
+def _user(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> str:
+    value = environ.get("HTTP_AUTHORIZATION")
+    if value is None and "REQUEST_METHOD" not in environ:
+        value = _field(req, "authorization")
+    return user_name(value)
+
+
+def _time(_resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
+    return common_time.now()
+
+
+def _method(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
+    return environ.get("REQUEST_METHOD") or getattr(req, "method", MISSING)
+
+
+def _protocol(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
+    value = environ.get("SERVER_PROTOCOL")
+    if not value:
+        version = getattr(req, "version", None)
+        value = "HTTP/{}.{}".format(*version) if version else MISSING
+    return value
+
+
+def _request_line(resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> str:
+    try:
+        return f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {environ['SERVER_PROTOCOL']}"
+    except KeyError:
+        if req is None:
+            return MISSING
+    protocol = _protocol(resp, req, environ, duration)
+    return f"{_method(resp, req, environ, duration)} {getattr(req, 'uri', MISSING)} {protocol}"
+
+
+def _path(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
+    value = environ.get("PATH_INFO")
+    return getattr(req, "path", MISSING) if value is None else value
+
+
+def _query(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
+    value = environ.get("QUERY_STRING")
+    return getattr(req, "query", MISSING) if value is None else value
+
+
+def _status(resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
+    return status_code(resp.status)
+
+
+def _sent(resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> Any:
+    sent = getattr(resp, "sent", None)
+    return MISSING if sent is None else sent
+
+
+def _sent_text(resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> str:
+    return str(_sent(resp, req, environ, duration))
+
+
+def _field_of_environ(key: str, name: str) -> Atom:
+    def atom(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
+        value = environ.get(key)
+        if value is None and "REQUEST_METHOD" not in environ:
+            value = _field(req, name)
+        return MISSING if value is None else value
+
+    return atom
+
+
+def _seconds(_resp: Any, _req: Any, _environ: Mapping[str, Any], duration: float) -> int:
+    return int(duration)
+
+
+def _milliseconds(_resp: Any, _req: Any, _environ: Mapping[str, Any], duration: float) -> int:
+    return round(duration * 1_000_000) // 1000
+
+
+def _microseconds(_resp: Any, _req: Any, _environ: Mapping[str, Any], duration: float) -> int:
+    return round(duration * 1_000_000)
+
+
+def _decimal_seconds(_resp: Any, _req: Any, _environ: Mapping[str, Any], duration: float) -> str:
+    return f"{duration:.6f}"
+
+
+def _pid(_resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
+    return f"<{os.getpid()}>"
+
+
+def _missing(_resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
+    return MISSING
+
+
+ATOMS: Mapping[str, Atom] = {
+    "h": _remote_addr,
+    "l": _missing,
+    "u": _user,
+    "t": _time,
+    "r": _request_line,
+    "m": _method,
+    "U": _path,
+    "q": _query,
+    "H": _protocol,
+    "s": _status,
+    "B": _sent,
+    "b": _sent_text,
+    "f": _field_of_environ("HTTP_REFERER", "referer"),
+    "a": _field_of_environ("HTTP_USER_AGENT", "user-agent"),
+    "T": _seconds,
+    "D": _microseconds,
+    "M": _milliseconds,
+    "L": _decimal_seconds,
+    "p": _pid,
+}
+
+
+def _field(message: Any, name: str) -> str | None:
+    """Return a field's value by its lower-case name; several fields of the name as one list (RFC 9110 section 5.3)."""
+    values = [value for key, value in field_items(message) if key.lower() == name]
+    if len(values) > 1:
+        return ", ".join(map(str, values))
+    return str(values[0]) if values else None
+
+
+def _request_field(name: str) -> Atom:
+    def atom(_resp: Any, req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
+        value = _field(req, name)
+        return MISSING if value is None else value
+
+    return atom
+
+
+def _response_field(name: str) -> Atom:
+    def atom(resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
+        value = _field(resp, name)
+        return MISSING if value is None else value
+
+    return atom
+
+
+def _variable(name: str) -> Atom:
+    """Look a variable up by its name in any case: most are CGI's, in capitals; ``wsgi.*`` and others are not."""
+    spellings = tuple(dict.fromkeys((name.upper(), name, name.lower())))
+    folded = name.lower()
+
+    def atom(_resp: Any, _req: Any, environ: Mapping[str, Any], _duration: float) -> str:
+        for spelling in spellings:
+            if spelling in environ:
+                return str(environ[spelling])
+        return next((str(value) for key, value in environ.items() if key.lower() == folded), MISSING)
+
+    return atom
+
+
+_FAMILIES = {"i": _request_field, "o": _response_field, "e": _variable}
+
+
+def find_atom(name: str) -> Atom:
+    """Return the function for ``h``, ``{user-agent}i`` or any other name; of an unknown one it is always ``-``."""
+    family = _FAMILIES.get(name[-1:]) if name.startswith("{") and name[-2:-1] == "}" else None
+    if family is None:
+        return ATOMS.get(name, _missing)
+    return family(name[1:-2] if family is _variable else name[1:-2].lower())
+
+
+def all_atoms(resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> dict[str, Any]:
+    """Return every atom that a format could name: for a logger that makes its own line. Values are not escaped."""
+    atoms = {name: atom(resp, req, environ, duration) for name, atom in ATOMS.items()}
+    for suffix, message in (("i", req), ("o", resp)):
+        for name, value in field_items(message):
+            key = f"{{{name.lower()}}}{suffix}"
+            atoms[key] = f"{atoms[key]}, {value}" if key in atoms else value
+    for name, value in environ.items():
+        atoms[f"{{{name.lower()}}}e"] = value
+    return atoms

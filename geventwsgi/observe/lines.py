@@ -1,0 +1,122 @@
+"""Log records to lines: the formatter and the handler that :class:`~geventwsgi.observe.log.Logger` gives its loggers.
+
+A record is one line, whatever its message holds, but for a traceback and for what its author meant to be several
+lines; those have their later lines indented. So no text can pass for a record of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.observe.escape import clean, indent
+from geventwsgi.observe.sinks import ObjectSink, StandardSink
+
+if TYPE_CHECKING:
+    from geventwsgi.observe.sinks import Sink
+
+ERROR_FORMAT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
+DATE_FORMAT = "[%Y-%m-%d %H:%M:%S %z]"
+#: A record's attribute (``extra={MULTILINE: True}``): the message is several lines on purpose.
+MULTILINE = "multiline"
+
+
+class LineFormatter(logging.Formatter):
+    """A ``%``-style formatter whose output cannot be mistaken for several records."""
+
+    def __init__(self, fmt: str | None = None, datefmt: str | None = None) -> None:
+        super().__init__(fmt, datefmt)
+        self._cached = (-1, "")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record, without its newline."""
+        record.message = _message(record)
+        if self.usesTime():
+            record.asctime = self.formatTime(record, self.datefmt)
+        text = self.formatMessage(record)
+        if record.exc_info and not record.exc_text:
+            # Kept as the standard formatter would: other handlers of this record reuse it.
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:
+            text = f"{text}\n  {indent(record.exc_text)}"
+        if record.stack_info:
+            text = f"{text}\n  {indent(self.formatStack(record.stack_info))}"
+        return text
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        """Format the record's second, once per second."""
+        second, text = self._cached
+        now = int(record.created)
+        if now != second or datefmt != self.datefmt:
+            text = time.strftime(datefmt or "%Y-%m-%d %H:%M:%S", time.localtime(now))
+            self._cached = (now, text)
+        return text
+
+
+def _message(record: logging.LogRecord) -> str:
+    message = record.getMessage()
+    # A newline in the template is the author's; one in a finished message may be anybody's.
+    if getattr(record, MULTILINE, False) or (record.args and "\n" in str(record.msg)):
+        return indent(message)
+    return clean(message)
+
+
+class OwnHandler(logging.Handler):
+    """A handler that a setup has made and a later setup replaces.
+
+    ``close()`` leaves its output open, for ``logging.config`` closes every handler of the process, and ours go on;
+    :meth:`discard` closes it.
+    """
+
+    def discard(self) -> None:
+        """Let go of the handler and of what it has opened."""
+        self.close()
+
+    def line(self, record: logging.LogRecord) -> str:
+        """Return the record's text; never raises an ``Exception``, be the log call as wrong as it may."""
+        try:
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001 - a mistake in somebody's log call must not end their request
+            # Only what is a str or an int is looked at again.
+            message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+            place = f"{record.pathname}:{record.lineno}"
+            return clean(f"[{record.levelname}] log message {message!r} of {place} failed: {type(error).__name__}")
+
+
+class LineHandler(OwnHandler):
+    """Hands each record's line to a sink."""
+
+    def __init__(self, sink: Sink, formatter: logging.Formatter | None = None) -> None:
+        super().__init__()
+        self.sink = sink
+        self.setFormatter(formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self.sink.write(self.line(record))
+
+    def discard(self) -> None:
+        """Close the sink."""
+        super().discard()
+        self.sink.close()
+
+
+def logger_of(argument: str, target: Any, formatter: logging.Formatter) -> logging.Logger:
+    """Return the logger for an argument of pywsgi's server, or one that no other server shares.
+
+    :raises TypeError: it is not ``"default"``, None, a logger or an object with ``write``.
+    """
+    if isinstance(target, logging.Logger):
+        return target
+    logger = logging.Logger(f"geventwsgi.{argument}")  # noqa: LOG001 - two servers of a process must not share it
+    if target is None:
+        logger.disabled = True
+    elif target == "default":
+        logger.addHandler(LineHandler(StandardSink("stderr"), formatter))
+    elif callable(getattr(target, "write", None)):
+        logger.addHandler(LineHandler(ObjectSink(target), formatter))
+    else:
+        kind = type(target).__name__
+        raise TypeError(f"{argument} must be 'default', None, a logging.Logger or an object with write(), not {kind}")
+    return logger

@@ -1,0 +1,319 @@
+"""The logger: an error log and an access log, set up by gunicorn's settings, in the shape of gunicorn's ``Logger``.
+
+Knows what a log call means and which way an access record takes. Must not know how outputs are opened
+(:mod:`geventwsgi.observe.outputs` does), nor sockets.
+
+It is made in the master, before gevent has patched anything, and goes on in the workers: nothing here holds a lock, a
+thread or a socket of the unpatched kind (``logging`` has locks of its own, which gevent takes care of).
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from geventwsgi.observe import outputs
+from geventwsgi.observe.access import DEFAULT_FORMAT, Record, SafeAtoms, compile_format
+from geventwsgi.observe.atoms import MISSING, all_atoms, common_time, status_code
+from geventwsgi.observe.lines import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler, logger_of
+from geventwsgi.observe.reopen import close_on_exec, reopen_all
+from geventwsgi.observe.stream import ErrorStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from geventwsgi.observe.access import Render
+    from geventwsgi.observe.statsd import Statsd
+
+__all__ = ["ErrorStream", "Logger", "Record", "recorder", "stream_logger"]
+
+
+class Logger:
+    """The error log and the access log.
+
+    A subclass may replace any method, as gunicorn's may be: :meth:`atoms` and :meth:`now` for other values,
+    :meth:`access` for another record, :meth:`setup` for other handlers.
+
+    :param cfg: any object that has the settings of the section "Logging", and ``proc_name``.
+    :raises ConfigError: a setting cannot be put into effect.
+    """
+
+    LOG_LEVELS: ClassVar[Mapping[str, int]] = {
+        "critical": logging.CRITICAL,
+        "error": logging.ERROR,
+        "warning": logging.WARNING,
+        "info": logging.INFO,
+        "debug": logging.DEBUG,
+    }
+    error_fmt = ERROR_FORMAT
+    datefmt = DATE_FORMAT
+    access_fmt = "%(message)s"
+    syslog_fmt = "[%(process)d] %(message)s"
+    #: Makes the mapping that ``access_log_format`` takes its values from.
+    atoms_wrapper_class: type[dict[str, Any]] = SafeAtoms
+
+    def __init__(self, cfg: Any) -> None:
+        self.cfg = cfg
+        self.error_log, self.access_log = self._loggers()
+        self.loglevel = logging.INFO
+        #: What sends metrics; None without ``statsd_host``.
+        self.statsd: Statsd | None = None
+        self._outputs = outputs.Outputs(cfg)
+        self._log_enabled = False
+        # None where a subclass makes the values, or the line.
+        self._render: Render | None = None
+        # The access log's only handler, if it is of ours: its lines need not go through logging.
+        self._direct: LineHandler | None = None
+        self.setup(cfg)
+
+    # --- setting up
+
+    def setup(self, cfg: Any) -> None:
+        """Put settings into effect: at start, and again after a reload.
+
+        :raises ConfigError: one cannot be. All stays as it was then, unless it is :mod:`logging` that refuses a
+            ``logconfig``.
+        """
+        render = self._compile(cfg)
+        formats = outputs.Formats(self.error_fmt, self.datefmt, self.access_fmt, self.syslog_fmt)
+        opened = outputs.open_outputs(cfg, formats, self._say)
+        old, self._outputs = self._outputs, opened
+        try:
+            self._log_enabled = bool(opened.access or opened.logconfig)
+            self._follow(cfg, render, opened.statsd)
+            self.error_log.setLevel(self.loglevel)
+            self.access_log.setLevel(logging.INFO)
+            opened.install(self.error_log, self.access_log)
+        finally:
+            old.close()
+        only = opened.access[0] if len(opened.access) == 1 else None
+        self._direct = only if isinstance(only, LineHandler) else None
+        outputs.share(self.error_log, "gunicorn.error")
+        outputs.share(self.access_log, "gunicorn.access")
+
+    def _follow(self, cfg: Any, render: Render | None, statsd: Statsd | None) -> None:
+        self.cfg = cfg
+        self.statsd = statsd
+        self._render = render
+        self.loglevel = self.LOG_LEVELS.get(str(cfg.loglevel).lower(), logging.INFO)
+
+    def _loggers(self) -> tuple[logging.Logger, logging.Logger]:
+        return logging.getLogger("geventwsgi.error"), logging.getLogger("geventwsgi.access")
+
+    def _compile(self, cfg: Any) -> Render | None:
+        mine = ("atoms", "now", "atoms_wrapper_class", "access_fmt")
+        if any(getattr(type(self), name) is not getattr(Logger, name) for name in mine):
+            return None
+        try:
+            return compile_format(cfg.access_log_format)
+        except ValueError as error:
+            raise outputs.wrong(cfg, "access_log_format", str(error)) from None
+
+    def _say(self, text: str) -> None:
+        self.error_log.warning("%s", text)
+
+    # --- the error log
+
+    def critical(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log at critical."""
+        self.error_log.critical(msg, *args, **kwargs)
+        self._count("critical")
+
+    def error(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log at error."""
+        self.error_log.error(msg, *args, **kwargs)
+        self._count("error")
+
+    def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log at warning."""
+        self.error_log.warning(msg, *args, **kwargs)
+        self._count("warning")
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log at error, with the traceback of the exception at hand."""
+        kwargs.setdefault("exc_info", True)
+        self.error_log.error(msg, *args, **kwargs)
+        self._count("exception")
+
+    def info(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log at info; see :meth:`log` for metrics."""
+        self.log(logging.INFO, msg, *args, **kwargs)
+
+    def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log at debug; see :meth:`log` for metrics."""
+        self.log(logging.DEBUG, msg, *args, **kwargs)
+
+    def log(self, lvl: int | str, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log at a level given by number or name.
+
+        ``extra={"metric": ..., "value": ..., "mtype": ...}`` is sent to statsd, whatever the level; an empty ``msg`` is
+        not logged.
+        """
+        extra = kwargs.get("extra")
+        if extra is not None and self.statsd is not None:
+            self.statsd.metric(extra)
+        if msg:
+            level = self.LOG_LEVELS.get(lvl.lower(), logging.INFO) if isinstance(lvl, str) else lvl
+            self.error_log.log(level, msg, *args, **kwargs)
+
+    def _count(self, name: str) -> None:
+        if self.statsd is not None:
+            self.statsd.increment(f"gunicorn.log.{name}")
+
+    # --- the access log
+
+    @property
+    def access_log_enabled(self) -> bool:
+        """Whether access lines are written."""
+        return self._log_enabled
+
+    @property
+    def access_enabled(self) -> bool:
+        """Whether access records are of any use, for lines or for metrics."""
+        return self._log_enabled or self.statsd is not None
+
+    def access(self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: timedelta) -> None:
+        """Log one request; never raises an ``Exception``.
+
+        :param req: None when its head was not understood.
+        :param environ: may lack what the request never got.
+        """
+        self._access(resp, req, environ, request_time.total_seconds())
+
+    def record(self, record: Record) -> None:
+        """Log one request, as :meth:`access` does."""
+        self._access(record.resp, record.req, record.environ, record.duration)
+
+    def _access(self, resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> None:
+        try:
+            if self._log_enabled and self.access_log.isEnabledFor(logging.INFO):
+                handler, render = self._unwatched(), self._render
+                if handler is None or render is None:
+                    atoms = self.atoms(resp, req, environ, timedelta(seconds=duration))
+                    self.access_log.info(self.cfg.access_log_format, self.atoms_wrapper_class(atoms))
+                else:
+                    handler.sink.write(render(resp, req, environ, duration))
+            if self.statsd is not None:
+                self.statsd.request(status_code(resp.status), duration)
+        except Exception:  # noqa: BLE001 - logged with its traceback; the request goes on
+            self.exception("An access record could not be logged")
+
+    def _unwatched(self) -> LineHandler | None:
+        """Return the handler that takes finished lines, if nobody else (handler, filter, formatter) wants the record.
+
+        Such a line skips ``logging``, which takes longer to pass it on than to make it.
+        """
+        handler, log = self._direct, self.access_log
+        if handler is None or len(log.handlers) != 1 or log.handlers[0] is not handler:
+            return None
+        if log.filters or handler.filters or log.propagate or type(handler.formatter) is not LineFormatter:
+            return None
+        return handler
+
+    def atoms(self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: timedelta) -> dict[str, Any]:
+        """Return the values that ``access_log_format`` may name, not yet escaped."""
+        return {**all_atoms(resp, req, environ, request_time.total_seconds()), "t": self.now()}
+
+    def now(self) -> str:
+        """Return the time as ``%(t)s`` has it: ``[22/Nov/2026:20:13:43 +0000]``."""
+        return common_time.now()
+
+    # --- files
+
+    def reopen_files(self) -> None:
+        """Open every log file anew after it was renamed (USR1), those of ``logconfig`` included.
+
+        A file that cannot be opened stays in use as it was, and the error log says so.
+        """
+        for problem in reopen_all(self.error_log, self.access_log):
+            self.error("%s", problem)
+        self._outputs.reopen()
+
+    def close_on_exec(self) -> None:
+        """Keep the log files from programs that this process executes."""
+        close_on_exec(self.error_log, self.access_log)
+
+    def close(self) -> None:
+        """Let go of what :meth:`setup` opened; later records are lost."""
+        for log in (self.error_log, self.access_log):
+            outputs.replace(log, ())
+        self._outputs.close()
+        self.statsd = self._direct = None
+        self._log_enabled = False
+
+
+# --- an access record for a logger of any kind
+
+_NO_REQUEST = SimpleNamespace(method=MISSING, uri=MISSING, version=(0, 0), headers=())
+
+
+def recorder(log: Any) -> Callable[[Record], None] | None:
+    """Return what logs a :class:`Record` with ``log``, or None if nobody wants records.
+
+    :param log: a :class:`Logger`, or gunicorn's or anything of its shape.
+    """
+    if isinstance(log, Logger) and type(log).access is Logger.access:
+        return log.record if log.access_enabled else None
+    return partial(_record_with, log)
+
+
+def _record_with(log: Any, record: Record) -> None:
+    """Call ``log.access`` with what gunicorn's loggers take for granted: a request, and its line in the environ."""
+    req = _NO_REQUEST if record.req is None else record.req
+    environ = record.environ
+    try:
+        if "REQUEST_METHOD" not in environ:
+            protocol = MISSING if record.req is None else "HTTP/{}.{}".format(*record.req.version)
+            line = {"REQUEST_METHOD": req.method, "RAW_URI": req.uri, "SERVER_PROTOCOL": protocol}
+            environ = {**line, **environ}
+        log.access(record.resp, req, environ, timedelta(seconds=record.duration))
+    except Exception:
+        log.exception("An access record could not be logged")
+
+
+# --- pywsgi's arguments
+
+
+class _StreamLogger(Logger):
+    """A logger of two outputs that somebody else owns; it shares nothing with the process's loggers."""
+
+    def __init__(self, log: Any, error_log: Any, cfg: Any) -> None:
+        self._given = (error_log, log)
+        super().__init__(cfg)
+
+    def _loggers(self) -> tuple[logging.Logger, logging.Logger]:
+        error_log, log = self._given
+        error = LineFormatter(self.error_fmt, self.datefmt)
+        return logger_of("error_log", error_log, error), logger_of("log", log, LineFormatter(self.access_fmt))
+
+    def setup(self, cfg: Any) -> None:
+        """Follow ``access_log_format``, ``loglevel`` and the settings of statsd."""
+        render = self._compile(cfg)
+        opened = outputs.Outputs(cfg, statsd=outputs.open_statsd(cfg, self._say))
+        old, self._outputs = self._outputs, opened
+        old.close()
+        self._follow(cfg, render, opened.statsd)
+        for log, level in ((self.error_log, self.loglevel), (self.access_log, logging.INFO)):
+            if log not in self._given:
+                log.setLevel(level)
+        self._log_enabled = self._given[1] is not None
+        handlers = self.access_log.handlers
+        self._direct = handlers[0] if handlers and isinstance(handlers[0], LineHandler) else None
+
+
+def stream_logger(log: Any = "default", error_log: Any = "default", cfg: Any = None) -> Logger:
+    """Return the logger for the arguments of the same names that pywsgi's ``WSGIServer`` takes.
+
+    Each is ``"default"`` (stderr), None (nothing is logged), an object with ``write(str)``, or a
+    :class:`logging.Logger`, which gets access lines at INFO and messages at their own levels.
+
+    :param cfg: an object with ``access_log_format``, ``loglevel`` and the settings of statsd; without one, their
+        defaults.
+    :raises TypeError: an argument is none of these.
+    """
+    if cfg is None:
+        cfg = SimpleNamespace(access_log_format=DEFAULT_FORMAT, loglevel="info", statsd_host=None)
+    return _StreamLogger(log, error_log, cfg)

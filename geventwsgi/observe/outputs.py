@@ -1,0 +1,217 @@
+"""Everything that the settings of the section "Logging" open: handlers, the captured output, statsd, ``logconfig``.
+
+Knows settings and what follows from them. Must not know what is logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.errors import ConfigError
+from geventwsgi.observe import stdio
+from geventwsgi.observe.escape import clean
+from geventwsgi.observe.lines import LineFormatter, LineHandler, OwnHandler
+from geventwsgi.observe.sinks import FileSink, Losses, open_sink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from geventwsgi.observe.logconfig import LogConfig
+    from geventwsgi.observe.sinks import Sink
+    from geventwsgi.observe.statsd import Statsd
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """``%``-style formats of :mod:`logging`."""
+
+    error: str
+    date: str
+    access: str
+    syslog: str
+
+
+@dataclass(slots=True)
+class Outputs:
+    """What one setup has opened."""
+
+    cfg: Any
+    error: list[OwnHandler] = field(default_factory=list)
+    access: list[OwnHandler] = field(default_factory=list)
+    #: Where stdout and stderr are led.
+    captured: FileSink | None = None
+    statsd: Statsd | None = None
+    logconfig: LogConfig | None = None
+
+    def install(self, error_log: logging.Logger, access_log: logging.Logger) -> None:
+        """Put it all into effect, in place of what an earlier setup gave these loggers.
+
+        :raises ConfigError: :mod:`logging` refuses the ``logconfig``; the rest is in effect.
+        """
+        if self.captured is not None:
+            stdio.capture(self.captured.fd)
+        for log, handlers in ((error_log, self.error), (access_log, self.access)):
+            log.propagate = False
+            replace(log, handlers)
+        if self.logconfig is not None:
+            try:
+                self.logconfig.apply()
+            except ValueError as error:
+                # The standard library takes everything down before it looks at what is new.
+                replace(error_log, self.error)
+                replace(access_log, self.access)
+                raise wrong(self.cfg, self.logconfig.setting, str(error)) from error
+
+    def reopen(self) -> None:
+        """Lead the captured output to the file that has the name now; the old one stays if there is no other."""
+        if self.captured is not None:
+            with contextlib.suppress(OSError):  # errorlog's own handler has said so
+                self.captured.reopen()
+            stdio.capture(self.captured.fd)
+
+    def close(self) -> None:
+        """Close what was opened; what is led to the captured file goes on."""
+        for handler in (*self.error, *self.access):
+            handler.discard()
+        if self.captured is not None:
+            self.captured.close()
+        if self.statsd is not None:
+            self.statsd.close()
+
+
+def open_outputs(cfg: Any, formats: Formats, say: Callable[[str], None]) -> Outputs:
+    """Open what the settings ask for; nothing is in effect yet.
+
+    :param say: tells, in one line, of an agent that cannot be reached.
+    :raises ConfigError: something cannot be opened; then nothing stays open.
+    """
+    outputs = Outputs(cfg)
+    try:
+        outputs.logconfig = open_logconfig(cfg)
+        outputs.statsd = open_statsd(cfg, say)
+        if cfg.errorlog is not None:
+            formatter = LineFormatter(formats.error, formats.date)
+            outputs.error.append(LineHandler(_open_file(cfg, "errorlog", "stderr"), formatter))
+            outputs.captured = _open_captured(cfg)
+        if cfg.accesslog is not None:
+            sink = _open_file(cfg, "accesslog", "stdout")
+            outputs.access.append(LineHandler(sink, LineFormatter(formats.access)))
+        if cfg.syslog:
+            outputs.error.append(_open_syslog(cfg, "error", formats.syslog, say))
+        if cfg.syslog and not cfg.disable_redirect_access_to_syslog:
+            outputs.access.append(_open_syslog(cfg, "access", formats.syslog, say))
+    except ConfigError:
+        outputs.close()
+        raise
+    return outputs
+
+
+def wrong(cfg: Any, name: str, problem: str) -> ConfigError:
+    """Return the error about a setting: its value, where that comes from, and what is wrong with it."""
+    source = getattr(cfg, "source", None)
+    text = source(name) if callable(source) else "default"
+    origin = "" if text == "default" else f" (from {text})"
+    value = getattr(cfg, name)
+    shown = "" if isinstance(value, dict) else f" {value!r}"
+    return ConfigError(clean(f"{name}{shown}{origin}: {problem}"))
+
+
+def open_logconfig(cfg: Any) -> LogConfig | None:
+    """Read the first that is given of ``logconfig_dict``, ``logconfig_json`` and ``logconfig``.
+
+    :raises ConfigError: it cannot be read.
+    """
+    if not (cfg.logconfig_dict or cfg.logconfig_json or cfg.logconfig):
+        return None
+    from geventwsgi.observe import logconfig  # noqa: PLC0415 - logging.config imports more than a server needs
+
+    try:
+        return logconfig.read(cfg)
+    except ValueError as error:
+        name = next(name for name in ("logconfig_dict", "logconfig_json", "logconfig") if getattr(cfg, name))
+        raise wrong(cfg, name, str(error)) from error
+
+
+def open_statsd(cfg: Any, say: Callable[[str], None]) -> Statsd | None:
+    """Return what sends metrics to ``statsd_host``, or None.
+
+    :raises ConfigError: the address is none.
+    """
+    if not cfg.statsd_host:
+        return None
+    from geventwsgi.observe import statsd  # noqa: PLC0415 - sockets are imported only where they are asked for
+
+    try:
+        losses = Losses(f"statsd {cfg.statsd_host}", say)
+        return statsd.Statsd(cfg.statsd_host, cfg.statsd_prefix or "", cfg.dogstatsd_tags or "", losses)
+    except ValueError as error:
+        raise wrong(cfg, "statsd_host", str(error)) from None
+
+
+def _open_syslog(cfg: Any, log: str, fmt: str, say: Callable[[str], None]) -> OwnHandler:
+    """Return the handler that sends a log to syslog, tagged ``gunicorn.PREFIX.LOG`` as operators' rules expect."""
+    from geventwsgi.observe import syslog  # noqa: PLC0415 - as above
+
+    setting = "syslog_facility"
+    try:
+        facility = syslog.parse_facility(cfg.syslog_facility)
+        setting = "syslog_addr"
+        handler = syslog.open_handler(cfg.syslog_addr, facility, Losses(f"syslog {cfg.syslog_addr}", say))
+    except ValueError as error:
+        raise wrong(cfg, setting, str(error)) from None
+    prefix = cfg.syslog_prefix or (cfg.proc_name or "gwsgi").replace(":", ".")
+    handler.setFormatter(LineFormatter(f"gunicorn.{prefix}.{log}: ".replace("%", "%%") + fmt))
+    return handler
+
+
+def _open_file(cfg: Any, setting: str, dash: str) -> Sink:
+    try:
+        return open_sink(getattr(cfg, setting), setting, dash, _owner(cfg))
+    except ValueError as error:
+        raise wrong(cfg, setting, str(error)) from error
+
+
+def _open_captured(cfg: Any) -> FileSink | None:
+    """Open ``errorlog`` a second time for ``capture_output``; None where that is off, or is a stream itself."""
+    sink = _open_file(cfg, "errorlog", "stderr") if cfg.capture_output else None
+    return sink if isinstance(sink, FileSink) else None
+
+
+def _owner(cfg: Any) -> tuple[int, int] | None:
+    """Who must be able to open a log file again: the workers, after they have dropped privileges."""
+    user, group = getattr(cfg, "user", None), getattr(cfg, "group", None)
+    if not hasattr(os, "geteuid") or not isinstance(user, int) or not isinstance(group, int):
+        return None
+    return None if (user, group) == (os.geteuid(), os.getegid()) else (user, group)
+
+
+def replace(log: logging.Logger, handlers: Iterable[OwnHandler]) -> None:
+    """Give a logger these handlers in place of those that an earlier setup gave it; others' handlers stay."""
+    keep = list(handlers)
+    for handler in keep:
+        log.addHandler(handler)
+    for old in list(log.handlers):
+        if isinstance(old, OwnHandler) and old not in keep:
+            log.removeHandler(old)
+            old.discard()
+
+
+def share(log: logging.Logger, name: str) -> None:
+    """Let gunicorn's name of a logger lead to ours.
+
+    Applications take its handlers and level (``app.logger.handlers = logging.getLogger("gunicorn.error").handlers``),
+    and configuration files add filters to it. The two loggers share their lists, so that each sees later changes.
+    """
+    alias = logging.getLogger(name)
+    if alias.handlers is not log.handlers:
+        for handler in alias.handlers:
+            log.addHandler(handler)
+        for entry in alias.filters:
+            log.addFilter(entry)
+        alias.handlers, alias.filters = log.handlers, log.filters
+    alias.setLevel(log.level)
+    alias.propagate = log.propagate

@@ -1,0 +1,67 @@
+"""Log files that are opened anew after logrotate has renamed them, and kept from other programs.
+
+Knows every handler of the process: ours, and those that the operator's ``logconfig`` or the application made.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from geventwsgi.observe.lines import LineHandler
+from geventwsgi.observe.sinks import FileSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def reopen_all(*loggers: logging.Logger) -> Iterator[str]:
+    """Open the file of each handler anew; yield a line about each that could not be, and stays as it was."""
+    for handler in list(_every_handler(*loggers)):
+        error = _reopen(handler)
+        if error is not None:
+            yield f"{_name(handler)} cannot be reopened: {error.strerror or error}; the old file stays in use"
+
+
+def close_on_exec(*loggers: logging.Logger) -> None:
+    """Keep the files from programs that this process executes; standard streams stay."""
+    for handler in _every_handler(*loggers):
+        if isinstance(handler, LineHandler):
+            fd = handler.sink.fd if isinstance(handler.sink, FileSink) else -1
+        else:
+            stream = handler.stream if isinstance(handler, logging.FileHandler) else None
+            fd = -1 if stream is None else stream.fileno()
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+
+
+def _every_handler(*loggers: logging.Logger) -> Iterator[logging.Handler]:
+    known = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    seen: set[int] = set()
+    for logger in (*loggers, logging.root, *known):
+        for handler in logger.handlers:
+            if id(handler) not in seen:
+                seen.add(id(handler))
+                yield handler
+
+
+def _reopen(handler: logging.Handler) -> OSError | None:
+    """Open the new file before the old one is closed; return why that failed."""
+    try:
+        if isinstance(handler, LineHandler):
+            handler.sink.reopen()
+        elif isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            # A file that was not renamed must not be emptied.
+            handler.mode = handler.mode.replace("w", "a")
+            old = handler.stream
+            handler.setStream(handler._open())  # noqa: SLF001 - the standard library has no other name for it
+            old.close()
+    except OSError as error:
+        return error
+    return None
+
+
+def _name(handler: logging.Handler) -> str:
+    sink = getattr(handler, "sink", None)
+    return f"{sink.setting} {sink.path}" if isinstance(sink, FileSink) else str(getattr(handler, "baseFilename", ""))

@@ -1,0 +1,238 @@
+"""Where lines go: a file, a standard stream, an object with ``write``.
+
+A sink never raises into the request that logs: a write that fails (a full disk, a closed pipe) is said once on stderr,
+counted, and each later line tries again. Must not know what a line says.
+
+A line is one ``write`` of an ``O_APPEND`` descriptor, so that several processes share a file without tearing lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# 0644 whatever the umask (gunicorn's setting makes it 0): others may read a log, nobody else may write one.
+_MODE = 0o644
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+# A FIFO without a reader is an error instead of a hang; a terminal must not become the controlling one.
+_FLAGS |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_CURES = {
+    errno.EISDIR: "name a file, not a directory",
+    errno.ENXIO: "start the reader of the pipe first, or choose another file",
+    errno.EACCES: "let the server's user write there, or choose another file",
+    errno.EPERM: "let the server's user write there, or choose another file",
+}
+
+
+def notice(text: str) -> None:
+    """Write one line to stderr; the last resort, so a failure is nobody's business."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"geventwsgi: {text}\n")
+        sys.stderr.flush()
+
+
+class Losses:
+    """Says the first failure of a series and its end, and counts what was lost between.
+
+    :param label: what fails, as the operator knows it.
+    :param say: writes one line somewhere else than to what fails.
+    """
+
+    __slots__ = ("_label", "_say", "broken", "lost", "total")
+
+    def __init__(self, label: str, say: Callable[[str], None] = notice) -> None:
+        self._label = label
+        self._say = say
+        #: Whether the last attempt failed.
+        self.broken = False
+        #: Lines lost in this series.
+        self.lost = 0
+        #: Lines lost ever.
+        self.total = 0
+
+    def failed(self, error: Exception, lost: int = 1) -> None:
+        """Count a failure, which lost so many lines."""
+        self.lost += lost
+        self.total += lost
+        if not self.broken:
+            # Before it is said: saying may end here again, when the error log itself is what fails.
+            self.broken = True
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            self._say(f"{self._label}: {reason}; each line tries again")
+
+    def succeeded(self) -> None:
+        """Tell the end of a series of failures; to be called only when :attr:`broken`."""
+        lost, self.lost, self.broken = self.lost, 0, False
+        self._say(f"{self._label}: works again, lines lost: {lost}")
+
+
+class Sink:
+    """Takes whole lines. A subclass defines :meth:`put`."""
+
+    def __init__(self, label: str) -> None:
+        self.losses = Losses(label)
+
+    def write(self, line: str) -> None:
+        """Write one line, given without its newline; never raises an ``Exception``."""
+        losses = self.losses
+        try:
+            self.put((line + "\n").encode("utf-8", "backslashreplace"))
+        except Exception as error:  # noqa: BLE001 - whatever an object's write may raise
+            losses.failed(error)
+        else:
+            if losses.broken:
+                losses.succeeded()
+
+    def put(self, data: bytes) -> None:
+        """Write ``data`` whole or raise."""
+        raise NotImplementedError
+
+    def reopen(self) -> None:
+        """Begin anew where the name leads now. A stream has no name."""
+
+    def close(self) -> None:
+        """Let go of what this sink opened itself."""
+
+
+class FileSink(Sink):
+    """A file, by name.
+
+    :param setting: ``accesslog`` or ``errorlog``, for messages.
+    :param owner: user and group that a new file is given to, who reopen it after privileges were dropped.
+    :raises OSError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str, setting: str, owner: tuple[int, int] | None = None) -> None:
+        super().__init__(f"{setting} {path}")
+        # The working directory may change before the file is opened again.
+        self.path = str(Path(path).absolute())
+        self.setting = setting
+        self._owner = owner
+        self._torn = False
+        self.fd = self._open()
+
+    def _open(self) -> int:
+        fd = os.open(self.path, _FLAGS, _MODE)
+        if hasattr(os, "fchown") and stat.S_ISREG(os.fstat(fd).st_mode):
+            if self._owner is not None:
+                with contextlib.suppress(OSError):
+                    os.fchown(fd, *self._owner)
+        elif hasattr(os, "set_blocking"):
+            with contextlib.suppress(OSError):
+                os.set_blocking(fd, True)
+        return fd
+
+    def put(self, data: bytes) -> None:
+        """Write ``data`` at the end of the file."""
+        left = b"\n" + data if self._torn else data
+        try:
+            while left:
+                left = left[os.write(self.fd, left) :]
+        except OSError:
+            # A nearly full disk takes a part of a line; the next line must not be glued to it.
+            self._torn = self._torn or len(left) < len(data)
+            raise
+        self._torn = False
+
+    def reopen(self) -> None:
+        """Open the file anew by its name, after it was renamed.
+
+        The new file takes the descriptor's number in one system call, so that a line written at the same time by
+        another thread lands in the one or in the other.
+
+        :raises OSError: it cannot be opened; the old file stays in use.
+        """
+        fd = self._open()
+        if self.fd < 0:
+            self.fd = fd
+            return
+        os.dup2(fd, self.fd, inheritable=False)
+        os.close(fd)
+
+    def close(self) -> None:
+        """Close the file; later lines are lost."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class StandardSink(Sink):
+    """``sys.stdout`` or ``sys.stderr``, whatever object that is at the moment.
+
+    Writes to the descriptor below it, so that a line does not wait in the stream's buffer.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._name = name
+        self._stream: Any = None
+        self._fd = -1
+
+    def put(self, data: bytes) -> None:
+        """Write ``data``; a process without the stream (``pythonw``, ``>&-``) has nobody who could read it."""
+        stream = getattr(sys, self._name)
+        if stream is not self._stream:
+            self._stream, self._fd = stream, _fileno(stream)
+        if self._fd >= 0:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        elif stream is not None:
+            stream.write(data.decode())
+            stream.flush()
+
+
+class ObjectSink(Sink):
+    """An object with ``write(str)``, as pywsgi's ``log`` argument takes it."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(f"log {type(stream).__name__}")
+        self._stream = stream
+        self._flush: Callable[[], object] = getattr(stream, "flush", lambda: None)
+
+    def put(self, data: bytes) -> None:
+        """Write and flush, so that a reader sees a line when it is logged."""
+        self._stream.write(data.decode())
+        self._flush()
+
+
+def _fileno(stream: Any) -> int:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError, TypeError):
+        return -1
+
+
+_STANDARD = {"/dev/stdout": "stdout", "/dev/stderr": "stderr"}
+
+
+def open_sink(target: str, setting: str, dash: str, owner: tuple[int, int] | None = None) -> Sink:
+    """Open what ``accesslog`` or ``errorlog`` names.
+
+    ``/dev/stdout`` and ``/dev/stderr`` are the streams themselves: opening them anew fails on a socket (systemd's
+    journal) and for a user that is not the one who started the server.
+
+    :param dash: the stream that ``-`` stands for.
+    :raises ValueError: the file cannot be opened; cause and cure.
+    """
+    stream = dash if target == "-" else _STANDARD.get(target)
+    if stream is not None:
+        return StandardSink(stream)
+    try:
+        return FileSink(target, setting, owner)
+    except OSError as error:
+        raise ValueError(f"cannot be opened: {error.strerror or error}; {_cure(error, target)}") from error
+
+
+def _cure(error: OSError, target: str) -> str:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return f"create the directory {str(Path(target).absolute().parent)!r} or choose another file"
+    return _CURES.get(error.errno or 0, "choose another file")

@@ -1,0 +1,95 @@
+"""Metrics to a statsd agent, under gunicorn's names, so that dashboards made for gunicorn go on to show something.
+
+Knows the statsd line format and the spelling of ``statsd_host``. Must not know requests, nor sockets
+(:mod:`geventwsgi.observe.transport` does).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.observe.transport import Address, Datagrams, PathAddress, parse_host
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from geventwsgi.observe.sinks import Losses
+
+_DEFAULT_PORT = 8125
+_TYPES = {"gauge": "g", "counter": "c|@1.0", "histogram": "h", "timer": "ms"}
+
+
+def parse_statsd_address(value: Any) -> Address:
+    """Read ``statsd_host``: ``HOST:PORT``, ``unix://PATH``, or the pair or the path that gunicorn makes of them.
+
+    :raises ValueError: it is none of them.
+    """
+    if isinstance(value, str):
+        path = value.removeprefix("unix://")
+        if path and (path != value or "/" in path):
+            return PathAddress(path)
+        if value and path:
+            return parse_host(value, _DEFAULT_PORT)
+    elif isinstance(value, (tuple, list)) and len(value) == 2:
+        return parse_host(f"[{value[0]}]:{value[1]}", _DEFAULT_PORT)
+    raise ValueError("is no address; give HOST:PORT or unix://PATH")
+
+
+class Statsd:
+    """Sends metrics.
+
+    :param prefix: ``statsd_prefix``; a dot is added where it has none.
+    :param tags: ``dogstatsd_tags``, appended to each metric.
+    :raises ValueError: the address cannot be read.
+    """
+
+    def __init__(self, host: Any, prefix: str, tags: str, losses: Losses) -> None:
+        self._sender = Datagrams(parse_statsd_address(host), losses)
+        self._prefix = prefix.rstrip(".") + "." if prefix else ""
+        self._suffix = f"|#{tags}" if tags else ""
+
+    def gauge(self, name: str, value: float) -> None:
+        """Set a value."""
+        self._send(self._line(name, value, "g"))
+
+    def increment(self, name: str, value: float = 1, sampling_rate: float = 1.0) -> None:
+        """Add to a counter."""
+        self._send(self._line(name, value, f"c|@{sampling_rate}"))
+
+    def decrement(self, name: str, value: float = 1, sampling_rate: float = 1.0) -> None:
+        """Take from a counter."""
+        self.increment(name, -value, sampling_rate)
+
+    def timer(self, name: str, value: float) -> None:
+        """Add a duration in milliseconds to a distribution."""
+        self._send(self._line(name, value, "ms"))
+
+    def histogram(self, name: str, value: float) -> None:
+        """Add a value to a distribution."""
+        self._send(self._line(name, value, "h"))
+
+    def metric(self, extra: Mapping[str, Any]) -> None:
+        """Send what a log call's ``extra`` asks for by its ``metric``, ``value`` and ``mtype``; else nothing."""
+        name, value, kind = extra.get("metric"), extra.get("value"), _TYPES.get(str(extra.get("mtype")))
+        if name and value is not None and kind:
+            self._send(self._line(str(name), value, kind))
+
+    def request(self, status: str, duration: float) -> None:
+        """Count one request, by its three-digit status, and its duration in seconds: one datagram for all."""
+        lines = [
+            self._line("gunicorn.request.duration", round(duration * 1000, 3), "ms"),
+            self._line("gunicorn.requests", 1, "c|@1.0"),
+        ]
+        if status.isdigit():
+            lines.append(self._line(f"gunicorn.request.status.{status}", 1, "c|@1.0"))
+        self._send("\n".join(lines))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sender.close()
+
+    def _line(self, name: str, value: Any, kind: str) -> str:
+        return f"{self._prefix}{name}:{value}|{kind}{self._suffix}"
+
+    def _send(self, text: str) -> None:
+        self._sender.send(text.encode("utf-8", "backslashreplace"))

@@ -1,0 +1,76 @@
+"""``wsgi.errors``: a text stream whose lines become records of the error log.
+
+Knows lines only. One stream may serve every request of a process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.observe.lines import MULTILINE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Characters of an unfinished line that are kept before it is written as it is.
+LONGEST_PARTIAL = 8192
+#: Unfinished lines, of as many greenlets, that are kept.
+MOST_PARTIALS = 256
+
+
+class ErrorStream:
+    """The error stream of PEP 3333: ``write``, ``writelines`` and ``flush``, for ``str`` alone.
+
+    What one call writes is one record, up to its last newline; the rest waits for its newline or a :meth:`flush`. Each
+    greenlet (or thread) has its own unfinished line.
+
+    :param log: a :class:`logging.Logger`, or an object whose ``error_log`` is one.
+    """
+
+    def __init__(self, log: Any, level: int = logging.ERROR) -> None:
+        self._log: logging.Logger = getattr(log, "error_log", log)
+        self._level = level
+        self._partial: dict[int, str] = {}
+
+    def write(self, text: str) -> int:
+        """Write text; returns its length.
+
+        :raises TypeError: it is not a ``str``.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
+        # Looked up on the module at each call, for gevent replaces it: a greenlet then has an identity of its own.
+        me = threading.get_ident()
+        pending = self._partial.pop(me, "") + text
+        lines, newline, rest = pending.rpartition("\n")
+        if newline:
+            self._emit(lines)
+        if len(rest) > LONGEST_PARTIAL:
+            self._emit(rest)
+        elif rest:
+            self._keep(me, rest)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of ``lines``; newlines are not added."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write the caller's unfinished line, if there is one."""
+        rest = self._partial.pop(threading.get_ident(), "")
+        if rest:
+            self._emit(rest)
+
+    def _keep(self, me: int, rest: str) -> None:
+        if len(self._partial) >= MOST_PARTIALS:
+            # Left behind by greenlets that ended without a newline.
+            abandoned, self._partial = self._partial, {}
+            for text in abandoned.values():
+                self._emit(text)
+        self._partial[me] = rest
+
+    def _emit(self, text: str) -> None:
+        self._log.log(self._level, "%s", text, extra={MULTILINE: True})

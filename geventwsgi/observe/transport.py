@@ -1,0 +1,249 @@
+"""Sending to a local agent (syslog, statsd) without ever waiting for it.
+
+Knows sockets and knows nothing of what is sent. Imported only when a setting asks for it. Its sockets are those of
+``_socket``, which gevent never replaces: a log call must not switch greenlets, be it made in the master, where there is
+no hub, or in a callback of the loop, where switching is forbidden. They do not block, so the loop goes on.
+
+Nothing here raises an ``Exception``; what cannot be sent is counted (:class:`~.sinks.Losses`).
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import errno
+import os
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from geventwsgi.observe.sinks import Losses
+
+#: What is longer is cut: rsyslog takes no more by default, and a UDP packet has its limits.
+LONGEST_MESSAGE = 8192
+#: Messages that wait for a stream whose peer does not read.
+MOST_WAITING = 1000
+# Seconds that a connect may take before the messages wait for it instead of it for them.
+_CONNECT = 0.1
+_FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """A network address, by name."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class PathAddress:
+    """A unix socket's path."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix://{self.path}"
+
+
+Address = HostAddress | PathAddress
+
+
+class Sender(Protocol):
+    """Takes messages and never waits."""
+
+    def send(self, data: bytes) -> None:
+        """Send one message, or count it as lost."""
+
+    def close(self) -> None:
+        """Let go of the socket."""
+
+
+def parse_host(text: str, default_port: int) -> HostAddress:
+    """Read ``HOST``, ``HOST:PORT``, ``[IPV6]:PORT`` or ``:PORT`` (localhost).
+
+    :raises ValueError: the port is no port.
+    """
+    bracketed, bracket, rest = text.rpartition("]")
+    if bracket:
+        host, port = bracketed.removeprefix("["), rest.removeprefix(":")
+    else:
+        host, _, port = text.partition(":")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 0x10000):
+        raise ValueError(f"{port!r} is not a port number")
+    return HostAddress(host.lower() or "localhost", int(port) if port else default_port)
+
+
+def _resolve(address: Address, kind: int) -> tuple[int, Any]:
+    """Return family and socket address; :raises OSError: the host is not known, or has no unix sockets."""
+    if isinstance(address, PathAddress):
+        if not hasattr(_socket, "AF_UNIX"):
+            raise OSError("this system has no unix sockets")
+        return _socket.AF_UNIX, address.path
+    found = _socket.getaddrinfo(address.host, address.port, 0, kind)
+    return found[0][0], found[0][4]
+
+
+def is_stream(address: PathAddress) -> bool:
+    """Whether a stream socket listens at the path; False when nothing does."""
+    if not hasattr(_socket, "AF_UNIX"):
+        return False
+    with contextlib.closing(_socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)) as probe:
+        return probe.connect_ex(address.path) == errno.EPROTOTYPE
+
+
+class Datagrams:
+    """One datagram a message. Never connects, so a restarted agent is found again at the next message.
+
+    The name is resolved here, once: a resolver may take seconds, and later calls come from requests.
+    """
+
+    def __init__(self, address: Address, losses: Losses) -> None:
+        self.losses = losses
+        self._socket: _socket.socket | None = None
+        try:
+            family, self._target = _resolve(address, _socket.SOCK_DGRAM)
+            self._socket = _socket.socket(family, _socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+        except OSError as error:
+            losses.failed(error)
+
+    def send(self, data: bytes) -> None:
+        """Send one datagram."""
+        if self._socket is None:
+            self.losses.total += 1
+            return
+        try:
+            self._socket.sendto(data[:LONGEST_MESSAGE], self._target)
+        except OSError as error:
+            self.losses.failed(error)
+        else:
+            if self.losses.broken:
+                self.losses.succeeded()
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class Stream:
+    """A connection that is made, and made again, when there is something to send.
+
+    Messages that the peer does not take at once wait here, up to :data:`MOST_WAITING`.
+
+    :param trailer: ends each message (RFC 6587 section 3.4.2).
+    """
+
+    def __init__(
+        self, address: Address, trailer: bytes, losses: Losses, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.losses = losses
+        self._trailer = trailer
+        self._clock = clock
+        self._socket: _socket.socket | None = None
+        self._waiting: deque[bytes] = deque()
+        self._offset = 0
+        self._retry_at = 0.0
+        self._delay = _FIRST_RETRY
+        self._pid = os.getpid()
+        self._resolved: tuple[int, Any] | None = None
+        try:
+            self._resolved = _resolve(address, _socket.SOCK_STREAM)
+        except OSError as error:
+            losses.failed(error)
+
+    def send(self, data: bytes) -> None:
+        """Send one message, after those that wait."""
+        if self._pid != os.getpid():
+            self._forget_parent()
+        if len(self._waiting) >= MOST_WAITING or self._resolved is None:
+            self.losses.failed(BufferError(f"{MOST_WAITING} messages wait for the peer, the next are lost"))
+        else:
+            self._waiting.append(data[:LONGEST_MESSAGE] + self._trailer)
+        self._check_peer()
+        sock = self._socket or self._connect()
+        if sock is not None:
+            self._send_waiting(sock)
+
+    def close(self) -> None:
+        """Send what waits, for a moment, and close."""
+        if self._socket is not None and self._waiting and self._pid == os.getpid():
+            with contextlib.suppress(OSError):
+                self._socket.settimeout(_CONNECT)
+                self._socket.sendall(b"".join(self._waiting)[self._offset :])
+        self._drop()
+        self._waiting.clear()
+
+    def _forget_parent(self) -> None:
+        """After a fork: the connection is the parent's, and so is what it has not sent."""
+        self._pid = os.getpid()
+        self._waiting.clear()
+        self._drop()
+        self._retry_at = 0.0
+
+    def _connect(self) -> _socket.socket | None:
+        if self._resolved is None or self._clock() < self._retry_at:
+            return None
+        family, target = self._resolved
+        try:
+            self._socket = sock = _socket.socket(family, _socket.SOCK_STREAM)
+            sock.settimeout(_CONNECT)
+            # What takes longer goes on by itself; sending tells how it ended.
+            with contextlib.suppress(TimeoutError):
+                sock.connect(target)
+            sock.setblocking(False)
+        except OSError as error:
+            self._broken(error)
+            return None
+        return sock
+
+    def _check_peer(self) -> None:
+        """Find out that the peer has closed before a message is lost to it: the first send after that succeeds."""
+        if self._socket is None:
+            return
+        try:
+            if not self._socket.recv(4096):
+                self._drop()
+        except BlockingIOError:
+            pass
+        except OSError:  # a reset
+            self._drop()
+
+    def _send_waiting(self, sock: _socket.socket) -> None:
+        try:
+            while self._waiting:
+                message = self._waiting[0]
+                self._offset += sock.send(message[self._offset :])
+                if self._offset >= len(message):
+                    self._waiting.popleft()
+                    self._offset = 0
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken(error)
+            return
+        self._delay = _FIRST_RETRY
+        if self.losses.broken:
+            self.losses.succeeded()
+
+    def _broken(self, error: OSError) -> None:
+        self._drop()
+        self._retry_at = self._clock() + self._delay
+        self._delay = min(2 * self._delay, _LAST_RETRY)
+        self.losses.failed(error, lost=0)
+
+    def _drop(self) -> None:
+        # A message that left in part is sent again from its start: a doubled line is better than half of one.
+        self._offset = 0
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

@@ -1,0 +1,176 @@
+"""The environ (PEP 3333, "environ Variables"): a request's head and peer in CGI's names (RFC 3875 section 4.1).
+
+It knows how header fields become keys, and whom to believe about ambiguous ones (``header_map``,
+``forwarder_headers``). What is the same for all requests of a server is given to it as ``base``; it never asks where a
+peer's trust comes from.
+
+All keys that depend on the header block alone are made once per block and kept in ``head.fields.cgi``: a connection's
+requests mostly repeat their block, and copying a dictionary costs a tenth of filling it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from geventwsgi.errors import RequestError
+from geventwsgi.wsgi.files import FileWrapper
+from geventwsgi.wsgi.input import Input
+from geventwsgi.wsgi.memo import Memo
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from geventwsgi.http.head import Fields
+    from geventwsgi.serving.exchange import Exchange
+
+_PROTOCOLS = {(1, 1): "HTTP/1.1", (1, 0): "HTTP/1.0"}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+def _environ_key(name: str) -> str | None:
+    """Return the key of a field name, None if the name alone does not decide it."""
+    upper = name.upper()
+    if upper == "CONTENT-TYPE":
+        return "CONTENT_TYPE"
+    # Content-Length comes from the framing, so that no two readings of it exist. Proxy would become HTTP_PROXY, which
+    # many HTTP clients inside an application take for the proxy to use ("httpoxy", CVE-2016-5385).
+    if "_" in upper or upper in ("CONTENT-LENGTH", "PROXY"):
+        return None
+    return "HTTP_" + upper.replace("-", "_")
+
+
+_KEYS = Memo(_environ_key)
+
+
+class EnvironBuilder:
+    """Builds each request's environ.
+
+    :param base: the keys that all requests share (SERVER_NAME, ``wsgi.errors``, ...). SERVER_NAME and SERVER_PORT may
+        be "" or absent on a unix socket: Host stands in then. SCRIPT_NAME is where the application is mounted.
+    :param header_map: what becomes of names with an underscore, which CGI cannot tell from those with a hyphen:
+        "drop", "refuse" (400) or "dangerous" (mapped).
+    :param forwarder_headers: names with an underscore, in any case, that a trusted peer may send; "*" for all.
+    """
+
+    def __init__(
+        self,
+        base: Mapping[str, Any],
+        *,
+        header_map: str = "drop",
+        forwarder_headers: Collection[str] = ("SCRIPT_NAME", "PATH_INFO"),
+    ) -> None:
+        self._base = {
+            "SCRIPT_NAME": "",
+            **base,
+            "wsgi.file_wrapper": FileWrapper,
+            "wsgi.input_terminated": True,
+        }
+        self._header_map = header_map
+        self._forwarder_headers = frozenset(name.upper() for name in forwarder_headers)
+
+    def build(self, exchange: Exchange) -> dict[str, Any]:
+        """Return a fresh environ.
+
+        :raises RequestError: 400, a field name is ambiguous and ``header_map`` is "refuse"; 500, the path is not below
+            SCRIPT_NAME.
+        """
+        head = exchange.head
+        fields = head.fields
+        shared = fields.cgi
+        if shared is None:
+            shared = fields.cgi = self._shared(exchange)
+        environ = shared.copy()
+        environ["REQUEST_METHOD"] = head.method
+        environ["RAW_URI"] = head.target
+        environ["QUERY_STRING"] = head.query
+        environ["SERVER_PROTOCOL"] = _PROTOCOLS[head.version]
+        environ["PATH_INFO"] = path = head.path if "%" not in head.path else _decoded(head.path)
+        script_name = environ["SCRIPT_NAME"]
+        if script_name:
+            environ["PATH_INFO"] = _below(script_name, path)
+        if head.authority is not None:
+            environ["HTTP_HOST"] = head.authority
+        if fields.chunked:
+            environ["geventwsgi.trailers"] = exchange.trailers
+        if fields.upgrade or head.method == "CONNECT":
+            environ["geventwsgi.socket"] = exchange.raw_socket()
+        environ["wsgi.input"] = Input(exchange.read)
+        return environ
+
+    def _shared(self, exchange: Exchange) -> dict[str, Any]:
+        """Return the keys that repeat with the header block: of the server, the peer and the fields."""
+        fields = exchange.head.fields
+        scheme = exchange.scheme
+        environ = self._base.copy()
+        environ["REMOTE_ADDR"] = exchange.remote_addr
+        environ["REMOTE_PORT"] = exchange.remote_port
+        environ["wsgi.url_scheme"] = scheme
+        if scheme == "https":
+            environ["HTTPS"] = "on"
+        if not environ.get("SERVER_NAME"):
+            _name_server(environ, fields.host)
+        if fields.content_length is not None and not fields.chunked:
+            environ["CONTENT_LENGTH"] = str(fields.content_length)
+        self._add_fields(environ, fields, trusted=exchange.trusted)
+        environ["SCRIPT_NAME"] = environ["SCRIPT_NAME"].rstrip("/")
+        return environ
+
+    def _add_fields(self, environ: dict[str, Any], fields: Fields, *, trusted: bool) -> None:
+        """Add the fields' keys; what a trusted forwarder says replaces what it let through under the same key."""
+        mapped = []
+        vouched = []
+        for name, value in fields.items:
+            key = _KEYS[name]
+            if key is not None:
+                mapped.append((key, value))
+            elif "_" in name:
+                key = "HTTP_" + name.upper().replace("-", "_")
+                if trusted and not self._forwarder_headers.isdisjoint((name.upper(), "*")):
+                    vouched.append((key, value))
+                elif self._header_map == "dangerous":
+                    mapped.append((key, value))
+                elif self._header_map == "refuse":
+                    raise RequestError(400, "a header name holds an underscore (header_map is 'refuse')")
+        environ.update(_joined(mapped))
+        forwarded = _joined(vouched)
+        environ.update(forwarded)
+        if "HTTP_SCRIPT_NAME" in forwarded:
+            environ["SCRIPT_NAME"] = forwarded["HTTP_SCRIPT_NAME"]
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the pairs as a dictionary, repeated keys joined (RFC 9110 section 5.3; Cookie: RFC 6265 section 5.4)."""
+    joined: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
+    for key, value in pairs:
+        if key in joined:
+            repeated.setdefault(key, [joined[key]]).append(value)
+        else:
+            joined[key] = value
+    for key, values in repeated.items():
+        joined[key] = ("; " if key == "HTTP_COOKIE" else ",").join(values)
+    return joined
+
+
+def _decoded(path: str) -> str:
+    """Return a percent-encoded path as PEP 3333 has it ("Unicode Issues"): bytes, decoded as latin-1."""
+    return unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+
+
+def _below(script_name: str, path: str) -> str:
+    """Return PATH_INFO: what follows SCRIPT_NAME in the path. ``OPTIONS *`` and CONNECT have no path to shorten."""
+    if path == script_name or path.startswith(script_name + "/"):
+        return path[len(script_name) :]
+    if path in ("*", ""):
+        return path
+    raise RequestError(500, f"the path is not below SCRIPT_NAME {script_name!r}: let the proxy forward such paths only")
+
+
+def _name_server(environ: dict[str, Any], host: str | None) -> None:
+    """Set SERVER_NAME and SERVER_PORT, which a unix socket has not, as the client named them (never empty)."""
+    name, port = host or "localhost", ""
+    if ":" in name.rpartition("]")[2]:
+        name, _, port = name.rpartition(":")
+    environ["SERVER_NAME"] = name or "localhost"
+    environ["SERVER_PORT"] = port or _DEFAULT_PORTS[environ["wsgi.url_scheme"]]

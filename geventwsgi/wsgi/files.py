@@ -1,0 +1,87 @@
+"""``wsgi.file_wrapper`` (PEP 3333, "Optional Platform-Specific File Handling"), and which files the kernel may send.
+
+It looks at files only; that something is sent, and how, is the gateway's and the exchange's business.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK_SIZE = 65536
+
+
+class FileWrapper:
+    """An iterable over a file-like object's blocks; returned from the application as it is, it may go by ``sendfile``.
+
+    :param filelike: has ``read(size)``, and ``close()`` if it is to be closed with the response.
+    :param block_size: bytes in one read, where reads are needed.
+    """
+
+    def __init__(self, filelike: Any, block_size: int = BLOCK_SIZE) -> None:
+        self.filelike = filelike
+        self.block_size = block_size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        block: bytes = self.filelike.read(self.block_size)
+        if block:
+            return block
+        raise StopIteration
+
+    def blocks(self, length: int) -> Iterator[bytes]:
+        """Yield at most ``length`` bytes: PEP 3333 ends a file's transmission at its Content-Length."""
+        while length > 0:
+            block: bytes = self.filelike.read(min(self.block_size, length))
+            if not block:
+                return
+            yield block
+            length -= len(block)
+
+    def close(self) -> None:
+        """Close the file-like object, if it can be closed."""
+        close = getattr(self.filelike, "close", None)
+        if close is not None:
+            close()
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The part of an open regular file from its current position to its end."""
+
+    fileno: int
+    offset: int
+    count: int
+
+
+def regular_extent(filelike: Any) -> Extent | None:
+    """Return what is left to send of a regular file opened in binary mode, None for anything else."""
+    file = _opened_file(filelike)
+    if file is None or file.closed:
+        return None
+    fileno = file.fileno()
+    status = os.fstat(fileno)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    offset = file.tell()
+    return Extent(fileno, offset, max(0, status.st_size - offset))
+
+
+def _opened_file(filelike: Any) -> Any:
+    """Return the file made by ``open(path, "rb")`` whose own ``read`` is the file-like object's ``read``.
+
+    A ``fileno()`` alone proves nothing: a ``GzipFile`` has one, whose bytes are not those that it reads. Wrappers that
+    hand out the method of the file below (tempfile's, Django's) read what it reads.
+    """
+    read = getattr(filelike, "read", None)
+    file: Any = getattr(getattr(read, "__wrapped__", read), "__self__", None)
+    raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
+    return file if type(raw) is io.FileIO else None

@@ -1,0 +1,223 @@
+"""Run the application for one exchange: PEP 3333's server side, from the environ to the close of the response iterable.
+
+It decides what becomes of every way that can end: a complete response, an error reply, an aborted connection, a client
+that left. It asks neither which HTTP version is served nor who serves it.
+
+The rules of an ending:
+
+* A failure of the application is logged with its traceback and the request line. It is answered with 500 while the
+  head has not left; after that the connection is aborted, so that a cut body never looks complete.
+* A request that broke inside its body is answered with its own status, a client that left not at all. Whatever the
+  application makes of either is no failure of its own: no traceback.
+* ``close()`` of the iterable runs once, after the last byte or the answer to a failure; then comes the access record.
+"""
+
+from __future__ import annotations
+
+import traceback
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from geventwsgi.errors import ClientDisconnected, RequestError, ResponseError
+from geventwsgi.observe.access import Record
+from geventwsgi.observe.escape import escape
+from geventwsgi.wsgi.files import FileWrapper, regular_extent
+from geventwsgi.wsgi.response import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from _typeshed.wsgi import WSGIApplication
+
+    from geventwsgi.http.head import RequestHead
+    from geventwsgi.serving.exchange import Exchange
+    from geventwsgi.wsgi.environ import EnvironBuilder
+    from geventwsgi.wsgi.input import Input
+
+#: Characters of method and target that a log line shows.
+LINE_LIMIT = 512
+CLIENT_LEFT = 499
+
+
+class Log(Protocol):
+    """What the gateway asks of a logger; ``logging.Logger`` has it."""
+
+    def debug(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102
+    def error(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102
+    def exception(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102
+
+
+class Gateway:
+    """Runs one application; serves any number of exchanges at once.
+
+    :param environ: makes each request's environ.
+    :param debug: show tracebacks in the pages that answer failures.
+    :param use_sendfile: let the kernel send the files that the application returns in ``wsgi.file_wrapper``.
+    :param on_record: gets one access record at the end of every exchange, however it ends.
+    :param pre_request: called with the head before the application; if it raises, the application is not called.
+    :param post_request: called with head, environ and response at the end of every exchange.
+    :param interrupts: exceptions that end the greenlet or the process that runs the exchange, and so pass through
+        :meth:`run`; the server adds ``GreenletExit``. Any other, ``SystemExit`` and ``gevent.Timeout`` included, is the
+        application's failure.
+    """
+
+    def __init__(
+        self,
+        application: WSGIApplication,
+        environ: EnvironBuilder,
+        log: Log,
+        *,
+        debug: bool = False,
+        use_sendfile: bool = True,
+        on_record: Callable[[Record], None] | None = None,
+        pre_request: Callable[[RequestHead], object] | None = None,
+        post_request: Callable[[RequestHead, dict[str, Any], Response], object] | None = None,
+        interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
+    ) -> None:
+        #: May be replaced while requests run; they go on with the one they began with.
+        self.application = application
+        self._build_environ = environ.build
+        self._log = log
+        self._debug = debug
+        self._use_sendfile = use_sendfile
+        self._on_record = on_record
+        self._pre_request = pre_request
+        self._post_request = post_request
+        self._interrupts = interrupts
+        self._observed = on_record is not None or post_request is not None
+
+    def run(self, exchange: Exchange) -> None:
+        """Answer one request, or abort its connection; only an exception of ``interrupts`` comes out of it."""
+        started = perf_counter() if self._observed else 0.0
+        environ: dict[str, Any] = {}
+        body: Input | None = None
+        result: Any = None
+        response = Response(exchange)
+        try:
+            if self._pre_request is not None:
+                self._pre_request(exchange.head)
+            environ = self._build_environ(exchange)
+            body = environ["wsgi.input"]
+            result = self.application(environ, response.start_response)
+            self._send(result, response)
+            complaint = response.finish()
+            if complaint is not None:
+                self._log.error("Wrong length of the response to %s: %s", _described(exchange), complaint)
+        except self._interrupts:
+            response.cut()
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever is no interrupt ends this exchange, not the server
+            self._fail(error, exchange, response, body)
+        finally:
+            response.ended = True
+            try:
+                if type(result) is not list:  # which has no close()
+                    self._close(result, exchange)
+            finally:
+                if self._observed:
+                    self._observe(exchange, environ, response, started)
+
+    # Sending
+
+    def _send(self, result: Any, response: Response) -> None:
+        """Send what the application returned, each chunk at once."""
+        if isinstance(result, (list, tuple)) and len(result) < 2:
+            if result:
+                response.write_last(result[0])
+        elif type(result) is FileWrapper:
+            self._send_file(result, response)
+        else:
+            self._send_chunks(result, response)
+
+    def _send_chunks(self, chunks: Iterable[bytes], response: Response) -> None:
+        if isinstance(chunks, (str, bytes)) or not (hasattr(chunks, "__iter__") or hasattr(chunks, "__getitem__")):
+            kind = type(chunks).__name__
+            raise ResponseError(f"the application returned {kind}: return an iterable of bytes, such as [b'text']")
+        write = response.write
+        head_only = response.head_only
+        for chunk in chunks:
+            write(chunk)
+            if head_only and chunk:
+                break  # an endless stream would otherwise run on for a client that waits for nothing but the head
+
+    def _send_file(self, wrapper: FileWrapper, response: Response) -> None:
+        """Send a file from its position to its end or to the Content-Length (PEP 3333, "Optional ... Handling")."""
+        left = None if response.length is None else max(0, response.length - response.sent)
+        extent = regular_extent(wrapper.filelike) if self._use_sendfile else None
+        if extent is not None:
+            count = extent.count if left is None else min(left, extent.count)
+            response.write_file(extent.fileno, extent.offset, count)
+        else:
+            self._send_chunks(wrapper if left is None else wrapper.blocks(left), response)
+
+    # Ending
+
+    def _fail(self, error: BaseException, exchange: Exchange, response: Response, body: Input | None) -> None:
+        """Answer a failure by its cause: what the exchange raised counts however the application wrapped it."""
+        cause = error
+        if not isinstance(error, (ClientDisconnected, RequestError)):
+            cause = response.failure or (body and body.failure) or error
+        response.failure = None  # its traceback leads back to the response
+        if body is not None:
+            body.failure = None
+        if isinstance(cause, ClientDisconnected):
+            self._leave(exchange, response)
+        elif isinstance(cause, RequestError):
+            log = self._log.debug if cause.status < 500 else self._log.error
+            log("Refused %s: %s", _described(exchange), cause)
+            self._answer(exchange, response, cause.status, cause.reason)
+        else:
+            # The traceback of a broken rule of PEP 3333 ends in this package: the line itself has to say what is wrong.
+            rule = f": {error}" if isinstance(error, ResponseError) else ""
+            self._log.exception("Error handling request %s%s", _described(exchange), rule)
+            self._answer(exchange, response, 500, traceback.format_exc() if self._debug else None)
+
+    def _answer(self, exchange: Exchange, response: Response, status: int, detail: str | None) -> None:
+        if not exchange.head_sent:
+            response.replace(status)
+        try:
+            exchange.fail(status, detail)
+        except ClientDisconnected:
+            self._leave(exchange, response)
+
+    def _leave(self, exchange: Exchange, response: Response) -> None:
+        self._log.debug("Client left: %s", _described(exchange))
+        response.replace(CLIENT_LEFT)
+        exchange.abort()
+
+    def _close(self, result: Any, exchange: Exchange) -> None:
+        """Call the iterable's ``close()``. The response has ended: what happens here is nothing to the client."""
+        try:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+        except self._interrupts:
+            raise
+        except BaseException:  # noqa: BLE001 - as in run
+            self._log.exception("Error in close() after the response to %s", _described(exchange))
+
+    def _observe(self, exchange: Exchange, environ: dict[str, Any], response: Response, started: float) -> None:
+        """Make the access record and call ``post_request``; neither may harm the connection."""
+        duration = perf_counter() - started
+        environ = environ or {"REMOTE_ADDR": exchange.remote_addr}
+        code = exchange.status
+        if code == CLIENT_LEFT or (response.status is None and code):
+            response.replace(code)
+        if self._on_record is not None:
+            try:
+                self._on_record(Record(exchange.head, response, environ, duration))
+            except Exception:  # noqa: BLE001 - a full disk, a broken logger_class
+                self._log.exception("Error in the access log for %s", _described(exchange))
+        if self._post_request is not None:
+            try:
+                self._post_request(exchange.head, environ, response)
+            except Exception:  # noqa: BLE001 - the operator's code
+                self._log.exception("Error in the post_request hook for %s", _described(exchange))
+
+
+def _described(exchange: Exchange) -> str:
+    """Return the request line, quoted and escaped, and the client's address."""
+    head = exchange.head
+    line = escape(f"{head.method} {head.target}"[:LINE_LIMIT])
+    client = escape(exchange.remote_addr) or "a unix socket"
+    return f'"{line} HTTP/{head.version[0]}.{head.version[1]}" from {client}'

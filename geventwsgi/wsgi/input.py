@@ -1,0 +1,130 @@
+"""``wsgi.input`` (PEP 3333, "Input and Error Streams"): a file-like object over ``exchange.read``.
+
+It knows blocks of bytes and lines. Framing, limits and deadlines are the exchange's: the end of the body is the empty
+block that it returns, and what it raises is kept in :attr:`Input.failure` for the gateway, since a framework may turn
+it into an exception of its own.
+
+Every byte is scanned once and copied at most twice, however it is asked for: a body read by lines or by single bytes
+costs time in proportion to its size.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from geventwsgi.errors import ClientDisconnected, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: Bytes fetched when fewer are wanted. From this size on, a read fetches what it wants and hands it on uncopied.
+BLOCK_SIZE = 65536
+#: Bytes fetched at once at most: ``read(1 << 40)`` must not make anybody allocate that much.
+FETCH_LIMIT = 1 << 20
+
+
+class Input:
+    """The request body, as the application reads it.
+
+    :param source: ``exchange.read``: returns 1 to ``size`` bytes, ``b""`` at the end of the body.
+    """
+
+    __slots__ = ("_block", "_position", "_source", "failure")
+
+    def __init__(self, source: Callable[[int], bytes]) -> None:
+        self._source = source
+        self._block = b""
+        #: How much of ``_block`` has been read.
+        self._position = 0
+        #: What ended the body before its end; set by a read, and raised again by each later one.
+        self.failure: RequestError | ClientDisconnected | None = None
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return exactly ``size`` bytes, fewer only at the end of the body; all that is left if negative or None.
+
+        :raises RequestError: the body is malformed, too large or too slow.
+        :raises ClientDisconnected: the client left inside the body.
+        """
+        wanted = _limit(size)
+        piece = self._take(wanted) or self._next(wanted)
+        if len(piece) == wanted:
+            return piece
+        pieces = BytesIO()  # a list of pieces would cost a hostile client's one-byte chunks fifty bytes each
+        while piece:
+            pieces.write(piece)
+            wanted -= len(piece)
+            piece = self._next(wanted)
+        return pieces.getvalue()
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Return the next line with its newline, or its first ``size`` bytes; ``b""`` at the end of the body."""
+        wanted = _limit(size)
+        piece = self._take_line(wanted)
+        if piece.endswith(b"\n") or len(piece) == wanted:
+            return piece
+        line = BytesIO()
+        while True:
+            line.write(piece)
+            wanted -= len(piece)
+            if piece.endswith(b"\n") or not wanted or not self._fill():
+                return line.getvalue()
+            piece = self._take_line(wanted)
+
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
+        """Return the lines left; with a positive ``hint``, whole lines until that many bytes are reached."""
+        enough = _limit(hint) or sys.maxsize
+        lines = []
+        for line in self:
+            lines.append(line)
+            enough -= len(line)
+            if enough <= 0:
+                break
+        return lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if line:
+            return line
+        raise StopIteration
+
+    def _take(self, size: int) -> bytes:
+        """Return at most ``size`` bytes of the block; ``b""`` when it is used up."""
+        start = self._position
+        piece = self._block[start : start + size]
+        self._position = start + len(piece)
+        return piece
+
+    def _take_line(self, size: int) -> bytes:
+        """As :meth:`_take`, but not past a newline."""
+        newline = self._block.find(b"\n", self._position, self._position + size)
+        return self._take(size if newline < 0 else newline + 1 - self._position)
+
+    def _next(self, size: int) -> bytes:
+        """Return 1 to ``size`` bytes that follow the used-up block; ``b""`` at the end, or if none are wanted."""
+        if size >= BLOCK_SIZE:
+            return self._fetch(min(size, FETCH_LIMIT))
+        return self._take(size) if size and self._fill() else b""
+
+    def _fill(self) -> bool:
+        """Replace the used-up block; return False at the end of the body."""
+        self._block = self._fetch(BLOCK_SIZE)
+        self._position = 0
+        return bool(self._block)
+
+    def _fetch(self, size: int) -> bytes:
+        if self.failure is not None:
+            raise self.failure
+        try:
+            return self._source(size)
+        except (RequestError, ClientDisconnected) as error:
+            self.failure = error
+            raise
+
+
+def _limit(size: int | None) -> int:
+    return sys.maxsize if size is None or size < 0 else size

@@ -1,0 +1,261 @@
+"""``start_response`` and ``write`` (PEP 3333, "The start_response() Callable"), and what a response may say.
+
+It knows what an application may put into a status and headers, and when; it stages the head with the exchange at the
+first byte of the body. How head and body look on the wire is the exchange's business.
+
+The checks stand between an application's mistakes and the wire: a CR or LF in a value would let a client write headers,
+a hop-by-hop field would contradict the server's own framing.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.errors import ClientDisconnected, ResponseError
+from geventwsgi.wsgi.memo import Memo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import TypeAlias
+
+    from geventwsgi.serving.exchange import Exchange
+
+    ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+# RFC 9112 section 4, narrowed by PEP 3333: three digits, one space, a reason without control characters.
+STATUS = re.compile(r"[1-9][0-9]{2} [\x20-\x7e\x80-\xff]*")
+# RFC 9110 sections 5.1 and 5.5, for strings that become bytes as latin-1.
+FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+#: What belongs to one connection, and so to the server (RFC 9110 section 7.6.1, RFC 2616 section 13.5.1).
+HOP_BY_HOP = frozenset((
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+    "trailers", "transfer-encoding", "upgrade",
+))  # fmt: skip
+_NOTHING: frozenset[str] = frozenset()
+#: What an application that accepts an Upgrade has to say itself (RFC 9110 section 7.8).
+_SWITCHING = frozenset(("connection", "upgrade"))
+_WITHOUT_CONTENT = (101, 204, 304)
+
+
+class Response:
+    """One response: what the application said of it so far. The access log and ``post_request`` hooks read it.
+
+    :param exchange: where it is sent.
+    """
+
+    __slots__ = ("_exchange", "_staged", "ended", "failure", "headers", "length", "status", "status_code")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        #: Whether the exchange has status and headers; a later start_response takes that back.
+        self._staged = False
+        #: "200 OK"; None before start_response. At the end, the gateway sets what the client got.
+        self.status: str | None = None
+        self.status_code = 0
+        self.headers: list[tuple[str, str]] = []
+        #: The declared Content-Length, None if there is none.
+        self.length: int | None = None
+        #: What a write met; a framework may have turned it into an exception of its own.
+        self.failure: ClientDisconnected | None = None
+        #: Set by the gateway: a ``write`` kept beyond the request must not reach the next response.
+        self.ended = False
+
+    @property
+    def sent(self) -> int:
+        """Bytes of body sent so far."""
+        return self._exchange.sent
+
+    @property
+    def head_only(self) -> bool:
+        """Whether the client asked for no more than the head."""
+        return self._exchange.head.method == "HEAD"
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """Keep status and headers until the first byte of the body; return :meth:`write`.
+
+        :param exc_info: an error handler's ``sys.exc_info()``: what was kept before is replaced, or, if it has left
+            already, the exception is raised again.
+        :raises ResponseError: status or headers are malformed, or it is the second call, without ``exc_info``.
+        """
+        if exc_info:
+            error = exc_info[1]
+            try:
+                if self._exchange.head_sent and error is not None:
+                    raise error.with_traceback(exc_info[2])
+            finally:
+                exc_info = error = None  # a traceback and the frame that it passes must not keep each other alive
+        elif self.status is not None:
+            raise ResponseError("start_response was called a second time: pass exc_info to replace the response")
+        if not isinstance(status, str):
+            raise ResponseError(f"the status is of type {type(status).__name__}: pass a str")
+        if not isinstance(headers, list):
+            raise ResponseError(f"the headers are of type {type(headers).__name__}: pass a list of tuples")
+        code = _STATUS_CODES[status]
+        headers = headers[:]  # what is checked is what is sent, whatever becomes of the application's list
+        length = _check_headers(headers, _SWITCHING if code == 101 else _NOTHING)
+        if code == 101 and not self._exchange.head.fields.upgrade:
+            raise ResponseError("start_response got the status 101, but the request asks for no Upgrade")
+        self.status = status
+        self.status_code = code
+        self.headers = headers
+        self.length = length
+        self._staged = False
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body at once, and the head before the first. Every chunk of a stream passes here.
+
+        :raises ClientDisconnected: the client left.
+        :raises ResponseError: it is not bytes, or start_response was not called.
+        """
+        if not isinstance(data, bytes):
+            raise _not_bytes(data)
+        if self.ended:
+            raise ResponseError("write was called after the response had ended")
+        if not data:
+            return
+        if not self._staged:
+            self._stage(None)
+        try:
+            self._exchange.write(data)
+        except ClientDisconnected as error:
+            self.failure = error
+            raise
+
+    def write_last(self, data: bytes) -> None:
+        """Send ``data``, after which nothing follows: unless something went before, its length is the response's."""
+        if not isinstance(data, bytes):
+            raise _not_bytes(data)
+        if not self._staged:
+            self._stage(len(data))
+        if data:
+            self._exchange.write(data)
+
+    def write_file(self, fileno: int, offset: int, count: int) -> None:
+        """Send a part of a regular file, after which nothing follows."""
+        if not self._staged:
+            self._stage(count)
+        if count and not self.head_only and self.status_code not in _WITHOUT_CONTENT:
+            self._exchange.send_file(fileno, offset, count)
+
+    def finish(self) -> str | None:
+        """End the response; return the exchange's complaint about its length, if it has one.
+
+        :raises ResponseError: start_response was not called.
+        """
+        if not self._staged:
+            self._stage(0)
+        return self._exchange.finish()
+
+    def replace(self, code: int) -> None:
+        """Note, for the access log, that ``code`` is what became of the response."""
+        self.status = status_line(code)
+        self.status_code = code
+        if not self._exchange.head_sent:
+            self.headers = []
+
+    def cut(self) -> None:
+        """Abort the response; if nothing of it has left, it has no status."""
+        if not self._exchange.head_sent:
+            self.status = None
+            self.status_code = 0
+            self.headers = []
+        self._exchange.abort()
+
+    def _stage(self, length: int | None) -> None:
+        """Hand the head to the exchange.
+
+        :param length: the whole body's length, if it is known by now. It is held back where the headers have it
+            already, and where a body that is absent says nothing of the one it stands for (RFC 9110 section 8.6).
+        """
+        if self.status is None:
+            if self._exchange.status:
+                return  # the application took the connection over, through geventwsgi.socket
+            raise ResponseError("the application did not call start_response before its body began or ended")
+        if self.length is not None or self.status_code in _WITHOUT_CONTENT or (length == 0 and self.head_only):
+            length = None
+        self._exchange.start(self.status, self.headers, length)
+        self._staged = True
+
+
+def status_line(code: int) -> str:
+    """Return "404 Not Found" for 404. 499 is nginx's code for a client that left before its answer."""
+    if code == 499:
+        return "499 Client Closed Request"
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return f"{code} Unknown"
+
+
+def _parsed_status(status: str) -> int:
+    if STATUS.fullmatch(status) is None:
+        raise ResponseError(f"the status is {status[:80]!r}: pass three digits, a space and a reason, as in '200 OK'")
+    code = int(status[:3])
+    if code < 200 and code != 101:
+        raise ResponseError(f"the status is {code}: the only 1xx status that an application may send is 101")
+    return code
+
+
+_STATUS_CODES = Memo(_parsed_status)
+
+
+def _special_name(name: str) -> str:
+    """Return the lower-cased name of a field whose name alone needs a closer look, "" for any other."""
+    if FIELD_NAME.fullmatch(name) is None:
+        raise ResponseError(f"the response header name {name[:80]!r} is not a token (RFC 9110 section 5.6.2)")
+    lower = name.lower()
+    return lower if lower in HOP_BY_HOP or lower == "content-length" else ""
+
+
+_SPECIAL_NAMES = Memo(_special_name)
+
+
+def _check_headers(headers: list[Any], allowed: frozenset[str]) -> int | None:
+    """Check all headers; return their Content-Length, None without one.
+
+    :param allowed: the hop-by-hop names that this response may have.
+    """
+    length: str | None = None
+    for field in headers:
+        if not isinstance(field, tuple) or len(field) != 2:
+            raise ResponseError(f"a response header is {_shape(field)}: pass a tuple of name and value")
+        name, value = field
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ResponseError(f"a response header is {_shape(field)}: name and value must be str")
+        special = _SPECIAL_NAMES[name]
+        # Both methods cost a third of the regular expression, and nearly every value is printable ASCII.
+        if not (value.isascii() and value.isprintable()) and FIELD_VALUE.fullmatch(value) is None:
+            raise ResponseError(f"the value of the response header {name} holds a character that HTTP does not allow")
+        if special == "content-length":
+            if length is not None and length != value:
+                raise ResponseError("the response headers have two Content-Lengths that differ")
+            length = value
+        elif special and special not in allowed:
+            raise ResponseError(f"the response header {name} is hop-by-hop, the server's own: leave it out (PEP 3333)")
+    return None if length is None else _parsed_length(length)
+
+
+def _parsed_length(value: str) -> int:
+    # More than 18 digits do not fit what operating systems count files in.
+    if not (value.isascii() and value.isdecimal()) or len(value) > 18:
+        raise ResponseError(f"the response header Content-Length is {value[:80]!r}: pass digits alone")
+    return int(value)
+
+
+def _not_bytes(data: Any) -> ResponseError:
+    return ResponseError(f"the response body holds a value of type {type(data).__name__}: it must be made of bytes")
+
+
+def _shape(field: Any) -> str:
+    """Name the types of a malformed header, never its value, which may be a secret."""
+    if isinstance(field, tuple):
+        return f"a tuple of ({', '.join(type(item).__name__ for item in field)})"
+    return f"of type {type(field).__name__}"

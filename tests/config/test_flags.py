@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+from geventwsgi.config.flags import CommandLine, help_text, read_flags
+from geventwsgi.config.settings import SETTINGS, Given
+from geventwsgi.errors import ConfigError
+
+
+def test_gives_each_flag_with_its_name():
+    found = read_flags(["-w", "3", "--bind=:80", "-b", ":81", "--reload", "--no-sendfile"])
+    assert found == CommandLine(
+        {
+            "workers": Given("3", "flag --workers"),
+            "bind": Given([":80", ":81"], "flag --bind"),
+            "reload": Given(True, "flag --reload"),
+            "sendfile": Given(False, "flag --no-sendfile"),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["app:app", "-w", "3"], ["-w", "3", "app:app"], ["-R", "app:app", "-w3"], ["--workers", "3", "--", "app:app"]],
+)
+def test_the_application_may_stand_anywhere(arguments):
+    assert read_flags(arguments).given["wsgi_app"] == Given("app:app", "command line")
+
+
+def test_a_dash_is_a_value_and_so_is_a_negative_number():
+    given = read_flags(["--access-logfile", "-", "--backlog", "-1"]).given
+    assert [given["accesslog"].value, given["backlog"].value] == ["-", "-1"]
+
+
+@pytest.mark.parametrize(("arguments", "value"), [(["--proxy-protocol"], "auto"), (["--proxy-protocol", "v2"], "v2")])
+def test_the_value_of_proxy_protocol_may_be_left_out(arguments, value):
+    assert read_flags(arguments).given["proxy_protocol"].value == value
+
+
+def test_an_unambiguous_beginning_of_a_flag_will_do():
+    assert read_flags(["--worker-con", "5"]).given["worker_connections"].value == "5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--wrokers", "3"], "unknown flag --wrokers; did you mean --workers?"),
+        (["--keepalive=3"], "unknown flag --keepalive=3; did you mean --keep-alive?"),
+        (["--accesslog", "-"], "unknown flag --accesslog; did you mean --access-logfile?"),
+        (["--when-ready"], "unknown flag --when-ready; see gwsgi --help"),
+        (["-x"], "unknown flag -x; see gwsgi --help"),
+        (["--qqqq", "app:app"], "unknown flag --qqqq; see gwsgi --help"),
+        (["-w"], "argument -w/--workers: expected one argument; see gwsgi --help"),
+        (["--reload=yes"], "argument --reload: ignored explicit argument 'yes'; see gwsgi --help"),
+        (["app:app", "other:app"], "one application is served at a time, and two are named"),
+        (["app:app", "-w", "3", "other:app"], "one application is served at a time, and two are named"),
+    ],
+)
+def test_says_what_is_wrong_with_the_flags(arguments, line):
+    with pytest.raises(ConfigError) as caught:
+        read_flags(arguments)
+    assert str(caught.value) == line
+    with pytest.raises(ConfigError) as caught:
+        read_flags(arguments, "environment X")
+    assert str(caught.value) == f"environment X: {line}"
+
+
+def test_the_source_of_other_arguments_is_named_for_all():
+    assert read_flags(["-w", "3", "app"], "environment X").given == {
+        "workers": Given("3", "environment X"),
+        "wsgi_app": Given("app", "environment X"),
+    }
+
+
+def test_help_and_version_are_asked_for():
+    assert read_flags(["-h"]) == CommandLine({}, help=True)
+    assert read_flags(["--version"]) == CommandLine({}, version=True)
+
+
+def test_help_names_every_flag_under_its_section(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    text = help_text()
+    sections = [setting.section for setting in SETTINGS if setting.flags]
+    places = [text.index(f"\n{section}:\n") for section in dict.fromkeys(sections)]
+    assert places == sorted(places)
+    for setting in SETTINGS:
+        assert all(flag in text for flag in setting.flags)
+        assert setting.help in text or not setting.flags
+    assert "Run in the background. (No effect yet.)" in text
+    assert "Default: ['127.0.0.1:8000']." in text

@@ -1,0 +1,69 @@
+"""A gibibyte each way: the right hash, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.client import Client
+from tests.support.memory import MIB, peak_rss, reset_peak, rss
+from tests.support.patterns import BLOCK, blocks, digest
+from tests.support.process import Gwsgi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
+    pytest.mark.xdist_group("big bodies"),
+]
+
+SIZE = 1 << 30
+#: How far a worker's memory may rise above idle.
+LIMIT = 40 * MIB
+
+
+@pytest.fixture(scope="module")
+def expected() -> str:
+    return digest(SIZE)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Gwsgi]:
+    with Gwsgi(app="tests.support.fullapps.big_apps:app") as server, Client(server.url) as client:
+        client.get("/")  # what a first request imports belongs to idle
+        yield server
+
+
+@pytest.fixture
+def worker(server: Gwsgi) -> Iterator[int]:
+    """Check that the worker's memory stays near idle, at its highest point."""
+    (pid,) = server.worker_pids()
+    reset_peak(pid)
+    idle = rss(pid)
+    yield pid
+    rise = peak_rss(pid) - idle
+    assert rise < LIMIT, f"{rise / MIB:.0f} MiB above idle"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_upload_of_1_gib(server: Gwsgi, worker: int, expected: str, framing: str) -> None:
+    with Client(server.url, timeout=60) as client:
+        fields = {"Content-Length": str(SIZE)} if framing == "length" else {}
+        reply = client.request("POST", "/", blocks(SIZE), fields)
+    assert reply.text == f"{SIZE} {expected}"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_download_of_1_gib(server: Gwsgi, worker: int, expected: str, framing: str) -> None:
+    state, size = hashlib.sha256(), 0
+    with Client(server.url, timeout=60) as client:
+        response = client.send("GET", f"/{framing}?{SIZE}")
+        assert response.chunked is (framing == "chunked")
+        while block := response.read(BLOCK):
+            state.update(block)
+            size += len(block)
+    assert (size, state.hexdigest()) == (SIZE, expected)

@@ -1,0 +1,51 @@
+"""The shared mapping: a slot per worker, across a fork."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from geventwsgi.errors import WorkerBootError
+from geventwsgi.master.shared import SharedSlots
+
+#: xdist's workers have a thread; the child does nothing that could wait for it.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def test_master_sees_what_a_forked_worker_writes():
+    slot = SharedSlots(4).take()
+    pid = os.fork()
+    if pid == 0:
+        slot.beat()
+        slot.beat()
+        slot.count(requests=3, connections=2**40)
+        os._exit(0)
+    assert os.waitpid(pid, 0) == (pid, 0)
+    assert (slot.beats, slot.requests, slot.connections) == (2, 3, 2**40)
+
+
+def test_slots_do_not_touch_each_other():
+    slots = SharedSlots(3)
+    first, second, third = slots.take(), slots.take(), slots.take()
+    second.beat()
+    second.count(1, 2)
+    assert [one.beats for one in (first, second, third)] == [0, 1, 0]
+    assert [one.connections for one in (first, second, third)] == [0, 2, 0]
+
+
+def test_released_slot_is_taken_again_lowest_first_and_cleared():
+    slots = SharedSlots(3)
+    first, second = slots.take(), slots.take()
+    first.beat()
+    slots.release(second)
+    slots.release(first)
+    again = slots.take()
+    assert (again.index, again.beats) == (first.index, 0)
+
+
+def test_more_workers_than_slots_is_an_error_with_a_cure():
+    slots = SharedSlots(1)
+    slots.take()
+    with pytest.raises(WorkerBootError, match="more than 1 workers: lower --workers"):
+        slots.take()

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import logging
+import textwrap
+
+import pytest
+
+from geventwsgi.errors import ConfigError
+
+INI = """
+    [loggers]
+    keys=root, {names}
+
+    [handlers]
+    keys=file
+
+    [formatters]
+    keys=short
+
+    [logger_root]
+    level=WARNING
+    handlers=
+
+    [logger_error]
+    level=DEBUG
+    handlers=file
+    propagate=0
+    qualname={package}.error
+
+    [logger_access]
+    level=INFO
+    handlers=file
+    propagate=0
+    qualname={package}.access
+
+    [handler_file]
+    class=FileHandler
+    formatter=short
+    args=('%(here)s/all.log',)
+
+    [formatter_short]
+    format=%(name)s|%(levelname)s|%(message)s
+"""
+
+
+def dictionary(path, package="geventwsgi", **more):
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"short": {"format": "%(name)s|%(levelname)s|%(message)s"}},
+        "handlers": {"file": {"class": "logging.FileHandler", "filename": str(path), "formatter": "short"}},
+        "loggers": {
+            f"{package}.error": {"level": "INFO", "handlers": ["file"], "propagate": False},
+            f"{package}.access": {"level": "INFO", "handlers": ["file"], "propagate": False},
+        },
+        **more,
+    }
+
+
+EXPECTED = ["geventwsgi.error|INFO|hello", "geventwsgi.access|INFO|GET 200"]
+
+
+def exercise(log, record):
+    log.info("hello")
+    log.record(record)
+
+
+@pytest.mark.parametrize("package", ["geventwsgi", "gunicorn"])
+def test_a_dictionary_takes_over_under_either_name(package, tmp_path, make_logger, request_record, capfd):
+    given = dictionary(tmp_path / "all.log", package)
+    log = make_logger(logconfig_dict=given, access_log_format="%(m)s %(s)s")
+    assert log.access_log_enabled
+    exercise(log, request_record())
+    assert (tmp_path / "all.log").read_text().splitlines() == EXPECTED
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("package", ["geventwsgi", "gunicorn"])
+def test_a_json_file_takes_over(package, tmp_path, make_logger, request_record):
+    (tmp_path / "log.json").write_text(json.dumps(dictionary(tmp_path / "all.log", package)))
+    log = make_logger(logconfig_json=str(tmp_path / "log.json"), access_log_format="%(m)s %(s)s")
+    exercise(log, request_record())
+    assert (tmp_path / "all.log").read_text().splitlines() == EXPECTED
+
+
+@pytest.mark.parametrize("package", ["geventwsgi", "gunicorn"])
+@pytest.mark.parametrize("folder", ["plain", "100%"])
+def test_an_ini_file_takes_over(package, folder, tmp_path, make_logger, request_record):
+    here = tmp_path / folder
+    here.mkdir()
+    (here / "log.ini").write_text(textwrap.dedent(INI).format(package=package, names="error, access"))
+    log = make_logger(logconfig=str(here / "log.ini"), access_log_format="%(m)s %(s)s")
+    exercise(log, request_record())
+    log.debug("the file's level counts")
+    assert (here / "all.log").read_text().splitlines() == [*EXPECTED, "geventwsgi.error|DEBUG|the file's level counts"]
+
+
+def test_the_dictionary_goes_before_the_files(tmp_path, make_logger):
+    log = make_logger(logconfig_dict=dictionary(tmp_path / "dict.log"), logconfig_json="/none", logconfig="/none")
+    log.info("hello")
+    assert "hello" in (tmp_path / "dict.log").read_text()
+
+
+def test_the_json_file_goes_before_the_ini_file(tmp_path, make_logger):
+    (tmp_path / "log.json").write_text(json.dumps(dictionary(tmp_path / "json.log")))
+    make_logger(logconfig_json=str(tmp_path / "log.json"), logconfig="/none").info("hello")
+    assert "hello" in (tmp_path / "json.log").read_text()
+
+
+def test_a_formatter_alone_changes_both_logs(make_logger, request_record, capfd):
+    given = {"formatters": {"generic": {"format": "%(levelname)s %(message)s"}}}
+    exercise(make_logger(logconfig_dict=given, access_log_format="%(m)s %(s)s"), request_record())
+    assert capfd.readouterr() == ("INFO GET 200\n", "INFO hello\n")
+
+
+def test_an_empty_part_leaves_the_defaults_which_cannot_be_forged(make_logger, capfd):
+    make_logger(logconfig_dict={"version": 1}).error("bad\nforged")
+    error = capfd.readouterr().err
+    assert error.startswith("[") and error.endswith("[ERROR] bad\\x0Aforged\n")
+
+
+def test_handlers_of_ones_own_with_the_root_get_both_logs(tmp_path, make_logger, request_record):
+    given = dictionary(tmp_path / "all.log", root={"level": "INFO", "handlers": ["file"]})
+    del given["loggers"]
+    exercise(make_logger(logconfig_dict=given, access_log_format="%(m)s %(s)s"), request_record())
+    assert (tmp_path / "all.log").read_text().splitlines() == EXPECTED
+
+
+def test_handlers_of_ones_own_need_no_root(tmp_path, make_logger):
+    make_logger(logconfig_dict=dictionary(tmp_path / "all.log")).info("hello")
+    assert logging.root.handlers == []
+
+
+def test_a_configuration_of_other_loggers_leaves_ours(tmp_path, make_logger, request_record):
+    path = tmp_path / "error.log"
+    given = dictionary(tmp_path / "all.log", loggers={"my.app": {"handlers": ["file"], "level": "INFO"}})
+    log = make_logger(logconfig_dict=given, errorlog=str(path), accesslog=str(tmp_path / "access.log"))
+    exercise(log, request_record())
+    logging.getLogger("my.app").info("mine")
+    assert "hello" in path.read_text()
+    assert "GET" in (tmp_path / "access.log").read_text()
+    assert (tmp_path / "all.log").read_text() == "my.app|INFO|mine\n"
+
+
+def test_it_can_be_applied_again(tmp_path, make_logger, settings):
+    given = dictionary(tmp_path / "all.log")
+    log = make_logger(logconfig_dict=given)
+    log.setup(settings(logconfig_dict=given))
+    log.info("once")
+    assert (tmp_path / "all.log").read_text() == "geventwsgi.error|INFO|once\n"
+
+
+def test_atoms_are_there_for_formatters_as_in_gunicorn(make_logger, request_record):
+    seen = []
+
+    class Collect(logging.Handler):
+        def emit(self, record):
+            seen.append((record.args["m"], record.args["{host}i"], record.args["s"], record.getMessage()))
+
+    given = {"handlers": {"collect": {"()": Collect}}, "loggers": {"gunicorn.access": {"handlers": ["collect"]}}}
+    log = make_logger(logconfig_dict=given, access_log_format="%(m)s")
+    log.access_log.setLevel(logging.INFO)
+    log.record(request_record())
+    assert seen == [("GET", "example.org", "200", "GET")]
+
+
+# --- what is wrong is one line
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("{", "is not JSON: "),
+        ("[]", "is not an object of names and values"),
+        ('{"handlers": {"x": {"class": "no.such.Class"}}}', "is refused by logging: Unable to configure handler 'x': "),
+        ('{"version": 2}', "is refused by logging: Unsupported version: 2"),
+    ],
+)
+def test_a_wrong_json_file(content, reason, tmp_path, make_logger):
+    path = tmp_path / "log.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        make_logger(logconfig_json=str(path))
+    assert str(caught.value).startswith(f"logconfig_json {str(path)!r}: {reason}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("what", "is no ini file: "),
+        ("[loggers]\nkeys=root\n", "is refused by logging: "),
+    ],
+)
+def test_a_wrong_ini_file(content, reason, tmp_path, make_logger):
+    path = tmp_path / "log.ini"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        make_logger(logconfig=str(path))
+    assert str(caught.value).startswith(f"logconfig {str(path)!r}: {reason}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"handlers": 5}, "is not an object of names and values"),
+        ({"loggers": []}, "is not an object of names and values"),
+        ({"loggers": {"x": 5}}, "is refused by logging: "),
+        ({"formatters": 5}, "is refused by logging: "),
+    ],
+)
+def test_a_wrong_dictionary_is_not_printed(given, reason, make_logger):
+    with pytest.raises(ConfigError) as caught:
+        make_logger(logconfig_dict=given)
+    assert str(caught.value).startswith(f"logconfig_dict: {reason}")
+
+
+def test_a_refused_configuration_leaves_a_logger_that_logs(tmp_path, make_logger, settings):
+    log = make_logger(errorlog=str(tmp_path / "old"))
+    with pytest.raises(ConfigError):
+        log.setup(settings(errorlog=str(tmp_path / "new"), logconfig_dict={"handlers": {"x": {"class": "no.such"}}}))
+    log.error("still heard")
+    assert "still heard" in (tmp_path / "new").read_text()

@@ -1,0 +1,419 @@
+"""WSGIServer in a script: pywsgi's arguments, methods and attributes, counting, draining, accepting."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import socket as stdlib_socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIHandler
+
+from geventwsgi import WSGIServer
+from geventwsgi.errors import BindError, ConfigError
+from tests.support.certificates import certificates
+from tests.support.eventually import eventually
+from tests.support.streams import tls_client_context
+
+CLOSE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+def show_environ(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", [])
+    return ["\n".join(f"{key}={value}" for key, value in environ.items()).encode()]
+
+
+def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    gevent.sleep(0.2)
+    return hello(environ, start_response)
+
+
+Make = Callable[..., WSGIServer]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Make servers that are stopped when the test ends."""
+    servers: list[WSGIServer] = []
+
+    def make_one(application: Any = hello, listener: Any = ("127.0.0.1", 0), **arguments: Any) -> WSGIServer:
+        server = WSGIServer(listener, application, **{"log": None, **arguments})
+        servers.append(server)
+        server.start()
+        return server
+
+    yield make_one
+    for server in servers:
+        server.stop(0)
+
+
+def connect(server: WSGIServer) -> socket.socket:
+    client = socket.create_connection((server.server_host, server.server_port))
+    client.settimeout(10)
+    return client
+
+
+def rest(client: socket.socket) -> bytes:
+    data = b""
+    with client:
+        while piece := client.recv(65536):
+            data += piece
+    return data
+
+
+def ask(server: WSGIServer, request: bytes = CLOSE) -> bytes:
+    client = connect(server)
+    client.sendall(request)
+    return rest(client)
+
+
+class TestListeners:
+    def test_port_0_is_known_after_start(self, make: Make) -> None:
+        server = make()
+        assert server.started
+        assert server.server_host == "127.0.0.1"
+        assert server.server_port == server.address[1] > 0
+        assert ask(server).endswith(b"\r\n\r\nhello")
+
+    @pytest.mark.parametrize("listener", ["127.0.0.1:0", ":0", 0])
+    def test_pywsgis_forms(self, make: Make, listener: Any) -> None:
+        server = make(listener=listener)
+        client = socket.create_connection(("127.0.0.1", server.server_port))
+        client.sendall(CLOSE)
+        assert rest(client).endswith(b"hello")
+
+    @pytest.mark.parametrize("kind", [stdlib_socket.socket, socket.socket])
+    def test_a_listening_socket(self, make: Make, kind: type) -> None:
+        sock = kind()
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        sock.setblocking(False)
+        assert ask(make(listener=sock)).endswith(b"hello")
+
+    def test_a_unix_socket(self, make: Make, tmp_path: Any) -> None:
+        sock = stdlib_socket.socket(stdlib_socket.AF_UNIX)
+        sock.bind(str(tmp_path / "s"))
+        sock.listen()
+        sock.setblocking(False)
+        make(show_environ, listener=sock)
+        client = socket.socket(stdlib_socket.AF_UNIX)
+        client.connect(str(tmp_path / "s"))
+        client.sendall(CLOSE)
+        body = rest(client)
+        assert b"\nREMOTE_ADDR=\n" in body
+        assert b"\nSERVER_NAME=x\n" in body
+
+    def test_ipv6(self, make: Make) -> None:
+        assert b"\nREMOTE_ADDR=::1\n" in ask(make(show_environ, listener=("::1", 0)))
+
+    def test_answers_carry_no_nagle_delay(self, make: Make) -> None:
+        server = make()
+        with connect(server) as client:
+            client.sendall(GET)
+            client.recv(1000)
+            (connection,) = server._service.connections
+            assert connection.stream.raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+class TestPywsgi:
+    def test_is_a_context_manager(self) -> None:
+        with WSGIServer(("127.0.0.1", 0), hello, log=None) as server:
+            server.start()
+            assert ask(server).endswith(b"hello")
+        assert server.closed
+        assert not server.started
+
+    def test_serve_forever_until_stop(self) -> None:
+        server = WSGIServer(("127.0.0.1", 0), hello, log=None)
+        serving = gevent.spawn(server.serve_forever)
+        eventually(lambda: server.started)
+        assert ask(server).endswith(b"hello")
+        server.stop()
+        serving.get(timeout=5)
+
+    def test_accepting_can_pause(self, make: Make) -> None:
+        server = make()
+        server.stop_accepting()
+        client = connect(server)
+        client.sendall(CLOSE)
+        client.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        client.settimeout(10)
+        server.start_accepting()
+        assert rest(client).endswith(b"hello")
+
+    def test_environ(self, make: Make) -> None:
+        server = make(show_environ, environ={"my.key": "mine", "SERVER_NAME": "named"})
+        body = ask(server)
+        assert b"\nmy.key=mine\n" in body
+        assert b"\nSERVER_NAME=named\n" in body
+        assert b"\nGATEWAY_INTERFACE=CGI/1.1\n" in body
+        assert b"\nSERVER_PORT=%d\n" % server.server_port in body
+        assert b"\nwsgi.input_terminated=True\n" in body
+        environ = server.get_environ()
+        environ["my.key"] = "other"
+        assert server.get_environ()["my.key"] == "mine"
+
+    def test_the_application_may_be_replaced(self, make: Make) -> None:
+        server = make()
+        assert server.application is hello
+        server.application = show_environ
+        assert b"REMOTE_ADDR" in ask(server)
+
+    def test_one_accept_at_a_time_among_processes(self) -> None:
+        assert WSGIServer(0, hello, log=None, environ={"wsgi.multiprocess": True}).max_accept == 1
+        assert WSGIServer(0, hello, log=None).max_accept > 1
+
+    def test_access_lines_go_to_log(self, make: Make) -> None:
+        log = io.StringIO()
+        ask(make(log=log))
+        eventually(log.getvalue)
+        assert '"GET / HTTP/1.1" 200 5' in log.getvalue()
+
+    def test_errors_go_to_error_log(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+        def broken(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            environ["wsgi.errors"].write("said\n")
+            raise ValueError("broken")
+
+        log = io.StringIO()
+        assert ask(make(broken, error_log=log)).startswith(b"HTTP/1.1 500 ")
+        assert "said" in log.getvalue()
+        assert "ValueError: broken" in log.getvalue()
+        assert "GET / HTTP/1.1" in log.getvalue()
+        with caplog.at_level(logging.ERROR, "mine"):
+            ask(make(broken, error_log=logging.getLogger("mine")))
+        assert "ValueError: broken" in caplog.text
+
+    @pytest.mark.parametrize("tls", [False, True])
+    def test_handler_class_speaks_its_own_code(self, make: Make, *, tls: bool) -> None:
+        handled = []
+
+        class Handler(WSGIHandler):
+            def handle(self) -> None:
+                handled.append(self.client_address)
+                super().handle()
+
+        settings = {"certfile": certificates().certfile, "keyfile": certificates().keyfile} if tls else {}
+        server = make(handler_class=Handler, **settings)
+        client: Any = connect(server)
+        if tls:
+            client = tls_client_context().wrap_socket(client, server_hostname="localhost")
+        client.sendall(CLOSE)
+        assert rest(client).endswith(b"hello")
+        assert len(handled) == 1
+
+    @pytest.mark.parametrize("spawn", [2, Pool(2)], ids=["int", "pool"])
+    def test_a_pool_bounds_connections(self, make: Make, spawn: Any) -> None:
+        server = make(spawn=spawn)
+        clients = [connect(server) for _ in range(3)]
+        for client in clients:
+            client.sendall(GET)
+        assert clients[0].recv(1000).endswith(b"hello")
+        assert clients[1].recv(1000).endswith(b"hello")
+        clients[2].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            clients[2].recv(1000)
+        clients[0].close()
+        clients[2].settimeout(10)
+        assert clients[2].recv(1000).endswith(b"hello")
+        for client in clients:
+            client.close()
+
+    def test_spawn_may_be_a_callable(self, make: Make) -> None:
+        spawned = []
+
+        def spawn(*args: Any) -> Any:
+            spawned.append(args)
+            return gevent.spawn(*args)
+
+        ask(make(spawn=spawn))
+        assert len(spawned) == 1
+
+    def test_spawn_none_is_refused(self) -> None:
+        with pytest.raises(TypeError, match="leave it out"):
+            WSGIServer(0, hello, spawn=None)
+
+
+class TestSettings:
+    def test_any_setting_by_name(self, make: Make) -> None:
+        server = make(limit_request_line=50, keepalive=0)
+        assert ask(server, b"GET /" + b"a" * 60 + b" HTTP/1.1\r\n").startswith(b"HTTP/1.1 414 ")
+        assert b"\r\nConnection: close\r\n" in ask(server, GET)
+
+    def test_an_unknown_setting_is_named_with_its_neighbour(self) -> None:
+        with pytest.raises(ConfigError, match="keepalive"):
+            WSGIServer(0, hello, keep_alive=5)
+
+    def test_a_wrong_value_is_an_error(self) -> None:
+        with pytest.raises(ConfigError, match="keepalive"):
+            WSGIServer(0, hello, keepalive="soon")
+
+    def test_a_missing_certificate_is_an_error(self) -> None:
+        with pytest.raises(BindError, match=r"none\.pem"):
+            WSGIServer(0, hello, certfile="none.pem")
+
+    def test_worker_connections_bound_requests_in_flight_not_connections(self, make: Make) -> None:
+        running: list[int] = []
+        most: list[int] = []
+
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            running.append(1)
+            most.append(len(running))
+            gevent.sleep(0.02)
+            running.pop()
+            return hello(environ, start_response)
+
+        server = make(app, worker_connections=2)
+        idle = [connect(server) for _ in range(5)]
+        clients = [connect(server) for _ in range(6)]
+        for client in clients:
+            client.sendall(CLOSE)
+        assert all(rest(client).endswith(b"hello") for client in clients)
+        assert max(most) == 2
+        for client in idle:
+            client.close()
+
+    def test_no_sendfile(self, make: Make, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(b"content")
+        calls = []
+        monkeypatch.setattr("os.sendfile", lambda *args: calls.append(args))
+
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            start_response("200 OK", [])
+            return environ["wsgi.file_wrapper"](path.open("rb"))
+
+        assert ask(make(app, sendfile=False)).endswith(b"\r\n\r\n7\r\ncontent\r\n0\r\n\r\n") or not calls
+        assert calls == []
+
+
+class TestTLS:
+    def client(self, server: WSGIServer) -> Any:
+        context = tls_client_context()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        return context.wrap_socket(connect(server), server_hostname="localhost")
+
+    def test_serves_and_says_so(self, make: Make) -> None:
+        server = make(show_environ, certfile=certificates().certfile, keyfile=certificates().keyfile)
+        assert server.ssl_enabled
+        client = self.client(server)
+        assert client.selected_alpn_protocol() == "http/1.1"
+        client.sendall(CLOSE)
+        body = rest(client)
+        assert b"\nwsgi.url_scheme=https\n" in body
+        assert b"\nHTTPS=on\n" in body
+
+    def test_takes_pywsgis_ssl_context(self, make: Make) -> None:
+        context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates().certfile, certificates().keyfile)
+        client = self.client(make(ssl_context=context))
+        client.sendall(CLOSE)
+        assert rest(client).endswith(b"hello")
+
+    def test_a_failed_handshake_is_a_debug_line(self, make: Make) -> None:
+        log = io.StringIO()
+        server = make(certfile=certificates().certfile, keyfile=certificates().keyfile, error_log=log)
+        with pytest.raises(ConnectionResetError):
+            ask(server)
+        assert log.getvalue() == ""
+        client = self.client(server)
+        client.sendall(CLOSE)
+        assert rest(client).endswith(b"hello")
+
+
+class TestCounting:
+    def test_connections_and_requests(self, make: Make) -> None:
+        server = make(slow)
+        assert (server.connections, server.requests) == (0, 0)
+        idle, busy = connect(server), connect(server)
+        busy.sendall(GET)
+        eventually(lambda: (server.connections, server.requests) == (2, 1))
+        assert busy.recv(1000).endswith(b"hello")
+        eventually(lambda: (server.connections, server.requests) == (2, 0))
+        idle.close()
+        busy.close()
+        eventually(lambda: server.connections == 0)
+
+
+class TestDrain:
+    def test_answers_what_is_in_flight_and_closes_what_is_idle(self, make: Make) -> None:
+        server = make(slow)
+        idle, busy = connect(server), connect(server)
+        busy.sendall(GET)
+        eventually(lambda: server.requests == 1)
+        draining = gevent.spawn(server.drain, 10)
+        answer = rest(busy)
+        assert answer.endswith(b"hello")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert rest(idle) == b""
+        assert draining.get(timeout=5) is True
+        with pytest.raises(OSError) as caught:
+            socket.create_connection(server.address)
+        assert caught.value.errno == errno.ECONNREFUSED
+
+    def test_a_request_that_has_arrived_is_answered(self, make: Make) -> None:
+        server = make()
+        client = connect(server)
+        client.sendall(GET)
+        assert client.recv(1000).endswith(b"hello")
+        client.sendall(GET)
+        gevent.sleep(0)
+        assert server.drain(5)
+        assert rest(client).endswith(b"hello")
+
+    def test_cuts_what_does_not_end_in_time(self, make: Make) -> None:
+        ended: list[str] = []
+
+        def endless(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+            start_response("200 OK", [])
+            try:
+                while True:
+                    yield b"x"
+                    gevent.sleep(0.01)
+            finally:
+                ended.append("finally")
+
+        server = make(endless)
+        client = connect(server)
+        client.sendall(GET)
+        client.recv(1000)
+        assert server.drain(0.05) is False
+        assert ended == ["finally"]
+        assert server.connections == 0
+        client.close()
+
+    def test_without_connections_it_ends_at_once(self, make: Make) -> None:
+        assert make().drain(60) is True
+
+    def test_with_a_handler_class_it_only_stops_accepting(self, make: Make) -> None:
+        server = make(handler_class=WSGIHandler)
+        assert server.drain(60) is True
+        assert (server.connections, server.closed) == (0, True)
+
+
+class TestAccept:
+    @pytest.mark.parametrize("number", [errno.ECONNABORTED, errno.EAGAIN])
+    def test_a_connection_that_vanished_is_nothing(self, make: Make, number: int) -> None:
+        server = make()
+
+        class Vanished:
+            def _accept(self) -> None:
+                raise OSError(number, "gone")
+
+        real, server.socket = server.socket, Vanished()
+        assert server.do_read() is None
+        server.socket = real
+        assert ask(server).endswith(b"hello")

@@ -1,0 +1,70 @@
+"""What tests of processes ask a worker to do: /PATH?ARGUMENT, answered with text, in most cases the worker's pid.
+
+``begun PATH`` in the error log tells that a request is in flight.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import gevent
+from gevent import monkey
+
+#: Of the process that imported this module.
+IMPORTED_BY = os.getpid()
+
+
+def sleep(argument):
+    time.sleep(float(argument))
+    return os.getpid()
+
+
+def block(argument):
+    """Block the loop in a system call that signals interrupt."""
+    monkey.get_original("time", "sleep")(float(argument))
+    return os.getpid()
+
+
+def spin(_argument):
+    while True:
+        pass
+
+
+def leave(argument):
+    os._exit(int(argument))
+
+
+def leave_later(argument):
+    gevent.spawn_later(0.1, sys.exit, argument)
+    return os.getpid()
+
+
+def read_variable(argument):
+    return os.environ.get(argument, "none")
+
+
+ACTIONS = {
+    "/pid": lambda _argument: os.getpid(),
+    "/sleep": sleep,
+    "/block": block,
+    "/spin": spin,
+    "/leave": leave,
+    "/leave-later": leave_later,
+    "/environ": read_variable,
+    "/cwd": lambda _argument: Path.cwd(),
+    "/random": lambda _argument: random.random(),
+    "/imported": lambda _argument: IMPORTED_BY,
+}
+
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    environ["wsgi.errors"].write(f"begun {path}\n")
+    environ["wsgi.errors"].flush()
+    body = str(ACTIONS[path](environ["QUERY_STRING"])).encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]

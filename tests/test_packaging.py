@@ -1,0 +1,139 @@
+"""What is installed: the wheel's content, the imports that must be declared, README's first command in a virtualenv."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from functools import cache
+from importlib.metadata import requires, version
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.crowd import ask_at_once
+from tests.support.process import ROOT, Gwsgi
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PACKAGE = ROOT / "geventwsgi"
+#: Imports that may fail, each at the place that needs it.
+OPTIONAL = {"setproctitle": "setproctitle", "pytest": "test", "gunicorn": "test"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of what belongs to it, so that no build directory appears in the working tree."""
+    directory = tmp_path_factory.mktemp("wheel")
+    source = directory / "source"
+    files = [*(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE")), *PACKAGE.rglob("*")]
+    for path in files:
+        if path.is_file() and "__pycache__" not in path.parts:
+            target = source / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    pip("wheel", "--no-build-isolation", "--wheel-dir", str(directory), str(source))
+    (built,) = directory.glob("*.whl")
+    return built
+
+
+def pip(*arguments: str) -> None:
+    """Run pip without an index: nothing may come from outside."""
+    command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", *arguments, "--no-index", "--no-deps"]
+    env = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    subprocess.run(command, check=True, env=env, timeout=100)
+
+
+def test_wheel_has_every_module_and_no_test(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    expected = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.py")}
+    assert names == expected | {"geventwsgi/py.typed"}
+
+
+def test_runtime_dependencies_are_gevent_and_greenlet() -> None:
+    unconditional = {re.split(r"[^\w-]", line)[0] for line in requires("geventwsgi") or () if "extra ==" not in line}
+    assert unconditional == {"gevent", "greenlet"}
+
+
+@cache
+def declared() -> set[str]:
+    """Return the distributions that an extra declares."""
+    return {re.split(r"[^\w-]", line)[0] for line in requires("geventwsgi") or ()}
+
+
+class WithoutTypeChecking(ast.NodeTransformer):
+    """Leaves out what only a type checker imports."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level modules that a file imports when it runs, wherever in it."""
+    found = set()
+    for node in ast.walk(WithoutTypeChecking().visit(ast.parse(path.read_text()))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_import_is_declared(path: Path) -> None:
+    foreign = imported(path) - set(sys.stdlib_module_names) - {"geventwsgi"}
+    assert foreign - {"gevent", "greenlet"} <= OPTIONAL.keys()
+    assert foreign <= declared()
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a virtualenv with the wheel; gevent comes from the environment that runs the tests. Returns its bin/."""
+    directory = tmp_path_factory.mktemp("installed")
+    venv.create(directory, with_pip=False, symlinks=True)
+    python = directory / "bin" / "python"
+    pip("--python", str(python), "install", str(wheel))
+    (site_packages,) = directory.glob("lib/python*/site-packages")
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("platlib"))
+    return python.parent
+
+
+def readme_commands() -> list[str]:
+    """Return the commands that README shows, in order."""
+    return re.findall(r"^\$ (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+
+
+def test_readmes_first_command_serves_hello_from_two_workers(installed: Path) -> None:
+    install, serve = readme_commands()[0].split(" && ")
+    assert install == "pip install ."
+    program, *arguments = serve.split()
+    command = [str(installed / program), "--bind", "127.0.0.1:0", *arguments]
+    with Gwsgi(command=command, cwd=ROOT, env={"PYTHONPATH": ""}) as server:
+        pids = {str(pid).encode() for pid in server.worker_pids()}
+        assert len(pids) == 2
+        seen: set[bytes] = set()
+
+        def both_answered() -> bool:
+            seen.update(*(re.findall(rb"worker (\d+)", reply) for reply in ask_at_once(server.address, "/", 20)))
+            return seen == pids
+
+        wait_until(both_answered, 30, lambda: f"answers from {pids}; only {seen} answered")
+
+
+def test_readmes_second_command_is_tox() -> None:
+    assert readme_commands()[1] == "pip install tox && tox"
+
+
+@pytest.mark.parametrize("program", [("gwsgi",), ("python", "-m", "geventwsgi")])
+def test_command_and_module_are_the_same(installed: Path, program: tuple[str, ...], tmp_path: Path) -> None:
+    command = [installed / program[0], *program[1:], "--version"]
+    env = {**os.environ, "PYTHONPATH": ""}
+    result = subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=env, text=True, timeout=60)
+    assert result.stdout.startswith(f"gwsgi {version('geventwsgi')}")

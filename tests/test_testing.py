@@ -1,0 +1,73 @@
+"""Serving inside a test: the context manager and the fixture."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from geventwsgi.errors import BindError
+from geventwsgi.testing import live_server
+from tests.support.certificates import certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["PATH_INFO"].encode()]
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
+
+def test_serves_from_a_thread_until_the_block_ends() -> None:
+    with live_server(app) as url:
+        assert "geventwsgi.testing" in threads()
+        for path in ("/a", "/b"):
+            assert requests.get(url + path, timeout=10).text == path
+    assert "geventwsgi.testing" not in threads()
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=10)
+
+
+def test_two_servers_at_once() -> None:
+    with live_server(app) as one, live_server(app) as two:
+        assert one != two
+        assert requests.get(two + "/x", timeout=10).text == requests.get(one + "/x", timeout=10).text
+
+
+def test_ends_although_a_client_keeps_its_connection() -> None:
+    with requests.Session() as session, live_server(app) as url:
+        session.get(url, timeout=10)
+
+
+def test_settings_and_tls() -> None:
+    with live_server(app, certfile=certificates().certfile, keyfile=certificates().keyfile) as url:
+        assert url.startswith("https://127.0.0.1:")
+        assert requests.get(url + "/tls", verify=certificates().ca_certs, timeout=10).text == "/tls"
+
+
+def test_ipv6() -> None:
+    with live_server(app, host="::1") as url:
+        assert url.startswith("http://[::1]:")
+        assert requests.get(url + "/six", timeout=10).text == "/six"
+
+
+def test_an_error_at_start_is_raised_in_the_test() -> None:
+    with pytest.raises(BindError), live_server(app, certfile="missing.pem"):
+        pytest.fail("started without its certificate")
+
+
+def test_an_error_in_the_block_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError), live_server(app):
+        raise ZeroDivisionError
+
+
+def test_the_fixture(gwsgi_server: Callable[..., str]) -> None:
+    assert requests.get(gwsgi_server(app) + "/one", timeout=10).text == "/one"
+    assert requests.get(gwsgi_server(app, keepalive=0) + "/two", timeout=10).headers["Connection"] == "close"
