@@ -257,7 +257,8 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("certfile", None, k.PATH, "--certfile",
             "The certificate's file, with the chain; turns TLS on."),
         Setting("ssl_version", "TLS", k.TLS_VERSION, "--ssl-version",
-            "TLS (1.2 or newer) or TLSv1_3 (nothing older). Older versions are accepted here but never offered."),
+            "TLS (1.2 or newer), TLSv1_2 (nothing else) or TLSv1_3 (nothing older). Older versions are accepted here but "
+            "never offered."),
         Setting("cert_reqs", 0, k.CERT_REQS, "--cert-reqs",
             "Whether clients must show a certificate: 0 no, 1 optional, 2 required; the ssl.CERT_ constants too."),
         Setting("ca_certs", None, k.PATH, "--ca-certs",
@@ -265,7 +266,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("suppress_ragged_eofs", True, k.SWITCH, "--suppress-ragged-eofs",
             "Take a connection that ends without TLS's closing message as ended, not as failed."),
         Setting("do_handshake_on_connect", False, k.SWITCH, "--do-handshake-on-connect",
-            "Do the TLS handshake at once when a connection is accepted, not at its first read."),
+            "Accepted for old files: the handshake always comes first, in the connection's own greenlet, with a deadline."),
         Setting("ciphers", None, k.TEXT, "--ciphers",
             "The cipher suites for TLS 1.2, as an OpenSSL cipher list."),
     ),

@@ -44,7 +44,18 @@ class Limits:
 class Fields:
     """A head's fields and what they say about the message; shared by the requests that repeat the same block."""
 
-    __slots__ = ("cgi", "chunked", "connection", "content_length", "expect_continue", "host", "items", "raw", "upgrade")
+    __slots__ = (
+        "cgi",
+        "chunked",
+        "connection",
+        "content_length",
+        "expect_continue",
+        "host",
+        "items",
+        "raw",
+        "scheme",
+        "upgrade",
+    )
 
     #: The block as received, each line with its CRLF.
     raw: bytes
@@ -64,6 +75,8 @@ class Fields:
     upgrade: bool
     #: Set and read by ``wsgi.environ`` alone: the environ made from these fields, copied for each request.
     cgi: dict[str, Any] | None
+    #: Set and read by ``serving.http1`` alone: the scheme that a trusted forwarder names here; None until asked for.
+    scheme: str | None
 
 
 class RequestHead:
@@ -163,7 +176,7 @@ def parse_fields(block: bytes, limits: Limits) -> Fields:
     fields = Fields()
     fields.raw = block
     fields.items = tuple(items)
-    fields.cgi = None
+    fields.cgi = fields.scheme = None
     special: dict[str, list[str]] = {}
     for name, value in items:
         lower = name.lower()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
+import signal
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.sources import Config
-from geventwsgi.master.system import original
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +26,7 @@ def serve(app: str | Callable[..., Any], **settings: Any) -> int:
     :param settings: any setting by its name; see the documentation's list.
     :raises RuntimeError: called outside the main thread, where Python takes no signals.
     """
-    if original("_thread", "get_ident")() != threading.main_thread().ident:
-        raise RuntimeError("serve() takes signals and must run in the main thread; in another one, use WSGIServer")
+    _check_thread()
     name = app if isinstance(app, str) else None
 
     def load_config() -> Config:
@@ -42,3 +40,12 @@ def serve(app: str | Callable[..., Any], **settings: Any) -> int:
     from geventwsgi.master.single import run_single
 
     return run_single(load_config, application)
+
+
+def _check_thread() -> None:
+    try:
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
+    except ValueError:
+        raise RuntimeError(
+            "serve() takes signals and must run in the main thread; in another one, use WSGIServer"
+        ) from None

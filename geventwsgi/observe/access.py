@@ -36,7 +36,7 @@ class Record:
     resp: Any
     #: May be empty, or hold REMOTE_ADDR alone, when the request never reached the application.
     environ: Mapping[str, Any]
-    #: Seconds from the first byte of the head to the end of the response.
+    #: Seconds that it took.
     duration: float
 
 

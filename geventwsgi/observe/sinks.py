@@ -103,7 +103,27 @@ class Sink:
         """Let go of what this sink opened itself."""
 
 
-class FileSink(Sink):
+class DescriptorSink(Sink):
+    """Writes to a descriptor; a line is one system call, unless the disk is almost full."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(label)
+        self._torn = False
+
+    def write_all(self, fd: int, data: bytes) -> None:
+        """Write ``data`` or raise :class:`OSError`."""
+        left = b"\n" + data if self._torn else data
+        try:
+            while left:
+                left = left[os.write(fd, left) :]
+        except OSError:
+            # A part of a line is there; the next must not be glued to it.
+            self._torn = self._torn or len(left) < len(data)
+            raise
+        self._torn = False
+
+
+class FileSink(DescriptorSink):
     """A file, by name.
 
     :param setting: ``accesslog`` or ``errorlog``, for messages.
@@ -117,7 +137,6 @@ class FileSink(Sink):
         self.path = str(Path(path).absolute())
         self.setting = setting
         self._owner = owner
-        self._torn = False
         self.fd = self._open()
 
     def _open(self) -> int:
@@ -133,15 +152,7 @@ class FileSink(Sink):
 
     def put(self, data: bytes) -> None:
         """Write ``data`` at the end of the file."""
-        left = b"\n" + data if self._torn else data
-        try:
-            while left:
-                left = left[os.write(self.fd, left) :]
-        except OSError:
-            # A nearly full disk takes a part of a line; the next line must not be glued to it.
-            self._torn = self._torn or len(left) < len(data)
-            raise
-        self._torn = False
+        self.write_all(self.fd, data)
 
     def reopen(self) -> None:
         """Open the file anew by its name, after it was renamed.
@@ -165,7 +176,7 @@ class FileSink(Sink):
             os.close(fd)
 
 
-class StandardSink(Sink):
+class StandardSink(DescriptorSink):
     """``sys.stdout`` or ``sys.stderr``, whatever object that is at the moment.
 
     Writes to the descriptor below it, so that a line does not wait in the stream's buffer.
@@ -183,8 +194,7 @@ class StandardSink(Sink):
         if stream is not self._stream:
             self._stream, self._fd = stream, _fileno(stream)
         if self._fd >= 0:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            self.write_all(self._fd, data)
         elif stream is not None:
             stream.write(data.decode())
             stream.flush()

@@ -45,7 +45,7 @@ class Connection:
             self.stream = Stream(sock, service.deadlines)
         else:
             self.default_scheme = "https"
-            self.stream = TLSStream(sock, service.deadlines, service.tls)
+            self.stream = TLSStream(sock, service.deadlines, service.tls, ragged_eof_ends=service.ragged_eof_ends)
         #: The fields of the last request, remembered to parse and translate them once; dropped when parked.
         self.last_fields: Fields | None = None
         #: Whether no byte of a request has come yet. Set by :mod:`http1` around its wait for one.

@@ -139,8 +139,10 @@ class Http1Exchange:
         self.trusted = connection.trusted
         self.scheme = connection.default_scheme
         service, fields = connection.service, head.fields
-        if self.trusted and service.secure_scheme_headers:
-            self.scheme = forwarded_scheme(fields, service.secure_scheme_headers, self.scheme)
+        if self.trusted:
+            if fields.scheme is None:
+                fields.scheme = forwarded_scheme(fields, service.secure_scheme_headers, self.scheme)
+            self.scheme = fields.scheme
         self.trailers: list[tuple[str, str]] = []
         #: The decoder of the request's body; None if it has none.
         self._body: Body | None = None

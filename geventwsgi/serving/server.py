@@ -192,6 +192,7 @@ class WSGIServer(StreamServer):
             log=logger,
             software=SOFTWARE,
             tls=self.tls,
+            ragged_eof_ends=config.suppress_ragged_eofs,
             trusts=trust(config.forwarded_allow_ips),
             secure_scheme_headers=config.secure_scheme_headers,
             on_record=on_record,

@@ -53,6 +53,8 @@ class Service:
     #: The Server field.
     software: str
     tls: ssl.SSLContext | None
+    #: Whether an end without TLS's close_notify is an ordinary end (``suppress_ragged_eofs``).
+    ragged_eof_ends: bool
     #: Whether an address (None for a unix socket) may tell the scheme and other forwarder's fields.
     trusts: Callable[[str | None], bool]
     secure_scheme_headers: Mapping[str, str]

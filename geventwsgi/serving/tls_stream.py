@@ -28,10 +28,17 @@ BLOCK = 65536
 class TLSStream(Stream):
     """A connected socket that speaks TLS as the server."""
 
-    __slots__ = ("_incoming", "_outgoing", "ssl_object")
+    __slots__ = ("_incoming", "_outgoing", "_ragged_eof_ends", "ssl_object")
 
-    def __init__(self, sock: RawSocket, deadlines: Deadlines, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, sock: RawSocket, deadlines: Deadlines, context: ssl.SSLContext, *, ragged_eof_ends: bool = True
+    ) -> None:
+        """Take over ``sock``, which must be non-blocking.
+
+        :param ragged_eof_ends: whether an end without close_notify is an end like any other, or a disconnect.
+        """
         super().__init__(sock, deadlines)
+        self._ragged_eof_ends = ragged_eof_ends
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.ssl_object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -65,9 +72,11 @@ class TLSStream(Stream):
                 self._flush()
                 if not self._feed(timeout) and self._interrupted:
                     return b""
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):  # with close_notify or, as many clients do, without
+            except ssl.SSLZeroReturnError:
                 return b""
             except ssl.SSLError as error:
+                if self._ragged_eof_ends and isinstance(error, ssl.SSLEOFError):
+                    return b""
                 raise ClientDisconnected(f"TLS: {error.reason or error}") from error
             else:
                 return data

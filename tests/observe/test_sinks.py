@@ -247,6 +247,22 @@ def test_a_line_after_a_torn_one_begins_on_its_own(tmp_path):
     assert path.read_text() == "0123456789\nwhole\nnext\n"
 
 
+def test_a_line_after_a_torn_one_on_stdout_begins_on_its_own(tmp_path):
+    path = tmp_path / "log"
+
+    def fill():
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - as it is outside of pytest
+        sink = StandardSink("stdout")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+        sink.write("0123456789abcdef")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        sink.write("whole")
+
+    assert exit_status(in_child(fill)) == 0
+    assert path.read_text() == "0123456789\nwhole\n"
+
+
 def test_the_last_resort_may_be_gone(monkeypatch, make_file):
     monkeypatch.setattr(sys, "stderr", None)
     sink = make_file("/dev/full")

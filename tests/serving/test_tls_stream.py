@@ -122,6 +122,14 @@ class TestReading:
         client.shutdown(socket.SHUT_WR)
         assert stream.recv(100, 5) == b""
 
+    def test_an_end_without_close_notify_may_count_as_a_cut(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        stream._ragged_eof_ends = False
+        client.shutdown(socket.SHUT_WR)
+        with pytest.raises(ClientDisconnected, match="TLS"):
+            stream.recv(100, 5)
+
     def test_garbage_inside_the_session_is_a_disconnect(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
         os.write(client.fileno(), b"\x17\x03\x03\x00\x20" + b"x" * 32)
         with pytest.raises(ClientDisconnected, match="TLS"):

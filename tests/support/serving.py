@@ -98,6 +98,7 @@ def served(
         log=logging.getLogger("tests.serving"),  # type: ignore[arg-type]
         software="test",
         tls=None,
+        ragged_eof_ends=True,
         trusts=lambda _address: trusted,
         secure_scheme_headers={"X-FORWARDED-PROTO": "https"},
         on_record=records.append if record else None,
