@@ -129,6 +129,21 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("backlog", 2048, k.COUNT, "--backlog",
             "How many connections may wait to be accepted; the system may cap it (net.core.somaxconn on Linux)."),
     ),
+    "Deadlines": (
+        Setting("handshake_timeout", 10, k.SECONDS, "--handshake-timeout",
+            "How long a TLS handshake may take, from accept on; then the connection is dropped."),
+        Setting("first_byte_timeout", 30, k.SECONDS, "--first-byte-timeout",
+            "How long a new connection may say nothing; then it is closed."),
+        Setting("header_timeout", 10, k.SECONDS, "--header-timeout",
+            "How long a request's head may take, from its first byte to its last; then 408."),
+        Setting("body_min_rate", 240, k.COUNT, "--body-min-rate",
+            "Bytes of a request body that a client must send for each second that it is waited for; a slower one gets "
+            "408. 0: any rate; then no piece may be a minute late."),
+        Setting("body_grace", 10, k.SECONDS, "--body-grace",
+            "How many seconds a client may be behind body_min_rate."),
+        Setting("write_timeout", 60, k.SECONDS, "--write-timeout",
+            "How long a client may take nothing of a response that is being sent; then the connection is dropped."),
+    ),
     "Worker Processes": (
         Setting("workers", 1, k.whole(1), "-w, --workers",
             "The number of worker processes. Start with one per core: greenlets, not processes, carry the concurrency.",
@@ -172,6 +187,13 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "The longest header field, in bytes (431 beyond it); 0 is no limit."),
         Setting("limit_request_body", 0, k.COUNT, "--limit-request-body",
             "The largest request body, in bytes (413 beyond it); 0 is no limit. Ours."),
+        Setting("limit_connections", 0, k.COUNT, "--limit-connections",
+            "The largest number of open connections per worker, idle ones included. Beyond it the one that has been "
+            "idle longest is closed for each new one; if none is idle, new ones wait. 0: as many as the limit of file "
+            "descriptors allows."),
+        Setting("limit_connections_per_address", 0, k.COUNT, "--limit-connections-per-address",
+            "The largest number of open connections per worker from one address; more are closed at once. 0: any "
+            "number. Of no use behind a proxy, whose connections all have its own address."),
     ),
     "HTTP/2": (
         Setting("http_protocols", ["h1"], k.PROTOCOLS, "--http-protocols",
@@ -257,8 +279,8 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("certfile", None, k.PATH, "--certfile",
             "The certificate's file, with the chain; turns TLS on."),
         Setting("ssl_version", "TLS", k.TLS_VERSION, "--ssl-version",
-            "TLS (1.2 or newer), TLSv1_2 (nothing else) or TLSv1_3 (nothing older). Older versions are accepted here but "
-            "never offered."),
+            "TLS (1.2 or newer), TLSv1_2 (nothing else) or TLSv1_3 (nothing older). Older versions are accepted here "
+            "but never offered."),
         Setting("cert_reqs", 0, k.CERT_REQS, "--cert-reqs",
             "Whether clients must show a certificate: 0 no, 1 optional, 2 required; the ssl.CERT_ constants too."),
         Setting("ca_certs", None, k.PATH, "--ca-certs",
@@ -266,7 +288,8 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("suppress_ragged_eofs", True, k.SWITCH, "--suppress-ragged-eofs",
             "Take a connection that ends without TLS's closing message as ended, not as failed."),
         Setting("do_handshake_on_connect", False, k.SWITCH, "--do-handshake-on-connect",
-            "Accepted for old files: the handshake always comes first, in the connection's own greenlet, with a deadline."),
+            "Accepted for old files: the handshake always comes first, in the connection's own greenlet and within "
+            "handshake_timeout."),
         Setting("ciphers", None, k.TEXT, "--ciphers",
             "The cipher suites for TLS 1.2, as an OpenSSL cipher list."),
     ),

@@ -172,7 +172,16 @@ class Children:
             if found:
                 del self.by_pid[pid]
                 dead.append((worker, status))
+        if os.getpid() == 1:
+            self._collect_orphans()
         return dead
+
+    def _collect_orphans(self) -> None:
+        """Collect what is not ours: the first process of a container becomes the parent of every orphan in it."""
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with suppress(ChildProcessError):
+            while (found := os.waitid(os.P_ALL, 0, look)) and found.si_pid not in self.by_pid:
+                os.waitid(os.P_PID, found.si_pid, os.WEXITED)
 
     def kill_overdue(self, now: float) -> list[WorkerHandle]:
         """Kill those whose deadline has passed; return them."""

@@ -109,9 +109,10 @@ class _Life:
             status = self._fail(error)
         self.leave()
         log.debug("Worker exiting (pid: %s)", os.getpid())
-        with suppress(Exception):
+        with suppress(Exception, SystemExit):
             atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing does
-        logging.shutdown()
+        with suppress(Exception):
+            logging.shutdown()
         return status
 
     def _make_worker(self) -> Worker:

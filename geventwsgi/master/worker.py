@@ -72,7 +72,6 @@ class Worker:
         self._slot = slot
         self._on_ready = on_ready
         self._on_abort = on_abort
-        self._reopen_wanted = False
         self._quick = False
         self._stop: Any = None
         self._watchers: list[Any] = []
@@ -85,7 +84,7 @@ class Worker:
 
         :raises Exception: the application or a server cannot be started.
         """
-        self.catch_early_signals()
+        self.catch_abort()
         self.load_wsgi()
         self.servers = self.make_servers()
         hooks.require(self.cfg, "post_worker_init", self, failure=WorkerBootError)
@@ -104,11 +103,11 @@ class Worker:
             self.wsgi = load_configured_app(self.cfg)
 
     def make_servers(self) -> list[WSGIServer]:
-        """Return a server for each listener, all bound by one number of requests in flight."""
-        from geventwsgi.serving.slots import Slots
+        """Return a server for each listener, all within one capacity."""
+        from geventwsgi.serving.capacity import Capacity
 
-        slots = Slots(self.cfg.worker_connections)
-        return [self.make_server(listener, slots=slots) for listener in self.sockets]
+        capacity = Capacity.of(self.cfg)
+        return [self.make_server(listener, capacity=capacity) for listener in self.sockets]
 
     def make_server(self, listener: Listener, **options: Any) -> WSGIServer:
         """Return the server for one listener, not started.
@@ -183,15 +182,9 @@ class Worker:
 
     # Signals
 
-    def catch_early_signals(self) -> None:
-        """Take the two signals that may come while the application is being loaded."""
-        set_handler = original("signal", "signal")
-        if hasattr(signal, "SIGUSR1"):
-            set_handler(signal.SIGUSR1, self._want_reopen)
-        set_handler(signal.SIGABRT, self.handle_abort)
-
-    def _want_reopen(self, _number: int, _frame: FrameType | None) -> None:
-        self._reopen_wanted = True
+    def catch_abort(self) -> None:
+        """Take the signal that may come while the application is being loaded."""
+        original("signal", "signal")(signal.SIGABRT, self.handle_abort)
 
     def catch_signals(self) -> None:
         """Take signals by the loop: each is handled in a greenlet, never in the midst of other code."""
@@ -201,8 +194,8 @@ class Worker:
             number = getattr(signal, name, None)
             if number is not None:
                 self._watchers.append(gevent.signal_handler(number, handler, self))
-        if self._reopen_wanted:
-            self.handle_usr1()
+        # A USR1 may have come before, when nobody listened.
+        self.log.reopen_files()
 
     def handle_exit(self) -> None:
         """TERM: end in order. A supervisor may send it to the whole group, so a second one changes nothing."""

@@ -6,6 +6,8 @@ protocol's.
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
@@ -15,8 +17,10 @@ from geventwsgi.serving.tls_stream import TLSStream
 
 if TYPE_CHECKING:
     from _socket import socket as RawSocket
+    from collections.abc import Iterator
 
     from geventwsgi.http.head import Fields
+    from geventwsgi.serving.http1 import Http1Exchange
     from geventwsgi.serving.service import Service
 
 
@@ -24,9 +28,17 @@ class Connection:
     """An accepted connection."""
 
     __slots__ = (
-        "default_scheme", "fresh", "greenlet", "idle", "last_fields", "remote_addr", "remote_port", "service", "stream",
+        "default_scheme",
+        "exchange",
+        "fresh",
+        "greenlet",
+        "last_fields",
+        "remote_addr",
+        "remote_port",
+        "service",
+        "stream",
         "trusted",
-    )  # fmt: skip
+    )
 
     def __init__(self, service: Service, sock: RawSocket, address: Any) -> None:
         """Take over ``sock``, which must be non-blocking.
@@ -42,19 +54,26 @@ class Connection:
             self.trusted = service.trusts(None)
         if service.tls is None:
             self.default_scheme = "http"
-            self.stream = Stream(sock, service.deadlines)
+            self.stream = Stream(sock, service.deadlines, service.timeouts.write)
         else:
             self.default_scheme = "https"
-            self.stream = TLSStream(sock, service.deadlines, service.tls, ragged_eof_ends=service.ragged_eof_ends)
+            self.stream = TLSStream(
+                sock,
+                service.deadlines,
+                service.tls,
+                write_timeout=service.timeouts.write,
+                ragged_eof_ends=service.ragged_eof_ends,
+            )
         #: The fields of the last request, remembered to parse and translate them once; dropped when parked.
         self.last_fields: Fields | None = None
-        #: Whether no byte of a request has come yet. Set by :mod:`http1` around its wait for one.
-        self.idle = True
+        #: The request that is being served. Set by :mod:`http1`; None between two requests.
+        self.exchange: Http1Exchange | None = None
         #: Whether no request was served yet.
         self.fresh = True
         #: The greenlet inside :meth:`run`; None while parked.
         self.greenlet: Any = None
         service.connections.add(self)
+        service.capacity.enter(self)
 
     def start(self) -> None:
         """Give the connection a greenlet."""
@@ -78,26 +97,45 @@ class Connection:
 
     def _serve(self) -> bool:
         stream = self.stream
-        if self.fresh and isinstance(stream, TLSStream):
-            try:
-                stream.handshake(self.service.timeouts.tls_handshake)
-            except DeadlineExpired:
-                raise ClientDisconnected("TLS handshake too slow") from None
+        timeouts = self.service.timeouts
+        if isinstance(stream, TLSStream) and not stream.established:
+            with self.incomplete():
+                try:
+                    stream.handshake(timeouts.tls_handshake)
+                except DeadlineExpired:
+                    raise ClientDisconnected("TLS handshake too slow") from None
         if not http1.serve(self):
             return False
         self.last_fields = None
-        timeouts = self.service.timeouts
+        self.service.capacity.parked[self] = None
         stream.park(self._wake, timeouts.first_byte if self.fresh else timeouts.keepalive)
         return True
 
+    @contextmanager
+    def incomplete(self) -> Iterator[None]:
+        """While the block runs, count as a connection that keeps a head or a handshake incomplete."""
+        half_sent = self.service.capacity.half_sent
+        half_sent[self] = time.monotonic()
+        try:
+            yield
+        finally:
+            half_sent.pop(self, None)
+
     def _wake(self, timed_out: bool) -> None:
+        del self.service.capacity.parked[self]
         if timed_out:
             self.close()
         else:
             self.start()
 
     def drain(self) -> None:
-        """End the connection as soon as what the client has already sent is answered."""
+        """End the connection as soon as what the client has already sent is answered.
+
+        A request in flight goes on, but does not wait long for the rest of a body that has stopped coming.
+        """
+        if self.exchange is not None:
+            self.stream.hurry(self.service.timeouts.drain_body)
+            return
         self.stream.interrupt()
         if self.stream.parked:
             self.stream.unpark()
@@ -114,6 +152,7 @@ class Connection:
         connections = self.service.connections
         if self in connections:
             connections.remove(self)
+            self.service.capacity.leave(self)
             self.stream.close()
             if not connections:
                 self.service.empty.set()

@@ -7,6 +7,7 @@ parsed and made is ``geventwsgi.http``'s business, how they are moved the stream
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi.errors import ClientDisconnected, RequestError
@@ -34,15 +35,16 @@ DRAIN_BODY = 65536
 def serve(connection: Connection) -> bool:
     """Serve requests until the connection ends; return True if it went idle instead and may be parked."""
     service = connection.service
+    capacity = service.capacity
     while True:
-        connection.idle = True
+        if service.draining:
+            connection.stream.interrupt()
         try:
             data = _first_bytes(connection)
         except DeadlineExpired:
             return service.timeouts.park is not None and not service.draining
         if not data:
             return False
-        connection.idle = False
         began = time.monotonic()
         try:
             head = _read_head(connection, data)
@@ -50,11 +52,13 @@ def serve(connection: Connection) -> bool:
         except RequestError as error:
             _refuse(connection, error, time.monotonic() - began)
             return False
-        service.slots.acquire()
+        connection.exchange = exchange
+        capacity.acquire()
         try:
             service.gateway.run(exchange)
         finally:
-            service.slots.release()
+            capacity.release()
+            connection.exchange = None
         connection.fresh = False
         if not exchange.settle():
             return False
@@ -74,21 +78,30 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
     last = connection.last_fields
     head = parse_head(data, service.limits, last)
     if head is None:
-        until = time.monotonic() + service.timeouts.head
-        while head is None:
-            try:
-                more = stream.recv(HEAD_RECV, max(0.0, until - time.monotonic()))
-            except DeadlineExpired:
-                raise RequestError(408, f"the head took longer than {service.timeouts.head:g} s") from None
-            if not more:
-                raise ClientDisconnected("the client left inside a request head")
-            scanned = len(data)
-            data += more
-            head = parse_head(data, service.limits, last, scanned)
+        with connection.incomplete():
+            until = time.monotonic() + service.timeouts.head
+            while head is None:
+                more = _more_of_head(connection, until)
+                scanned = len(data)
+                data += more
+                head = parse_head(data, service.limits, last, scanned)
     if len(data) > head.size:
         stream.unread(data[head.size :])
     connection.last_fields = head.fields
     return head
+
+
+def _more_of_head(connection: Connection, until: float) -> bytes:
+    more = None
+    remaining = until - time.monotonic()
+    if remaining > 0:
+        with suppress(DeadlineExpired):
+            more = connection.stream.recv(HEAD_RECV, remaining)
+    if more is None:
+        raise RequestError(408, f"the head took longer than {connection.service.timeouts.head:g} s")
+    if not more:
+        raise ClientDisconnected("the client left inside a request head")
+    return more
 
 
 class ErrorReply(NamedTuple):
@@ -103,6 +116,7 @@ def _refuse(connection: Connection, error: RequestError, duration: float) -> Non
     """Answer a request whose head is not acceptable, and end the connection (RFC 9112 section 2.2)."""
     service = connection.service
     service.log.debug("Refused a request from %s: %s", connection.remote_addr, error)
+    service.refused[error.status] += 1
     status, headers = encode.status_line(error.status), [("Content-Type", "text/html; charset=utf-8")]
     page = encode.error_page(error.status, error.reason)
     head = encode.response_head(
@@ -121,10 +135,30 @@ class Http1Exchange:
     """One request and its response; see :class:`~geventwsgi.serving.exchange.Exchange`."""
 
     __slots__ = (
-        "_body", "_connection", "_continue", "_excess", "_framing", "_headers", "_keep_alive", "_left", "_length",
-        "_raw_socket", "_status_line", "_stream", "head", "head_sent", "remote_addr", "remote_port", "scheme", "sent",
-        "status", "taken", "trailers", "trusted",
-    )  # fmt: skip
+        "_body",
+        "_connection",
+        "_continue",
+        "_credit",
+        "_excess",
+        "_framing",
+        "_headers",
+        "_keep_alive",
+        "_left",
+        "_length",
+        "_raw_socket",
+        "_status_line",
+        "_stream",
+        "head",
+        "head_sent",
+        "remote_addr",
+        "remote_port",
+        "scheme",
+        "sent",
+        "status",
+        "taken",
+        "trailers",
+        "trusted",
+    )
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
         """Begin with what the head says of the connection and the body.
@@ -148,6 +182,8 @@ class Http1Exchange:
         self._body: Body | None = None
         if fields.chunked or fields.content_length:
             self._body = body_for(fields, service.limits, self.trailers)
+        #: Seconds for which the client is still waited for: a second of waiting takes one, each byte gives some back.
+        self._credit = service.timeouts.body_grace
         #: Whether the client still waits for 100 Continue. Reset by the first :meth:`read` and by the response head.
         self._continue = fields.expect_continue and self._body is not None and head.version == (1, 1)
         #: Whether the connection can go on after this exchange; whatever goes wrong resets it.
@@ -185,7 +221,7 @@ class Http1Exchange:
         stream = self._stream
         try:
             while not body.done:
-                data = stream.recv(body.want(min(size, BODY_RECV)), timeout)
+                data = self._receive_paced(body.want(min(size, BODY_RECV)), timeout)
                 if not data:
                     raise ClientDisconnected("the client left inside a request body")
                 piece, rest = body.decode(data)
@@ -195,11 +231,30 @@ class Http1Exchange:
                     return piece
         except DeadlineExpired:
             self._keep_alive = False
-            raise RequestError(408, f"nothing of the body came for {timeout:g} s") from None
+            raise RequestError(408, "the body comes too slowly") from None
         except OSError:  # RequestError and ClientDisconnected are both
             self._keep_alive = False
             raise
         return b""
+
+    def _receive_paced(self, size: int, longest: float) -> bytes:
+        """Receive a piece of the body from a client that keeps the minimum rate.
+
+        :raises DeadlineExpired: it does not, or nothing came for ``longest`` seconds.
+        """
+        service = self._connection.service
+        if service.draining:
+            longest = min(longest, service.timeouts.drain_body)
+        rate = service.timeouts.body_min_rate
+        if not rate:
+            return self._stream.recv(size, longest)
+        credit = min(self._credit, longest)
+        if credit <= 0:
+            raise DeadlineExpired
+        began = time.monotonic()
+        data = self._stream.recv(size, credit)
+        self._credit = credit - (time.monotonic() - began) + len(data) / rate
+        return data
 
     # The response
 

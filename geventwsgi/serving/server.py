@@ -6,8 +6,10 @@ Puts the parts of this folder together and offers them with the arguments, metho
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import time
 from _socket import socket as RawSocket
 from dataclasses import replace
 from functools import partial
@@ -21,10 +23,10 @@ from gevent.socket import socket as GeventSocket
 from geventwsgi.config.sources import Config
 from geventwsgi.http.head import Limits
 from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
+from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.service import Service, Timeouts
-from geventwsgi.serving.slots import Slots
 from geventwsgi.serving.tls import make_context
 from geventwsgi.serving.trust import trust
 from geventwsgi.wsgi.environ import EnvironBuilder
@@ -37,6 +39,12 @@ if TYPE_CHECKING:
 SOFTWARE = "geventwsgi"
 #: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
 MIN_HEAD = 65536
+#: What accept says when the system, not the client, is at its end.
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+#: Seconds without accepting when there is no room.
+PAUSE = 0.1
+#: Seconds between two log lines about that.
+QUIET = 10.0
 #: Seconds that a greenlet gets to end after it was killed.
 KILL_MARGIN = 1.0
 
@@ -60,7 +68,7 @@ class WSGIServer(StreamServer):
     :param config: all settings at once; excludes ``settings``.
     :param logger: a logger to use instead of ``log`` and ``error_log``.
     :param worker: what hooks get as their ``worker`` argument.
-    :param slots: the bound on requests in flight, where several servers share one.
+    :param capacity: the bounds on requests and connections, where several servers share them.
     :param settings: any setting by name (``keepalive=5``, ``certfile="cert.pem"``), or pywsgi's ``ssl_context``.
     :raises ConfigError: a setting is unknown or its value wrong.
     :raises BindError: a TLS file cannot be used.
@@ -85,7 +93,7 @@ class WSGIServer(StreamServer):
         self, listener: Any, application: Any = None, backlog: int | None = None, spawn: Any = "default",
         log: Any = "default", error_log: Any = "default", handler_class: Callable[..., Any] | None = None,
         environ: Mapping[str, Any] | None = None, *, config: Config | None = None, logger: Logger | None = None,
-        worker: Any = None, slots: Slots | None = None, **settings: Any,
+        worker: Any = None, capacity: Capacity | None = None, **settings: Any,
     ) -> None:  # fmt: skip
         if spawn is None:
             raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
@@ -95,7 +103,8 @@ class WSGIServer(StreamServer):
         self.log = self.error_log = ErrorStream(self.logger)
         self.tls = ssl_context or (make_context(self.config, gevent.ssl.SSLContext) if self.config.is_ssl else None)
         self._worker = worker
-        self._slots = slots or Slots(self.config.worker_connections)
+        self._capacity = capacity or Capacity.of(self.config)
+        self._last_exhausted = 0.0
         self._service: Service | None = None
         self._application = application
         if handler_class is not None:
@@ -167,7 +176,7 @@ class WSGIServer(StreamServer):
     def _make_service(self) -> Service:
         config, logger = self.config, self.logger
         on_record = recorder(logger)
-        timeouts = Timeouts(keepalive=config.keepalive)
+        timeouts = timeouts_of(config)
         if self.pool is not None:
             timeouts = replace(timeouts, park=None)  # a connection keeps its place in a pool while it is idle
         gateway = Gateway(
@@ -188,7 +197,7 @@ class WSGIServer(StreamServer):
             limits=limits_of(config),
             timeouts=timeouts,
             deadlines=Deadlines(self.loop),
-            slots=self._slots,
+            capacity=self._capacity,
             log=logger,
             software=SOFTWARE,
             tls=self.tls,
@@ -207,15 +216,50 @@ class WSGIServer(StreamServer):
     # Accepting
 
     def do_read(self) -> tuple[RawSocket, Any] | None:  # type: ignore[override]  # do_handle takes the raw socket
-        """Accept one connection as a raw non-blocking socket; None if another process was faster."""
+        """Accept one connection as a raw non-blocking socket; None if there is none, or no room for one."""
+        if not self._capacity.make_room():
+            self._pause()
+            return None
         try:
             # The one call that makes no socket object.
             fd, address = self.socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001
-        except (BlockingIOError, ConnectionAbortedError):
+        except (BlockingIOError, ConnectionAbortedError):  # another process was faster, or the client gave up
+            return None
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            self._exhausted(error)
+            return None
+        if not self._capacity.admits(address[0] if isinstance(address, tuple) else ""):
+            self.logger.debug("Refused a connection from %s: it has %s", address[0], self._capacity.per_address)
+            os.close(fd)
             return None
         sock = RawSocket(self.socket.family, self.socket.type, self.socket.proto, fileno=fd)
         sock.setblocking(False)
         return sock, address
+
+    def _pause(self) -> None:
+        """Accept nothing for a moment. What waits in the backlog keeps waiting."""
+        self.stop_accepting()
+        self._timer = self.loop.timer(PAUSE)
+        self._timer.start(self._accept_again)
+
+    def _accept_again(self) -> None:
+        if self.started:
+            self.start_accepting()
+
+    def _exhausted(self, error: OSError) -> None:
+        """Go on as well as possible without descriptors or memory for another socket."""
+        now = time.monotonic()
+        if now - self._last_exhausted > QUIET:
+            self._last_exhausted = now
+            self.logger.error(
+                "Cannot accept connections: %s; idle ones are closed meanwhile. Raise the limit (ulimit -n) or lower "
+                "limit_connections",
+                error.strerror,
+            )
+        self._capacity.evict()
+        self._pause()
 
     def do_handle(self, sock: RawSocket, address: Any) -> None:
         """Start serving an accepted connection."""
@@ -248,8 +292,8 @@ class WSGIServer(StreamServer):
 
     @property
     def requests(self) -> int:
-        """Requests in flight, of all servers that share the slots."""
-        return self._slots.in_flight
+        """Requests in flight, of all servers that share the capacity."""
+        return self._capacity.in_flight
 
     def drain(self, timeout: float) -> bool:
         """Accept nothing more, let requests in flight end, then end what is left.
@@ -280,6 +324,19 @@ class WSGIServer(StreamServer):
         """Stop accepting, then end the connections, after ``timeout`` seconds (``stop_timeout``) by force."""
         self.drain(self.stop_timeout if timeout is None else timeout)
         super().stop(0)
+
+
+def timeouts_of(config: Config) -> Timeouts:
+    """Return the deadlines of a connection as the settings have them."""
+    return Timeouts(
+        tls_handshake=config.handshake_timeout,
+        first_byte=config.first_byte_timeout,
+        head=config.header_timeout,
+        keepalive=config.keepalive,
+        body_grace=config.body_grace,
+        body_min_rate=config.body_min_rate,
+        write=config.write_timeout,
+    )
 
 
 def limits_of(config: Config) -> Limits:

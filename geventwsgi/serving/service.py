@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from geventwsgi.http.head import Limits
     from geventwsgi.observe.access import Record
     from geventwsgi.observe.log import Logger
+    from geventwsgi.serving.capacity import Capacity
     from geventwsgi.serving.connection import Connection
     from geventwsgi.serving.deadlines import Deadlines
-    from geventwsgi.serving.slots import Slots
     from geventwsgi.wsgi.gateway import Gateway
 
 
@@ -32,10 +33,17 @@ class Timeouts:
     head: float = 10.0
     #: From a response to the next request's first byte (``keepalive``); then a silent close. 0: no keep-alive.
     keepalive: float = 75.0
-    #: Between two pieces of a request body; then 408.
+    #: What a client may fall behind with its request body before it gets 408 (``body_grace``), at the rate of...
+    body_grace: float = 10.0
+    #: ...so many bytes for each second that the server waits for it (``body_min_rate``); 0 for no such rate.
+    body_min_rate: float = 240.0
+    #: Between two pieces of a body, however fast it came before; then 408.
     body: float = 60.0
-    #: For what an application left unread of a body, before the connection is closed instead of reused.
+    #: For what an application left unread of a body, before the connection is closed instead of reused; and for the
+    #: next piece of a body when the server is to stop.
     drain_body: float = 1.0
+    #: Without the client taking anything of a response; then the connection is dropped.
+    write: float = 60.0
     #: From going idle to giving up the greenlet; None to keep it.
     park: float | None = 1.0
 
@@ -48,7 +56,7 @@ class Service:
     limits: Limits
     timeouts: Timeouts
     deadlines: Deadlines
-    slots: Slots
+    capacity: Capacity
     log: Logger
     #: The Server field.
     software: str
@@ -65,5 +73,7 @@ class Service:
     connections: set[Connection] = field(default_factory=set)
     #: Set when the last of them closes; whoever waits for that clears it first.
     empty: Event = field(default_factory=Event)
+    #: Requests refused, by status. Clients' faults are counted here and logged at debug; they are no errors of ours.
+    refused: Counter[int] = field(default_factory=Counter)
     #: Set when the server stops: answer what is there, keep nothing alive.
     draining: bool = False

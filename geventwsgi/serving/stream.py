@@ -36,8 +36,9 @@ READ, WRITE = 1, 2
 SENDFILE_STEP = 1 << 20
 #: From this size on two buffers are cheaper to send together by ``sendmsg`` than to join.
 JOIN_LIMIT = 16384
-#: Seconds without progress after which a client that does not read is dropped.
-WRITE_STALL = 60.0
+#: Receives and sends that a greenlet may do without waiting before the others get their turn. A client whose bytes
+#: are always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
+TURN = 32
 #: Seconds and bytes for which a connection that we close still takes in what the client is sending.
 LINGER_TIME = 2.0
 LINGER_BYTES = 64 << 20
@@ -56,13 +57,34 @@ class Stream:
     """A connected socket, read and written by greenlets of one hub."""
 
     __slots__ = (
-        "_ahead", "_deadlines", "_expired", "_hot", "_hub", "_interrupted", "_on_wake", "_reader", "_sock", "_watcher",
-        "_watching", "_write_watcher", "deadline", "gone", "tick",
-    )  # fmt: skip
+        "_ahead",
+        "_deadlines",
+        "_expired",
+        "_hot",
+        "_hub",
+        "_interrupted",
+        "_on_wake",
+        "_reader",
+        "_sock",
+        "_turn",
+        "_watcher",
+        "_watching",
+        "_write_timeout",
+        "_write_watcher",
+        "deadline",
+        "gone",
+        "tick",
+    )
 
-    def __init__(self, sock: RawSocket, deadlines: Deadlines) -> None:
-        """Take over ``sock``, which must be non-blocking."""
+    def __init__(self, sock: RawSocket, deadlines: Deadlines, write_timeout: float = 60.0) -> None:
+        """Take over ``sock``, which must be non-blocking.
+
+        :param write_timeout: seconds without progress after which a client that does not read is dropped.
+        """
         self._sock = sock
+        self._write_timeout = write_timeout
+        #: Receives and sends since this stream last waited.
+        self._turn = 0
         self._hub = get_hub()
         self._deadlines = deadlines
         #: Received but not yet asked for.
@@ -95,6 +117,10 @@ class Stream:
         :raises DeadlineExpired: nothing came in time.
         :raises ClientDisconnected: the connection was reset.
         """
+        if self._turn > TURN:
+            self._turn = 0
+            sleep(0)
+        self._turn += 1
         if self._ahead:
             return self._take(size)
         return self._receive(size, timeout)
@@ -137,6 +163,7 @@ class Stream:
             self._watching = True
         if timeout is not None:
             self._deadlines.arm(self, timeout)
+        self._turn = 0
         self._reader = getcurrent()
         try:
             self._hub.switch()
@@ -159,6 +186,15 @@ class Stream:
         else:
             self._look()
 
+    def _readable(self) -> bool:
+        try:
+            self._sock.recv(1, _MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
     def _look(self) -> None:
         """Find out what an event means that nobody waits for, then watch no more."""
         try:
@@ -176,12 +212,20 @@ class Stream:
         self._watching = False
 
     def expire(self) -> None:
-        """End the wait whose deadline has passed; see :class:`~geventwsgi.serving.deadlines.Holder`."""
+        """End the wait whose deadline has passed; see :class:`~geventwsgi.serving.deadlines.Holder`.
+
+        Where the loop itself was late, the bytes may be there by now: then the client was in time.
+        """
         if self._reader is not None:
-            self._expired = True
+            self._expired = not self._readable()
             self._reader.switch()
         elif self._on_wake is not None:
             self._wake(timed_out=True)
+
+    def hurry(self, seconds: float) -> None:
+        """Give a wait that is under way no more than ``seconds`` from now."""
+        if self._reader is not None and self.deadline > self._hub.loop.now() + seconds:
+            self._deadlines.arm(self, seconds)
 
     def interrupt(self) -> None:
         """From now on wait for nothing: reads return what has already arrived, then the end of the stream."""
@@ -230,8 +274,12 @@ class Stream:
         """Send all of ``data``.
 
         :param more: hold it back for what follows at once, where the system can.
-        :raises ClientDisconnected: the client has gone, or has not read for ``WRITE_STALL`` seconds.
+        :raises ClientDisconnected: the client has gone, or has read nothing for too long.
         """
+        if self._turn > TURN:
+            self._turn = 0
+            sleep(0)
+        self._turn += 1
         try:
             sent = self._sock.send(data, _MSG_MORE if more else 0)
         except BlockingIOError:
@@ -297,7 +345,8 @@ class Stream:
         loop, writer = self._hub.loop, getcurrent()
         if self._write_watcher is None:
             self._write_watcher = loop.io(self._sock.fileno(), WRITE)
-        stall = loop.timer(WRITE_STALL)
+        self._turn = 0
+        stall = loop.timer(self._write_timeout)
         stall.start(writer.switch, True)
         self._write_watcher.start(writer.switch, False)
         try:
@@ -306,7 +355,7 @@ class Stream:
             self._write_watcher.stop()
             stall.close()
         if stalled:
-            raise ClientDisconnected(f"the client has read nothing for {WRITE_STALL:g} s")
+            raise ClientDisconnected(f"the client has read nothing for {self._write_timeout:g} s")
 
     # Ending
 

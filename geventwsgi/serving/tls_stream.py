@@ -28,16 +28,24 @@ BLOCK = 65536
 class TLSStream(Stream):
     """A connected socket that speaks TLS as the server."""
 
-    __slots__ = ("_incoming", "_outgoing", "_ragged_eof_ends", "ssl_object")
+    __slots__ = ("_incoming", "_outgoing", "_ragged_eof_ends", "established", "ssl_object")
 
     def __init__(
-        self, sock: RawSocket, deadlines: Deadlines, context: ssl.SSLContext, *, ragged_eof_ends: bool = True
+        self,
+        sock: RawSocket,
+        deadlines: Deadlines,
+        context: ssl.SSLContext,
+        *,
+        write_timeout: float = 60.0,
+        ragged_eof_ends: bool = True,
     ) -> None:
         """Take over ``sock``, which must be non-blocking.
 
         :param ragged_eof_ends: whether an end without close_notify is an end like any other, or a disconnect.
         """
-        super().__init__(sock, deadlines)
+        super().__init__(sock, deadlines, write_timeout)
+        #: Whether :meth:`handshake` has succeeded.
+        self.established = False
         self._ragged_eof_ends = ragged_eof_ends
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -62,6 +70,7 @@ class TLSStream(Stream):
                 raise ClientDisconnected(f"TLS handshake failed: {error.reason or error}") from error
             else:
                 self._flush()
+                self.established = True
                 return
 
     def _receive(self, size: int, timeout: float | None) -> bytes:

@@ -38,6 +38,7 @@ def supervisord() -> Iterator[Supervisord]:
             wait_until(lambda: answers(supervisord), 30, supervisord.text)
             yield supervisord
         finally:
+            supervisord.shut_down()
             for pid in processes(supervisord):  # none, unless the test failed
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

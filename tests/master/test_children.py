@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 def make_handle(age=1):
     return WorkerHandle(age, os.getpid(), SimpleNamespace(), None, SimpleNamespace(beats=0))
+
+
+def fork_and_exit(status):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(status)
+    return pid
 
 
 @pytest.fixture
@@ -106,12 +114,25 @@ def test_dead_are_collected_once_with_their_status(start):
 def test_other_children_of_a_script_are_left_to_it(start):
     children = Children()
     worker = start(children)
-    other = os.fork()
-    if other == 0:
-        os._exit(5)
+    other = fork_and_exit(5)
     os.kill(worker.pid, signal.SIGKILL)
     wait_until(children.collect)
     assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 5
+
+
+def test_first_process_of_a_container_collects_orphans(start, monkeypatch):
+    children = Children()
+    worker = start(children)
+    orphans = [fork_and_exit(5), fork_and_exit(6)]
+    monkeypatch.setattr("os.getpid", lambda: 1)
+
+    def collected():
+        assert children.collect() == []
+        return not any(Path(f"/proc/{orphan}").exists() for orphan in orphans)
+
+    wait_until(collected)
+    assert list(children) == [worker]
+    monkeypatch.undo()
 
 
 def test_worker_that_somebody_else_collected_is_dead_too(start):

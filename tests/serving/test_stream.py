@@ -235,10 +235,8 @@ class TestWriting:
         assert read_all(client) == b"ab" + b"".join(parts)
         writer.get(timeout=5)
 
-    def test_a_reader_that_stops_is_dropped(
-        self, stream: Stream, client: socket.socket, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(stream_module, "WRITE_STALL", 0.05)
+    def test_a_reader_that_stops_is_dropped(self, stream: Stream, client: socket.socket) -> None:
+        stream._write_timeout = 0.05
         with pytest.raises(ClientDisconnected, match="has read nothing"):
             stream.send(b"x" * BIG)
         assert client.recv(1) == b"x"

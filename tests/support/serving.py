@@ -16,7 +16,7 @@ from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.http1 import Http1Exchange
 from geventwsgi.serving.service import Service, Timeouts
-from geventwsgi.serving.slots import Slots
+from geventwsgi.serving.capacity import Capacity
 from tests.support.streams import raw, tcp_pair
 
 Run = Callable[[Http1Exchange], object]
@@ -94,7 +94,7 @@ def served(
         limits=limits or Limits(),
         timeouts=timeouts or Timeouts(),
         deadlines=Deadlines(gevent.get_hub().loop),
-        slots=Slots(10),
+        capacity=Capacity(10),
         log=logging.getLogger("tests.serving"),  # type: ignore[arg-type]
         software="test",
         tls=None,

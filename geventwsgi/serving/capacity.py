@@ -1,0 +1,107 @@
+"""What a worker has room for: requests in flight, connections in all, connections of one address.
+
+One object is shared by a worker's servers. Knows counts and who came first; what becomes of a connection is the
+connection's own business.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from gevent.lock import Semaphore
+
+if TYPE_CHECKING:
+    from geventwsgi.config.sources import Config
+    from geventwsgi.serving.connection import Connection
+
+#: Descriptors left for files, logs and the connections that applications open, when the limit follows from theirs.
+RESERVED_DESCRIPTORS = 64
+#: Seconds for which a head may be incomplete before its connection counts as hoarded.
+HOARDED_AFTER = 1.0
+
+
+class Capacity:
+    """Bounds, and the books they need.
+
+    :param requests: requests in flight (``worker_connections``); one more waits for its turn, in order.
+    :param connections: open connections (``limit_connections``); 0 for what the limit of descriptors allows.
+    :param per_address: open connections of one address (``limit_connections_per_address``); 0 for any number.
+    """
+
+    def __init__(self, requests: int, connections: int = 0, per_address: int = 0) -> None:
+        self.requests = requests
+        self.connections = connections or descriptors() - RESERVED_DESCRIPTORS
+        self.per_address = per_address
+        self._slots = Semaphore(requests)
+        self.acquire = self._slots.acquire
+        self.release = self._slots.release
+        self._open: set[Connection] = set()
+        self._by_address: dict[str, int] = {}
+        #: Connections without a greenlet, the one that has been idle longest first.
+        self.parked: dict[Connection, None] = {}
+        #: Connections whose head is incomplete, with the time at which that was first seen, oldest first.
+        self.half_sent: dict[Connection, float] = {}
+
+    @classmethod
+    def of(cls, config: Config) -> Capacity:
+        """Return the capacity that the settings name."""
+        return cls(config.worker_connections, config.limit_connections, config.limit_connections_per_address)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being served."""
+        return self.requests - int(self._slots.counter)
+
+    def admits(self, address: str) -> bool:
+        """Return whether one more connection of ``address`` is acceptable; "" (a unix socket) always is."""
+        return not (self.per_address and address) or self._by_address.get(address, 0) < self.per_address
+
+    def enter(self, connection: Connection) -> None:
+        """Count a connection in."""
+        self._open.add(connection)
+        if self.per_address:
+            address = connection.remote_addr
+            self._by_address[address] = self._by_address.get(address, 0) + 1
+
+    def leave(self, connection: Connection) -> None:
+        """Count a connection out."""
+        self._open.discard(connection)
+        self.parked.pop(connection, None)
+        self.half_sent.pop(connection, None)
+        if self.per_address:
+            address = connection.remote_addr
+            left = self._by_address.pop(address, 1) - 1
+            if left:
+                self._by_address[address] = left
+
+    def make_room(self) -> bool:
+        """Return whether there is room for one more connection, made if need be.
+
+        The connection that has been idle longest goes first, then the oldest that has kept its head incomplete: a
+        client that does something is never sent away for one that has yet to.
+        """
+        return len(self._open) < self.connections or self.evict()
+
+    def evict(self) -> bool:
+        """End the most dispensable connection; return whether there was one."""
+        if self.parked:
+            next(iter(self.parked)).close()
+            return True
+        for connection, since in self.half_sent.items():
+            if time.monotonic() - since < HOARDED_AFTER:
+                break
+            del self.half_sent[connection]
+            connection.stream.interrupt()
+            return True
+        return False
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process may have open."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return 2048
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 20
