@@ -363,15 +363,23 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("raw_paste_global_conf", [], k.ASSIGNMENTS, "--paste-global",
             "A PasteDeploy variable, as NAME=VALUE.", _YET),
         Setting("permit_obsolete_folding", False, k.SWITCH, "--permit-obsolete-folding",
-            "Accept folded header lines.", _YET),
+            "Accept a header that goes on in a line that starts with whitespace, and join the lines with a space. A "
+            "proxy in front that takes such a line for a header of its own, or for none, sees another request than "
+            "the application (request smuggling)."),
         Setting("strip_header_spaces", False, k.SWITCH, "--strip-header-spaces",
-            "Accept spaces before a header's colon.", _YET),
+            "Accept whitespace between a header's name and its colon, and ignore it. A proxy in front that takes "
+            "'Content-Length :' for an unknown header sees another end of the body than the application (request "
+            "smuggling)."),
         Setting("permit_unconventional_http_method", False, k.SWITCH, "--permit-unconventional-http-method",
-            "Accept methods in lower case or of unusual length.", _YET),
+            "Accept any method that is a token; else one in lower case, with a #, or not of 3 to 20 characters gets "
+            "501. Rules of a proxy or an application that name methods (GET) may miss a spelling (get) that others "
+            "take for the same."),
         Setting("permit_unconventional_http_version", False, k.SWITCH, "--permit-unconventional-http-version",
-            "Accept versions of HTTP other than 1.0 and 1.1.", _YET),
+            "Serve versions other than 1.0 and 1.1, which get 505 else: as 1.1 if they are later, as 1.0 if they are "
+            "earlier. What a client means by another version, keep-alive and framing included, is then a guess."),
         Setting("casefold_http_method", False, k.SWITCH, "--casefold-http-method",
-            "Turn methods into upper case.", _YET),
+            "Turn methods into upper case; lower case gets that far with permit_unconventional_http_method only. A "
+            "filter in front that lets get pass since it forbids nothing but GET is bypassed."),
         Setting("forwarder_headers", ["SCRIPT_NAME", "PATH_INFO"], k.NAMES, "--forwarder-headers",
             "Headers that a trusted proxy may set although their names have underscores; SCRIPT_NAME and PATH_INFO "
             "among them set the environ's keys."),

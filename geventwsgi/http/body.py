@@ -10,7 +10,9 @@ from typing import Protocol
 
 from geventwsgi.errors import RequestError
 from geventwsgi.http import grammar
-from geventwsgi.http.head import Fields, Limits, parse_field_lines
+from geventwsgi.http.fields import Fields, parse_field_lines
+from geventwsgi.http.limits import Limits
+from geventwsgi.http.lines import check_field_lines, check_length
 
 #: Longest chunk-size line with its extensions, in bytes. Nobody is known to use extensions.
 MAX_CHUNK_LINE = 256
@@ -79,7 +81,7 @@ class LengthBody:
 class ChunkedBody:
     """A body in chunks, with its trailers (RFC 9112 section 7.1)."""
 
-    __slots__ = ("_excess", "_framing", "_left", "_limits", "_size", "_trailers", "done")
+    __slots__ = ("_excess", "_framing", "_left", "_limits", "_scanned", "_size", "_trailers", "done")
 
     def __init__(self, limits: Limits, trailers: list[tuple[str, str]]) -> None:
         self.done = False
@@ -89,6 +91,8 @@ class ChunkedBody:
         self._left: int | None = None
         #: An incomplete line, a chunk's missing CRLF, or incomplete trailers.
         self._framing = b""
+        #: How much of that was found to have no fault so far.
+        self._scanned = 0
         self._size = 0
         self._excess = 0
 
@@ -99,6 +103,7 @@ class ChunkedBody:
     def decode(self, data: bytes) -> tuple[bytes, bytes]:
         """See :meth:`Body.decode`."""
         pieces: list[bytes] = []
+        self._scanned = len(self._framing)
         data = self._framing + data if self._framing else data
         self._framing = b""
         position = 0
@@ -125,15 +130,14 @@ class ChunkedBody:
         return self._end_of_body(data, position)
 
     def _size_line(self, data: bytes, position: int) -> int:
-        end = data.find(b"\r\n", position, position + MAX_CHUNK_LINE + 2)
+        limit = position + MAX_CHUNK_LINE + 2
+        end = data.find(b"\r\n", position, limit)
         if end < 0:
-            if len(data) - position > MAX_CHUNK_LINE + 1:
-                raise RequestError(400, "a chunk-size line is too long")
-            if grammar.BARE_CR_OR_LF.search(data, position):
-                raise RequestError(400, "a bare CR or LF in a chunk-size line")
+            check_length(data[position:limit].removesuffix(b"\r"), MAX_CHUNK_LINE, 400, "a chunk-size line")
             return position
         match = grammar.CHUNK_LINE.fullmatch(data, position, end)
         if match is None:
+            check_length(data[position:end], MAX_CHUNK_LINE, 400, "a chunk-size line")
             raise RequestError(400, "a chunk size is malformed")
         size = int(match[1], 16)
         self._size += size
@@ -158,12 +162,13 @@ class ChunkedBody:
         if data.startswith(b"\r\n", position):
             self.done = True
             return position + 2
-        end = data.find(b"\r\n\r\n", position, position + MAX_TRAILERS)
+        limit = position + MAX_TRAILERS
+        end = data.find(b"\r\n\r\n", position, limit)
         if end < 0:
-            if len(data) - position >= MAX_TRAILERS:
+            before = data.rfind(b"\r\n", position, self._scanned)
+            check_field_lines(data[position if before < 0 else before + 2 : limit], self._limits)
+            if len(data) >= limit:
                 raise RequestError(431, f"the trailers are longer than {MAX_TRAILERS} bytes")
-            if grammar.BARE_CR_OR_LF.search(data, position):
-                raise RequestError(400, "a bare CR or LF in the trailers")
             return position
         trailers = parse_field_lines(data[position : end + 2], self._limits)
         for name, _ in trailers:

@@ -24,7 +24,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 class Framing(Enum):
     """How the end of a response's content is marked (RFC 9112 section 6.3)."""
 
-    #: No content at all: a reply to HEAD, 1xx, 204, 304.
+    #: No content at all: a reply to HEAD, 1xx, 204, 205, 304.
     NONE = "none"
     #: Content-Length.
     LENGTH = "length"
@@ -43,6 +43,8 @@ def choose_framing(method: str, version: tuple[int, int], status: int, length: i
     """
     if method == "HEAD" or status in NO_CONTENT_STATUSES:
         return Framing.NONE
+    if method == "CONNECT" and 200 <= status < 300:
+        return Framing.CLOSE  # a tunnel follows the head (RFC 9110 section 9.3.6)
     if length is not None:
         return Framing.LENGTH
     return Framing.CHUNKED if version == (1, 1) else Framing.CLOSE
@@ -78,13 +80,17 @@ def response_head(
     """Return a response's head.
 
     Date and Server are added unless ``headers`` have them. Whatever ``headers`` say of Content-Length gives way to
-    ``length``.
+    ``length``, and that to what status and framing demand.
 
     :param status: status code, space, reason phrase.
     :param length: the value of Content-Length; None for none.
     :param connection: the value of Connection; None for none.
     :param server: the value of Server; "" for none.
     """
+    if framing is Framing.NONE and status.startswith("205"):
+        length = 0  # the one status without content that does not end with its head (RFC 9110 section 15.3.6)
+    elif framing is Framing.CLOSE:
+        length = None
     lines = [f"HTTP/1.1 {status}\r\n"]
     has_date = False
     for name, value in headers:

@@ -12,15 +12,21 @@ import re
 #   token = 1*tchar
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
-# RFC 9112 section 3, the parts of the line apart so that each can fail with its own status:
+# RFC 9112 section 3:
 #   request-line = method SP request-target SP HTTP-version
 #   HTTP-version = %s"HTTP" "/" DIGIT "." DIGIT                                                 (section 2.3)
+# A method is any token, and case-sensitive (RFC 9110 section 9.1). Every registered one has 3 to 20 characters, none of
+# them in lower case: what falls outside would be a method to one reader and a misspelling to another.
 # A request-target is visible ASCII without "#": fragments are never sent (RFC 9110 section 7.1), and everything else
 # must arrive percent-encoded (RFC 3986 section 2). Delimiters that browsers leave bare ("|", "{", '"') are let through.
-REQUEST_LINE = re.compile(rf"({TOKEN}) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])")
-REQUEST_TARGET = re.compile(r"[\x21\x22\x24-\x7e]+")
 METHOD = re.compile(TOKEN)
+_CONVENTIONAL_METHOD = r"[!$%&'*+\-.^_`|~0-9A-Z]{3,20}"
+CONVENTIONAL_METHOD = re.compile(_CONVENTIONAL_METHOD)
+_REQUEST_TARGET = r"[\x21\x22\x24-\x7e]+"
+REQUEST_TARGET = re.compile(_REQUEST_TARGET)
 HTTP_VERSION = re.compile(r"HTTP/[0-9]\.[0-9]")
+# What is served: the method, the target, and the last digit of the version.
+SERVED_REQUEST_LINE = re.compile(rf"({_CONVENTIONAL_METHOD}) ({_REQUEST_TARGET}) HTTP/1\.([01])")
 
 # RFC 9110 sections 5.5 and 5.6.3, RFC 9112 section 5; no obs-fold, no bare CR, no control character but HTAB:
 #   field-line    = field-name ":" OWS field-value OWS
@@ -31,8 +37,12 @@ FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 FIELD_LINES = re.compile(rf"(?:{TOKEN}:[\t\x20-\x7e\x80-\xff]*\r\n)*")
 OWS = " \t"
 
-# RFC 9112 section 2.2: a line ends in CRLF. Neither half may stand alone (a last CR may still get its LF).
-BARE_CR_OR_LF = re.compile(rb"(?<!\r)\n|\r(?![\n])(?!\Z)")
+# RFC 9112 section 2.2: a line ends in CRLF. Within a line neither half may stand.
+CR_OR_LF = re.compile(rb"[\r\n]")
+
+# RFC 9112 section 5.2: obs-fold = OWS CRLF RWS. And what section 5.1 forbids: whitespace before the colon.
+OBS_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+SPACED_FIELD_NAME = re.compile(rf"^({TOKEN})[ \t]+:", re.MULTILINE)
 
 # RFC 3986 section 3.2.2 (a server needs no more than to know that a host cannot hide another):
 #   Host     = uri-host [ ":" port ]                                                            RFC 9110 section 7.2
@@ -40,24 +50,30 @@ BARE_CR_OR_LF = re.compile(rb"(?<!\r)\n|\r(?![\n])(?!\Z)")
 #   reg-name = *( unreserved / pct-encoded / sub-delims )
 _REG_NAME = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})"
 _IP_LITERAL = r"\[(?:[0-9A-Fa-f:.]+|[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\]"
-HOST = re.compile(rf"(?:{_IP_LITERAL}|{_REG_NAME}*)(?::[0-9]*)?")
+HOST = re.compile(rf"(?:{_IP_LITERAL}|{_REG_NAME}*)(?::[0-9]{{0,5}})?")
 
 # RFC 9112 section 3.2.2: absolute-form = absolute-URI. Only http and https name a resource here; userinfo is an error
 # (RFC 9110 section 4.2.4).
 ABSOLUTE_FORM = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?@]+)(/[^?]*)?(?:\?(.*))?")
 
-# RFC 9112 section 3.2.3: authority-form = uri-host ":" port, both present.
-AUTHORITY_FORM = re.compile(rf"(?:{_IP_LITERAL}|{_REG_NAME}+):[0-9]+")
+# RFC 9112 section 3.2.3: authority-form = uri-host ":" port, both present, and a port that exists (RFC 9110 section
+# 9.3.6).
+AUTHORITY_FORM = re.compile(rf"(?:{_IP_LITERAL}|{_REG_NAME}+):([0-9]{{1,5}})")
 
 # RFC 9110 section 8.6: Content-Length = 1*DIGIT. 18 digits are below 2**63.
 CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")
 
-# RFC 9112 section 7.1:
-#   chunk      = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
-#   chunk-size = 1*HEXDIG
-#   chunk-ext  = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
-# Extensions are ignored (section 7.1.1), so that their inner grammar is checked for control characters only.
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+# RFC 9112 section 7.1, RFC 9110 section 5.6.4:
+#   chunk          = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
+#   chunk-size     = 1*HEXDIG
+#   chunk-ext      = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
+#   chunk-ext-name = token
+#   chunk-ext-val  = token / quoted-string
+#   quoted-string  = DQUOTE *( qdtext / quoted-pair ) DQUOTE
+# Extensions are ignored (section 7.1.1), but not unread: what is no extension is where parsers part ways.
+_QUOTED_STRING = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_CHUNK_EXT = rf"(?:[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{_QUOTED_STRING}))?)*"
+CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]{{1,16}}){_CHUNK_EXT}".encode("latin-1"))
 
 # RFC 9110 section 6.5.1: what is needed for framing, routing, authentication or request modifiers is no trailer.
 FORBIDDEN_TRAILERS = frozenset(
@@ -69,5 +85,5 @@ FORBIDDEN_TRAILERS = frozenset(
     )
 )  # fmt: skip
 
-# RFC 9110 section 6.4.1, RFC 9112 section 6.3: responses that never have content, whatever their fields say.
-NO_CONTENT_STATUSES = frozenset((*range(100, 200), 204, 304))
+# RFC 9110 sections 6.4.1 and 15.3.6, RFC 9112 section 6.3: responses that never have content, whatever their fields say.
+NO_CONTENT_STATUSES = frozenset((*range(100, 200), 204, 205, 304))

@@ -65,8 +65,10 @@ class Capacity:
             self._by_address[address] = self._by_address.get(address, 0) + 1
 
     def leave(self, connection: Connection) -> None:
-        """Count a connection out."""
-        self._open.discard(connection)
+        """Count a connection out; a second call does nothing."""
+        if connection not in self._open:
+            return
+        self._open.remove(connection)
         self.parked.pop(connection, None)
         self.half_sent.pop(connection, None)
         if self.per_address:
@@ -75,26 +77,29 @@ class Capacity:
             if left:
                 self._by_address[address] = left
 
-    def make_room(self) -> bool:
-        """Return whether there is room for one more connection, made if need be.
+    @property
+    def full(self) -> bool:
+        """Whether one more connection would be too many."""
+        return len(self._open) >= self.connections
 
-        The connection that has been idle longest goes first, then the oldest that has kept its head incomplete: a
-        client that does something is never sent away for one that has yet to.
+    def dispensable(self) -> Connection | None:
+        """Return the connection to end where one must go, if there is one.
+
+        The one that has been idle longest goes first, then the oldest that has kept its head incomplete: a client that
+        does something is never sent away for one that has yet to.
         """
-        return len(self._open) < self.connections or self.evict()
-
-    def evict(self) -> bool:
-        """End the most dispensable connection; return whether there was one."""
-        if self.parked:
-            next(iter(self.parked)).close()
-            return True
+        for connection in self.parked:
+            return connection
         for connection, since in self.half_sent.items():
-            if time.monotonic() - since < HOARDED_AFTER:
-                break
-            del self.half_sent[connection]
-            connection.stream.interrupt()
-            return True
-        return False
+            return connection if time.monotonic() - since > HOARDED_AFTER else None
+        return None
+
+    def evict(self) -> None:
+        """End the most dispensable connection, if there is one."""
+        connection = self.dispensable()
+        if connection is not None:
+            self.leave(connection)
+            connection.kill()
 
 
 def descriptors() -> int:

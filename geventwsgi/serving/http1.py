@@ -76,7 +76,7 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
     """Return the head that begins with ``data``; the clock runs from its first byte."""
     service, stream = connection.service, connection.stream
     last = connection.last_fields
-    head = parse_head(data, service.limits, last)
+    head = parse_head(data, service.limits, last, 0, service.leniency)
     if head is None:
         with connection.incomplete():
             until = time.monotonic() + service.timeouts.head
@@ -84,7 +84,7 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
                 more = _more_of_head(connection, until)
                 scanned = len(data)
                 data += more
-                head = parse_head(data, service.limits, last, scanned)
+                head = parse_head(data, service.limits, last, scanned, service.leniency)
     if len(data) > head.size:
         stream.unread(data[head.size :])
     connection.last_fields = head.fields

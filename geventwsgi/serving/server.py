@@ -21,7 +21,7 @@ from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
 
 from geventwsgi.config.sources import Config
-from geventwsgi.http.head import Limits
+from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
 from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
@@ -195,6 +195,7 @@ class WSGIServer(StreamServer):
         return Service(
             gateway=gateway,
             limits=limits_of(config),
+            leniency=leniency_of(config),
             timeouts=timeouts,
             deadlines=Deadlines(self.loop),
             capacity=self._capacity,
@@ -217,7 +218,8 @@ class WSGIServer(StreamServer):
 
     def do_read(self) -> tuple[RawSocket, Any] | None:  # type: ignore[override]  # do_handle takes the raw socket
         """Accept one connection as a raw non-blocking socket; None if there is none, or no room for one."""
-        if not self._capacity.make_room():
+        capacity = self._capacity
+        if capacity.full and capacity.dispensable() is None:
             self._pause()
             return None
         try:
@@ -230,10 +232,12 @@ class WSGIServer(StreamServer):
                 raise
             self._exhausted(error)
             return None
-        if not self._capacity.admits(address[0] if isinstance(address, tuple) else ""):
-            self.logger.debug("Refused a connection from %s: it has %s", address[0], self._capacity.per_address)
+        if not capacity.admits(address[0] if isinstance(address, tuple) else ""):
+            self.logger.debug("Refused a connection from %s: it has %s", address[0], capacity.per_address)
             os.close(fd)
             return None
+        if capacity.full:
+            capacity.evict()
         sock = RawSocket(self.socket.family, self.socket.type, self.socket.proto, fileno=fd)
         sock.setblocking(False)
         return sock, address
@@ -344,3 +348,14 @@ def limits_of(config: Config) -> Limits:
     line, field_size = config.limit_request_line, config.limit_request_field_size
     head = max(MIN_HEAD, line + field_size) if line and field_size else 0
     return Limits(line, config.limit_request_fields, field_size, head, config.limit_request_body)
+
+
+def leniency_of(config: Config) -> Leniency:
+    """Return which faults of a request are let through, as the settings have it."""
+    return Leniency(
+        folding=config.permit_obsolete_folding,
+        spaces=config.strip_header_spaces,
+        method=config.permit_unconventional_http_method,
+        version=config.permit_unconventional_http_version,
+        casefold=config.casefold_http_method,
+    )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    from geventwsgi.http.head import Limits
+    from geventwsgi.http.limits import Leniency, Limits
     from geventwsgi.observe.access import Record
     from geventwsgi.observe.log import Logger
     from geventwsgi.serving.capacity import Capacity
@@ -54,6 +54,7 @@ class Service:
 
     gateway: Gateway
     limits: Limits
+    leniency: Leniency
     timeouts: Timeouts
     deadlines: Deadlines
     capacity: Capacity

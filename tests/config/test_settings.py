@@ -9,14 +9,17 @@ from docs import settings_page
 from geventwsgi.config.settings import BY_NAME, SETTINGS, nearest_setting
 from tests.support.gunicorn_settings import GUNICORN_SETTINGS
 
-OURS = {"limit_request_body", "debug"}
+OURS = {
+    *("limit_request_body", "limit_connections", "limit_connections_per_address", "debug"),
+    *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace", "write_timeout"),
+}
 OTHER_DEFAULTS = {
     *("config", "worker_class", "keepalive", "logger_class", "default_proc_name"),  # ours differ
     *("pythonpath", "sendfile", "ssl_version"),  # spelt otherwise
 }
 
 
-def test_every_setting_of_gunicorn_is_there_and_two_of_ours():
+def test_every_setting_of_gunicorn_is_there_and_some_of_ours():
     assert set(BY_NAME) == set(GUNICORN_SETTINGS) | OURS
     assert len(BY_NAME) == len(SETTINGS)
 
@@ -61,15 +64,17 @@ def test_no_flag_stands_for_two_settings():
 EFFECTIVE = {
     *("config", "wsgi_app", "check_config", "print_config", "debug"),
     *("bind", "backlog", "workers", "worker_class", "worker_connections", "timeout", "graceful_timeout", "keepalive"),
-    *("limit_request_line", "limit_request_fields", "limit_request_field_size", "limit_request_body"),
+    *("limit_request_line", "limit_request_fields", "limit_request_field_size"),
     *("preload_app", "sendfile", "chdir", "raw_env", "pythonpath", "pidfile", "proc_name", "default_proc_name"),
     *("forwarded_allow_ips", "secure_scheme_headers", "forwarder_headers", "header_map"),
+    *("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method"),
+    *("permit_unconventional_http_method", "permit_unconventional_http_version"),
 }
 
 
 def test_the_settings_that_work_are_marked_so():
     whole = {s.name for s in SETTINGS if s.section in ("Logging", "SSL", "Server Hooks")}
-    assert {setting.name for setting in SETTINGS if setting.effective} == whole | EFFECTIVE
+    assert {setting.name for setting in SETTINGS if setting.effective} == whole | EFFECTIVE | OURS
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,14 @@ def project(tmp_path):
     return write
 
 
+def reload(server):
+    """Send HUP and wait until the new workers serve and the old ones have left."""
+    before, done = set(server.worker_pids()), server.log_text().count("Reload: done")
+    server.signal(signal.SIGHUP)
+    server.wait_log("Reload: done", count=done + 1)
+    wait_until(lambda: not before & set(server.worker_pids()))
+
+
 def text_of(server):
     return inflight.get(server.url, "/").text
 
@@ -224,7 +232,7 @@ def test_hup_lets_old_workers_finish_what_they_do():
         server.wait_log("begun /sleep")
         server.signal(signal.SIGHUP)
         server.wait_log("Reload: done")
-        assert pids_seen(server, 3) & {old} == set()
+        wait_until(lambda: old not in pids_seen(server, 3))
         assert reply.result().text == str(old)
         wait_until(lambda: old not in server.worker_pids())
 
@@ -256,8 +264,7 @@ def test_hup_with_a_wrong_configuration_keeps_the_old_one():
         assert pids_seen(server, 3) <= set(before)
         assert log.count("Reload failed") == len(WRONG)
         server.config_file.write_text(good)
-        server.signal(signal.SIGHUP)
-        server.wait_log("Reload: done")
+        reload(server)
         assert server.stop() == 0
 
 
@@ -272,8 +279,7 @@ def test_hup_with_an_application_that_fails_keeps_the_old_one(project):
         assert log.count("Traceback") <= 1
         assert text_of(server) == "one"
         project("two")
-        server.signal(signal.SIGHUP)
-        server.wait_log("Reload: done")
+        reload(server)
         assert text_of(server) == "two"
 
 
@@ -286,8 +292,8 @@ def test_hup_while_a_reload_is_under_way_follows_it(project):
         server.wait_log("another will follow")
         project("three")
         server.wait_log("Reload: done", count=2)
-        assert text_of(server) == "three"
         wait_until(lambda: len(server.worker_pids()) == 1)
+        assert text_of(server) == "three"
 
 
 def test_term_while_a_reload_is_under_way_stops_all(project):
@@ -303,8 +309,7 @@ def test_hup_binds_anew_and_keeps_what_stays(tmp_path):
     with Gwsgi(app=APP, config=f"bind = ['127.0.0.1:0', 'unix:{first}']\n") as server:
         address = server.address
         server.config_file.write_text(f"bind = ['unix:{second}', '127.0.0.1:0']\n")
-        server.signal(signal.SIGHUP)
-        server.wait_log("Reload: done")
+        reload(server)
         assert server.log_text().count("Listening at: http://") == 1
         assert server.urls[-1] == f"unix:{second}"
         assert inflight.get(f"unix:{second}", "/pid").status == 200
@@ -320,11 +325,9 @@ def test_hup_gives_an_address_free_and_takes_it_again():
     address = "{}:{}".format(*taken)
     both, one = f"bind = ['127.0.0.1:0', '{address}']\n", "bind = '127.0.0.1:0'\n"
     with Gwsgi(app=APP, config=both) as server:
-        for count, config in enumerate([one, both], 1):
+        for config in (one, both):
             server.config_file.write_text(config)
-            server.signal(signal.SIGHUP)
-            server.wait_log("Reload: done", count=count)
-            wait_until(lambda: len(server.worker_pids()) == 1)
+            reload(server)
             assert refuses(taken) == (config == one)
         assert inflight.get(f"http://{address}", "/pid").status == 200
 
@@ -333,8 +336,7 @@ def test_hup_takes_back_variables_that_are_gone():
     with Gwsgi(app=APP, config="raw_env = ['GWSGI_A=1', 'GWSGI_B=2']\n", env={"GWSGI_A": "0"}) as server:
         assert inflight.get(server.url, "/environ?GWSGI_A").text == "1"
         server.config_file.write_text("raw_env = ['GWSGI_C=3']\n")
-        server.signal(signal.SIGHUP)
-        server.wait_log("Reload: done")
+        reload(server)
         found = [inflight.get(server.url, f"/environ?GWSGI_{name}").text for name in "ABC"]
         assert found == ["0", "none", "3"]
 
@@ -342,7 +344,6 @@ def test_hup_takes_back_variables_that_are_gone():
 def test_hup_with_preload_says_that_the_application_stays(project):
     with Gwsgi("--preload", app="project:app", cwd=project.path) as server:
         project("two")
-        server.signal(signal.SIGHUP)
-        server.wait_log("Reload: done")
+        reload(server)
         assert "the application was loaded before the fork and stays as it is" in server.log_text()
         assert text_of(server) == "one"

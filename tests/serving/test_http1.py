@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tempfile
-import time
 
 import gevent
 import pytest
@@ -15,6 +14,7 @@ from geventwsgi.http.head import Limits
 from geventwsgi.serving.http1 import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.service import Timeouts
 from geventwsgi.serving.stream import Stream
+from tests.support.eventually import eventually
 from tests.support.serving import reply, served
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -33,6 +33,16 @@ def echo(exchange: Http1Exchange) -> None:
     while piece := exchange.read(1000):
         body += piece
     reply(exchange, body)
+
+
+def drip(client: socket.socket, data: bytes, pause: float) -> None:
+    """Send byte by byte, until the other side has had enough."""
+    for byte in data:
+        try:
+            client.sendall(bytes([byte]))
+        except OSError:
+            return
+        gevent.sleep(pause)
 
 
 def stream_of(*chunks: bytes):
@@ -148,15 +158,9 @@ class TestHeads:
 
     def test_the_clock_of_a_head_runs_from_its_first_byte(self) -> None:
         with served(timeouts=Timeouts(head=0.3)) as one:
-            began = time.monotonic()
-            for byte in GET:
-                try:
-                    one.client.sendall(bytes([byte]))
-                except OSError:
-                    break
-                gevent.sleep(0.05)
+            drip(one.client, GET, 0.05)
             assert b"HTTP/1.1 408 Request Timeout" in one.rest()
-            assert time.monotonic() - began < len(GET) * 0.05 + 5
+            assert one.service.refused == {408: 1}
             assert one.records[0].resp.status == "408 Request Timeout"
             assert one.gateway.exchanges == []
 
@@ -167,7 +171,7 @@ class TestHeads:
             (b"GET / HTTP/3.0\r\nHost: x\r\n\r\n", 505),
             (b"GET /" + b"a" * 5000, 414),
             (b"GET / HTTP/1.1\r\nA: " + b"b" * 9000, 431),
-            (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+            (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
             (b"\x16\x03\x01\x02\x00\x01\x00", 400),
             (post(101), 413),
         ],
@@ -340,6 +344,40 @@ class TestBodies:
 
         with served(run, timeouts=Timeouts(body=0.05)) as one:
             assert one.ask(post(5)).startswith(b"HTTP/1.1 408 ")
+
+    def test_a_body_below_the_minimum_rate_is_408(self) -> None:
+        def run(exchange: Http1Exchange) -> None:
+            try:
+                echo(exchange)
+            except RequestError as error:
+                exchange.fail(error.status, error.reason)
+
+        with served(run, timeouts=Timeouts(body_grace=0.3, body_min_rate=100)) as one:
+            one.client.sendall(post(1000))
+            sender = gevent.spawn(drip, one.client, b"x" * 1000, 0.05)  # 20 bytes a second
+            assert one.rest().startswith(b"HTTP/1.1 408 ")
+            sender.kill()
+
+    def test_a_body_above_the_minimum_rate_may_take_its_time(self) -> None:
+        with served(echo, timeouts=Timeouts(body_grace=0.3, body_min_rate=10)) as one:
+            one.client.sendall(post(30, "Connection: close"))
+            drip(one.client, b"x" * 30, 0.02)  # 50 bytes a second
+            assert body_of(one.rest()) == b"x" * 30
+
+    def test_without_a_rate_only_a_stall_counts(self) -> None:
+        with served(echo, timeouts=Timeouts(body_grace=0.1, body_min_rate=0)) as one:
+            one.client.sendall(post(10, "Connection: close"))
+            drip(one.client, b"x" * 10, 0.05)
+            assert body_of(one.rest()) == b"x" * 10
+
+    def test_only_the_clients_slowness_counts(self) -> None:
+        def run(exchange: Http1Exchange) -> None:
+            first = exchange.read(1)
+            gevent.sleep(0.5)
+            reply(exchange, first + exchange.read(100))
+
+        with served(run, timeouts=Timeouts(body_grace=0.2)) as one:
+            assert body_of(one.ask(post(5, "Connection: close") + b"12345")) == b"12345"
 
     def test_swallowing_a_body_error_does_not_keep_the_connection(self) -> None:
         def run(exchange: Http1Exchange) -> None:
@@ -623,6 +661,23 @@ class TestDraining:
             assert answer.endswith(b"ok")
             assert b"\r\nConnection: close\r\n" in answer
 
+    def test_a_half_sent_body_that_stops_is_cut_and_one_that_goes_on_is_not(self) -> None:
+        def run(exchange: Http1Exchange) -> None:
+            try:
+                echo(exchange)
+            except RequestError as error:
+                exchange.fail(error.status)
+
+        for goes_on in (True, False):
+            with served(run, timeouts=Timeouts(drain_body=0.2)) as one:
+                one.client.sendall(post(1000) + b"x" * 500)
+                eventually(lambda one=one: one.connection.exchange is not None)
+                one.service.draining = True
+                one.connection.drain()
+                if goes_on:
+                    one.client.sendall(b"x" * 500)
+                assert one.rest().startswith(b"HTTP/1.1 200" if goes_on else b"HTTP/1.1 408")
+
     def test_a_half_sent_head_is_cut(self) -> None:
         with served() as one:
             one.client.sendall(GET[:10])
@@ -654,3 +709,38 @@ class TestDraining:
             gevent.sleep(0.3)
             one.connection.kill()
             assert one.rest() == b""
+
+
+class TestFairness:
+    """A client whose input is always there must not have the worker to itself."""
+
+    def others_ran(self, data: bytes, run=reply) -> int:
+        """Serve all of ``data`` as if it had come at once; return how often another greenlet ran meanwhile."""
+        turns = []
+        with served(run) as one:
+            one.connection.stream.unread(data)
+
+            def other() -> None:
+                while not turns or turns[-1] is not None:
+                    turns.append(1)
+                    gevent.sleep(0)
+
+            running = gevent.spawn(other)
+            gevent.spawn(one.rest).get(timeout=20)
+            running.kill()
+        return len(turns)
+
+    def test_deep_pipelining_yields(self) -> None:
+        assert self.others_ran(GET * 2000 + CLOSE) > 50
+
+    def test_tiny_chunks_yield(self) -> None:
+        assert self.others_ran(CHUNKED + b"1\r\nx\r\n" * 40000 + b"0\r\n\r\n", echo) > 50
+
+    def test_a_response_of_tiny_chunks_yields(self) -> None:
+        def run(exchange: Http1Exchange) -> None:
+            exchange.start("200 OK", [], None)
+            for _ in range(3000):
+                exchange.write(b"x")
+            exchange.finish()
+
+        assert self.others_ran(CLOSE, run) > 50

@@ -11,7 +11,7 @@ from typing import Any
 import gevent
 from gevent import socket
 
-from geventwsgi.http.head import Limits
+from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.http1 import Http1Exchange
@@ -84,6 +84,7 @@ def served(
     *,
     timeouts: Timeouts | None = None,
     limits: Limits | None = None,
+    leniency: Leniency = STRICT,
     trusted: bool = False,
     record: bool = True,
 ) -> Iterator[Served]:
@@ -92,6 +93,7 @@ def served(
     service = Service(
         gateway=gateway,  # type: ignore[arg-type]
         limits=limits or Limits(),
+        leniency=leniency,
         timeouts=timeouts or Timeouts(),
         deadlines=Deadlines(gevent.get_hub().loop),
         capacity=Capacity(10),

@@ -1,0 +1,167 @@
+"""Parse field lines, and what some of them say of framing and connection (RFC 9112 sections 5, 6 and 9.3).
+
+Knows which fields exist once, which are lists, and which contradict each other. It does not know the request line, nor
+what an application sees of a field.
+
+Well-formed lines are checked by one regular expression in C; only when that fails are they looked at one by one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.errors import RequestError
+from geventwsgi.http import grammar
+from geventwsgi.http.limits import STRICT, Leniency, Limits
+from geventwsgi.http.lines import check_field_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Fields:
+    """A head's fields and what they say about the message; shared by the requests that repeat the same block."""
+
+    __slots__ = (
+        "cgi", "chunked", "connection", "content_length", "expect_continue", "host", "items", "raw", "scheme",
+        "upgrade",
+    )  # fmt: skip
+
+    #: What a head must repeat to have the same fields: as received, each line with its CRLF. Set by ``head`` alone,
+    #: which puts the version before it, since that decides what some fields mean.
+    raw: bytes
+    #: (name as received, value without surrounding whitespace), in order, both decoded from latin-1.
+    items: tuple[tuple[str, str], ...]
+    #: RFC 9112 section 6.2; None when absent.
+    content_length: int | None
+    #: RFC 9112 section 6.1: Transfer-Encoding is exactly "chunked".
+    chunked: bool
+    #: RFC 9110 section 7.6.1: the options of all Connection fields, in lower case.
+    connection: frozenset[str]
+    #: RFC 9110 section 10.1.1; never in HTTP/1.0.
+    expect_continue: bool
+    #: The value of Host; None when absent.
+    host: str | None
+    #: RFC 9110 section 7.8: an Upgrade field that Connection names; never in HTTP/1.0.
+    upgrade: bool
+    #: Set and read by ``wsgi.environ`` alone: the environ made from these fields, copied for each request.
+    cgi: dict[str, Any] | None
+    #: Set and read by ``serving.http1`` alone: the scheme that a trusted forwarder names here; None until asked for.
+    scheme: str | None
+
+
+def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> Fields:
+    """Parse a head's field lines, each with its CRLF, as those of an HTTP/1.1 request.
+
+    :raises RequestError: 400, 417, 431 or 501.
+    """
+    items = parse_field_lines(block, limits, leniency)
+    fields = Fields()
+    fields.raw = block
+    fields.items = tuple(items)
+    fields.cgi = fields.scheme = None
+    special: dict[str, list[str]] = {}
+    for name, value in items:
+        lower = name.lower()
+        if lower in _SPECIAL:
+            special.setdefault(lower, []).append(value)
+    fields.host = _host(special.get("host"))
+    fields.connection = frozenset(_list(special.get("connection", ())))
+    fields.upgrade = "upgrade" in special and "upgrade" in fields.connection
+    fields.expect_continue = _expect_continue(special.get("expect", ()))
+    fields.chunked = _chunked(special.get("transfer-encoding"))
+    fields.content_length = _content_length(special.get("content-length"))
+    if fields.chunked and fields.content_length is not None:  # RFC 9112 section 6.3: the mark of request smuggling
+        raise RequestError(400, "Content-Length and Transfer-Encoding exclude each other")
+    if len(special.get("content-type", ())) > 1:  # a filter in front and the application could each read another one
+        raise RequestError(400, "more than one Content-Type")
+    return fields
+
+
+def parse_field_lines(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> list[tuple[str, str]]:
+    """Split field lines into (name, value); the same grammar serves heads and trailers.
+
+    :raises RequestError: 400 or 431.
+    """
+    text = block.decode("latin-1")
+    if grammar.FIELD_LINES.fullmatch(text) is None:
+        check_field_lines(block, limits, leniency)  # raises, unless it is a fault that is let through
+        text = _mended(text, leniency)
+    lines = text.split("\r\n")
+    lines.pop()
+    if 0 < limits.fields < len(lines):
+        raise RequestError(431, f"more than {limits.fields} header fields")
+    if 0 < limits.field_size < len(text):
+        for line in lines:
+            if len(line) > limits.field_size:
+                raise RequestError(431, f"a header field is longer than {limits.field_size} bytes")
+    items = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        items.append((name, value.strip(grammar.OWS)))
+    return items
+
+
+def _mended(text: str, leniency: Leniency) -> str:
+    """Return field lines rid of the faults that ``leniency`` lets through."""
+    if leniency.folding:
+        text = grammar.OBS_FOLD.sub(" ", text)
+    if leniency.spaces:
+        text = grammar.SPACED_FIELD_NAME.sub(r"\1:", text)
+    if grammar.FIELD_LINES.fullmatch(text) is None:  # there was no line before the first to continue
+        raise RequestError(400, "a header line starts with whitespace")
+    return text
+
+
+_SPECIAL = frozenset(
+    ("connection", "content-length", "content-type", "expect", "host", "transfer-encoding", "upgrade")
+)  # fmt: skip
+
+
+def _list(values: Sequence[str]) -> list[str]:
+    """Return the lower-cased elements of a comma-separated list over several lines (RFC 9110 section 5.6.1)."""
+    return [item.strip(grammar.OWS).lower() for value in values for item in value.split(",") if item.strip(grammar.OWS)]
+
+
+def _host(values: list[str] | None) -> str | None:
+    """RFC 9112 section 3.2: at most one Host line, and that one valid."""
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise RequestError(400, "more than one Host field")
+    if grammar.HOST.fullmatch(values[0]) is None:
+        raise RequestError(400, "Host is not a host")
+    return values[0]
+
+
+def _expect_continue(values: Sequence[str]) -> bool:
+    """RFC 9110 section 10.1.1: the only expectation there is; any other is answered 417."""
+    expectations = _list(values)
+    if any(expectation != "100-continue" for expectation in expectations):
+        raise RequestError(417, "the only expectation known is 100-continue")
+    return bool(expectations)
+
+
+def _chunked(values: list[str] | None) -> bool:
+    """RFC 9112 sections 6.1 and 6.3: the last coding is chunked, applied once; no other coding is implemented here."""
+    if values is None:
+        return False
+    if len(values) > 1:
+        raise RequestError(400, "more than one Transfer-Encoding")
+    codings = _list(values)
+    if codings == ["chunked"]:
+        return True
+    if codings[-1:] != ["chunked"] or codings.count("chunked") > 1:
+        raise RequestError(400, "Transfer-Encoding does not end in exactly one chunked")
+    raise RequestError(501, "the only transfer coding known is chunked")
+
+
+def _content_length(values: list[str] | None) -> int | None:
+    """RFC 9112 section 6.3: one field with one number; a list is refused even when its members agree."""
+    if values is None:
+        return None
+    if len(values) > 1 or "," in values[0]:
+        raise RequestError(400, "more than one Content-Length")
+    if grammar.CONTENT_LENGTH.fullmatch(values[0]) is None:
+        raise RequestError(400, "Content-Length is not a number")
+    return int(values[0])

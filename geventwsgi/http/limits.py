@@ -1,0 +1,46 @@
+"""What an operator may bound and permit: the values that the parsers in this folder are handed instead of settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of a request, in bytes but for ``fields``; 0 means no bound.
+
+    :ivar line: the request line without its CRLF; beyond it 414 (``limit_request_line``).
+    :ivar fields: number of field lines; beyond it 431 (``limit_request_fields``).
+    :ivar field_size: one field line without its CRLF; beyond it 431 (``limit_request_field_size``).
+    :ivar head: the whole head; beyond it 431.
+    :ivar body: the decoded body; beyond it 413 (``limit_request_body``).
+    """
+
+    line: int = 4094
+    fields: int = 100
+    field_size: int = 8190
+    head: int = 65536
+    body: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Leniency:
+    """What is let through although a proxy in front may read it differently; nothing by default.
+
+    It concerns heads only: trailers, which nobody's old client sends, stay strict.
+
+    :ivar folding: replace obs-fold by a space (RFC 9112 section 5.2; ``permit_obsolete_folding``).
+    :ivar spaces: ignore whitespace before a field's colon, against RFC 9112 section 5.1 (``strip_header_spaces``).
+    :ivar method: take any token for a method (``permit_unconventional_http_method``).
+    :ivar version: serve other versions as the nearest of 1.0 and 1.1 (``permit_unconventional_http_version``).
+    :ivar casefold: turn methods into upper case (``casefold_http_method``); lower case needs ``method`` as well.
+    """
+
+    folding: bool = False
+    spaces: bool = False
+    method: bool = False
+    version: bool = False
+    casefold: bool = False
+
+
+STRICT = Leniency()

@@ -1,0 +1,228 @@
+"""What a worker has room for, as books and as seen from outside."""
+
+from __future__ import annotations
+
+import errno
+import io
+import resource
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import pytest
+from gevent import socket
+
+from geventwsgi import WSGIServer
+from geventwsgi.serving import server as server_module
+from geventwsgi.serving.capacity import RESERVED_DESCRIPTORS, Capacity
+from geventwsgi.serving.service import Timeouts
+from tests.support.eventually import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"hello"]
+
+
+class TestBooks:
+    def test_requests_wait_in_order(self) -> None:
+        capacity, order = Capacity(2), []
+
+        def take(name: str) -> None:
+            capacity.acquire()
+            order.append(name)
+
+        for name in "abcd":
+            gevent.spawn(take, name)
+        eventually(lambda: len(order) == 2)
+        assert capacity.in_flight == 2
+        capacity.release()
+        capacity.release()
+        eventually(lambda: len(order) == 4)
+        assert order == ["a", "b", "c", "d"]
+        capacity.release()
+        assert capacity.in_flight == 1
+
+    def test_without_a_number_descriptors_bound_the_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (5000, 6000))
+        assert Capacity(1).connections == 5000 - RESERVED_DESCRIPTORS
+        assert Capacity(1, 7).connections == 7
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert Capacity(1).connections > 1000000
+
+    def test_addresses_are_counted_only_when_bounded(self) -> None:
+        capacity = Capacity(1, per_address=1)
+        one: Any = type("FakeConnection", (), {"remote_addr": "192.0.2.1"})()
+        assert capacity.admits("192.0.2.1")
+        capacity.enter(one)
+        assert not capacity.admits("192.0.2.1")
+        assert capacity.admits("192.0.2.2")
+        assert capacity.admits("")
+        capacity.leave(one)
+        assert capacity.admits("192.0.2.1")
+        assert Capacity(1).admits("192.0.2.1")
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WSGIServer]]:
+    """Make servers that park at once and are stopped when the test ends."""
+    servers: list[WSGIServer] = []
+    timeouts_of = server_module.timeouts_of
+
+    def eager(config: Any) -> Timeouts:
+        fields = {name: getattr(timeouts_of(config), name) for name in Timeouts.__slots__}
+        return Timeouts(**{**fields, "park": 0.02})
+
+    monkeypatch.setattr(server_module, "timeouts_of", eager)
+
+    def make_one(**settings: Any) -> WSGIServer:
+        server = WSGIServer(("127.0.0.1", 0), hello, **{"log": None, **settings})
+        servers.append(server)
+        server.start()
+        return server
+
+    yield make_one
+    for server in servers:
+        server.stop(0)
+
+
+def connect(server: WSGIServer) -> socket.socket:
+    client = socket.create_connection(server.address)
+    client.settimeout(10)
+    return client
+
+
+def ask(client: socket.socket) -> bytes:
+    client.sendall(GET)
+    return client.recv(65536)
+
+
+def parked(server: WSGIServer) -> int:
+    return len(server._capacity.parked)
+
+
+class TestConnections:
+    def test_the_one_idle_longest_gives_way(self, make: Callable[..., WSGIServer]) -> None:
+        server = make(limit_connections=2)
+        first, second = connect(server), connect(server)
+        assert ask(first).endswith(b"hello")
+        assert ask(second).endswith(b"hello")
+        eventually(lambda: parked(server) == 2)
+        assert ask(first).endswith(b"hello")
+        eventually(lambda: parked(server) == 2)
+        third = connect(server)
+        assert ask(third).endswith(b"hello")
+        assert second.recv(10) == b""
+        assert ask(first).endswith(b"hello")
+        assert server.connections == 2
+        for client in (first, second, third):
+            client.close()
+
+    def test_then_the_oldest_half_sent_head(
+        self, make: Callable[..., WSGIServer], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("geventwsgi.serving.capacity.HOARDED_AFTER", 0.1)
+        server = make(limit_connections=2)
+        clients = [connect(server), connect(server)]
+        for client in clients:
+            client.sendall(GET[:10])
+            eventually(lambda: len(server._capacity.half_sent) > 0)
+        eventually(lambda: len(server._capacity.half_sent) == 2)
+        with connect(server) as third:
+            assert ask(third).endswith(b"hello")
+            assert clients[0].recv(10) == b""
+        clients[0].close()
+        clients[1].close()
+
+    def test_while_all_are_busy_new_ones_wait_in_the_backlog(self, make: Callable[..., WSGIServer]) -> None:
+        release = gevent.event.Event()
+
+        def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            release.wait(10)
+            return hello(environ, start_response)
+
+        server = make(limit_connections=1)
+        server.application = slow
+        busy, waiting = connect(server), connect(server)
+        busy.sendall(GET)
+        waiting.sendall(GET)
+        waiting.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            waiting.recv(10)
+        assert server.connections == 1
+        release.set()
+        waiting.settimeout(10)
+        assert busy.recv(65536).endswith(b"hello")
+        assert waiting.recv(65536).endswith(b"hello")
+        busy.close()
+        waiting.close()
+
+    def test_one_address_has_its_bound(self, make: Callable[..., WSGIServer]) -> None:
+        server = make(limit_connections_per_address=2)
+        clients = [connect(server), connect(server)]
+        assert all(ask(client).endswith(b"hello") for client in clients)
+        with connect(server) as third:
+            assert third.recv(10) == b""
+        with socket.create_connection(server.address, source_address=("127.0.0.2", 0)) as other:
+            assert ask(other).endswith(b"hello")
+        clients[0].close()
+        eventually(lambda: server.connections == 1)
+        with connect(server) as again:
+            assert ask(again).endswith(b"hello")
+        clients[1].close()
+
+
+class TestExhaustion:
+    @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+    def test_accept_goes_on_after_one_line_and_one_idle_connection_less(
+        self, make: Callable[..., WSGIServer], number: int
+    ) -> None:
+        log = io.StringIO()
+        server = make(error_log=log)
+        idle = connect(server)
+        assert ask(idle).endswith(b"hello")
+        eventually(lambda: parked(server) == 1)
+        real, failures = server.socket, [number] * 3
+
+        class Failing:
+            family, type, proto = real.family, real.type, real.proto
+
+            def _accept(self) -> Any:
+                if failures:
+                    raise OSError(failures.pop(), "out of it")
+                return real._accept()
+
+            def fileno(self) -> int:
+                return real.fileno()
+
+            def close(self) -> None:
+                real.close()
+
+        server.socket = Failing()
+        with connect(server) as client:
+            assert ask(client).endswith(b"hello")
+        assert failures == []
+        assert idle.recv(10) == b""
+        assert log.getvalue().count("Cannot accept connections: out of it") == 1
+        assert "ulimit -n" in log.getvalue()
+        assert "Traceback" not in log.getvalue()
+        idle.close()
+
+
+def test_a_connection_leaves_the_books_whatever_ended_it(make: Callable[..., WSGIServer]) -> None:
+    server = make(limit_connections_per_address=100)
+    clients = [connect(server) for _ in range(20)]
+    for number, client in enumerate(clients):
+        client.sendall(GET[: number * 2])
+    eventually(lambda: server.connections == 20)
+    for number, client in enumerate(clients):
+        if number % 2:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+    eventually(lambda: server.connections == 0)
+    capacity = server._capacity
+    assert (capacity._open, capacity.parked, capacity.half_sent, capacity._by_address) == (set(), {}, {}, {})
