@@ -6,18 +6,22 @@ in the same bytes belongs to the next request and is handed back.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from geventwsgi.errors import RequestError
 from geventwsgi.http import grammar
 from geventwsgi.http.fields import Fields, parse_field_lines
-from geventwsgi.http.limits import Limits
 from geventwsgi.http.lines import check_field_lines, check_length
+
+if TYPE_CHECKING:
+    from geventwsgi.http.limits import Limits
 
 #: Longest chunk-size line with its extensions, in bytes. Nobody is known to use extensions.
 MAX_CHUNK_LINE = 256
 #: Bytes of chunk framing that may stand against little or no data before the body is refused as abuse.
 MAX_FRAMING_EXCESS = 16384
+#: Bytes received at once while the next chunk's size is not known: what a flood of tiny chunks costs at a time.
+FRAMING_RECV = 8192
 #: A trailer section's bound, in bytes.
 MAX_TRAILERS = 8192
 
@@ -97,8 +101,8 @@ class ChunkedBody:
         self._excess = 0
 
     def want(self, size: int) -> int:
-        """See :meth:`Body.want`."""
-        return size
+        """See :meth:`Body.want`: within a chunk all of it, but little where a flood of tiny ones may come."""
+        return min(size, max(self._left or 0, FRAMING_RECV))
 
     def decode(self, data: bytes) -> tuple[bytes, bytes]:
         """See :meth:`Body.decode`."""

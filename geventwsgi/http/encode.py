@@ -87,10 +87,6 @@ def response_head(
     :param connection: the value of Connection; None for none.
     :param server: the value of Server; "" for none.
     """
-    if framing is Framing.NONE and status.startswith("205"):
-        length = 0  # the one status without content that does not end with its head (RFC 9110 section 15.3.6)
-    elif framing is Framing.CLOSE:
-        length = None
     lines = [f"HTTP/1.1 {status}\r\n"]
     has_date = False
     for name, value in headers:
@@ -106,14 +102,22 @@ def response_head(
         lines.append(f"Server: {server}\r\n")
     if not has_date:
         lines.append(f"Date: {http_date()}\r\n")
-    if length is not None:
-        lines.append(f"Content-Length: {length}\r\n")
-    if framing is Framing.CHUNKED:
-        lines.append("Transfer-Encoding: chunked\r\n")
+    lines.append(_framing_field(status, framing, length))
     if connection is not None:
         lines.append(f"Connection: {connection}\r\n")
     lines.append("\r\n")
     return "".join(lines).encode("latin-1")
+
+
+def _framing_field(status: str, framing: Framing, length: int | None) -> str:
+    """Return the line that frames a response, "" for none: never two of them (RFC 9112 section 6.2)."""
+    if framing is Framing.CHUNKED:
+        return "Transfer-Encoding: chunked\r\n"
+    if framing is Framing.NONE and status.startswith("205"):
+        return "Content-Length: 0\r\n"  # the one status without content whose head is not its end (RFC 9110 15.3.6)
+    if framing is Framing.CLOSE or length is None:
+        return ""
+    return f"Content-Length: {length}\r\n"
 
 
 def chunk_size(size: int) -> bytes:

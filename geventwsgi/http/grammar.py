@@ -85,5 +85,5 @@ FORBIDDEN_TRAILERS = frozenset(
     )
 )  # fmt: skip
 
-# RFC 9110 sections 6.4.1 and 15.3.6, RFC 9112 section 6.3: responses that never have content, whatever their fields say.
+# RFC 9110 sections 6.4.1 and 15.3.6, RFC 9112 section 6.3: responses without content, whatever their fields say.
 NO_CONTENT_STATUSES = frozenset((*range(100, 200), 204, 205, 304))

@@ -146,6 +146,10 @@ class Stream:
             self._hot = len(data) == size
             return data
 
+    def spend(self, turns: int) -> None:
+        """Count work that was done on received bytes as so many receives of this greenlet's turn."""
+        self._turn += turns
+
     def unread(self, data: bytes) -> None:
         """Hand back received bytes that belong to whoever reads next."""
         self._ahead = data + self._ahead
