@@ -67,7 +67,7 @@ class Crew:
     def keep(self, now: float) -> None:
         """Start what is missing, if it may be tried now; end what is too much, oldest first."""
         while self.missing() > 0 and not self.backoff.delay(now) and not self._arbiter.stopping:
-            self._try_start()
+            self._try_start(now)
         for worker in self.regular()[: max(0, -self.missing())]:
             self.dismiss(worker)
         if len(self.children) != self._reported:
@@ -76,11 +76,11 @@ class Crew:
         if self._arbiter.cfg.enable_backlog_metric:
             report_backlog(self._arbiter.log, [listener.sock for listener in self._arbiter.LISTENERS])
 
-    def _try_start(self) -> None:
+    def _try_start(self, now: float) -> None:
         try:
             self.start(self._arbiter.cfg, self._arbiter.LISTENERS)
         except WorkerBootError as error:
-            self._boot_failed(BootFailure.of(error))
+            self._boot_failed(BootFailure.of(error), now)
 
     def start(self, cfg: Config, listeners: list[Listener], *, probation: bool = False) -> WorkerHandle:
         """Start a worker.
@@ -154,14 +154,13 @@ class Crew:
             arbiter.log.error("%s", end)
             self.backoff.died(now, worker.lived(now))
         else:
-            self._boot_failed(worker.failure or unexplained(end))
+            self._boot_failed(worker.failure or unexplained(end), now)
 
-    def _boot_failed(self, failure: BootFailure) -> None:
+    def _boot_failed(self, failure: BootFailure, now: float) -> None:
         arbiter = self._arbiter
         if not self._served:
             arbiter.give_up(failure)
             return
-        now = time.monotonic()
         self.backoff.died(now, 0)
         told = BootFailure(failure.status, failure.line) if failure.line == self._told else failure
         self._told = failure.line

@@ -173,7 +173,7 @@ class Gateway:
             self._answer(exchange, response, 500, traceback.format_exc() if self._debug else None)
 
     def _answer(self, exchange: Exchange, response: Response, status: int, detail: str | None) -> None:
-        if not exchange.head_sent:
+        if not (exchange.head_sent or exchange.taken):
             response.replace(status)
         try:
             exchange.fail(status, detail)

@@ -176,7 +176,7 @@ class Response:
             already, and where a body that is absent says nothing of the one it stands for (RFC 9110 section 8.6).
         """
         if self.status is None:
-            if self._exchange.status:
+            if self._exchange.taken:
                 return  # the application took the connection over, through geventwsgi.socket
             raise ResponseError("the application did not call start_response before its body began or ended")
         if self.length is not None or self.status_code in _WITHOUT_CONTENT or (length == 0 and self.head_only):

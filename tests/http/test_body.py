@@ -30,16 +30,16 @@ def decode(body: Body, pieces: list[bytes]) -> tuple[bytes, bytes]:
 def refused(data: bytes, limits: Limits = LIMITS) -> int | None:
     """Return the status with which a chunked body is refused, whole and byte by byte alike."""
 
-    def status(pieces: list[bytes]) -> int | None:
+    def refusal(pieces: list[bytes]) -> RequestError | None:
         try:
             decode(ChunkedBody(limits, []), pieces)
         except RequestError as error:
-            return error.status
+            return error
         return None
 
-    whole = status([data])
-    assert whole == status([data[i : i + 1] for i in range(len(data))])
-    return whole
+    whole = refusal([data])
+    assert str(whole) == str(refusal([data[i : i + 1] for i in range(len(data))]))
+    return whole.status if whole else None
 
 
 class TestBodyFor:
@@ -100,6 +100,37 @@ class TestChunkedBody:
     def test_refuses_bare_ends_of_line_and_long_data__rfc9112_7_1(self, data: bytes) -> None:
         assert refused(data) == 400
 
+    @pytest.mark.parametrize(
+        "extension", [b";a", b" ;a", b"\t; a", b";a=b", b";a = b ;c", b';a="b;c"', b';a="\\"\xe9"', b";a;b;c=d"]
+    )
+    def test_ignores_extensions__rfc9112_7_1_1(self, extension: bytes) -> None:
+        assert refused(b"1" + extension + b"\r\na\r\n0" + extension + b"\r\n\r\n") is None
+
+    @pytest.mark.parametrize(
+        "extension",
+        [
+            b";",
+            b";;a",
+            b";a=",
+            b";=a",
+            b";a b",
+            b" a",
+            b';a="b',
+            b';a="b"c',
+            b";a=b=c",
+            b";a,b",
+            b";\xe9",
+            b';a="\\\x01"',
+        ],
+    )
+    def test_refuses_what_is_no_extension__rfc9112_7_1_1(self, extension: bytes) -> None:
+        assert refused(b"1" + extension + b"\r\na\r\n0\r\n\r\n") == 400
+
+    @pytest.mark.parametrize("end", [b"\n", b"\r", b"\n\r", b"\r\r\n", b"\n\n", b"\x0b\r\n", b"\x00\r\n"])
+    @pytest.mark.parametrize("start", [b"1;a", b"1;", b'1;a="', b"1"])
+    def test_an_extension_ends_by_crlf_alone__rfc9112_7_1_1(self, start: bytes, end: bytes) -> None:
+        assert refused(start + end + b"a\r\n0\r\n\r\n") == 400
+
     def test_sixteen_digits_pass__rfc9112_7_1(self) -> None:
         assert refused(b"0000000000000001\r\na\r\n0\r\n\r\n") is None
 
@@ -144,6 +175,23 @@ def test_chunks_decode_to_what_was_encoded(chunks: list[bytes], following: bytes
     assert decode(ChunkedBody(LIMITS, []), pieces) == (b"".join(chunks), following)
 
 
-@given(st.binary(max_size=60))
-def test_any_bytes_are_refused_or_decoded_alike_whole_and_byte_by_byte(data: bytes) -> None:
-    refused(data)
+_PIECES = st.sampled_from(
+    [
+        b"\r\n",
+        b"0\r\n",
+        b"0\r\n\r\n",
+        b"3\r\nabc\r\n",
+        b"2;a=b\r\n",
+        b"X: y\r\n",
+        b"TE: y\r\n",
+        b"\n",
+        b"\r",
+        b";",
+        b" ",
+    ]
+)
+
+
+@given(st.lists(st.one_of(_PIECES, st.binary(max_size=4)), max_size=12), st.sampled_from([0, 5]))
+def test_any_bytes_are_refused_or_decoded_alike_whole_and_byte_by_byte(pieces: list[bytes], bound: int) -> None:
+    refused(b"".join(pieces), Limits(body=bound, fields=2, field_size=10))

@@ -36,6 +36,10 @@ def fields(head: bytes) -> list[tuple[str, str]]:
         ("GET", (1, 1), 204, None, Framing.NONE),
         ("GET", (1, 1), 304, 5, Framing.NONE),
         ("GET", (1, 1), 103, None, Framing.NONE),
+        ("GET", (1, 1), 205, 5, Framing.NONE),
+        ("CONNECT", (1, 1), 200, 5, Framing.CLOSE),
+        ("CONNECT", (1, 1), 299, None, Framing.CLOSE),
+        ("CONNECT", (1, 1), 405, 5, Framing.LENGTH),
     ],
 )
 def test_framing_of_responses__rfc9112_6_3(
@@ -60,6 +64,17 @@ def test_the_applications_own_date_and_server_stay() -> None:
 def test_never_both_framings__rfc9112_6_2() -> None:
     head = response_head("200 OK", [("Content-length", "9")], framing=Framing.CHUNKED)
     assert [name for name, _ in fields(head)] == ["Date", "Transfer-Encoding"]
+
+
+@pytest.mark.parametrize("length", [None, 5])
+def test_a_205_has_length_0__rfc9110_15_3_6(length: int | None) -> None:
+    head = response_head("205 Reset Content", [("Content-Length", "5")], framing=Framing.NONE, length=length)
+    assert dict(fields(head))["Content-Length"] == "0"
+
+
+def test_a_tunnel_has_no_length__rfc9110_9_3_6() -> None:
+    head = response_head("200 OK", [("Content-Length", "5")], framing=Framing.CLOSE, length=5)
+    assert [name for name, _ in fields(head)] == ["Date"]
 
 
 def test_date_is_an_imf_fixdate__rfc9110_5_6_7() -> None:

@@ -12,6 +12,8 @@ from geventwsgi.http.limits import STRICT, Leniency, Limits
 
 LIMITS = Limits()
 SMALL = Limits(line=40, fields=3, field_size=30, head=120)
+SMALLER = Limits(line=20, fields=3, field_size=18, head=60)
+LENIENT = Leniency(folding=True, spaces=True, method=True, version=True, casefold=True)
 
 GOOD = (
     b"POST /caf%C3%A9?a=1&b=%20?c HTTP/1.1\r\nHost: example.org:8080\r\nUser-Agent:tests\r\n"
@@ -122,6 +124,12 @@ class TestRequestLine:
             "CONNECT x HTTP/1.1",
             "CONNECT http://x:80/ HTTP/1.1",
             "CONNECT :80 HTTP/1.1",
+            "CONNECT x: HTTP/1.1",
+            "CONNECT x:0 HTTP/1.1",
+            "CONNECT x:65536 HTTP/1.1",
+            "CONNECT x:000080 HTTP/1.1",
+            "CONNECT * HTTP/1.1",
+            "OPTIONS x HTTP/1.1",
         ],
     )
     def test_refuses_malformed_lines_with_400__rfc9112_3(self, start: str) -> None:
@@ -142,6 +150,72 @@ class TestRequestLine:
 
     def test_asterisk_form_belongs_to_options__rfc9112_3_2_4(self) -> None:
         assert parse(request(start="OPTIONS * HTTP/1.1")).path == "*"
+
+    @pytest.mark.parametrize(
+        ("target", "path"), [("http://x", "*"), ("http://x/", "/"), ("http://x?a", "/"), ("http://x?", "/")]
+    )
+    def test_options_without_a_path_asks_about_the_server__rfc9110_4_2_3(self, target: str, path: str) -> None:
+        assert parse(request(start=f"OPTIONS {target} HTTP/1.1")).path == path
+
+    @pytest.mark.parametrize(
+        ("start", "scheme"),
+        [
+            ("GET HTTPS://x/ HTTP/1.1", "https"),
+            ("GET http://x HTTP/1.1", "http"),
+            ("GET /http://x HTTP/1.1", None),
+            ("OPTIONS * HTTP/1.1", None),
+            ("CONNECT https:443 HTTP/1.1", None),
+        ],
+    )
+    def test_absolute_form_names_a_scheme__rfc9110_7_4(self, start: str, scheme: str | None) -> None:
+        assert parse(request(start=start)).asked_scheme == scheme
+
+
+class TestMethods:
+    @pytest.mark.parametrize("method", ["GET", "M-SEARCH", "UPDATEREDIRECTREF", "X_1", "A" * 20, "A.B|C"])
+    def test_accepts_conventional_tokens__rfc9110_9_1(self, method: str) -> None:
+        assert parse(request(start=f"{method} / HTTP/1.1")).method == method
+
+    @pytest.mark.parametrize("method", ["get", "Get", "GEt", "GO", "G", "A" * 21, "GET#"])
+    def test_refuses_unconventional_ones_with_501__rfc9110_15_6_2(self, method: str) -> None:
+        data = request(start=f"{method} / HTTP/1.1")
+        assert outcome(data) == (501,)
+        assert parse(data, leniency=Leniency(method=True)).method == method
+
+    def test_casefolding_needs_both_settings_as_in_gunicorn(self) -> None:
+        data = request(start="get / HTTP/1.1")
+        assert outcome(data, leniency=Leniency(casefold=True)) == (501,)
+        assert parse(data, leniency=Leniency(casefold=True, method=True)).method == "GET"
+        assert parse(request(), leniency=Leniency(casefold=True)).method == "GET"
+
+    def test_leniency_takes_no_more_than_tokens(self) -> None:
+        assert outcome(request(start="G@T / HTTP/1.1"), leniency=LENIENT) == (400,)
+
+
+class TestLenientVersions:
+    @pytest.mark.parametrize(
+        ("version", "served"), [("0.9", (1, 0)), ("1.0", (1, 0)), ("1.1", (1, 1)), ("1.2", (1, 1)), ("2.0", (1, 1))]
+    )
+    def test_the_nearest_version_is_served(self, version: str, served: tuple[int, int]) -> None:
+        assert parse(request(start=f"GET / HTTP/{version}"), leniency=Leniency(version=True)).version == served
+
+    def test_they_keep_their_grammar(self) -> None:
+        assert outcome(request(start="GET / HTTP/1.10"), leniency=LENIENT) == (400,)
+        assert outcome(request(start="GET /"), leniency=LENIENT) == (400,)
+
+    def test_what_1_1_demands_is_demanded(self) -> None:
+        assert outcome(request(start="GET / HTTP/2.0", host=False), leniency=LENIENT) == (400,)
+        assert outcome(request("Transfer-Encoding: chunked", start="GET / HTTP/0.9"), leniency=LENIENT) == (400,)
+
+
+class TestConnect:
+    def test_the_connection_does_not_persist__rfc9110_9_3_6(self) -> None:
+        assert not parse(request("Connection: keep-alive", start="CONNECT x:80 HTTP/1.1")).keep_alive
+
+    @pytest.mark.parametrize(("line", "said"), [("Content-Length: 1", 400), ("Transfer-Encoding: chunked", 400)])
+    def test_has_no_content__rfc9110_9_3_6(self, line: str, said: int) -> None:
+        assert outcome(request(line, start="CONNECT x:80 HTTP/1.1")) == (said,)
+        assert parse(request("Content-Length: 0", start="CONNECT x:80 HTTP/1.1")).authority == "x:80"
 
 
 class TestFields:
@@ -188,6 +262,30 @@ class TestFields:
     def test_refuses_bare_lf__rfc9112_2_2(self, data: bytes) -> None:
         assert outcome(data) == (400,)
 
+    @pytest.mark.parametrize("name", ["Content-Type", "content-type"])
+    def test_refuses_two_content_types__rfc9110_5_3(self, name: str) -> None:
+        assert outcome(request("Content-Type: text/plain", f"{name}: text/plain")) == (400,)
+
+    def test_a_block_is_not_remembered_across_versions__rfc9110_7_8(self) -> None:
+        data = request("Connection: upgrade", "Upgrade: x", "Expect: 100-continue")
+        first = parse(data).fields
+        old = parse_head(data.replace(b"1.1", b"1.0"), LIMITS, first)
+        assert old is not None
+        assert old.fields is not first
+        again = parse_head(data, LIMITS, old.fields)
+        assert again is not None
+        assert again.fields.upgrade
+        odd = parse_head(data.replace(b"1.1", b"2.0"), LIMITS, old.fields, 0, Leniency(version=True))
+        assert odd is not None
+        assert odd.fields.upgrade
+
+    def test_a_remembered_block_does_not_lift_the_limit_of_the_head(self) -> None:
+        limits = Limits(head=len(request()))
+        last = parse(request(), limits).fields
+        with pytest.raises(RequestError) as caught:
+            parse_head(request(start="GET /longer HTTP/1.1"), limits, last)
+        assert caught.value.status == 431
+
     def test_remembers_the_last_block(self) -> None:
         first = parse(GOOD)
         again = parse_head(GOOD.replace(b"caf%C3%A9", b"x"), LIMITS, first.fields)
@@ -214,7 +312,9 @@ class TestHost:
     def test_accepts_hosts__rfc9110_7_2(self, host: str) -> None:
         assert parse(request(f"Host: {host}", host=False)).fields.host == host
 
-    @pytest.mark.parametrize("host", ["a b", "a/b", "u@x", "x:a", "x:80:80", "[::1", "a\xe9", "http://x", "a%4"])
+    @pytest.mark.parametrize(
+        "host", ["a b", "a/b", "u@x", "x:a", "x:80:80", "[::1", "a\xe9", "http://x", "a%4", "a\\b", "x:000080"]
+    )
     def test_refuses_what_is_no_host__rfc9112_3_2(self, host: str) -> None:
         assert outcome(request(f"Host: {host}", host=False)) == (400,)
 
@@ -296,10 +396,73 @@ class TestConnection:
         assert not parse(request("Upgrade: websocket")).fields.upgrade
         assert not parse(request("Connection: Upgrade")).fields.upgrade
 
+    def test_http_1_0_has_neither_upgrade_nor_expectation__rfc9110_7_8(self) -> None:
+        lines = ("Upgrade: websocket", "Connection: upgrade", "Expect: 100-continue")
+        fields = parse(request(*lines, start="GET / HTTP/1.0")).fields
+        assert not fields.upgrade
+        assert not fields.expect_continue
+
     def test_expectations__rfc9110_10_1_1(self) -> None:
         assert parse(request("Expect: 100-Continue")).fields.expect_continue
         assert not parse(request()).fields.expect_continue
         assert outcome(request("Expect: miracles")) == (417,)
+        assert outcome(request("Expect: 100-continue, miracles")) == (417,)
+        assert outcome(request("Expect: y 100-continue")) == (417,)
+        assert not parse(request("Expect: ")).fields.expect_continue
+
+
+class TestFolding:
+    FOLDING = Leniency(folding=True)
+
+    @pytest.mark.parametrize(
+        ("lines", "value"),
+        [
+            (("X: a", " b"), "a b"),
+            (("X: a  ", "\t  b", " c"), "a b c"),
+            (("X:", " a"), "a"),
+            (("X: a", " "), "a"),
+            (("X: a", "  : b"), "a : b"),
+        ],
+    )
+    def test_lines_are_joined_by_a_space__rfc9112_5_2(self, lines: tuple[str, ...], value: str) -> None:
+        assert outcome(request(*lines)) == (400,)
+        assert dict(parse(request(*lines), leniency=self.FOLDING).fields.items)["X"] == value
+
+    def test_a_folded_field_means_what_it_says_joined__rfc9112_5_2(self) -> None:
+        fields = parse(request("Transfer-Encoding:", " chunked"), leniency=self.FOLDING).fields
+        assert fields.chunked
+        assert outcome(request("Content-Length: 1", " 0"), leniency=self.FOLDING) == (400,)
+
+    def test_there_is_nothing_to_continue_before_the_first_field__rfc9112_2_2(self) -> None:
+        assert outcome(request(" X: y", host=False), leniency=LENIENT) == (400,)
+
+    def test_a_joined_field_is_held_to_the_limit(self) -> None:
+        limits = Limits(field_size=30)
+        data = request("X: " + "a" * 20, " " + "b" * 20)
+        assert outcome(data, limits, self.FOLDING) == (431,)
+        assert outcome(data, leniency=self.FOLDING) is not None
+        assert feed([data[:40], data[40:]], limits, self.FOLDING) == verdict(data, limits, self.FOLDING)
+
+    @pytest.mark.parametrize("line", ["a\x00", "a\rb", "a\nb"])
+    def test_nothing_else_is_let_through(self, line: str) -> None:
+        assert outcome(request("X: a", f" {line}"), leniency=self.FOLDING) == (400,)
+
+
+class TestSpacesBeforeTheColon:
+    SPACES = Leniency(spaces=True)
+
+    @pytest.mark.parametrize("line", ["X : y", "X\t : y"])
+    def test_are_ignored(self, line: str) -> None:
+        assert outcome(request(line)) == (400,)
+        assert dict(parse(request(line), leniency=self.SPACES).fields.items)["X"] == "y"
+
+    def test_the_field_means_what_it_says_without_them(self) -> None:
+        assert parse(request("Content-Length : 5"), leniency=self.SPACES).fields.content_length == 5
+        assert outcome(request("Content-Length: 5", "Content-Length : 5"), leniency=self.SPACES) == (400,)
+
+    @pytest.mark.parametrize("line", [" : y", "X Y: z", "X\xa0: y", "X\x0b: y"])
+    def test_nothing_else_is_let_through(self, line: str) -> None:
+        assert outcome(request(line), leniency=self.SPACES) == (400,)
 
 
 class TestLimits:
@@ -389,10 +552,6 @@ _PIECES = st.sampled_from(
         b"x",
     ]
 )
-
-
-SMALLER = Limits(line=20, fields=3, field_size=18, head=60)
-LENIENT = Leniency(folding=True, spaces=True, method=True, version=True, casefold=True)
 
 
 @given(

@@ -148,9 +148,9 @@ def test_stopped_worker_is_killed_and_replaced():
 
 
 def test_worker_that_waits_is_not_silent():
-    with Gwsgi("--timeout", "2", app=APP) as server:
+    with Gwsgi("--timeout", "1.5", app=APP) as server:
         (worker,) = server.worker_pids()
-        assert text_of(server, "/sleep?3") == str(worker)
+        assert text_of(server, "/sleep?2.2") == str(worker)
         assert server.worker_pids() == [worker]
 
 
@@ -295,6 +295,12 @@ def test_warnings_about_settings_are_logged_once():
         assert server.log_text().count("threads has no effect") == 1
 
 
+def test_number_of_workers_and_backlog_are_reported_for_metrics():
+    with Gwsgi("-w", "2", "--enable-backlog-metric", "--log-level", "debug", app=APP) as server:
+        server.wait_log("[DEBUG] 2 workers")
+        server.wait_log("[DEBUG] 0 connections wait in the backlog")
+
+
 # From a script, and in one process
 
 
@@ -367,6 +373,13 @@ def test_one_process_serves_where_there_is_no_fork(tmp_path, number):
         assert (reply.exception() is None) == (number == signal.SIGTERM)
         assert "This system has no fork: one process serves" in server.log_text()
         assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_in_one_process_where_there_is_no_fork(tmp_path):
+    body = f"import gevent.subprocess, os\ndel os.fork\nsys.exit(serve({APP!r}, bind='127.0.0.1:0'))\n"
+    with Gwsgi(command=write_script(tmp_path, body)) as server:
+        assert text_of(server) == str(server.pid)
+        assert server.stop() == 0
 
 
 def test_one_process_tells_a_failure_in_one_line():

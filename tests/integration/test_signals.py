@@ -252,7 +252,7 @@ WRONG = {
 
 
 def test_hup_with_a_wrong_configuration_keeps_the_old_one():
-    good = "workers = 2\nbind = '127.0.0.1:0'\n"
+    good = "bind = '127.0.0.1:0'\n"
     with Gwsgi(app=APP, config=good) as server:
         before = server.worker_pids()
         for count, (config, told) in enumerate(WRONG.items(), 1):
@@ -332,11 +332,26 @@ def test_hup_gives_an_address_free_and_takes_it_again():
         assert inflight.get(f"http://{address}", "/pid").status == 200
 
 
+def test_hup_moves_the_pidfile(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    with Gwsgi(app=APP, config=f"pidfile = '{first}'\n") as server:
+        server.config_file.write_text(f"pidfile = '{second}'\n")
+        reload(server)
+        assert not first.exists()
+        assert second.read_text() == f"{server.pid}\n"
+        server.config_file.write_text(f"pidfile = '{tmp_path}/missing/pid'\n")
+        reload(server)
+        assert f"cannot write the pidfile {tmp_path}/missing/pid" in server.log_text()
+        server.stop()
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_hup_takes_back_variables_that_are_gone():
     with Gwsgi(app=APP, config="raw_env = ['GWSGI_A=1', 'GWSGI_B=2']\n", env={"GWSGI_A": "0"}) as server:
         assert inflight.get(server.url, "/environ?GWSGI_A").text == "1"
-        server.config_file.write_text("raw_env = ['GWSGI_C=3']\n")
+        server.config_file.write_text("raw_env = ['GWSGI_C=3']\nthreads = 2\n")
         reload(server)
+        assert server.log_text().count("threads has no effect") == 1
         found = [inflight.get(server.url, f"/environ?GWSGI_{name}").text for name in "ABC"]
         assert found == ["0", "none", "3"]
 

@@ -58,6 +58,7 @@ class FakeExchange:
         self.scheme, self.trusted = scheme, trusted
         self.trailers: list[tuple[str, str]] = []
         self.head_sent = False
+        self.taken = False
         self.sent = 0
         self.status = 0
         #: What has been called: "read", "start", "write", "send_file", "finish", "fail", "abort".
@@ -167,7 +168,7 @@ class FakeExchange:
         self._called("fail", not self._over, "fail after the end")
         if self._fail_raises is not None:
             raise self._fail_raises
-        if self.head_sent:
+        if self.head_sent or self.taken:
             self.aborted = True
             return
         self.status = status
@@ -184,6 +185,7 @@ class FakeExchange:
 
     def take_over(self) -> None:
         """What the first use of the raw socket does."""
+        self.taken = True
         self.status = 101
 
     @property

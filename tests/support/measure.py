@@ -1,8 +1,8 @@
-"""``coverage run`` with the way of measuring that suits the interpreter: ``python measure.py -m pytest ...``.
+"""``coverage run`` in the way that suits the interpreter: ``python measure.py -m pytest ...``.
 
-From 3.12 on, ``sys.monitoring`` sees every thread and greenlet at little cost. Before, coverage's tracer must be told that
-frames change with greenlets, and then leaves threads out. pyproject.toml reads the two variables, as do the processes that
-tests start.
+From 3.12 on, ``sys.monitoring`` sees every thread and greenlet at little cost. Before, coverage's tracer must be told
+that frames change with greenlets, and then leaves threads out. pyproject.toml reads the two variables, as do the
+processes that tests start.
 """
 
 from __future__ import annotations

@@ -647,6 +647,18 @@ def test_an_application_that_took_the_connection_over_need_not_start_a_response(
     assert outcome.record.resp.status == "101 Switching Protocols"
 
 
+def test_a_failure_after_the_takeover_is_recorded_with_what_the_client_got():
+    exchange = FakeExchange(UPGRADE)
+
+    def application(environ, start_response):
+        exchange.take_over()
+        raise ValueError("late")
+
+    outcome = run(application, exchange)
+    assert "ValueError: late" in outcome.errors[0]
+    assert outcome.record.resp.status == "101 Switching Protocols"
+
+
 def test_an_application_may_accept_an_upgrade_by_start_response__rfc9110_7_8():
     headers = (("Connection", "Upgrade"), ("Upgrade", "echo"))
     exchange = run(returning(Body(b"frame"), "101 Switching Protocols", *headers), UPGRADE).exchange
