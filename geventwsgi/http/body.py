@@ -21,7 +21,7 @@ MAX_CHUNK_LINE = 256
 #: Bytes of chunk framing that may stand against little or no data before the body is refused as abuse.
 MAX_FRAMING_EXCESS = 16384
 #: Bytes received at once while the next chunk's size is not known: what a flood of tiny chunks costs at a time.
-FRAMING_RECV = 8192
+FRAMING_RECV = 4096
 #: A trailer section's bound, in bytes.
 MAX_TRAILERS = 8192
 

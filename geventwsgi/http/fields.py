@@ -89,12 +89,12 @@ def parse_field_lines(block: bytes, limits: Limits, leniency: Leniency = STRICT)
         text = _mended(text, leniency)
     lines = text.split("\r\n")
     lines.pop()
-    if 0 < limits.fields < len(lines):
-        raise RequestError(431, f"more than {limits.fields} header fields")
     if 0 < limits.field_size < len(text):
         for line in lines:
             if len(line) > limits.field_size:
                 raise RequestError(431, f"a header field is longer than {limits.field_size} bytes")
+    if 0 < limits.fields < len(lines):  # counted last, since this is not told before the last line has come
+        raise RequestError(431, f"more than {limits.fields} header fields")
     items = []
     for line in lines:
         name, _, value = line.partition(":")

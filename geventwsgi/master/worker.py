@@ -238,7 +238,7 @@ def worker_class(cfg: Config) -> type[Worker]:
     found = load_object(cfg.worker_class, "worker_class")
     if not (isinstance(found, type) and issubclass(found, Worker)):
         raise ConfigError(
-            f"{cfg.source('worker_class')}: {cfg.worker_class} is not a subclass of geventwsgi.Worker: "
+            f"{cfg.source('worker_class')}: worker_class {cfg.worker_class} is not a subclass of geventwsgi.Worker: "
             "derive it from that, or write gevent"
         )
     return found

@@ -38,7 +38,7 @@ SENDFILE_STEP = 1 << 20
 JOIN_LIMIT = 16384
 #: Receives and sends that a greenlet may do without waiting before the others get their turn. A client whose bytes
 #: are always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
-TURN = 32
+TURN = 16
 #: Seconds and bytes for which a connection that we close still takes in what the client is sending.
 LINGER_TIME = 2.0
 LINGER_BYTES = 64 << 20

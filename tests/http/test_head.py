@@ -481,6 +481,11 @@ class TestLimits:
         assert parse(request("A: 1", "B: 2"), SMALL)
         assert outcome(request("A: 1", "B: 2", "C: 3"), SMALL) == (431,)
 
+    def test_a_long_field_counts_before_many_fields_however_they_come(self) -> None:
+        data = request("A: " + "b" * 28, "B: 2", "C: 3")
+        assert verdict(data, SMALL) == (431, "a header field is longer than 30 bytes")
+        assert feed([data[:50], data[50:]], SMALL) == verdict(data, SMALL)
+
     def test_a_field_at_the_limit_passes_and_one_above_is_431(self) -> None:
         assert parse(request("A: " + "b" * 27), SMALL)
         assert outcome(request("A: " + "b" * 28), SMALL) == (431,)

@@ -1,0 +1,26 @@
+"""What the fuzz targets share: running one under atheris, over the seeds that the differential run uses.
+
+``python tests/fuzz/fuzz_head.py -max_total_time=120``, or any other of libFuzzer's flags. Inputs that reach something
+new are kept in a temporary directory, one that fails in the current one (``-artifact_prefix=DIRECTORY/``).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEEDS = Path(__file__).parents[1] / "wire" / "corpus"
+
+
+def fuzz(test_one_input: Callable[[bytes], None]) -> None:
+    """Run a target until libFuzzer ends the process."""
+    import atheris  # noqa: PLC0415 - the targets are imported by tests where there is no atheris
+
+    with tempfile.TemporaryDirectory() as found:
+        atheris.Setup([*sys.argv, found, str(SEEDS)], test_one_input)
+        atheris.Fuzz()

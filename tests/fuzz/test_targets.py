@@ -1,0 +1,36 @@
+"""The fuzz targets run over their seeds wherever tests run, and notice a parser that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from geventwsgi.http import fields, grammar
+from tests.fuzz import fuzz_chunked, fuzz_head
+from tests.fuzz.target import SEEDS
+
+Target = Callable[[bytes], None]
+TARGETS = [fuzz_head.test_one_input, fuzz_chunked.test_one_input]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=["head", "chunked"])
+def test_a_target_accepts_the_parser_on_every_seed(target: Target) -> None:
+    seeds = [path.read_bytes() for path in SEEDS.glob("*.http")]
+    assert len(seeds) > 50
+    for seed in seeds:
+        for first in range(4):
+            target(bytes([first, 20]) + seed)
+    target(b"")
+
+
+def test_the_head_target_notices_a_name_that_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "FIELD_LINES", fields.grammar.re.compile(r"(?s).*"))
+    with pytest.raises(AssertionError):
+        fuzz_head.test_one_input(b"\x00\x10GET / HTTP/1.1\r\nHost: x\r\nA B: c\r\n\r\n")
+
+
+def test_the_chunked_target_notices_a_size_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "CHUNK_LINE", grammar.re.compile(rb"(?:\+)?([0-9a-f]+)"))
+    with pytest.raises(AssertionError):
+        fuzz_chunked.test_one_input(b"\x00\x10+1\r\na\r\n0\r\n\r\n")
