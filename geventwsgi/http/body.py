@@ -21,7 +21,7 @@ MAX_CHUNK_LINE = 256
 #: Bytes of chunk framing that may stand against little or no data before the body is refused as abuse.
 MAX_FRAMING_EXCESS = 16384
 #: Bytes received at once while the next chunk's size is not known: what a flood of tiny chunks costs at a time.
-FRAMING_RECV = 4096
+FRAMING_RECV = 512
 #: A trailer section's bound, in bytes.
 MAX_TRAILERS = 8192
 
@@ -123,7 +123,7 @@ class ChunkedBody:
         """Decode one element at ``position``; return where the next begins, ``position`` itself for "more"."""
         left = self._left
         if left is None:
-            return self._size_line(data, position)
+            return self._size_line(data, position, pieces)
         if left > 0:
             piece = data[position : position + left]
             pieces.append(piece)
@@ -133,7 +133,7 @@ class ChunkedBody:
             return self._end_of_chunk(data, position)
         return self._end_of_body(data, position)
 
-    def _size_line(self, data: bytes, position: int) -> int:
+    def _size_line(self, data: bytes, position: int, pieces: list[bytes]) -> int:
         limit = position + MAX_CHUNK_LINE + 2
         end = data.find(b"\r\n", position, limit)
         if end < 0:
@@ -151,6 +151,10 @@ class ChunkedBody:
         self._excess = max(0, self._excess + (end - position) - 16 - size)
         if self._excess > MAX_FRAMING_EXCESS:
             raise RequestError(400, "too much chunk framing for too little data")
+        data_end = end + 2 + size
+        if size and data.startswith(b"\r\n", data_end):  # the whole chunk is there: one step for all three elements
+            pieces.append(data[end + 2 : data_end])
+            return data_end + 2
         self._left = size or -1
         return end + 2
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from geventwsgi.serving.service import Service
 
 
+#: Seconds for which a connection that we close still takes in what the client is sending; and while the server stops.
+LINGER, LINGER_DRAINING = 2.0, 0.2
+
+
 class Connection:
     """An accepted connection."""
 
@@ -128,17 +132,25 @@ class Connection:
         else:
             self.start()
 
+    def linger(self) -> None:
+        """Give the client a moment to read what was sent, although it is still sending."""
+        self.stream.linger(LINGER_DRAINING if self.service.draining else LINGER)
+
     def drain(self) -> None:
         """End the connection as soon as what the client has already sent is answered.
 
         A request in flight goes on, but does not wait long for the rest of a body that has stopped coming.
         """
+        stream = self.stream
         if self.exchange is not None:
-            self.stream.hurry(self.service.timeouts.drain_body)
-            return
-        self.stream.interrupt()
-        if self.stream.parked:
-            self.stream.unpark()
+            stream.hurry(self.service.timeouts.drain_body)
+        elif self in self.service.capacity.half_sent:
+            stream.interrupt()
+        elif stream.parked:
+            stream.interrupt()
+            stream.unpark()
+        else:
+            stream.hurry(http1.LAST_CALL)
 
     def kill(self) -> None:
         """End the connection now; the application's ``finally`` blocks and ``close()`` run."""

@@ -29,7 +29,9 @@ HEAD_RECV = 8192
 #: Bytes of a body received at once at the most.
 BODY_RECV = 65536
 #: So many bytes (as a power of two) of chunk framing are as much work as one receive.
-FRAMING_TURN = 7
+FRAMING_TURN = 5
+#: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops.
+LAST_CALL = 0.2
 #: Bytes of an unread body that are read away to keep the connection.
 DRAIN_BODY = 65536
 
@@ -39,8 +41,6 @@ def serve(connection: Connection) -> bool:
     service = connection.service
     capacity = service.capacity
     while True:
-        if service.draining:
-            connection.stream.interrupt()
         try:
             data = _first_bytes(connection)
         except DeadlineExpired:
@@ -69,7 +69,9 @@ def serve(connection: Connection) -> bool:
 def _first_bytes(connection: Connection) -> bytes:
     timeouts = connection.service.timeouts
     wait = timeouts.park
-    if wait is None:
+    if connection.service.draining:
+        wait = LAST_CALL
+    elif wait is None:
         wait = timeouts.first_byte if connection.fresh else timeouts.keepalive
     return connection.stream.recv(HEAD_RECV, wait)
 
@@ -130,7 +132,7 @@ def _refuse(connection: Connection, error: RequestError, duration: float) -> Non
         if service.on_record is not None:
             environ = {"REMOTE_ADDR": connection.remote_addr, "REMOTE_PORT": connection.remote_port}
             service.on_record(Record(None, ErrorReply(status, headers, len(page)), environ, duration))
-    connection.stream.linger()
+    connection.linger()
 
 
 class Http1Exchange:
@@ -420,7 +422,7 @@ class Http1Exchange:
         if self._keep_alive and self._read_away():
             return True
         if stream.ahead or (self._body is not None and not self._body.done):
-            stream.linger()
+            self._connection.linger()
         return False
 
     def _read_away(self) -> bool:

@@ -39,8 +39,11 @@ JOIN_LIMIT = 16384
 #: Receives and sends that a greenlet may do without waiting before the others get their turn. A client whose bytes
 #: are always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
 TURN = 16
-#: Seconds and bytes for which a connection that we close still takes in what the client is sending.
-LINGER_TIME = 2.0
+#: What bytes that were received ahead count more: mostly a pipelined request, which will take more than a receive.
+PIPELINED = 5
+#: Seconds, as few as make gevent wait for the loop's next iteration.
+ONE_ITERATION = 1e-9
+#: Bytes that a connection that we close still takes in.
 LINGER_BYTES = 64 << 20
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -118,14 +121,14 @@ class Stream:
         :raises ClientDisconnected: the connection was reset.
         """
         if self._turn > TURN:
-            self._turn = 0
-            sleep(0)
+            self._yield_turn()
         self._turn += 1
         if self._ahead:
             return self._take(size)
         return self._receive(size, timeout)
 
     def _take(self, size: int) -> bytes:
+        self._turn += PIPELINED
         ahead = self._ahead
         self._ahead = ahead[size:]
         return ahead[:size]
@@ -149,6 +152,14 @@ class Stream:
     def spend(self, turns: int) -> None:
         """Count work that was done on received bytes as so many receives of this greenlet's turn."""
         self._turn += turns
+
+    def _yield_turn(self) -> None:
+        """Let every other connection that has something to do have a turn.
+
+        By a timer, not by ``sleep(0)``: gevent runs callbacks for 5 ms before it looks at sockets again.
+        """
+        self._turn = 0
+        sleep(ONE_ITERATION)
 
     def unread(self, data: bytes) -> None:
         """Hand back received bytes that belong to whoever reads next."""
@@ -281,8 +292,7 @@ class Stream:
         :raises ClientDisconnected: the client has gone, or has read nothing for too long.
         """
         if self._turn > TURN:
-            self._turn = 0
-            sleep(0)
+            self._yield_turn()
         self._turn += 1
         try:
             sent = self._sock.send(data, _MSG_MORE if more else 0)
@@ -343,7 +353,7 @@ class Stream:
             step += sent
             if step >= SENDFILE_STEP and count:
                 step = 0
-                sleep(0)
+                self._yield_turn()
 
     def _wait_writable(self) -> None:
         loop, writer = self._hub.loop, getcurrent()
@@ -363,15 +373,17 @@ class Stream:
 
     # Ending
 
-    def linger(self) -> None:
+    def linger(self, seconds: float) -> None:
         """Say that nothing more will be sent, and take in what the client is still sending for a moment.
 
         Closing at once would reset the connection and with it the answer that the client has not read yet
         (RFC 9112 section 9.6).
+
+        :param seconds: how long the moment is at the most.
         """
         try:
             self._end_sending()
-            until = self._hub.loop.now() + LINGER_TIME
+            until = self._hub.loop.now() + seconds
             left = LINGER_BYTES
             self._ahead = b""
             while left > 0 and (remaining := until - self._hub.loop.now()) > 0:

@@ -52,11 +52,7 @@ class Proxied(NamedTuple):
     client: Client
 
 
-def grouped(name: str) -> object:
-    return pytest.param(name, marks=pytest.mark.xdist_group(f"nginx-{name}"))
-
-
-@pytest.fixture(scope="module", params=[grouped("tcp"), grouped("unix")])
+@pytest.fixture(scope="module", params=["tcp", "unix"])
 def proxied(request: pytest.FixtureRequest) -> Iterator[Proxied]:
     with tempfile.TemporaryDirectory(prefix="gwsgi-") as directory:
         file = Path(directory, "file")
@@ -82,7 +78,7 @@ def test_scheme_is_what_the_trusted_proxy_says(proxied: Proxied) -> None:
     assert reply.headers["X-Forwarded"] == "203.0.113.7"
 
 
-@pytest.mark.parametrize("proxied", [grouped("tcp")], indirect=True)  # a unix peer has no port to tell it by
+@pytest.mark.parametrize("proxied", ["tcp"], indirect=True)  # a unix peer has no port to tell it by
 def test_connections_to_the_server_are_kept__rfc9112_9_3(proxied: Proxied) -> None:
     ports = {proxied.client.get("/").headers["X-Peer-Port"] for _ in range(20)}
     assert len(ports) == 1

@@ -12,7 +12,6 @@ from gevent import socket
 from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving import stream as stream_module
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from tests.support.streams import iterations, stream_pair
 
@@ -303,18 +302,15 @@ class TestEnding:
         self, stream: Stream, client: socket.socket
     ) -> None:
         stream.send(b"answer")
-        end = gevent.spawn(lambda: (stream.linger(), stream.close()))
+        end = gevent.spawn(lambda: (stream.linger(2), stream.close()))
         client.sendall(b"x" * BIG)
         client.shutdown(socket.SHUT_WR)
         assert read_all(client) == b"answer"
         end.get(timeout=5)
 
-    def test_lingering_ends_with_its_time(
-        self, stream: Stream, client: socket.socket, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(stream_module, "LINGER_TIME", 0.05)
+    def test_lingering_ends_with_its_time(self, stream: Stream, client: socket.socket) -> None:
         with gevent.Timeout(5):
-            stream.linger()
+            stream.linger(0.05)
         assert client.recv(10) == b""
 
     def test_abort_is_a_reset_not_an_end(self, stream: Stream, client: socket.socket) -> None:

@@ -221,7 +221,7 @@ class TestWriting:
 
     def test_a_lingering_close_says_close_notify_first(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
         stream.send(b"answer")
-        ending = gevent.spawn(lambda: (stream.linger(), stream.close()))
+        ending = gevent.spawn(lambda: (stream.linger(2), stream.close()))
         assert read_all(client) == b"answer"
         client.close()
         ending.get(timeout=5)

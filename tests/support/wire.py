@@ -21,6 +21,22 @@ _FIELD_LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x8
 _CHUNK = re.compile(rb"([0-9a-fA-F]+)\r\n")
 
 
+def request(start: str = "GET / HTTP/1.1", *lines: str, host: str | None = "x", close: bool = False) -> bytes:
+    """Return a request's head.
+
+    :param host: the Host field; None for none.
+    :param close: ask for the connection's end.
+    """
+    fields = [start, *([] if host is None else [f"Host: {host}"]), *lines, *(["Connection: close"] if close else [])]
+    return "\r\n".join([*fields, "", ""]).encode("latin-1")
+
+
+#: A request that every server answers, and after which it closes: what follows a test's own bytes.
+LAST = request("GET /last HTTP/1.1", close=True)
+#: What an attacker hides in a body, in the hope that it is taken for a request.
+HIDDEN = request("GET /hidden HTTP/1.1")
+
+
 class Malformed(AssertionError):
     """A reply that no client should have to read."""
 
