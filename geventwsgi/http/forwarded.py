@@ -1,4 +1,7 @@
-"""Read what a forwarder says of the original request. Whether the peer may say it is the caller's business."""
+"""Under which scheme a request came: what a forwarder says of it, and what its target does.
+
+Whether the peer may say it is the caller's business.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from geventwsgi.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from geventwsgi.http.head import Fields
+    from geventwsgi.http.head import Fields, RequestHead
 
 
 def forwarded_scheme(fields: Fields, secure_scheme_headers: Mapping[str, str], default: str) -> str:
@@ -30,3 +33,13 @@ def forwarded_scheme(fields: Fields, secure_scheme_headers: Mapping[str, str], d
     if secure is None:
         return default
     return "https" if secure else "http"
+
+
+def check_scheme(head: RequestHead, scheme: str) -> None:
+    """Refuse a target in absolute-form that must not have come this way (RFC 9110 section 7.4).
+
+    :param scheme: "http" or "https", as the connection is.
+    :raises RequestError: 421 when https was asked for over a connection that is not secured.
+    """
+    if head.asked_scheme == "https" != scheme:
+        raise RequestError(421, "an https URI was asked for over a connection without TLS")

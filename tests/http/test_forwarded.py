@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from geventwsgi.errors import RequestError
-from geventwsgi.http.forwarded import forwarded_scheme
-from geventwsgi.http.head import Limits, parse_fields
+from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
+from geventwsgi.http.head import Limits, parse_fields, parse_head
 
 SECURE = {"X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
 
@@ -36,3 +36,16 @@ def test_contradictions_are_refused() -> None:
             parse_fields(b"X-Forwarded-Ssl: off\r\nX-Forwarded-Proto: https\r\n", Limits()), SECURE, "http"
         )
     assert caught.value.status == 400
+
+
+def test_an_https_target_needs_tls__rfc9110_7_4() -> None:
+    def head(target: str):
+        return parse_head(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), Limits())
+
+    with pytest.raises(RequestError) as caught:
+        check_scheme(head("HTTPS://x/"), "http")
+    assert caught.value.status == 421
+    check_scheme(head("https://x/"), "https")
+    check_scheme(head("http://x/"), "http")
+    check_scheme(head("http://x/"), "https")
+    check_scheme(head("/https://x/"), "http")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ class Rule:
     text: str
     #: How the server keeps it.
     behaviour: str
+    #: Why the server does not keep it yet, as the test's xfail mark says; empty for a rule that is kept.
+    unmet: str = ""
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -56,4 +58,9 @@ def conforms(place: str, rule: str, behaviour: str) -> Callable[[Test], Test]:
 
 def rules(module: ModuleType) -> list[tuple[Rule, str]]:
     """Return the rules of a module's tests with the tests' names, in the order of the file."""
-    return [(test.rule, name) for name, test in vars(module).items() if isinstance(getattr(test, "rule", None), Rule)]
+    tests = [(name, test) for name, test in vars(module).items() if isinstance(getattr(test, "rule", None), Rule)]
+    return [(replace(test.rule, unmet=_unmet(test)), name) for name, test in tests]
+
+
+def _unmet(test: Any) -> str:
+    return next((mark.kwargs["reason"] for mark in getattr(test, "pytestmark", ()) if mark.name == "xfail"), "")

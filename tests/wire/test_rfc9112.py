@@ -410,6 +410,42 @@ def test_keeps_trailers_apart__rfc9112_7_1_2(server: Wire) -> None:
 
 
 @conforms(
+    "9112 8",
+    "A request cut inside its head is incomplete.",
+    "It is never served; the connection ends without an answer.",
+)
+def test_a_cut_head_is_no_request__rfc9112_8(server: Wire, seen: list) -> None:
+    got = server.ask(request()[:-2], half_close=True)
+    assert got.data == b""
+    assert seen == []
+
+
+@conforms(
+    "9112 8",
+    "A message is incomplete without its last chunk; a response that fails must not look complete.",
+    "When an application fails in the middle of a response, the connection is reset and the last chunk never sent.",
+)
+def test_a_failed_response_does_not_end_cleanly__rfc9112_8(server: Wire) -> None:
+    with server.connected() as client:
+        client.sendall(request("GET /fails HTTP/1.1"))
+        assert b"Transfer-Encoding: chunked" in read_head(client)
+        rest = server.rest(client)
+    assert not rest.data.endswith(b"0\r\n\r\n")
+    assert rest.end == "reset"
+
+
+@conforms(
+    "9112 8",
+    "A response shorter than its Content-Length is incomplete.",
+    "The connection closes after it; nothing follows that a client could take for the missing bytes.",
+)
+def test_a_short_response_closes__rfc9112_8(server: Wire, seen: list) -> None:
+    got = server.ask(request("GET /short HTTP/1.1") + HIDDEN)
+    assert (got.reply.content, got.reply.complete, got.end) == (b"short", False, "closed")
+    assert seen == [["GET", "/short"]]
+
+
+@conforms(
     "9112 9.3",
     "A server that does not keep a connection says close in every response but 1xx.",
     "With `keepalive` 0 it does; errors say it too.",
@@ -531,42 +567,6 @@ def test_sends_a_closure_alert__rfc9112_9_8(serve) -> None:
         # Without the alert Python raises SSLEOFError here, an OSError but no ConnectionError.
         for data in (LAST, request(host=None), request("GET / HTTP/1.0", host=None)):
             assert secured.ask(data).end == "closed"
-
-
-@conforms(
-    "9112 8",
-    "A request cut inside its head is incomplete.",
-    "It is never served; the connection ends without an answer.",
-)
-def test_a_cut_head_is_no_request__rfc9112_8(server: Wire, seen: list) -> None:
-    got = server.ask(request()[:-2], half_close=True)
-    assert got.data == b""
-    assert seen == []
-
-
-@conforms(
-    "9112 8",
-    "A message is incomplete without its last chunk; a response that fails must not look complete.",
-    "When an application fails in the middle of a response, the connection is reset and the last chunk never sent.",
-)
-def test_a_failed_response_does_not_end_cleanly__rfc9112_8(server: Wire) -> None:
-    with server.connected() as client:
-        client.sendall(request("GET /fails HTTP/1.1"))
-        assert b"Transfer-Encoding: chunked" in read_head(client)
-        rest = server.rest(client)
-    assert not rest.data.endswith(b"0\r\n\r\n")
-    assert rest.end == "reset"
-
-
-@conforms(
-    "9112 8",
-    "A response shorter than its Content-Length is incomplete.",
-    "The connection closes after it; nothing follows that a client could take for the missing bytes.",
-)
-def test_a_short_response_closes__rfc9112_8(server: Wire, seen: list) -> None:
-    got = server.ask(request("GET /short HTTP/1.1") + HIDDEN)
-    assert (got.reply.content, got.reply.complete, got.end) == (b"short", False, "closed")
-    assert seen == [["GET", "/short"]]
 
 
 @conforms(
