@@ -10,6 +10,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import gevent
+from greenlet import getcurrent
+
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import http1
 from geventwsgi.serving.stream import DeadlineExpired, Stream
@@ -32,11 +35,12 @@ class Connection:
     """An accepted connection."""
 
     __slots__ = (
+        "_idle_limit",
         "default_scheme",
         "exchange",
-        "fresh",
         "greenlet",
         "last_fields",
+        "patience",
         "remote_addr",
         "remote_port",
         "service",
@@ -72,19 +76,34 @@ class Connection:
         self.last_fields: Fields | None = None
         #: The request that is being served. Set by :mod:`http1`; None between two requests.
         self.exchange: Http1Exchange | None = None
-        #: Whether no request was served yet.
-        self.fresh = True
-        #: The greenlet inside :meth:`run`; None while parked.
+        #: How long it may be idle, in seconds: until its first request, then between two. Set by :meth:`has_served`.
+        self._idle_limit = service.timeouts.first_byte
+        #: How long of that it keeps its greenlet.
+        self.patience = self._patience()
+        #: The greenlet inside :meth:`run`; None before and while parked.
         self.greenlet: Any = None
         service.connections.add(self)
         service.capacity.enter(self)
 
     def start(self) -> None:
         """Give the connection a greenlet."""
-        self.greenlet = self.service.spawn(self.run)
+        self.service.spawn(self.run)
+
+    def _patience(self) -> float:
+        park = self.service.timeouts.park
+        return self._idle_limit if park is None else min(park, self._idle_limit)
+
+    def has_served(self) -> None:
+        """From now on the time between two requests counts, not that before the first."""
+        if self._idle_limit != self.service.timeouts.keepalive:
+            self._idle_limit = self.service.timeouts.keepalive
+            self.patience = self._patience()
 
     def run(self) -> None:
         """Serve until the connection ends or goes idle; the body of its greenlet."""
+        if self.stream.closed:
+            return  # killed before this greenlet had its first turn
+        self.greenlet = getcurrent()
         parked = False
         try:
             parked = self._serve()
@@ -101,18 +120,17 @@ class Connection:
 
     def _serve(self) -> bool:
         stream = self.stream
-        timeouts = self.service.timeouts
         if isinstance(stream, TLSStream) and not stream.established:
             with self.incomplete():
                 try:
-                    stream.handshake(timeouts.tls_handshake)
+                    stream.handshake(self.service.timeouts.tls_handshake)
                 except DeadlineExpired:
                     raise ClientDisconnected("TLS handshake too slow") from None
-        if not http1.serve(self):
+        if not http1.serve(self) or self.patience == self._idle_limit:
             return False
         self.last_fields = None
         self.service.capacity.parked[self] = None
-        stream.park(self._wake, timeouts.first_byte if self.fresh else timeouts.keepalive)
+        stream.park(self._wake, self._idle_limit - self.patience)
         return True
 
     @contextmanager
@@ -143,7 +161,8 @@ class Connection:
         """
         stream = self.stream
         if self.exchange is not None:
-            stream.hurry(self.service.timeouts.drain_body)
+            if not self.exchange.taken:
+                stream.hurry(self.service.timeouts.drain_body)
         elif self in self.service.capacity.half_sent:
             stream.interrupt()
         elif stream.parked:
@@ -155,7 +174,7 @@ class Connection:
     def kill(self) -> None:
         """End the connection now; the application's ``finally`` blocks and ``close()`` run."""
         if self.greenlet is not None:
-            self.greenlet.kill(block=False)
+            gevent.kill(self.greenlet)
         else:
             self.close()
 

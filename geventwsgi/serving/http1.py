@@ -37,14 +37,14 @@ DRAIN_BODY = 65536
 
 
 def serve(connection: Connection) -> bool:
-    """Serve requests until the connection ends; return True if it went idle instead and may be parked."""
+    """Serve requests until the connection ends; return True if it went idle instead, for the connection to judge."""
     service = connection.service
     capacity = service.capacity
     while True:
         try:
-            data = _first_bytes(connection)
+            data = connection.stream.recv(HEAD_RECV, LAST_CALL if service.draining else connection.patience)
         except DeadlineExpired:
-            return service.timeouts.park is not None and not service.draining
+            return not service.draining
         if not data:
             return False
         began = time.monotonic()
@@ -61,19 +61,9 @@ def serve(connection: Connection) -> bool:
         finally:
             capacity.release()
             connection.exchange = None
-        connection.fresh = False
+        connection.has_served()
         if not exchange.settle():
             return False
-
-
-def _first_bytes(connection: Connection) -> bytes:
-    timeouts = connection.service.timeouts
-    wait = timeouts.park
-    if connection.service.draining:
-        wait = LAST_CALL
-    elif wait is None:
-        wait = timeouts.first_byte if connection.fresh else timeouts.keepalive
-    return connection.stream.recv(HEAD_RECV, wait)
 
 
 def _read_head(connection: Connection, data: bytes) -> RequestHead:

@@ -113,7 +113,7 @@ class TestPersistence:
             assert first.head.fields is second.head.fields
             assert first.head is not second.head
 
-    @pytest.mark.parametrize("park", [None, 0.05])
+    @pytest.mark.parametrize("park", [None, 0.05, 60.0])
     def test_an_idle_connection_closes_silently_after_keepalive(self, park: float | None) -> None:
         with served(timeouts=Timeouts(keepalive=0.2, park=park)) as one:
             one.client.sendall(GET)
@@ -701,6 +701,39 @@ class TestDraining:
             one.connection.kill()
             assert one.rest() == b""
             assert len(ended) == 1
+
+    def test_killing_before_the_first_turn_closes_it(self) -> None:
+        with served() as one:
+            one.connection.kill()
+            assert one.rest() == b""
+            assert one.gateway.exchanges == []
+            assert one.service.connections == set()
+
+    def test_a_connection_in_the_applications_hands_is_left_to_it(self) -> None:
+        def run(exchange: Http1Exchange) -> None:
+            sock = exchange.raw_socket()
+            sock.sendall(b"mine")
+            sock.sendall(sock.recv(10))
+
+        with served(run, timeouts=Timeouts(drain_body=0.05)) as one:
+            one.client.sendall(TestUpgrade.REQUEST)
+            assert one.client.recv(4) == b"mine"
+            one.service.draining = True
+            one.connection.drain()
+            gevent.sleep(0.3)
+            one.client.sendall(b"still")
+            assert one.rest() == b"still"
+
+    def test_a_connection_that_was_just_in_use_may_bring_one_more_request(self) -> None:
+        with served() as one:
+            one.client.sendall(GET)
+            one.response()
+            one.service.draining = True
+            one.connection.drain()
+            gevent.sleep(0.05)
+            answer = one.ask(GET)
+            assert answer.endswith(b"ok")
+            assert b"\r\nConnection: close\r\n" in answer
 
     def test_killing_a_parked_connection_closes_it(self) -> None:
         with served(timeouts=Timeouts(park=0.02)) as one:

@@ -50,6 +50,13 @@ def unread(environ, start_response):
     return [b"unread"]
 
 
+def drains(environ, start_response):
+    """Read the body to its end, however long, and keep nothing of it."""
+    while environ["wsgi.input"].read(65536):
+        pass
+    return unread(environ, start_response)
+
+
 def short(environ, start_response):
     start_response("200 OK", [("Content-Length", "10")])
     return [b"short"]
@@ -126,7 +133,7 @@ def switches(environ, start_response):
 
 
 _ROUTES = [
-    unread, short, long, long_pieces, fails, replaces, injects, injects_status, pieces, slowly, empty, status,
+    unread, drains, short, long, long_pieces, fails, replaces, injects, injects_status, pieces, slowly, empty, status,
     hop_by_hop, switches,
 ]  # fmt: skip
 ROUTES = {f"/{route.__name__.replace('_', '-')}": route for route in _ROUTES}
