@@ -117,7 +117,7 @@ def test_where_there_is_no_fork_one_process_serves(monkeypatch):
 
 
 NO_APPLICATION = "no application given: gwsgi [OPTIONS] MODULE:APP, or wsgi_app in the configuration file"
-NO_WORKER = "cli_app:app is not a subclass of geventwsgi.Worker: derive it from that, or write gevent"
+NO_WORKER = "worker_class cli_app:app is not a subclass of geventwsgi.Worker: derive it from that, or write gevent"
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.certificates import certificates
 from tests.support.crowd import ask_at_once
 from tests.support.process import Gwsgi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+pytestmark = pytest.mark.alone
 
 APPS = "tests.support.fullapps.waiting_apps"
 CLIENTS = 200

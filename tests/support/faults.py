@@ -190,6 +190,8 @@ def trailers_desynchronise(peer: Peer) -> None:
     chunked = request("POST /tell HTTP/1.1", "Transfer-Encoding: chunked")
     got = peer.wire.ask(chunked + b"2\r\nhi\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n" + LAST)
     fault_if(_statuses(got) != [200, 200], got.data)
+    hides(peer, chunked + b"2\r\nhi\r\n0\r\nX: y\r\n" + HIDDEN)
+    hides(peer, chunked + b"2\r\nhi\r\n0\r\n" + HIDDEN)
 
 
 # Persistence
