@@ -139,9 +139,10 @@ class ChunkedBody:
         if end < 0:
             check_length(data[position:limit].removesuffix(b"\r"), MAX_CHUNK_LINE, 400, "a chunk-size line")
             return position
-        match = grammar.CHUNK_LINE.fullmatch(data, position, end)
+        line = data[position:end]
+        match = grammar.CHUNK_LINE.fullmatch(line)
         if match is None:
-            check_length(data[position:end], MAX_CHUNK_LINE, 400, "a chunk-size line")
+            check_length(line, MAX_CHUNK_LINE, 400, "a chunk-size line")
             raise RequestError(400, "a chunk size is malformed")
         size = int(match[1], 16)
         self._size += size

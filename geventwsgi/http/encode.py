@@ -102,15 +102,18 @@ def response_head(
         lines.append(f"Server: {server}\r\n")
     if not has_date:
         lines.append(f"Date: {http_date()}\r\n")
-    lines.append(_framing_field(status, framing, length))
+    if framing is Framing.LENGTH:
+        lines.append(f"Content-Length: {length}\r\n")
+    else:
+        lines.append(_other_framing(status, framing, length))
     if connection is not None:
         lines.append(f"Connection: {connection}\r\n")
     lines.append("\r\n")
     return "".join(lines).encode("latin-1")
 
 
-def _framing_field(status: str, framing: Framing, length: int | None) -> str:
-    """Return the line that frames a response, "" for none: never two of them (RFC 9112 section 6.2)."""
+def _other_framing(status: str, framing: Framing, length: int | None) -> str:
+    """Return the framing line of a response whose content has no known length, or none at all; "" for no line."""
     if framing is Framing.CHUNKED:
         return "Transfer-Encoding: chunked\r\n"
     if framing is Framing.NONE and status.startswith("205"):

@@ -40,8 +40,9 @@ OWS = " \t"
 # RFC 9112 section 2.2: a line ends in CRLF. Within a line neither half may stand.
 CR_OR_LF = re.compile(rb"[\r\n]")
 
-# RFC 9112 section 5.2: obs-fold = OWS CRLF RWS. And what section 5.1 forbids: whitespace before the colon.
-OBS_FOLD = re.compile(r"[ \t]*\r\n[ \t]+")
+# RFC 9112 section 5.2: obs-fold = OWS CRLF RWS; looked for from the first character of a run of whitespace only, since
+# from each of them a long run would cost its square. And what section 5.1 forbids: whitespace before the colon.
+OBS_FOLD = re.compile(r"(?<![ \t])[ \t]*\r\n[ \t]+")
 SPACED_FIELD_NAME = re.compile(rf"^({TOKEN})[ \t]+:", re.MULTILINE)
 
 # RFC 3986 section 3.2.2 (a server needs no more than to know that a host cannot hide another):

@@ -443,6 +443,14 @@ class TestFolding:
         assert outcome(data, leniency=self.FOLDING) is not None
         assert feed([data[:40], data[40:]], limits, self.FOLDING) == verdict(data, limits, self.FOLDING)
 
+    @pytest.mark.timeout(30)  # one that looks at every run of spaces from each of its ends takes minutes
+    def test_long_runs_of_whitespace_take_time_in_proportion(self) -> None:
+        limits = Limits(field_size=0, head=0)
+        spaces = " " * 400_000
+        data = request(f"X: a{spaces}b", f"{spaces}c", f" {spaces}", start="GET / HTTP/1.1")
+        value = dict(parse(data, limits, self.FOLDING).fields.items)["X"]
+        assert value.split() == ["a", "b", "c"]
+
     @pytest.mark.parametrize("line", ["a\x00", "a\rb", "a\nb"])
     def test_nothing_else_is_let_through(self, line: str) -> None:
         assert outcome(request("X: a", f" {line}"), leniency=self.FOLDING) == (400,)

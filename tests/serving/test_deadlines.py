@@ -6,6 +6,7 @@ import gevent
 import pytest
 
 from geventwsgi.serving.deadlines import NEVER, Deadlines
+from tests.support.eventually import eventually
 
 
 class Waiting:
@@ -27,7 +28,7 @@ def deadlines() -> Deadlines:
 def test_expires_once(deadlines: Deadlines) -> None:
     holder = Waiting()
     deadlines.arm(holder, 0.05)
-    gevent.sleep(0.5)
+    eventually(lambda: holder.expired)
     assert holder.expired == 1
     assert (holder.deadline, holder.tick) == (NEVER, 0)
 
@@ -38,15 +39,14 @@ def test_moved_into_the_future_expires_only_there(deadlines: Deadlines) -> None:
     deadlines.arm(holder, 0.6)
     gevent.sleep(0.3)
     assert holder.expired == 0
-    gevent.sleep(0.6)
-    assert holder.expired == 1
+    eventually(lambda: holder.expired)
 
 
 def test_moved_nearer_expires_there(deadlines: Deadlines) -> None:
     holder = Waiting()
     deadlines.arm(holder, 60)
     deadlines.arm(holder, 0.05)
-    gevent.sleep(0.5)
+    eventually(lambda: holder.expired)
     assert holder.expired == 1
 
 
@@ -60,8 +60,7 @@ def test_taken_back_never_expires(deadlines: Deadlines) -> None:
     gevent.sleep(0.4)
     assert (taken_back.expired, forgotten.expired) == (0, 0)
     deadlines.arm(taken_back, 0.05)
-    gevent.sleep(0.4)
-    assert taken_back.expired == 1
+    eventually(lambda: taken_back.expired == 1)
 
 
 def test_a_thousand_share_a_handful_of_timers(deadlines: Deadlines) -> None:
@@ -69,6 +68,5 @@ def test_a_thousand_share_a_handful_of_timers(deadlines: Deadlines) -> None:
     for holder in holders:
         deadlines.arm(holder, 0.1)
     assert len(deadlines._buckets) == 1
-    gevent.sleep(0.6)
-    assert all(holder.expired == 1 for holder in holders)
+    eventually(lambda: all(holder.expired == 1 for holder in holders))
     assert deadlines._buckets == {}

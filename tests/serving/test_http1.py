@@ -131,21 +131,17 @@ class TestPersistence:
             for _ in range(3):
                 one.client.sendall(GET)
                 one.response()
-                with gevent.Timeout(5):
-                    while one.connection.greenlet is not None:
-                        gevent.sleep(0.01)
-                assert one.connection.stream.parked
+                eventually(lambda: one.connection.stream.parked)
+                assert one.connection.greenlet is None
                 assert one.connection.last_fields is None
 
     def test_a_client_that_leaves_while_parked_is_forgotten(self) -> None:
         with served(timeouts=Timeouts(park=0.05)) as one:
             one.client.sendall(GET)
             one.response()
-            gevent.sleep(0.3)
+            eventually(lambda: one.connection.stream.parked)
             one.client.close()
-            with gevent.Timeout(5):
-                while one.service.connections:
-                    gevent.sleep(0.01)
+            eventually(lambda: not one.service.connections)
 
 
 class TestHeads:
@@ -537,9 +533,7 @@ class TestResponses:
             one.client.sendall(GET)
             one.client.recv(10)
             one.client.close()
-            with gevent.Timeout(10):
-                while one.service.connections:
-                    gevent.sleep(0.01)
+            eventually(lambda: not one.service.connections)
         assert statuses == [499]
 
     def test_a_client_that_leaves_in_a_file_makes_it_499(self) -> None:
@@ -557,9 +551,7 @@ class TestResponses:
             one.client.sendall(GET)
             one.client.recv(10)
             one.client.close()
-            with gevent.Timeout(10):
-                while one.service.connections:
-                    gevent.sleep(0.01)
+            eventually(lambda: not one.service.connections)
         assert statuses == [499]
 
 
@@ -642,7 +634,7 @@ class TestDraining:
             with served(timeouts=Timeouts(park=park)) as one:
                 one.client.sendall(GET)
                 one.response()
-                gevent.sleep(0.3)
+                eventually(lambda one=one, park=park: one.connection.stream.parked or park is None)
                 one.service.draining = True
                 one.connection.drain()
                 assert one.rest() == b""
@@ -697,7 +689,7 @@ class TestDraining:
 
         with served(run) as one:
             one.client.sendall(GET)
-            gevent.sleep(0.05)
+            eventually(lambda: one.connection.exchange is not None)
             one.connection.kill()
             assert one.rest() == b""
             assert len(ended) == 1
@@ -739,7 +731,7 @@ class TestDraining:
         with served(timeouts=Timeouts(park=0.02)) as one:
             one.client.sendall(GET)
             one.response()
-            gevent.sleep(0.3)
+            eventually(lambda: one.connection.stream.parked)
             one.connection.kill()
             assert one.rest() == b""
 

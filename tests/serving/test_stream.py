@@ -13,6 +13,7 @@ from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.stream import DeadlineExpired, Stream
+from tests.support.eventually import eventually
 from tests.support.streams import iterations, stream_pair
 
 if TYPE_CHECKING:
@@ -168,8 +169,7 @@ class TestPersistentWatcher:
     def test_a_reset_while_nobody_reads_is_a_departure(self, stream: Stream, client: socket.socket) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         client.close()
-        gevent.sleep(0.05)
-        assert stream.gone
+        eventually(lambda: stream.gone)
 
 
 class TestParking:
@@ -180,7 +180,7 @@ class TestParking:
         gevent.sleep(0.02)
         assert woken == []
         client.sendall(b"back")
-        gevent.sleep(0.05)
+        eventually(lambda: woken)
         assert woken == [False]
         assert not stream.parked
         assert stream.recv(100, 5) == b"back"
@@ -198,14 +198,14 @@ class TestParking:
         woken: list[bool] = []
         stream.park(woken.append, 30)
         client.close()
-        gevent.sleep(0.05)
+        eventually(lambda: woken)
         assert woken == [False]
         assert stream.recv(100, 5) == b""
 
     def test_wakes_when_its_time_is_over(self, stream: Stream) -> None:
         woken: list[bool] = []
         stream.park(woken.append, 0.05)
-        gevent.sleep(0.4)
+        eventually(lambda: woken)
         assert woken == [True]
 
     def test_can_be_woken_by_hand(self, stream: Stream) -> None:

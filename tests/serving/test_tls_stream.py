@@ -17,6 +17,7 @@ from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.serving.tls_stream import TLSStream
 from tests.support.certificates import certificates
+from tests.support.eventually import eventually
 from tests.support.streams import iterations, raw, tcp_pair, tls_client_context
 
 if TYPE_CHECKING:
@@ -178,8 +179,7 @@ class TestPersistentWatcher:
     def test_a_cut_while_nobody_reads_is_a_departure(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
         assert not stream.gone
         client.close()
-        gevent.sleep(0.1)
-        assert stream.gone
+        eventually(lambda: stream.gone)
 
     def test_parks_and_wakes(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
         woken: list[bool] = []
@@ -187,7 +187,7 @@ class TestPersistentWatcher:
             stream.recv(100, 0.05)
         stream.park(woken.append, 30)
         client.sendall(b"back")
-        gevent.sleep(0.1)
+        eventually(lambda: woken)
         assert woken == [False]
         assert stream.recv(100, 5) == b"back"
 

@@ -23,7 +23,7 @@ FAULTY = {
     "replaced_response_keeps_the_old_headers": "gunicorn-gevent",
     "response_header_injected": "cheroot",
     "clean_end_after_a_failure": "faulty",
-    "slow_bodies_lock_everyone_out": "cheroot",
+    "slow_bodies_lock_everyone_out": "gunicorn-gevent",
     "half_sent_body_holds_up_term": "gunicorn-gevent",
 }
 #: What leaves a server in no state for the next check.
