@@ -14,7 +14,7 @@ from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http import encode
 from geventwsgi.http.body import Body, body_for
 from geventwsgi.http.encode import Framing
-from geventwsgi.http.forwarded import forwarded_scheme
+from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
 from geventwsgi.http.head import RequestHead, parse_head
 from geventwsgi.observe.access import Record
 from geventwsgi.serving.stream import DeadlineExpired
@@ -157,7 +157,7 @@ class Http1Exchange:
     def __init__(self, connection: Connection, head: RequestHead) -> None:
         """Begin with what the head says of the connection and the body.
 
-        :raises RequestError: 400 or 413, when that rules out serving the request.
+        :raises RequestError: 400, 413 or 421, when that rules out serving the request.
         """
         self._connection = connection
         self._stream = connection.stream
@@ -171,6 +171,8 @@ class Http1Exchange:
             if fields.scheme is None:
                 fields.scheme = forwarded_scheme(fields, service.secure_scheme_headers, self.scheme)
             self.scheme = fields.scheme
+        elif head.authority is not None:
+            check_scheme(head, self.scheme)
         self.trailers: list[tuple[str, str]] = []
         #: The decoder of the request's body; None if it has none.
         self._body: Body | None = None
@@ -346,7 +348,8 @@ class Http1Exchange:
         framing = encode.choose_framing(head.method, head.version, status, length)
         if status == 101:  # the application speaks another protocol from here on
             self._framing, self._keep_alive = Framing.CLOSE, False
-            return encode.response_head(self._status_line, self._headers, framing=Framing.NONE)
+            before = encode.CONTINUE if self._continue else b""  # RFC 9110 section 7.8
+            return before + encode.response_head(self._status_line, self._headers, framing=Framing.NONE)
         if framing is Framing.NONE and (status < 200 or status == 204 or length == 0):
             # 1xx and 204 must not have one (RFC 9110 section 8.6), and a HEAD or 304 must not have one that the
             # corresponding GET would not have, which an empty body does not tell.

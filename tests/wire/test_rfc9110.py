@@ -204,7 +204,6 @@ def test_keeps_targets_to_their_methods__rfc9110_7_1(server: Wire, start: str) -
     assert server.ask(request("OPTIONS * HTTP/1.1", close=True)).reply.json()["path"] == "*"
 
 
-@pytest.mark.xfail(strict=True, reason="serving.http1 does not call http.forwarded.check_scheme yet")
 @conforms(
     "9110 7.4",
     "A request for an https URI is rejected on a connection that is not secured, unless a trusted gateway sends it.",
@@ -264,7 +263,6 @@ def test_ignores_upgrade_in_http_1_0__rfc9110_7_8(server: Wire) -> None:
     assert server.ask(request("GET /switches HTTP/1.0", *UPGRADE)).statuses == [500]
 
 
-@pytest.mark.xfail(strict=True, reason="serving.http1 sends a 101 without the 100 that was asked for")
 @conforms(
     "9110 7.8",
     "With both Upgrade and a 100-continue expectation, 100 is sent before 101.",
