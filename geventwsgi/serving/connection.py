@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from geventwsgi.http.head import Fields
-    from geventwsgi.serving.http1 import Http1Exchange
+    from geventwsgi.serving.http1_exchange import Http1Exchange
     from geventwsgi.serving.service import Service
 
 

@@ -1,7 +1,7 @@
 """The short interface between the gateway and a protocol: one request and its response.
 
-:class:`~geventwsgi.serving.http1.Http1Exchange` implements it; tests of the gateway use a fake. The gateway never
-asks which HTTP version it serves, and never sees a socket.
+:class:`~geventwsgi.serving.http1_exchange.Http1Exchange` implements it; tests of the gateway use a fake. The gateway
+never asks which HTTP version it serves, and never sees a socket.
 """
 
 from __future__ import annotations

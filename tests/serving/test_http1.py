@@ -11,7 +11,7 @@ from gevent import socket
 
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http.head import Limits
-from geventwsgi.serving.http1 import DRAIN_BODY, Http1Exchange
+from geventwsgi.serving.http1_exchange import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.service import Timeouts
 from geventwsgi.serving.stream import Stream
 from tests.support.eventually import eventually

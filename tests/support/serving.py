@@ -15,7 +15,7 @@ from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
-from geventwsgi.serving.http1 import Http1Exchange
+from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.service import Service, Timeouts
 from tests.support.streams import raw, tcp_pair
 

@@ -1,0 +1,335 @@
+"""One HTTP/1.x request and its response, as the gateway sees them: the framing of both, and how they end.
+
+Knows what may be sent after what (RFC 9112 sections 6 to 9). Which request comes next is ``http1``'s business.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.errors import ClientDisconnected, RequestError
+from geventwsgi.http import encode
+from geventwsgi.http.body import body_for
+from geventwsgi.http.encode import Framing
+from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
+from geventwsgi.serving.stream import DeadlineExpired
+from geventwsgi.serving.upgrade import ClientSocket
+
+if TYPE_CHECKING:
+    from geventwsgi.http.body import Body
+    from geventwsgi.http.head import RequestHead
+    from geventwsgi.serving.connection import Connection
+    from geventwsgi.serving.exchange import Headers
+
+#: Bytes of a body received at once at the most.
+BODY_RECV = 65536
+#: So many bytes (as a power of two) of chunk framing are as much work as one receive.
+FRAMING_TURN = 5
+#: Bytes of an unread body that are read away to keep the connection.
+DRAIN_BODY = 65536
+
+
+class Http1Exchange:
+    """One request and its response; see :class:`~geventwsgi.serving.exchange.Exchange`."""
+
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_continue",
+        "_credit",
+        "_excess",
+        "_framing",
+        "_headers",
+        "_keep_alive",
+        "_left",
+        "_length",
+        "_raw_socket",
+        "_status_line",
+        "_stream",
+        "head",
+        "head_sent",
+        "remote_addr",
+        "remote_port",
+        "scheme",
+        "sent",
+        "status",
+        "taken",
+        "trailers",
+        "trusted",
+    )
+
+    def __init__(self, connection: Connection, head: RequestHead) -> None:
+        """Begin with what the head says of the connection and the body.
+
+        :raises RequestError: 400, 413 or 421, when that rules out serving the request.
+        """
+        self._connection = connection
+        self._stream = connection.stream
+        self.head = head
+        self.remote_addr = connection.remote_addr
+        self.remote_port = connection.remote_port
+        self.trusted = connection.trusted
+        self.scheme = connection.default_scheme
+        service, fields = connection.service, head.fields
+        if self.trusted:
+            if fields.scheme is None:
+                fields.scheme = forwarded_scheme(fields, service.secure_scheme_headers, self.scheme)
+            self.scheme = fields.scheme
+        elif head.authority is not None:
+            check_scheme(head, self.scheme)
+        self.trailers: list[tuple[str, str]] = []
+        #: The decoder of the request's body; None if it has none.
+        self._body: Body | None = None
+        if fields.chunked or fields.content_length:
+            self._body = body_for(fields, service.limits, self.trailers)
+        #: Seconds for which the client is still waited for: a second of waiting takes one, each byte gives some back.
+        self._credit = service.timeouts.body_grace
+        #: Whether the client still waits for 100 Continue. Reset by the first :meth:`read` and by the response head.
+        self._continue = fields.expect_continue and self._body is not None and head.version == (1, 1)
+        #: Whether the connection can go on after this exchange; whatever goes wrong resets it.
+        self._keep_alive = head.keep_alive and service.timeouts.keepalive > 0
+        #: Whether the application uses the connection itself (:meth:`raw_socket`): nothing more is sent here.
+        self.taken = False
+        self._raw_socket: ClientSocket | None = None
+        self.head_sent = False
+        self.sent = 0
+        self.status = 0
+        # The response as staged by start().
+        self._status_line = ""
+        self._headers: Headers = ()
+        self._length: int | None = None
+        #: Set when the head leaves.
+        self._framing = Framing.NONE
+        #: Bytes of content still owed under Framing.LENGTH, and bytes that the application gave beyond them.
+        self._left = 0
+        self._excess = 0
+
+    # The request
+
+    def read(self, size: int) -> bytes:
+        """See :meth:`Exchange.read`."""
+        body = self._body
+        if body is None or body.done or size <= 0:
+            return b""
+        if self._continue:
+            self._continue = False
+            self._stream.send(encode.CONTINUE)
+        return self._read_body(body, size, self._connection.service.timeouts.body)
+
+    def _read_body(self, body: Body, size: int, timeout: float) -> bytes:
+        """Return the next piece, ``b""`` at the body's end. Any failure ends the connection's reuse."""
+        stream = self._stream
+        try:
+            while not body.done:
+                data = self._receive_paced(body.want(min(size, BODY_RECV)), timeout)
+                if not data:
+                    raise ClientDisconnected("the client left inside a request body")
+                piece, rest = body.decode(data)
+                if len(data) > 2 * len(piece):  # mostly framing: far more work than copying
+                    stream.spend(len(data) >> FRAMING_TURN)
+                if rest:
+                    stream.unread(rest)
+                if piece:
+                    return piece
+        except DeadlineExpired:
+            self._keep_alive = False
+            raise RequestError(408, "the body comes too slowly") from None
+        except OSError:  # RequestError and ClientDisconnected are both
+            self._keep_alive = False
+            raise
+        return b""
+
+    def _receive_paced(self, size: int, longest: float) -> bytes:
+        """Receive a piece of the body from a client that keeps the minimum rate.
+
+        :raises DeadlineExpired: it does not, or nothing came for ``longest`` seconds.
+        """
+        service = self._connection.service
+        if service.draining:
+            longest = min(longest, service.timeouts.drain_body)
+        rate = service.timeouts.body_min_rate
+        if not rate:
+            return self._stream.recv(size, longest)
+        credit = min(self._credit, longest)
+        if credit <= 0:
+            raise DeadlineExpired
+        began = time.monotonic()
+        data = self._stream.recv(size, credit)
+        self._credit = credit - (time.monotonic() - began) + len(data) / rate
+        return data
+
+    # The response
+
+    def start(self, status: str, headers: Headers, length: int | None) -> None:
+        """See :meth:`Exchange.start`."""
+        self.status = int(status[:3])
+        self._status_line = status
+        self._headers = headers
+        for name, value in headers:
+            if len(name) == 14 and name.lower() == "content-length":
+                length = int(value)
+        self._length = length
+
+    def write(self, data: bytes) -> None:
+        """See :meth:`Exchange.write`."""
+        if not data or self.taken:
+            return
+        head = b"" if self.head_sent else self._encode_head()
+        framing = self._framing
+        if framing is Framing.LENGTH:
+            if len(data) > self._left:
+                self._excess += len(data) - self._left
+                data = data[: self._left]
+            self._left -= len(data)
+        elif framing is Framing.CHUNKED:
+            self._send(head, encode.chunk_size(len(data)), data, b"\r\n")
+            self.sent += len(data)
+            return
+        elif framing is Framing.NONE:
+            data = b""
+        if head or data:
+            self._send(head, data)
+            self.sent += len(data)
+
+    def send_file(self, fileno: int, offset: int, count: int) -> None:
+        """See :meth:`Exchange.send_file`."""
+        if self.taken:
+            return
+        head = b"" if self.head_sent else self._encode_head()
+        framing = self._framing
+        if framing is Framing.NONE:
+            count = 0
+        elif framing is Framing.LENGTH:
+            self._excess += max(0, count - self._left)
+            count = min(count, self._left)
+            self._left -= count
+        elif framing is Framing.CHUNKED:
+            head += encode.chunk_size(count)
+        try:
+            if head:
+                self._stream.send(head, more=count > 0)
+            self._stream.send_file(fileno, offset, count)
+            if framing is Framing.CHUNKED:
+                self._stream.send(b"\r\n")
+        except ClientDisconnected:
+            self._lost()
+            raise
+        self.sent += count
+
+    def finish(self) -> str | None:
+        """See :meth:`Exchange.finish`."""
+        if self.taken:
+            return None
+        if not self.head_sent:
+            if self._length is None:
+                self._length = 0
+            self._send(self._encode_head())
+        if self._framing is Framing.CHUNKED:
+            self._send(encode.LAST_CHUNK)
+        elif self._left:
+            self._keep_alive = False
+            return f"the response ended {self._left} bytes short of its Content-Length of {self._length}"
+        if self._excess:
+            return f"the response went {self._excess} bytes beyond its Content-Length of {self._length}; they were cut"
+        return None
+
+    def _send(self, *parts: bytes) -> None:
+        try:
+            self._stream.send_parts(*parts)
+        except ClientDisconnected:
+            self._lost()
+            raise
+
+    def _lost(self) -> None:
+        """Note that the client has gone: 499 is what nginx logs for it, and what access logs say here."""
+        self._keep_alive = False
+        self.status = 499
+
+    def _encode_head(self) -> bytes:
+        """Choose the framing and encode the head; from here on the response cannot be taken back."""
+        self.head_sent = True
+        head, length, status = self.head, self._length, self.status
+        framing = encode.choose_framing(head.method, head.version, status, length)
+        if status == 101:  # the application speaks another protocol from here on
+            self._framing, self._keep_alive = Framing.CLOSE, False
+            before = encode.CONTINUE if self._continue else b""  # RFC 9110 section 7.8
+            return before + encode.response_head(self._status_line, self._headers, framing=Framing.NONE)
+        if framing is Framing.NONE and (status < 200 or status == 204 or length == 0):
+            # 1xx and 204 must not have one (RFC 9110 section 8.6), and a HEAD or 304 must not have one that the
+            # corresponding GET would not have, which an empty body does not tell.
+            length = self._declared_length() if status not in (204, *range(100, 200)) else None
+        elif framing is Framing.LENGTH:
+            self._left = length or 0
+        self._framing = framing
+        keep_alive = self._keep_alive = (
+            self._keep_alive
+            and framing is not Framing.CLOSE
+            and not self._continue
+            and not self._connection.service.draining
+        )
+        connection = ("keep-alive" if head.version == (1, 0) else None) if keep_alive else "close"
+        return encode.response_head(
+            self._status_line,
+            self._headers,
+            framing=framing,
+            length=length,
+            connection=connection,
+            server=self._connection.service.software,
+        )
+
+    def _declared_length(self) -> int | None:
+        """Return the Content-Length that the application itself gave."""
+        return next((int(value) for name, value in self._headers if name.lower() == "content-length"), None)
+
+    # The end
+
+    def fail(self, status: int, detail: str | None = None) -> None:
+        """See :meth:`Exchange.fail`."""
+        if self.head_sent or self.taken:
+            self.abort()
+            return
+        page = encode.error_page(status, detail)
+        self._keep_alive = False
+        self.start(encode.status_line(status), [("Content-Type", "text/html; charset=utf-8")], len(page))
+        self.write(page)
+        self.finish()
+
+    def abort(self) -> None:
+        """See :meth:`Exchange.abort`."""
+        self._keep_alive = False
+        self._stream.abort()
+
+    def raw_socket(self) -> Any:
+        """See :meth:`Exchange.raw_socket`."""
+        if self._raw_socket is None:
+            self._raw_socket = ClientSocket(self._stream, self._take_over)
+        return self._raw_socket
+
+    def _take_over(self) -> None:
+        self.taken = True
+        self._keep_alive = False
+        if not self.status:
+            self.status = 101
+
+    def settle(self) -> bool:
+        """After the response: return whether the connection can take the next request; if not, end it gently."""
+        stream = self._stream
+        if stream.closed or self.taken:
+            return False
+        if self._keep_alive and self._read_away():
+            return True
+        if stream.ahead or (self._body is not None and not self._body.done):
+            self._connection.linger()
+        return False
+
+    def _read_away(self) -> bool:
+        """Read what the application left of the body, within bounds; return whether it has all been read."""
+        body = self._body
+        left = DRAIN_BODY
+        try:
+            while body is not None and not body.done and left > 0:
+                left -= len(self._read_body(body, left, self._connection.service.timeouts.drain_body))
+        except OSError:
+            return False
+        return body is None or body.done
