@@ -46,7 +46,7 @@ class Fields:
     upgrade: bool
     #: Set and read by ``wsgi.environ`` alone: the environ made from these fields, copied for each request.
     cgi: dict[str, Any] | None
-    #: Set and read by ``serving.http1_exchange`` alone: the scheme that a trusted forwarder names here; None until asked for.
+    #: Set and read by ``serving.http1_exchange`` alone: the scheme that a trusted forwarder names; None until asked.
     scheme: str | None
 
 
