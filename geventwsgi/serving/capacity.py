@@ -34,8 +34,6 @@ class Capacity:
         self.connections = connections or descriptors() - RESERVED_DESCRIPTORS
         self.per_address = per_address
         self._slots = Semaphore(requests)
-        self.acquire = self._slots.acquire
-        self.release = self._slots.release
         self._open: set[Connection] = set()
         self._by_address: dict[str, int] = {}
         #: Connections without a greenlet, the one that has been idle longest first.
@@ -48,9 +46,13 @@ class Capacity:
         """Return the capacity that the settings name."""
         return cls(config.worker_connections, config.limit_connections, config.limit_connections_per_address)
 
+    def slot(self) -> Slot:
+        """Return a place for the requests of one connection, not taken yet."""
+        return Slot(self._slots)
+
     @property
     def in_flight(self) -> int:
-        """Requests that are being served."""
+        """Requests that are being served and do not wait for their client."""
         return self.requests - int(self._slots.counter)
 
     def admits(self, address: str) -> bool:
@@ -100,6 +102,32 @@ class Capacity:
         if connection is not None:
             self.leave(connection)
             connection.kill()
+
+
+class Slot:
+    """A request's place among those in flight.
+
+    It is given up while the request waits for its client, so that no number of slow uploads or readers locks others
+    out.
+    """
+
+    __slots__ = ("_slots", "taken")
+
+    def __init__(self, slots: Semaphore) -> None:
+        self._slots = slots
+        self.taken = False
+
+    def take(self) -> None:
+        """Wait for a place and take it, unless it is taken."""
+        if not self.taken:
+            self._slots.acquire()
+            self.taken = True
+
+    def give_up(self) -> None:
+        """Let the next have the place; a second call does nothing."""
+        if self.taken:
+            self.taken = False
+            self._slots.release()
 
 
 def descriptors() -> int:

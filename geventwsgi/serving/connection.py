@@ -44,6 +44,7 @@ class Connection:
         "remote_addr",
         "remote_port",
         "service",
+        "slot",
         "stream",
         "trusted",
     )
@@ -80,6 +81,8 @@ class Connection:
         self._idle_limit = service.timeouts.first_byte
         #: How long of that it keeps its greenlet.
         self.patience = self._patience()
+        #: Its requests' place among those in flight.
+        self.slot = service.capacity.slot()
         #: The greenlet inside :meth:`run`; None before and while parked.
         self.greenlet: Any = None
         service.connections.add(self)

@@ -30,11 +30,10 @@ LAST_CALL = 0.2
 
 def serve(connection: Connection) -> bool:
     """Serve requests until the connection ends; return True if it went idle instead, for the connection to judge."""
-    service = connection.service
-    capacity = service.capacity
+    service, stream, slot = connection.service, connection.stream, connection.slot
     while True:
         try:
-            data = connection.stream.recv(HEAD_RECV, LAST_CALL if service.draining else connection.patience)
+            data = stream.recv(HEAD_RECV, LAST_CALL if service.draining else connection.patience)
         except DeadlineExpired:
             return not service.draining
         if not data:
@@ -47,11 +46,13 @@ def serve(connection: Connection) -> bool:
             _refuse(connection, error, time.monotonic() - began)
             return False
         connection.exchange = exchange
-        capacity.acquire()
         try:
+            slot.take()
+            stream.slot = slot
             service.gateway.run(exchange)
         finally:
-            capacity.release()
+            stream.slot = None
+            slot.give_up()
             connection.exchange = None
         connection.has_served()
         if not exchange.settle():

@@ -5,7 +5,6 @@ Knows what may be sent after what (RFC 9112 sections 6 to 9). Which request come
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected, RequestError
@@ -154,9 +153,10 @@ class Http1Exchange:
         credit = min(self._credit, longest)
         if credit <= 0:
             raise DeadlineExpired
-        began = time.monotonic()
-        data = self._stream.recv(size, credit)
-        self._credit = credit - (time.monotonic() - began) + len(data) / rate
+        stream = self._stream
+        stream.waited = 0.0
+        data = stream.recv(size, credit)
+        self._credit = credit - stream.waited + len(data) / rate
         return data
 
     # The response

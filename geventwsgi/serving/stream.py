@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from _socket import socket as RawSocket
     from collections.abc import Callable
 
+    from geventwsgi.serving.capacity import Slot
+
 READ, WRITE = 1, 2
 #: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
 SENDFILE_STEP = 1 << 20
@@ -76,7 +78,9 @@ class Stream:
         "_write_watcher",
         "deadline",
         "gone",
+        "slot",
         "tick",
+        "waited",
     )
 
     def __init__(self, sock: RawSocket, deadlines: Deadlines, write_timeout: float = 60.0) -> None:
@@ -86,6 +90,10 @@ class Stream:
         """
         self._sock = sock
         self._write_timeout = write_timeout
+        #: What is given up while a wait goes on; set by :mod:`http1` for as long as a request runs.
+        self.slot: Slot | None = None
+        #: Seconds of the last wait for the client's bytes; reset by whoever reads it.
+        self.waited = 0.0
         #: Receives and sends since this stream last waited.
         self._turn = 0
         self._hub = get_hub()
@@ -179,15 +187,22 @@ class Stream:
         if timeout is not None:
             self._deadlines.arm(self, timeout)
         self._turn = 0
+        slot, loop = self.slot, self._hub.loop
+        if slot is not None:
+            slot.give_up()
+        began = loop.now()
         self._reader = getcurrent()
         try:
             self._hub.switch()
         finally:
             self._reader = None
             self.deadline = NEVER
+        self.waited += loop.now() - began
         if self._expired:
             self._expired = False
             raise DeadlineExpired
+        if slot is not None:
+            slot.take()
 
     def _on_readable(self) -> None:
         """Act on the watcher's event, in the hub."""
@@ -360,6 +375,9 @@ class Stream:
         if self._write_watcher is None:
             self._write_watcher = loop.io(self._sock.fileno(), WRITE)
         self._turn = 0
+        slot = self.slot
+        if slot is not None:
+            slot.give_up()
         stall = loop.timer(self._write_timeout)
         stall.start(writer.switch, True)
         self._write_watcher.start(writer.switch, False)
@@ -370,6 +388,8 @@ class Stream:
             stall.close()
         if stalled:
             raise ClientDisconnected(f"the client has read nothing for {self._write_timeout:g} s")
+        if slot is not None:
+            slot.take()
 
     # Ending
 

@@ -31,20 +31,22 @@ def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[b
 class TestBooks:
     def test_requests_wait_in_order(self) -> None:
         capacity, order = Capacity(2), []
+        slots = {name: capacity.slot() for name in "abcd"}
 
         def take(name: str) -> None:
-            capacity.acquire()
+            slots[name].take()
+            slots[name].take()
             order.append(name)
 
         for name in "abcd":
             gevent.spawn(take, name)
         eventually(lambda: len(order) == 2)
         assert capacity.in_flight == 2
-        capacity.release()
-        capacity.release()
+        for name in "aab":
+            slots[name].give_up()
         eventually(lambda: len(order) == 4)
         assert order == ["a", "b", "c", "d"]
-        capacity.release()
+        slots["c"].give_up()
         assert capacity.in_flight == 1
 
     def test_without_a_number_descriptors_bound_the_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,3 +228,48 @@ def test_a_connection_leaves_the_books_whatever_ended_it(make: Callable[..., WSG
     eventually(lambda: server.connections == 0)
     capacity = server._capacity
     assert (capacity._open, capacity.parked, capacity.half_sent, capacity._by_address) == (set(), {}, {}, {})
+
+
+class TestSlots:
+    """No number of slow clients locks the others out."""
+
+    def serve(self, make: Callable[..., WSGIServer], app: Any) -> WSGIServer:
+        server = make(worker_connections=2)
+        server.application = app
+        return server
+
+    def test_a_request_that_waits_for_its_body_holds_no_slot(self, make: Callable[..., WSGIServer]) -> None:
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            body = environ["wsgi.input"].read()
+            start_response("200 OK", [])
+            return [body or b"hello"]
+
+        server = self.serve(make, app)
+        slow = [connect(server) for _ in range(5)]
+        for client in slow:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234")
+        eventually(lambda: sum(c.exchange is not None for c in server._service.connections) == 5)
+        with connect(server) as client:
+            assert ask(client).endswith(b"hello")
+        for client in slow:
+            client.sendall(b"56789")
+            assert client.recv(65536).endswith(b"0123456789")
+            client.close()
+        assert server.requests == 0
+
+    def test_a_request_that_waits_for_its_reader_holds_no_slot(self, make: Callable[..., WSGIServer]) -> None:
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            start_response("200 OK", [])
+            return [b"x" * (16 << 20)] if environ["PATH_INFO"] == "/big" else [b"hello"]
+
+        server = self.serve(make, app)
+        slow = [connect(server) for _ in range(5)]
+        for client in slow:
+            client.sendall(GET.replace(b"/ ", b"/big "))
+            assert client.recv(1)
+        with connect(server) as client:
+            assert ask(client).endswith(b"hello")
+        for client in slow:
+            client.close()
+        eventually(lambda: server.connections == 0)
+        assert server.requests == 0
