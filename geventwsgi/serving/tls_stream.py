@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Ciphertext received at once: a little more than one TLS record.
 RECORD = 17408
+#: Seconds for a client to read why its handshake failed.
+ALERT_TIME = 1.0
 #: Plaintext encrypted at once, which bounds the memory that a slow reader can hold.
 BLOCK = 65536
 
@@ -66,7 +68,7 @@ class TLSStream(Stream):
                 self._flush()
                 self._feed(max(0.0, until - self._hub.loop.now()))
             except ssl.SSLError as error:
-                self._flush_quietly()
+                self.linger(ALERT_TIME)  # a reset would overtake the alert that tells the client why
                 raise ClientDisconnected(f"TLS handshake failed: {error.reason or error}") from error
             else:
                 self._flush()
@@ -148,11 +150,6 @@ class TLSStream(Stream):
         data = self._outgoing.read()
         if data:
             super().send(data, more=more)
-
-    def _flush_quietly(self) -> None:
-        """Send an alert to a client that may not be there any more."""
-        with contextlib.suppress(ClientDisconnected):
-            self._flush()
 
     def _end_sending(self) -> None:
         """Say close_notify, so that the client can tell the end from a cut (RFC 8446 section 6.1)."""

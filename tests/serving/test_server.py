@@ -326,8 +326,7 @@ class TestTLS:
     def test_a_failed_handshake_is_a_debug_line(self, make: Make) -> None:
         log = io.StringIO()
         server = make(certfile=certificates().certfile, keyfile=certificates().keyfile, error_log=log)
-        with pytest.raises(ConnectionResetError):
-            ask(server)
+        assert ask(server)[:2] in (b"", b"\x15\x03")  # nothing, or a TLS alert
         assert log.getvalue() == ""
         client = self.client(server)
         client.sendall(CLOSE)
