@@ -99,7 +99,7 @@ class WSGIServer(StreamServer):
             raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
         ssl_context = settings.pop("ssl_context", None)
         self.config = config or Config.of(**settings)
-        self.logger = logger or stream_logger(log, error_log)
+        self.logger = logger or stream_logger(log, error_log, self.config)
         self.log = self.error_log = ErrorStream(self.logger)
         self.tls = ssl_context or (make_context(self.config, gevent.ssl.SSLContext) if self.config.is_ssl else None)
         self._worker = worker
