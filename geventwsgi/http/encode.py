@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from geventwsgi.http.grammar import NO_CONTENT_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -76,6 +76,7 @@ def response_head(
     length: int | None = None,
     connection: str | None = None,
     server: str = "",
+    date: str | None = None,
 ) -> bytes:
     """Return a response's head.
 
@@ -86,6 +87,7 @@ def response_head(
     :param length: the value of Content-Length; None for none.
     :param connection: the value of Connection; None for none.
     :param server: the value of Server; "" for none.
+    :param date: the value of Date; None for now.
     """
     lines = [f"HTTP/1.1 {status}\r\n"]
     has_date = False
@@ -101,7 +103,7 @@ def response_head(
     if server:
         lines.append(f"Server: {server}\r\n")
     if not has_date:
-        lines.append(f"Date: {http_date()}\r\n")
+        lines.append(f"Date: {date or http_date()}\r\n")
     if framing is Framing.LENGTH:
         lines.append(f"Content-Length: {length}\r\n")
     else:
@@ -110,6 +112,45 @@ def response_head(
         lines.append(f"Connection: {connection}\r\n")
     lines.append("\r\n")
     return "".join(lines).encode("latin-1")
+
+
+class LastHead:
+    """The response head that was encoded last: most servers send the same one again, until the date changes.
+
+    Compares by identity what is long and by value what is short.
+    """
+
+    __slots__ = ("_connection", "_data", "_date", "_framing", "_headers", "_length", "_status")
+
+    def __init__(self) -> None:
+        self._headers: object = None
+        self._status = self._date = ""
+        self._framing = Framing.NONE
+        self._length: int | None = None
+        self._connection: str | None = None
+        self._data = b""
+
+    def encode(
+        self, status: str, headers: Sequence[tuple[str, str]], framing: Framing, length: int | None,
+        connection: str | None, server: str,
+    ) -> bytes:  # fmt: skip
+        """Return what :func:`response_head` returns; ``headers`` must not change afterwards, nor ``server``."""
+        date = http_date()
+        if (
+            headers is self._headers
+            and date is self._date
+            and length == self._length
+            and framing is self._framing
+            and connection == self._connection
+            and status == self._status
+        ):
+            return self._data
+        self._headers, self._status, self._date = headers, status, date
+        self._framing, self._length, self._connection = framing, length, connection
+        self._data = response_head(
+            status, headers, framing=framing, length=length, connection=connection, server=server, date=date
+        )
+        return self._data
 
 
 def _other_framing(status: str, framing: Framing, length: int | None) -> str:

@@ -7,9 +7,11 @@ connection's own business.
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
-from gevent.lock import Semaphore
+from gevent import get_hub
+from gevent.hub import Waiter
 
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
@@ -33,10 +35,12 @@ class Capacity:
         self.requests = requests
         self.connections = connections or descriptors() - RESERVED_DESCRIPTORS
         self.per_address = per_address
-        self._slots = Semaphore(requests)
+        self._free = requests
+        #: Requests beyond, in order.
+        self._waiting: deque[Waiter[None]] = deque()
         self._open: set[Connection] = set()
         self._by_address: dict[str, int] = {}
-        #: Connections without a greenlet, the one that has been idle longest first.
+        #: Connections that have been idle for a while, the one that has been so longest first.
         self.parked: dict[Connection, None] = {}
         #: Connections whose head is incomplete, with the time at which that was first seen, oldest first.
         self.half_sent: dict[Connection, float] = {}
@@ -46,14 +50,37 @@ class Capacity:
         """Return the capacity that the settings name."""
         return cls(config.worker_connections, config.limit_connections, config.limit_connections_per_address)
 
-    def slot(self) -> Slot:
-        """Return a place for the requests of one connection, not taken yet."""
-        return Slot(self._slots)
+    def take(self) -> None:
+        """Wait for a place among the requests in flight, in order, and take it.
+
+        It is given back while the request waits for its client, so that no number of slow uploads or readers locks
+        others out.
+        """
+        if self._free > 0:
+            self._free -= 1
+            return
+        waiter: Waiter[None] = Waiter()
+        self._waiting.append(waiter)
+        try:
+            waiter.get()
+        except BaseException:
+            try:
+                self._waiting.remove(waiter)
+            except ValueError:  # the place was handed over, but this greenlet ends first
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Let the next request have the place."""
+        if self._waiting:
+            get_hub().loop.run_callback(self._waiting.popleft().switch, None)
+        else:
+            self._free += 1
 
     @property
     def in_flight(self) -> int:
         """Requests that are being served and do not wait for their client."""
-        return self.requests - int(self._slots.counter)
+        return self.requests - self._free
 
     def admits(self, address: str) -> bool:
         """Return whether one more connection of ``address`` is acceptable; "" (a unix socket) always is."""
@@ -102,32 +129,6 @@ class Capacity:
         if connection is not None:
             self.leave(connection)
             connection.kill()
-
-
-class Slot:
-    """A request's place among those in flight.
-
-    It is given up while the request waits for its client, so that no number of slow uploads or readers locks others
-    out.
-    """
-
-    __slots__ = ("_slots", "taken")
-
-    def __init__(self, slots: Semaphore) -> None:
-        self._slots = slots
-        self.taken = False
-
-    def take(self) -> None:
-        """Wait for a place and take it, unless it is taken."""
-        if not self.taken:
-            self._slots.acquire()
-            self.taken = True
-
-    def give_up(self) -> None:
-        """Let the next have the place; a second call does nothing."""
-        if self.taken:
-            self.taken = False
-            self._slots.release()
 
 
 def descriptors() -> int:

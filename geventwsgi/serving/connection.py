@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent import GreenletExit
 from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
@@ -22,29 +23,31 @@ if TYPE_CHECKING:
     from _socket import socket as RawSocket
     from collections.abc import Iterator
 
-    from geventwsgi.http.head import Fields
+    from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.http1_exchange import Http1Exchange
     from geventwsgi.serving.service import Service
 
 
 #: Seconds for which a connection that we close still takes in what the client is sending; and while the server stops.
 LINGER, LINGER_DRAINING = 2.0, 0.2
+#: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops.
+LAST_CALL = 0.2
 
 
 class Connection:
     """An accepted connection."""
 
     __slots__ = (
-        "_idle_limit",
+        "cold",
         "default_scheme",
         "exchange",
         "greenlet",
-        "last_fields",
-        "patience",
+        "idle_limit",
+        "last_data",
+        "last_head",
         "remote_addr",
         "remote_port",
         "service",
-        "slot",
         "stream",
         "trusted",
     )
@@ -73,43 +76,37 @@ class Connection:
                 write_timeout=service.timeouts.write,
                 ragged_eof_ends=service.ragged_eof_ends,
             )
-        #: The fields of the last request, remembered to parse and translate them once; dropped when parked.
-        self.last_fields: Fields | None = None
+        self.stream.capacity = service.capacity
+        #: The last request's head, and its bytes if they came alone: the next request mostly repeats them, in part or
+        #: whole. Set by :mod:`http1`; forgotten when the connection gets cold.
+        self.last_head: RequestHead | None = None
+        self.last_data = b""
         #: The request that is being served. Set by :mod:`http1`; None between two requests.
         self.exchange: Http1Exchange | None = None
-        #: How long it may be idle, in seconds: until its first request, then between two. Set by :meth:`has_served`.
-        self._idle_limit = service.timeouts.first_byte
-        #: How long of that it keeps its greenlet.
-        self.patience = self._patience()
-        #: Its requests' place among those in flight.
-        self.slot = service.capacity.slot()
-        #: The greenlet inside :meth:`run`; None before and while parked.
+        #: How long it may be idle, in seconds: until its first request, then between two. Set by :mod:`http1`.
+        self.idle_limit = service.timeouts.first_byte
+        #: Whether it has been idle for so long that it keeps nothing but its socket.
+        self.cold = False
+        #: The greenlet inside :meth:`run`; None while parked.
         self.greenlet: Any = None
         service.connections.add(self)
         service.capacity.enter(self)
 
     def start(self) -> None:
-        """Give the connection a greenlet."""
-        self.service.spawn(self.run)
-
-    def _patience(self) -> float:
-        park = self.service.timeouts.park
-        return self._idle_limit if park is None else min(park, self._idle_limit)
-
-    def has_served(self) -> None:
-        """From now on the time between two requests counts, not that before the first."""
-        if self._idle_limit != self.service.timeouts.keepalive:
-            self._idle_limit = self.service.timeouts.keepalive
-            self.patience = self._patience()
+        """Begin to serve."""
+        if self.service.tls is None and not self.service.keeps_greenlets:
+            self._park()
+        else:
+            self.service.start(self)
 
     def run(self) -> None:
-        """Serve until the connection ends or goes idle; the body of its greenlet."""
+        """Serve what has come until the connection ends or goes idle."""
         if self.stream.closed:
-            return  # killed before this greenlet had its first turn
+            return  # killed before this greenlet had its turn
         self.greenlet = getcurrent()
-        parked = False
+        idle = False
         try:
-            parked = self._serve()
+            idle = self._serve()
         except (ClientDisconnected, DeadlineExpired) as error:
             self.service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
             self.stream.abort()
@@ -118,23 +115,57 @@ class Connection:
             self.stream.abort()
         finally:
             self.greenlet = None
-            if not parked:
+            if idle:
+                self._park()
+            else:
                 self.close()
 
     def _serve(self) -> bool:
-        stream = self.stream
+        """Return whether the connection is idle now; if not, it has ended."""
+        service, stream = self.service, self.stream
         if isinstance(stream, TLSStream) and not stream.established:
             with self.incomplete():
                 try:
-                    stream.handshake(self.service.timeouts.tls_handshake)
+                    stream.handshake(service.timeouts.tls_handshake)
                 except DeadlineExpired:
                     raise ClientDisconnected("TLS handshake too slow") from None
-        if not http1.serve(self) or self.patience == self._idle_limit:
+        idle = http1.serve(self)
+        if service.keeps_greenlets:
+            while idle and stream.wait(LAST_CALL if service.draining else self.idle_limit):
+                idle = http1.serve(self)
             return False
-        self.last_fields = None
+        return idle
+
+    # Idle
+
+    def _park(self) -> None:
+        """Wait for the client without a greenlet; as the server stops, not for long."""
+        service = self.service
+        self.stream.park(self, LAST_CALL if service.draining else min(service.timeouts.warm, self.idle_limit))
+
+    def wake(self, *, timed_out: bool) -> None:
+        """See :class:`~geventwsgi.serving.stream.Sleeper`."""
+        service = self.service
+        if self.cold:
+            self.cold = False
+            service.capacity.parked.pop(self, None)
+        elif timed_out and self.idle_limit > service.timeouts.warm and not service.draining:
+            self._cool()
+            return
+        if timed_out:
+            self.close()
+        else:
+            service.start(self)
+
+    def _cool(self) -> None:
+        """Wait on, but with as little as a connection can have."""
+        self.cold = True
+        self.last_head = None
+        self.last_data = b""
         self.service.capacity.parked[self] = None
-        stream.park(self._wake, self._idle_limit - self.patience)
-        return True
+        self.stream.park(self, self.idle_limit - self.service.timeouts.warm)
+
+    # Counting and ending
 
     @contextmanager
     def incomplete(self) -> Iterator[None]:
@@ -145,13 +176,6 @@ class Connection:
             yield
         finally:
             half_sent.pop(self, None)
-
-    def _wake(self, timed_out: bool) -> None:
-        del self.service.capacity.parked[self]
-        if timed_out:
-            self.close()
-        else:
-            self.start()
 
     def linger(self) -> None:
         """Give the client a moment to read what was sent, although it is still sending."""
@@ -168,18 +192,23 @@ class Connection:
                 stream.hurry(self.service.timeouts.drain_body)
         elif self in self.service.capacity.half_sent:
             stream.interrupt()
-        elif stream.parked:
+        elif self.cold:
             stream.interrupt()
             stream.unpark()
         else:
-            stream.hurry(http1.LAST_CALL)
+            stream.hurry(LAST_CALL)
 
     def kill(self) -> None:
         """End the connection now; the application's ``finally`` blocks and ``close()`` run."""
-        if self.greenlet is not None:
-            gevent.kill(self.greenlet)
-        else:
+        if self.greenlet is None:
             self.close()
+        else:
+            gevent.get_hub().loop.run_callback(self._throw)
+
+    def _throw(self) -> None:
+        """End the greenlet, unless it is done with this connection by now and serves another."""
+        if self.greenlet is not None:
+            self.greenlet.throw(GreenletExit)
 
     def close(self) -> None:
         """Close the socket and leave the server's books; a second call does nothing."""

@@ -24,45 +24,42 @@ if TYPE_CHECKING:
 
 #: Bytes received at once while a head is expected; a larger head takes another turn.
 HEAD_RECV = 8192
-#: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops.
-LAST_CALL = 0.2
 
 
 def serve(connection: Connection) -> bool:
-    """Serve requests until the connection ends; return True if it went idle instead, for the connection to judge."""
-    service, stream, slot = connection.service, connection.stream, connection.slot
+    """Serve the requests that have come; return whether the connection is idle now, False if it has ended."""
+    service, stream = connection.service, connection.stream
     while True:
-        try:
-            data = stream.recv(HEAD_RECV, LAST_CALL if service.draining else connection.patience)
-        except DeadlineExpired:
-            return not service.draining
+        data = stream.recv_now(HEAD_RECV)
         if not data:
-            return False
+            return data is None
         began = time.monotonic()
         try:
-            head = _read_head(connection, data)
+            head = connection.last_head
+            if head is None or data != connection.last_data:
+                head = _read_head(connection, data)
             exchange = Http1Exchange(connection, head)
         except RequestError as error:
             _refuse(connection, error, time.monotonic() - began)
             return False
         connection.exchange = exchange
         try:
-            slot.take()
-            stream.slot = slot
+            stream.step_in()
             service.gateway.run(exchange)
         finally:
-            stream.slot = None
-            slot.give_up()
+            stream.step_out()
             connection.exchange = None
-        connection.has_served()
+        connection.idle_limit = service.timeouts.keepalive
         if not exchange.settle():
             return False
+        if not stream.ahead:
+            return True
 
 
 def _read_head(connection: Connection, data: bytes) -> RequestHead:
     """Return the head that begins with ``data``; the clock runs from its first byte."""
     service, stream = connection.service, connection.stream
-    last = connection.last_fields
+    last = None if connection.last_head is None else connection.last_head.fields
     head = parse_head(data, service.limits, last, 0, service.leniency)
     if head is None:
         with connection.incomplete():
@@ -74,7 +71,9 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
                 head = parse_head(data, service.limits, last, scanned, service.leniency)
     if len(data) > head.size:
         stream.unread(data[head.size :])
-    connection.last_fields = head.fields
+        data = b""
+    connection.last_head = head
+    connection.last_data = data
     return head
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.body import Body
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.connection import Connection
-    from geventwsgi.serving.exchange import Headers
+    from geventwsgi.wsgi.exchange import Headers
 
 #: Bytes of a body received at once at the most.
 BODY_RECV = 65536
@@ -30,7 +30,7 @@ DRAIN_BODY = 65536
 
 
 class Http1Exchange:
-    """One request and its response; see :class:`~geventwsgi.serving.exchange.Exchange`."""
+    """One request and its response; see :class:`~geventwsgi.wsgi.exchange.Exchange`."""
 
     __slots__ = (
         "_body",
@@ -269,14 +269,8 @@ class Http1Exchange:
             and not self._connection.service.draining
         )
         connection = ("keep-alive" if head.version == (1, 0) else None) if keep_alive else "close"
-        return encode.response_head(
-            self._status_line,
-            self._headers,
-            framing=framing,
-            length=length,
-            connection=connection,
-            server=self._connection.service.software,
-        )
+        service = self._connection.service
+        return service.last_head.encode(self._status_line, self._headers, framing, length, connection, service.software)
 
     def _declared_length(self) -> int | None:
         """Return the Content-Length that the application itself gave."""

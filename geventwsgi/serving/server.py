@@ -11,7 +11,6 @@ import os
 import socket
 import time
 from _socket import socket as RawSocket
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +25,7 @@ from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
 from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.runners import Runners
 from geventwsgi.serving.service import Service, Timeouts
 from geventwsgi.serving.tls import make_context
 from geventwsgi.serving.trust import trust
@@ -105,6 +105,8 @@ class WSGIServer(StreamServer):
         self._worker = worker
         self._capacity = capacity or Capacity.of(self.config)
         self._last_exhausted = 0.0
+        #: A pool bounds connections, so that each keeps its place while it is idle; and so for a callable.
+        self._keeps_greenlets = spawn != "default"
         self._service: Service | None = None
         self._application = application
         if handler_class is not None:
@@ -176,9 +178,6 @@ class WSGIServer(StreamServer):
     def _make_service(self) -> Service:
         config, logger = self.config, self.logger
         on_record = recorder(logger)
-        timeouts = timeouts_of(config)
-        if self.pool is not None:
-            timeouts = replace(timeouts, park=None)  # a connection keeps its place in a pool while it is idle
         gateway = Gateway(
             self._application,
             EnvironBuilder(
@@ -196,7 +195,7 @@ class WSGIServer(StreamServer):
             gateway=gateway,
             limits=limits_of(config),
             leniency=leniency_of(config),
-            timeouts=timeouts,
+            timeouts=timeouts_of(config),
             deadlines=Deadlines(self.loop),
             capacity=self._capacity,
             log=logger,
@@ -206,8 +205,12 @@ class WSGIServer(StreamServer):
             trusts=trust(config.forwarded_allow_ips),
             secure_scheme_headers=config.secure_scheme_headers,
             on_record=on_record,
-            spawn=self._spawn,  # type: ignore[attr-defined]  # BaseServer's own
+            start=self._give_greenlet if self._keeps_greenlets else Runners().give,
+            keeps_greenlets=self._keeps_greenlets,
         )
+
+    def _give_greenlet(self, connection: Connection) -> None:
+        self._spawn(connection.run)  # type: ignore[attr-defined]  # BaseServer's own
 
     def _hook(self, name: str) -> Callable[..., object] | None:
         """Return a server hook with its worker argument filled in; None if the operator gave none."""

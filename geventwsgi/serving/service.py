@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gevent.event import Event
+
+from geventwsgi.http.encode import LastHead
 
 if TYPE_CHECKING:
     import ssl
@@ -44,8 +46,8 @@ class Timeouts:
     drain_body: float = 1.0
     #: Without the client taking anything of a response; then the connection is dropped.
     write: float = 60.0
-    #: From going idle to giving up the greenlet; None to keep it.
-    park: float | None = 1.0
+    #: From going idle to giving up all that would speed up the next request.
+    warm: float = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,8 +71,12 @@ class Service:
     secure_scheme_headers: Mapping[str, str]
     #: Takes the access record of a request that never reached the gateway; None when nobody wants records.
     on_record: Callable[[Record], object] | None
-    #: Starts a greenlet.
-    spawn: Callable[..., Any]
+    #: Has a connection's :meth:`~.connection.Connection.run` called by a greenlet.
+    start: Callable[[Connection], object]
+    #: Whether a connection has the same greenlet from its beginning to its end (a pool's, say).
+    keeps_greenlets: bool = False
+    #: Encodes heads of responses.
+    last_head: LastHead = field(default_factory=LastHead)
     connections: set[Connection] = field(default_factory=set)
     #: Set when the last of them closes; whoever waits for that clears it first.
     empty: Event = field(default_factory=Event)

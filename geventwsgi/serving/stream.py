@@ -19,7 +19,7 @@ import contextlib
 import os
 import socket as socket_constants
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent import get_hub, sleep
 from greenlet import getcurrent
@@ -29,9 +29,8 @@ from geventwsgi.serving.deadlines import NEVER, Deadlines
 
 if TYPE_CHECKING:
     from _socket import socket as RawSocket
-    from collections.abc import Callable
 
-    from geventwsgi.serving.capacity import Slot
+    from geventwsgi.serving.capacity import Capacity
 
 READ, WRITE = 1, 2
 #: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
@@ -58,6 +57,13 @@ class DeadlineExpired(Exception):
     """The time given to a :meth:`Stream.recv` is over; what that means is the caller's to know."""
 
 
+class Sleeper(Protocol):
+    """Who is told that a parked stream wakes."""
+
+    def wake(self, *, timed_out: bool) -> None:
+        """Go on: bytes or the client's end have come, or else the time is over. Called in the hub."""
+
+
 class Stream:
     """A connected socket, read and written by greenlets of one hub."""
 
@@ -68,17 +74,18 @@ class Stream:
         "_hot",
         "_hub",
         "_interrupted",
-        "_on_wake",
         "_reader",
+        "_sleeper",
         "_sock",
         "_turn",
         "_watcher",
         "_watching",
         "_write_timeout",
         "_write_watcher",
+        "capacity",
         "deadline",
         "gone",
-        "slot",
+        "in_flight",
         "tick",
         "waited",
     )
@@ -90,8 +97,10 @@ class Stream:
         """
         self._sock = sock
         self._write_timeout = write_timeout
-        #: What is given up while a wait goes on; set by :mod:`http1` for as long as a request runs.
-        self.slot: Slot | None = None
+        #: Where the requests in flight are counted; set by the connection.
+        self.capacity: Capacity | None = None
+        #: Whether a request is counted there, which a wait for its client interrupts. Set by :mod:`http1`.
+        self.in_flight = False
         #: Seconds of the last wait for the client's bytes; reset by whoever reads it.
         self.waited = 0.0
         #: Receives and sends since this stream last waited.
@@ -104,8 +113,8 @@ class Stream:
         self._hot = True
         #: The greenlet inside :meth:`_wait_readable`; set and reset there.
         self._reader: Any = None
-        #: What to call instead of a greenlet while parked; set by :meth:`park`.
-        self._on_wake: Callable[[bool], object] | None = None
+        #: Whom to wake instead of a greenlet; set by :meth:`park`.
+        self._sleeper: Sleeper | None = None
         #: Set by :meth:`expire`, read and reset by the wait that it ends.
         self._expired = False
         #: Set by :meth:`interrupt` for good.
@@ -141,21 +150,35 @@ class Stream:
         self._ahead = ahead[size:]
         return ahead[:size]
 
+    def recv_now(self, size: int) -> bytes | None:
+        """Return what has come, up to ``size`` bytes: ``b""`` at the end of the stream, None if nothing has.
+
+        :raises ClientDisconnected: the connection was reset.
+        """
+        if self._turn > TURN:
+            self._yield_turn()
+        self._turn += 1
+        if self._ahead:
+            return self._take(size)
+        return self._try_receive(size)
+
+    def _try_receive(self, size: int) -> bytes | None:
+        try:
+            data = self._sock.recv(size)
+        except BlockingIOError:
+            self._hot = False
+            return b"" if self._interrupted else None
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+        self._hot = len(data) == size
+        return data
+
     def _receive(self, size: int, timeout: float | None) -> bytes:
         if not self._hot:
             self._wait_readable(timeout)
-        while True:
-            try:
-                data = self._sock.recv(size)
-            except BlockingIOError:
-                if self._interrupted:
-                    return b""
-                self._wait_readable(timeout)
-                continue
-            except OSError as error:
-                raise ClientDisconnected(str(error)) from error
-            self._hot = len(data) == size
-            return data
+        while (data := Stream._try_receive(self, size)) is None:
+            self._wait_readable(timeout)
+        return data
 
     def spend(self, turns: int) -> None:
         """Count work that was done on received bytes as so many receives of this greenlet's turn."""
@@ -175,8 +198,16 @@ class Stream:
 
     @property
     def ahead(self) -> bool:
-        """Whether bytes were received that nobody has asked for."""
+        """Whether bytes were received that nobody has asked for, and of which the loop will not tell."""
         return bool(self._ahead)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until something comes; return False if nothing has after ``timeout`` seconds."""
+        try:
+            self._wait_readable(timeout)
+        except DeadlineExpired:
+            return False
+        return True
 
     def _wait_readable(self, timeout: float | None) -> None:
         if self._interrupted:
@@ -187,9 +218,8 @@ class Stream:
         if timeout is not None:
             self._deadlines.arm(self, timeout)
         self._turn = 0
-        slot, loop = self.slot, self._hub.loop
-        if slot is not None:
-            slot.give_up()
+        loop = self._hub.loop
+        in_flight = self._step_back()
         began = loop.now()
         self._reader = getcurrent()
         try:
@@ -201,8 +231,27 @@ class Stream:
         if self._expired:
             self._expired = False
             raise DeadlineExpired
-        if slot is not None:
-            slot.take()
+        if in_flight:
+            self.step_in()
+
+    def step_in(self) -> None:
+        """Count a request as in flight, when its turn comes (:class:`~.capacity.Capacity`)."""
+        if self.capacity is not None:
+            self.capacity.take()
+            self.in_flight = True
+
+    def _step_back(self) -> bool:
+        """Let others have the request's place while it waits for its client; return whether it had one."""
+        if not self.in_flight:
+            return False
+        self.step_out()
+        return True
+
+    def step_out(self) -> None:
+        """Count a request out; a second call does nothing."""
+        if self.in_flight and self.capacity is not None:
+            self.in_flight = False
+            self.capacity.give_back()
 
     def _on_readable(self) -> None:
         """Act on the watcher's event, in the hub."""
@@ -210,8 +259,7 @@ class Stream:
         if reader is not None:
             self._hot = True
             reader.switch()
-        elif self._on_wake is not None:
-            self._hot = True
+        elif self._sleeper is not None:
             self._wake(timed_out=False)
         else:
             self._look()
@@ -249,12 +297,13 @@ class Stream:
         if self._reader is not None:
             self._expired = not self._readable()
             self._reader.switch()
-        elif self._on_wake is not None:
+        elif self._sleeper is not None:
             self._wake(timed_out=True)
 
     def hurry(self, seconds: float) -> None:
         """Give a wait that is under way no more than ``seconds`` from now."""
-        if self._reader is not None and self.deadline > self._hub.loop.now() + seconds:
+        waits = self._reader is not None or self._sleeper is not None
+        if waits and self.deadline > self._hub.loop.now() + seconds:
             self._deadlines.arm(self, seconds)
 
     def interrupt(self) -> None:
@@ -269,12 +318,13 @@ class Stream:
 
     # Parking
 
-    def park(self, on_wake: Callable[[bool], object], timeout: float) -> None:
+    def park(self, sleeper: Sleeper, timeout: float) -> None:
         """Keep the connection without a greenlet until bytes or the client's end come, or ``timeout`` seconds pass.
 
-        :param on_wake: called once, in the hub, with whether the time ran out.
+        :param sleeper: is woken once.
         """
-        self._on_wake = on_wake
+        self._turn = 0
+        self._sleeper = sleeper
         self._deadlines.arm(self, timeout)
         if not self._watching:
             self._watcher.start(self._on_readable)
@@ -282,21 +332,19 @@ class Stream:
 
     def unpark(self) -> None:
         """Wake a parked connection at once, as if its client had sent something."""
-        if self._on_wake is not None:
-            self._hot = True
+        if self._sleeper is not None:
             self._wake(timed_out=False)
 
     @property
     def parked(self) -> bool:
         """Whether :meth:`park` waits."""
-        return self._on_wake is not None
+        return self._sleeper is not None
 
     def _wake(self, *, timed_out: bool) -> None:
-        on_wake, self._on_wake = self._on_wake, None
+        sleeper, self._sleeper = self._sleeper, None
         self.deadline = NEVER
-        self._unwatch()
-        if on_wake is not None:
-            on_wake(timed_out)
+        if sleeper is not None:
+            sleeper.wake(timed_out=timed_out)
 
     # Writing
 
@@ -375,9 +423,7 @@ class Stream:
         if self._write_watcher is None:
             self._write_watcher = loop.io(self._sock.fileno(), WRITE)
         self._turn = 0
-        slot = self.slot
-        if slot is not None:
-            slot.give_up()
+        in_flight = self._step_back()
         stall = loop.timer(self._write_timeout)
         stall.start(writer.switch, True)
         self._write_watcher.start(writer.switch, False)
@@ -388,8 +434,8 @@ class Stream:
             stall.close()
         if stalled:
             raise ClientDisconnected(f"the client has read nothing for {self._write_timeout:g} s")
-        if slot is not None:
-            slot.take()
+        if in_flight:
+            self.step_in()
 
     # Ending
 
@@ -420,7 +466,7 @@ class Stream:
     def close(self) -> None:
         """Close the socket; what was sent still arrives."""
         self._deadlines.forget(self)
-        self._on_wake = None
+        self._sleeper = None
         self._watcher.close()
         if self._write_watcher is not None:
             self._write_watcher.close()

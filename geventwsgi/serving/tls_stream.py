@@ -66,7 +66,7 @@ class TLSStream(Stream):
                 self.ssl_object.do_handshake()
             except ssl.SSLWantReadError:  # noqa: PERF203 - this is how the TLS object says that it wants more
                 self._flush()
-                self._feed(max(0.0, until - self._hub.loop.now()))
+                self._feed(super()._receive(RECORD, max(0.0, until - self._hub.loop.now())))
             except ssl.SSLError as error:
                 self.linger(ALERT_TIME)  # a reset would overtake the alert that tells the client why
                 raise ClientDisconnected(f"TLS handshake failed: {error.reason or error}") from error
@@ -76,30 +76,49 @@ class TLSStream(Stream):
                 return
 
     def _receive(self, size: int, timeout: float | None) -> bytes:
-        while True:
-            try:
-                data = self.ssl_object.read(size)
-            except ssl.SSLWantReadError:  # noqa: PERF203 - as above
-                self._flush()
-                if not self._feed(timeout) and self._interrupted:
-                    return b""
-            except ssl.SSLZeroReturnError:
+        while (data := self._decrypt(size)) is None:
+            self._flush()
+            if not self._feed(super()._receive(RECORD, timeout)):
                 return b""
-            except ssl.SSLError as error:
-                if self._ragged_eof_ends and isinstance(error, ssl.SSLEOFError):
-                    return b""
-                raise ClientDisconnected(f"TLS: {error.reason or error}") from error
-            else:
-                return data
+        return data
 
-    def _feed(self, timeout: float | None) -> bool:
-        """Pass ciphertext on to the TLS object; return whether there was any before the end."""
-        data = super()._receive(RECORD, timeout)
+    def _try_receive(self, size: int) -> bytes | None:
+        while (data := self._decrypt(size)) is None:
+            self._flush()
+            received = super()._try_receive(RECORD)
+            if received is None:
+                return None
+            if not self._feed(received):
+                return b""
+        return data
+
+    def _decrypt(self, size: int) -> bytes | None:
+        """Return what the TLS object can decrypt: ``b""`` at the end, None if it needs more."""
+        try:
+            return self.ssl_object.read(size)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLError as error:
+            if self._ragged_eof_ends and isinstance(error, ssl.SSLEOFError):
+                return b""
+            raise ClientDisconnected(f"TLS: {error.reason or error}") from error
+
+    def _feed(self, data: bytes) -> bool:
+        """Pass received ciphertext on to the TLS object; return False if a read would wait for more in vain."""
         if data:
             self._incoming.write(data)
-        elif not self._interrupted:
+        elif self._interrupted:
+            return False
+        else:
             self._incoming.write_eof()
-        return bool(data)
+        return True
+
+    @property
+    def ahead(self) -> bool:
+        """See :attr:`Stream.ahead`."""
+        return bool(self._ahead or self.ssl_object.pending() or self._incoming.pending)
 
     def _look(self) -> None:
         """See :meth:`Stream._look`: a closing client sends an alert first, so that peeking is not enough."""

@@ -4,8 +4,9 @@ It knows how header fields become keys, and whom to believe about ambiguous ones
 ``forwarder_headers``). What is the same for all requests of a server is given to it as ``base``; it never asks where a
 peer's trust comes from.
 
-All keys that depend on the header block alone are made once per block and kept in ``head.fields.cgi``: a connection's
-requests mostly repeat their block, and copying a dictionary costs a tenth of filling it.
+What depends on the head alone is made once and kept in ``head.fields.cgi``: a connection's requests mostly repeat their
+header block, and copying a dictionary costs a tenth of filling it. The request line's keys are set there as well, when
+they differ from the last request's.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from geventwsgi.wsgi.memo import Memo
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from geventwsgi.http.head import Fields
-    from geventwsgi.serving.exchange import Exchange
+    from geventwsgi.http.head import Fields, RequestHead
+    from geventwsgi.wsgi.exchange import Exchange
 
 _PROTOCOLS = {(1, 1): "HTTP/1.1", (1, 0): "HTTP/1.0"}
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -80,15 +81,9 @@ class EnvironBuilder:
         shared = fields.cgi
         if shared is None:
             shared = fields.cgi = self._shared(exchange)
+        if shared["RAW_URI"] is not head.target or shared["REQUEST_METHOD"] != head.method:
+            _add_request_line(shared, head)
         environ = shared.copy()
-        environ["REQUEST_METHOD"] = head.method
-        environ["RAW_URI"] = head.target
-        environ["QUERY_STRING"] = head.query
-        environ["SERVER_PROTOCOL"] = _PROTOCOLS[head.version]
-        environ["PATH_INFO"] = path = head.path if "%" not in head.path else _decoded(head.path)
-        script_name = environ["SCRIPT_NAME"]
-        if script_name:
-            environ["PATH_INFO"] = _below(script_name, path)
         if head.authority is not None:
             environ["HTTP_HOST"] = head.authority
         if fields.chunked:
@@ -114,6 +109,7 @@ class EnvironBuilder:
             environ["CONTENT_LENGTH"] = str(fields.content_length)
         self._add_fields(environ, fields, trusted=exchange.trusted)
         environ["SCRIPT_NAME"] = environ["SCRIPT_NAME"].rstrip("/")
+        environ["REQUEST_METHOD"] = environ["RAW_URI"] = ""  # no request's yet
         return environ
 
     def _add_fields(self, environ: dict[str, Any], fields: Fields, *, trusted: bool) -> None:
@@ -137,6 +133,19 @@ class EnvironBuilder:
         environ.update(forwarded)
         if "HTTP_SCRIPT_NAME" in forwarded:
             environ["SCRIPT_NAME"] = forwarded["HTTP_SCRIPT_NAME"]
+
+
+def _add_request_line(shared: dict[str, Any], head: RequestHead) -> None:
+    """Set the keys that depend on the request line alone; they stay as long as the next line is the same."""
+    shared["REQUEST_METHOD"] = ""  # until all of them are right
+    shared["QUERY_STRING"] = head.query
+    shared["SERVER_PROTOCOL"] = _PROTOCOLS[head.version]
+    shared["PATH_INFO"] = path = head.path if "%" not in head.path else _decoded(head.path)
+    script_name = shared["SCRIPT_NAME"]
+    if script_name:
+        shared["PATH_INFO"] = _below(script_name, path)
+    shared["RAW_URI"] = head.target
+    shared["REQUEST_METHOD"] = head.method
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

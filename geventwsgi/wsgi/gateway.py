@@ -22,7 +22,7 @@ from geventwsgi.errors import ClientDisconnected, RequestError, ResponseError
 from geventwsgi.observe.access import Record
 from geventwsgi.observe.escape import escape
 from geventwsgi.wsgi.files import FileWrapper, regular_extent
-from geventwsgi.wsgi.response import Response
+from geventwsgi.wsgi.response import LastHead, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from geventwsgi.http.head import RequestHead
-    from geventwsgi.serving.exchange import Exchange
     from geventwsgi.wsgi.environ import EnvironBuilder
+    from geventwsgi.wsgi.exchange import Exchange
     from geventwsgi.wsgi.input import Input
 
 #: Characters of method and target that a log line shows.
@@ -85,6 +85,7 @@ class Gateway:
         self._post_request = post_request
         self._interrupts = interrupts
         self._observed = on_record is not None or post_request is not None
+        self._last_head = LastHead()
 
     def run(self, exchange: Exchange) -> None:
         """Answer one request, or abort its connection; only an exception of ``interrupts`` comes out of it."""
@@ -92,7 +93,7 @@ class Gateway:
         environ: dict[str, Any] = {}
         body: Input | None = None
         result: Any = None
-        response = Response(exchange)
+        response = Response(exchange, self._last_head)
         try:
             if self._pre_request is not None:
                 self._pre_request(exchange.head)

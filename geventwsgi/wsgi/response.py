@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TypeAlias
 
-    from geventwsgi.serving.exchange import Exchange
+    from geventwsgi.wsgi.exchange import Exchange
 
     ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -42,28 +42,71 @@ _SWITCHING = frozenset(("connection", "upgrade"))
 _WITHOUT_CONTENT = (101, 204, 304)
 
 
+class CheckedHead:
+    """A status and headers that are fit to be sent; shared by the responses that repeat them, so nobody changes it."""
+
+    __slots__ = ("code", "headers", "length", "status")
+
+    def __init__(self, status: str, code: int, headers: list[tuple[str, str]], length: int | None = None) -> None:
+        self.status = status
+        self.code = code
+        self.headers = headers
+        #: The declared Content-Length, None if there is none.
+        self.length = length
+
+
+class LastHead:
+    """The head that was checked last: most applications send the same one again and again.
+
+    Comparing a head with it costs a fraction of checking it.
+    """
+
+    __slots__ = ("head",)
+
+    def __init__(self) -> None:
+        self.head = CheckedHead("200 OK", 200, [])
+
+
 class Response:
     """One response: what the application said of it so far. The access log and ``post_request`` hooks read it.
 
     :param exchange: where it is sent.
+    :param last: what the gateway's last response said.
     """
 
-    __slots__ = ("_exchange", "_staged", "ended", "failure", "headers", "length", "status", "status_code")
+    __slots__ = ("_exchange", "_head", "_last", "_staged", "ended", "failure")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, last: LastHead | None = None) -> None:
         self._exchange = exchange
+        self._last = last or LastHead()
+        #: None before start_response. At the end, the gateway sets what the client got.
+        self._head: CheckedHead | None = None
         #: Whether the exchange has status and headers; a later start_response takes that back.
         self._staged = False
-        #: "200 OK"; None before start_response. At the end, the gateway sets what the client got.
-        self.status: str | None = None
-        self.status_code = 0
-        self.headers: list[tuple[str, str]] = []
-        #: The declared Content-Length, None if there is none.
-        self.length: int | None = None
         #: What a write met; a framework may have turned it into an exception of its own.
         self.failure: ClientDisconnected | None = None
         #: Set by the gateway: a ``write`` kept beyond the request must not reach the next response.
         self.ended = False
+
+    @property
+    def status(self) -> str | None:
+        """Status code, space, reason; None if the application did not get as far."""
+        return None if self._head is None else self._head.status
+
+    @property
+    def status_code(self) -> int:
+        """The status code; 0 if there is no status."""
+        return 0 if self._head is None else self._head.code
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers as the application gave them."""
+        return [] if self._head is None else self._head.headers[:]
+
+    @property
+    def length(self) -> int | None:
+        """The declared Content-Length, None if there is none."""
+        return None if self._head is None else self._head.length
 
     @property
     def sent(self) -> int:
@@ -91,21 +134,15 @@ class Response:
                     raise error.with_traceback(exc_info[2])
             finally:
                 exc_info = error = None  # a traceback and the frame that it passes must not keep each other alive
-        elif self.status is not None:
+        elif self._head is not None:
             raise ResponseError("start_response was called a second time: pass exc_info to replace the response")
-        if not isinstance(status, str):
-            raise ResponseError(f"the status is of type {type(status).__name__}: pass a str")
-        if not isinstance(headers, list):
-            raise ResponseError(f"the headers are of type {type(headers).__name__}: pass a list of tuples")
-        code = _STATUS_CODES[status]
-        headers = headers[:]  # what is checked is what is sent, whatever becomes of the application's list
-        length = _check_headers(headers, _SWITCHING if code == 101 else _NOTHING)
-        if code == 101 and not self._exchange.head.fields.upgrade:
+        last = self._last
+        head = last.head
+        if headers != head.headers or status != head.status:
+            head = last.head = _checked(status, headers)
+        if head.code == 101 and not self._exchange.head.fields.upgrade:
             raise ResponseError("start_response got the status 101, but the request asks for no Upgrade")
-        self.status = status
-        self.status_code = code
-        self.headers = headers
-        self.length = length
+        self._head = head
         self._staged = False
         return self.write
 
@@ -156,17 +193,12 @@ class Response:
 
     def replace(self, code: int) -> None:
         """Note, for the access log, that ``code`` is what became of the response."""
-        self.status = status_line(code)
-        self.status_code = code
-        if not self._exchange.head_sent:
-            self.headers = []
+        self._head = CheckedHead(status_line(code), code, self.headers if self._exchange.head_sent else [])
 
     def cut(self) -> None:
         """Abort the response; if nothing of it has left, it has no status."""
         if not self._exchange.head_sent:
-            self.status = None
-            self.status_code = 0
-            self.headers = []
+            self._head = None
         self._exchange.abort()
 
     def _stage(self, length: int | None) -> None:
@@ -175,14 +207,29 @@ class Response:
         :param length: the whole body's length, if it is known by now. It is held back where the headers have it
             already, and where a body that is absent says nothing of the one it stands for (RFC 9110 section 8.6).
         """
-        if self.status is None:
+        head = self._head
+        if head is None:
             if self._exchange.taken:
                 return  # the application took the connection over, through geventwsgi.socket
             raise ResponseError("the application did not call start_response before its body began or ended")
-        if self.length is not None or self.status_code in _WITHOUT_CONTENT or (length == 0 and self.head_only):
+        if head.length is not None or head.code in _WITHOUT_CONTENT or (length == 0 and self.head_only):
             length = None
-        self._exchange.start(self.status, self.headers, length)
+        self._exchange.start(head.status, head.headers, length)
         self._staged = True
+
+
+def _checked(status: Any, headers: Any) -> CheckedHead:
+    """Return what an application gave to start_response.
+
+    :raises ResponseError: status or headers are malformed.
+    """
+    if not isinstance(status, str):
+        raise ResponseError(f"the status is of type {type(status).__name__}: pass a str")
+    if not isinstance(headers, list):
+        raise ResponseError(f"the headers are of type {type(headers).__name__}: pass a list of tuples")
+    code = _STATUS_CODES[status]
+    headers = headers[:]  # what is checked is what is sent, whatever becomes of the application's list
+    return CheckedHead(status, code, headers, _check_headers(headers, _SWITCHING if code == 101 else _NOTHING))
 
 
 def status_line(code: int) -> str:

@@ -31,22 +31,33 @@ def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[b
 class TestBooks:
     def test_requests_wait_in_order(self) -> None:
         capacity, order = Capacity(2), []
-        slots = {name: capacity.slot() for name in "abcd"}
 
         def take(name: str) -> None:
-            slots[name].take()
-            slots[name].take()
+            capacity.take()
             order.append(name)
 
         for name in "abcd":
             gevent.spawn(take, name)
         eventually(lambda: len(order) == 2)
         assert capacity.in_flight == 2
-        for name in "aab":
-            slots[name].give_up()
+        for _ in "ab":
+            capacity.give_back()
         eventually(lambda: len(order) == 4)
         assert order == ["a", "b", "c", "d"]
-        slots["c"].give_up()
+        capacity.give_back()
+        assert capacity.in_flight == 1
+
+    @pytest.mark.parametrize("late", [False, True], ids=["while it waits", "as its turn comes"])
+    def test_a_request_that_ends_while_it_waits_takes_nobodys_place(self, *, late: bool) -> None:
+        capacity = Capacity(1)
+        capacity.take()
+        waiting = gevent.spawn(capacity.take)
+        gevent.sleep(0)
+        waiting.kill(block=not late)
+        capacity.give_back()
+        waiting.join()
+        assert capacity.in_flight == 0
+        capacity.take()
         assert capacity.in_flight == 1
 
     def test_without_a_number_descriptors_bound_the_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +88,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WSGIServer]]
 
     def eager(config: Any) -> Timeouts:
         fields = {name: getattr(timeouts_of(config), name) for name in Timeouts.__slots__}
-        return Timeouts(**{**fields, "park": 0.02})
+        return Timeouts(**{**fields, "warm": 0.02})
 
     monkeypatch.setattr(server_module, "timeouts_of", eager)
 

@@ -110,36 +110,46 @@ class TestPersistence:
                 one.client.sendall(GET)
                 one.response()
             first, second = one.gateway.exchanges
-            assert first.head.fields is second.head.fields
-            assert first.head is not second.head
+            assert first.head is second.head
+            one.client.sendall(GET.replace(b"/", b"/other", 1))
+            one.response()
+            third = one.gateway.exchanges[2]
+            assert third.head is not first.head
+            assert third.head.fields is first.head.fields
 
-    @pytest.mark.parametrize("park", [None, 0.05, 60.0])
-    def test_an_idle_connection_closes_silently_after_keepalive(self, park: float | None) -> None:
-        with served(timeouts=Timeouts(keepalive=0.2, park=park)) as one:
+    @pytest.mark.parametrize("keeps_greenlets", [False, True])
+    @pytest.mark.parametrize("warm", [0.05, 60.0])
+    def test_an_idle_connection_closes_silently_after_keepalive(self, warm: float, *, keeps_greenlets: bool) -> None:
+        with served(timeouts=Timeouts(keepalive=0.2, warm=warm), keeps_greenlets=keeps_greenlets) as one:
             one.client.sendall(GET)
             one.response()
             assert one.rest() == b""
             assert one.service.connections == set()
 
-    @pytest.mark.parametrize("park", [None, 0.05])
-    def test_a_connection_that_says_nothing_closes_silently(self, park: float | None) -> None:
-        with served(timeouts=Timeouts(first_byte=0.2, park=park)) as one:
+    @pytest.mark.parametrize("keeps_greenlets", [False, True])
+    @pytest.mark.parametrize("warm", [0.05, 60.0])
+    def test_a_connection_that_says_nothing_closes_silently(self, warm: float, *, keeps_greenlets: bool) -> None:
+        with served(timeouts=Timeouts(first_byte=0.2, warm=warm), keeps_greenlets=keeps_greenlets) as one:
             assert one.rest() == b""
 
-    def test_an_idle_connection_gives_up_its_greenlet_and_serves_on(self) -> None:
-        with served(timeouts=Timeouts(park=0.05)) as one:
+    def test_an_idle_connection_gives_up_its_greenlet_then_what_it_remembers_and_serves_on(self) -> None:
+        with served(timeouts=Timeouts(warm=0.2)) as one:
             for _ in range(3):
                 one.client.sendall(GET)
                 one.response()
                 eventually(lambda: one.connection.stream.parked)
                 assert one.connection.greenlet is None
-                assert one.connection.last_fields is None
+                assert one.connection.last_head is not None
+                eventually(lambda: one.connection.cold)
+                assert one.connection.stream.parked
+                assert one.connection.last_head is None
 
-    def test_a_client_that_leaves_while_parked_is_forgotten(self) -> None:
-        with served(timeouts=Timeouts(park=0.05)) as one:
+    @pytest.mark.parametrize("cold", [False, True])
+    def test_a_client_that_leaves_while_parked_is_forgotten(self, *, cold: bool) -> None:
+        with served(timeouts=Timeouts(warm=0.05 if cold else 60)) as one:
             one.client.sendall(GET)
             one.response()
-            eventually(lambda: one.connection.stream.parked)
+            eventually(lambda: one.connection.stream.parked and one.connection.cold is cold)
             one.client.close()
             eventually(lambda: not one.service.connections)
 
@@ -629,15 +639,16 @@ class TestUpgrade:
 
 
 class TestDraining:
-    def test_an_idle_connection_closes(self) -> None:
-        for park in (0.05, None):
-            with served(timeouts=Timeouts(park=park)) as one:
-                one.client.sendall(GET)
-                one.response()
-                eventually(lambda one=one, park=park: one.connection.stream.parked or park is None)
-                one.service.draining = True
-                one.connection.drain()
-                assert one.rest() == b""
+    @pytest.mark.parametrize("keeps_greenlets", [False, True])
+    @pytest.mark.parametrize("warm", [0.05, 60.0])
+    def test_an_idle_connection_closes(self, warm: float, *, keeps_greenlets: bool) -> None:
+        with served(timeouts=Timeouts(warm=warm), keeps_greenlets=keeps_greenlets) as one:
+            one.client.sendall(GET)
+            one.response()
+            eventually(lambda: keeps_greenlets or (one.connection.stream.parked and one.connection.cold is (warm < 1)))
+            one.service.draining = True
+            one.connection.drain()
+            assert one.rest() == b""
 
     def test_a_request_in_flight_is_answered_and_told_to_close(self) -> None:
         def run(exchange: Http1Exchange) -> None:
@@ -728,7 +739,7 @@ class TestDraining:
             assert b"\r\nConnection: close\r\n" in answer
 
     def test_killing_a_parked_connection_closes_it(self) -> None:
-        with served(timeouts=Timeouts(park=0.02)) as one:
+        with served(timeouts=Timeouts(warm=0.02)) as one:
             one.client.sendall(GET)
             one.response()
             eventually(lambda: one.connection.stream.parked)
@@ -744,6 +755,7 @@ class TestFairness:
         turns = []
         with served(run) as one:
             one.connection.stream.unread(data)
+            one.connection.stream.unpark()
 
             def other() -> None:
                 while not turns or turns[-1] is not None:

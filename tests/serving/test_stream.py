@@ -14,7 +14,7 @@ from gevent.event import Event
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from tests.support.eventually import eventually
-from tests.support.streams import iterations, stream_pair
+from tests.support.streams import Woken, iterations, stream_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,46 +174,46 @@ class TestPersistentWatcher:
 
 class TestParking:
     def test_wakes_for_bytes_and_leaves_them_to_be_read(self, stream: Stream, client: socket.socket) -> None:
-        woken: list[bool] = []
-        stream.park(woken.append, 30)
+        woken = Woken()
+        stream.park(woken, 30)
         assert stream.parked
         gevent.sleep(0.02)
-        assert woken == []
+        assert woken.times == []
         client.sendall(b"back")
-        eventually(lambda: woken)
-        assert woken == [False]
+        eventually(lambda: woken.times)
+        assert woken.times == [False]
         assert not stream.parked
         assert stream.recv(100, 5) == b"back"
 
     def test_a_parked_connection_has_no_greenlet_and_one_wake(self, stream: Stream, client: socket.socket) -> None:
-        woken: list[bool] = []
-        stream.park(woken.append, 30)
+        woken = Woken()
+        stream.park(woken, 30)
         client.sendall(b"back")
         with iterations() as count:
             gevent.sleep(0.2)
-        assert woken == [False]
+        assert woken.times == [False]
         assert count[0] < 20
 
     def test_wakes_when_the_client_leaves(self, stream: Stream, client: socket.socket) -> None:
-        woken: list[bool] = []
-        stream.park(woken.append, 30)
+        woken = Woken()
+        stream.park(woken, 30)
         client.close()
-        eventually(lambda: woken)
-        assert woken == [False]
+        eventually(lambda: woken.times)
+        assert woken.times == [False]
         assert stream.recv(100, 5) == b""
 
     def test_wakes_when_its_time_is_over(self, stream: Stream) -> None:
-        woken: list[bool] = []
-        stream.park(woken.append, 0.05)
-        eventually(lambda: woken)
-        assert woken == [True]
+        woken = Woken()
+        stream.park(woken, 0.05)
+        eventually(lambda: woken.times)
+        assert woken.times == [True]
 
     def test_can_be_woken_by_hand(self, stream: Stream) -> None:
-        woken: list[bool] = []
-        stream.park(woken.append, 30)
+        woken = Woken()
+        stream.park(woken, 30)
         stream.unpark()
         stream.unpark()
-        assert woken == [False]
+        assert woken.times == [False]
 
 
 class TestWriting:
@@ -321,7 +321,9 @@ class TestEnding:
         stream.abort()
 
     def test_close_forgets_the_deadline(self, stream: Stream) -> None:
-        stream.park(lambda _: pytest.fail("woken after close"), 0.05)
+        woken = Woken()
+        stream.park(woken, 0.05)
         stream.close()
         gevent.sleep(0.3)
+        assert woken.times == []
         assert stream.fileno() == -1

@@ -18,7 +18,7 @@ from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.serving.tls_stream import TLSStream
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
-from tests.support.streams import iterations, raw, tcp_pair, tls_client_context
+from tests.support.streams import Woken, iterations, raw, tcp_pair, tls_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,13 +182,13 @@ class TestPersistentWatcher:
         eventually(lambda: stream.gone)
 
     def test_parks_and_wakes(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
-        woken: list[bool] = []
+        woken = Woken()
         with pytest.raises(DeadlineExpired):
             stream.recv(100, 0.05)
-        stream.park(woken.append, 30)
+        stream.park(woken, 30)
         client.sendall(b"back")
-        eventually(lambda: woken)
-        assert woken == [False]
+        eventually(lambda: woken.times)
+        assert woken.times == [False]
         assert stream.recv(100, 5) == b"back"
 
 

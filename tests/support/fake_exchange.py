@@ -17,7 +17,7 @@ from geventwsgi.http.head import Limits, RequestHead, parse_head
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from geventwsgi.serving.exchange import Headers
+    from geventwsgi.wsgi.exchange import Headers
 
 GET = "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
 

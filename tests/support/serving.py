@@ -16,6 +16,7 @@ from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.http1_exchange import Http1Exchange
+from geventwsgi.serving.runners import Runners
 from geventwsgi.serving.service import Service, Timeouts
 from tests.support.streams import raw, tcp_pair
 
@@ -87,6 +88,7 @@ def served(
     leniency: Leniency = STRICT,
     trusted: bool = False,
     record: bool = True,
+    keeps_greenlets: bool = False,
 ) -> Iterator[Served]:
     """Serve one connection by ``run``; it is closed when the block ends."""
     gateway, records = FakeGateway(run), []
@@ -104,7 +106,8 @@ def served(
         trusts=lambda _address: trusted,
         secure_scheme_headers={"X-FORWARDED-PROTO": "https"},
         on_record=records.append if record else None,
-        spawn=gevent.spawn,
+        start=(lambda connection: gevent.spawn(connection.run)) if keeps_greenlets else Runners().give,
+        keeps_greenlets=keeps_greenlets,
     )
     accepted, client = tcp_pair()
     address = accepted.getpeername()

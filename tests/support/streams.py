@@ -49,6 +49,16 @@ def stream_pair() -> Iterator[tuple[Stream, socket.socket]]:
         client.close()
 
 
+class Woken:
+    """Is woken by a stream, and remembers whether the time was over."""
+
+    def __init__(self) -> None:
+        self.times: list[bool] = []
+
+    def wake(self, *, timed_out: bool) -> None:
+        self.times.append(timed_out)
+
+
 @contextmanager
 def iterations() -> Iterator[list[int]]:
     """Count the iterations of the loop while the block runs: a spinning loop shows at once."""

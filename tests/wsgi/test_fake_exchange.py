@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving.exchange import Exchange
+from geventwsgi.wsgi.exchange import Exchange
 from tests.support.fake_exchange import FakeExchange
 
 
