@@ -66,11 +66,12 @@ class Connection:
             self.trusted = service.trusts(None)
         if service.tls is None:
             self.default_scheme = "http"
-            self.stream = Stream(sock, service.deadlines, service.timeouts.write)
+            self.stream = Stream(sock, service.poller, service.deadlines, service.timeouts.write)
         else:
             self.default_scheme = "https"
             self.stream = TLSStream(
                 sock,
+                service.poller,
                 service.deadlines,
                 service.tls,
                 write_timeout=service.timeouts.write,

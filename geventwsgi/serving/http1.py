@@ -52,7 +52,7 @@ def serve(connection: Connection) -> bool:
         connection.idle_limit = service.timeouts.keepalive
         if not exchange.settle():
             return False
-        if not stream.ahead:
+        if not (stream.hot or stream.ahead):
             return True
 
 

@@ -25,6 +25,7 @@ from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
 from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import Runners
 from geventwsgi.serving.service import Service, Timeouts
 from geventwsgi.serving.tls import make_context
@@ -196,6 +197,7 @@ class WSGIServer(StreamServer):
             limits=limits_of(config),
             leniency=leniency_of(config),
             timeouts=timeouts_of(config),
+            poller=poller(self.loop),
             deadlines=Deadlines(self.loop),
             capacity=self._capacity,
             log=logger,
@@ -331,6 +333,9 @@ class WSGIServer(StreamServer):
         """Stop accepting, then end the connections, after ``timeout`` seconds (``stop_timeout``) by force."""
         self.drain(self.stop_timeout if timeout is None else timeout)
         super().stop(0)
+        if self._service is not None:
+            self._service.poller.close()
+            self._service = None
 
 
 def timeouts_of(config: Config) -> Timeouts:

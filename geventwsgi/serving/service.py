@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.capacity import Capacity
     from geventwsgi.serving.connection import Connection
     from geventwsgi.serving.deadlines import Deadlines
+    from geventwsgi.serving.poller import Poller
     from geventwsgi.wsgi.gateway import Gateway
 
 
@@ -58,6 +59,7 @@ class Service:
     limits: Limits
     leniency: Leniency
     timeouts: Timeouts
+    poller: Poller
     deadlines: Deadlines
     capacity: Capacity
     log: Logger

@@ -1,16 +1,15 @@
 """One client's socket: the only place that receives from it and sends to it.
 
-Knows bytes, waiting, deadlines and departure; knows no HTTP. It waits on the loop directly: one read watcher for each
-connection, started once and kept, and the raw non-blocking socket. gevent's own socket object would cost more than
-everything else that is done for a small request.
+Knows bytes, waiting, deadlines and departure; knows no HTTP. It waits on the loop directly, by the server's poller and
+the raw non-blocking socket. gevent's own socket object would cost more than everything else that is done for a small
+request.
 
-What follows from a watcher that stays started:
+The poller tells of an event when it happens, whether or not anybody waits for it, and does not repeat itself:
 
-* It switches into a greenlet only while that greenlet waits for this very socket: ``_reader`` says so. A greenlet
-  that sleeps or waits for a lock is not ours to wake.
-* It is level-triggered. Bytes that nobody wants yet (a pipelined request, an unread body) would spin the loop, so
-  that the watcher is stopped by the first event that finds no reader, and started again by the next wait. That event
-  also tells whether the client has gone, by one look that takes nothing out (``MSG_PEEK``).
+* It switches into a greenlet only while that greenlet waits for this very socket: ``_reader`` and ``_writer`` say so. A
+  greenlet that sleeps or waits for a lock is not ours to wake.
+* What was told is remembered: ``hot`` says that the kernel probably has bytes, so that asking comes before waiting, and
+  ``gone`` that the client has closed its side, whoever may be running at that time.
 """
 
 from __future__ import annotations
@@ -26,13 +25,14 @@ from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.deadlines import NEVER, Deadlines
+from geventwsgi.serving.poller import GONE, READABLE, WRITABLE
 
 if TYPE_CHECKING:
     from _socket import socket as RawSocket
 
     from geventwsgi.serving.capacity import Capacity
+    from geventwsgi.serving.poller import Poller
 
-READ, WRITE = 1, 2
 #: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
 SENDFILE_STEP = 1 << 20
 #: From this size on two buffers are cheaper to send together by ``sendmsg`` than to join.
@@ -71,26 +71,28 @@ class Stream:
         "_ahead",
         "_deadlines",
         "_expired",
-        "_hot",
         "_hub",
         "_interrupted",
+        "_poller",
         "_reader",
         "_sleeper",
         "_sock",
         "_turn",
-        "_watcher",
-        "_watching",
         "_write_timeout",
-        "_write_watcher",
+        "_writer",
         "capacity",
         "deadline",
         "gone",
+        "hot",
         "in_flight",
         "tick",
         "waited",
+        "watched",
     )
 
-    def __init__(self, sock: RawSocket, deadlines: Deadlines, write_timeout: float = 60.0) -> None:
+    def __init__(
+        self, sock: RawSocket, poller: Poller, deadlines: Deadlines, write_timeout: float = 60.0
+    ) -> None:
         """Take over ``sock``, which must be non-blocking.
 
         :param write_timeout: seconds without progress after which a client that does not read is dropped.
@@ -109,8 +111,8 @@ class Stream:
         self._deadlines = deadlines
         #: Received but not yet asked for.
         self._ahead = b""
-        #: Whether the kernel probably has bytes for us, so that asking comes before waiting.
-        self._hot = True
+        #: Whether the kernel probably has bytes for us, or the end. Set by events, reset by a receive that finds no more.
+        self.hot = False
         #: The greenlet inside :meth:`_wait_readable`; set and reset there.
         self._reader: Any = None
         #: Whom to wake instead of a greenlet; set by :meth:`park`.
@@ -119,14 +121,16 @@ class Stream:
         self._expired = False
         #: Set by :meth:`interrupt` for good.
         self._interrupted = False
-        #: Whether the client was seen to have closed its side while nobody was reading.
+        #: Whether the client was seen to have closed its side, or to have reset the connection.
         self.gone = False
+        #: The greenlet inside :meth:`_wait_writable`; set and reset there.
+        self._writer: Any = None
         self.deadline = NEVER
         self.tick = 0
-        self._write_watcher: Any = None
-        self._watcher = self._hub.loop.io(sock.fileno(), READ)
-        self._watcher.start(self._on_readable)
-        self._watching = True
+        self._poller = poller
+        #: Whether the poller tells of bytes; set and reset by the poller alone.
+        self.watched = True
+        poller.register(self)
 
     # Reading
 
@@ -166,15 +170,15 @@ class Stream:
         try:
             data = self._sock.recv(size)
         except BlockingIOError:
-            self._hot = False
+            self.hot = False
             return b"" if self._interrupted else None
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
-        self._hot = len(data) == size
+        self.hot = len(data) == size or self.gone
         return data
 
     def _receive(self, size: int, timeout: float | None) -> bytes:
-        if not self._hot:
+        if not self.hot:
             self._wait_readable(timeout)
         while (data := Stream._try_receive(self, size)) is None:
             self._wait_readable(timeout)
@@ -212,9 +216,8 @@ class Stream:
     def _wait_readable(self, timeout: float | None) -> None:
         if self._interrupted:
             return
-        if not self._watching:
-            self._watcher.start(self._on_readable)
-            self._watching = True
+        if not self.watched:
+            self._poller.watch(self, READABLE)
         if timeout is not None:
             self._deadlines.arm(self, timeout)
         self._turn = 0
@@ -253,16 +256,33 @@ class Stream:
             self.in_flight = False
             self.capacity.give_back()
 
-    def _on_readable(self) -> None:
-        """Act on the watcher's event, in the hub."""
-        reader = self._reader
-        if reader is not None:
-            self._hot = True
-            reader.switch()
+    def happened(self, events: int) -> None:
+        """Act on what the poller tells, in the hub."""
+        if events & WRITABLE and self._writer is not None:
+            self._writer.switch(False)
+        if not events & (READABLE | GONE):
+            return
+        self.hot = True
+        if events & GONE:
+            self.gone = True
+        if self._reader is not None:
+            self._reader.switch()
         elif self._sleeper is not None:
             self._wake(timed_out=False)
-        else:
-            self._look()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for bytes."""
+        return self._reader is not None or self._sleeper is not None
+
+    def at_end(self) -> bool:
+        """Return whether the next receive would find the end of the stream, or an error; takes nothing out."""
+        try:
+            return not self._sock.recv(1, _MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _readable(self) -> bool:
         try:
@@ -272,22 +292,6 @@ class Stream:
         except OSError:
             pass
         return True
-
-    def _look(self) -> None:
-        """Find out what an event means that nobody waits for, then watch no more."""
-        try:
-            ahead = self._sock.recv(1, _MSG_PEEK)
-        except BlockingIOError:
-            return
-        except OSError:
-            ahead = b""
-        self.gone = not ahead
-        self._hot = True
-        self._unwatch()
-
-    def _unwatch(self) -> None:
-        self._watcher.stop()
-        self._watching = False
 
     def expire(self) -> None:
         """End the wait whose deadline has passed; see :class:`~geventwsgi.serving.deadlines.Holder`.
@@ -321,14 +325,15 @@ class Stream:
     def park(self, sleeper: Sleeper, timeout: float) -> None:
         """Keep the connection without a greenlet until bytes or the client's end come, or ``timeout`` seconds pass.
 
+        What has come before is not told again: nothing may be :attr:`hot` or :attr:`ahead`.
+
         :param sleeper: is woken once.
         """
         self._turn = 0
         self._sleeper = sleeper
         self._deadlines.arm(self, timeout)
-        if not self._watching:
-            self._watcher.start(self._on_readable)
-            self._watching = True
+        if not self.watched:
+            self._poller.watch(self, READABLE)
 
     def unpark(self) -> None:
         """Wake a parked connection at once, as if its client had sent something."""
@@ -364,7 +369,8 @@ class Stream:
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
         if sent < len(data):
-            self._send_rest(memoryview(data)[sent:])
+            self._wait_writable()
+            self._send_all(memoryview(data)[sent:])
 
     def send_parts(self, *parts: bytes) -> None:
         """Send all of ``parts`` by one system call where the kernel takes them; raises as :meth:`send`."""
@@ -378,21 +384,29 @@ class Stream:
             sent = 0
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
+        if sent == size:
+            return
+        self._wait_writable()
         for part in parts:
             if sent < len(part):
-                self._send_rest(memoryview(part)[sent:])
+                self._send_all(memoryview(part)[sent:])
             sent = max(0, sent - len(part))
 
-    def _send_rest(self, data: memoryview) -> None:
-        while data:
-            self._wait_writable()
+    def _send_all(self, data: memoryview) -> None:
+        """Send all of ``data``, which the kernel may not have room for at once.
+
+        That there is room is told once, when there was none before: so try first, and wait only after less was taken.
+        """
+        while True:
             try:
-                sent = self._sock.send(data)
+                data = data[self._sock.send(data) :]
             except BlockingIOError:
-                continue
+                pass
             except OSError as error:
                 raise ClientDisconnected(str(error)) from error
-            data = data[sent:]
+            if not data:
+                return
+            self._wait_writable()
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
         """Send ``count`` bytes of a regular file from ``offset`` without copying them through this process.
@@ -419,18 +433,16 @@ class Stream:
                 self._yield_turn()
 
     def _wait_writable(self) -> None:
-        loop, writer = self._hub.loop, getcurrent()
-        if self._write_watcher is None:
-            self._write_watcher = loop.io(self._sock.fileno(), WRITE)
         self._turn = 0
         in_flight = self._step_back()
-        stall = loop.timer(self._write_timeout)
+        self._writer = writer = getcurrent()
+        stall = self._hub.loop.timer(self._write_timeout)
         stall.start(writer.switch, True)
-        self._write_watcher.start(writer.switch, False)
+        self._poller.watch(self, WRITABLE)
         try:
             stalled = self._hub.switch()
         finally:
-            self._write_watcher.stop()
+            self._writer = None
             stall.close()
         if stalled:
             raise ClientDisconnected(f"the client has read nothing for {self._write_timeout:g} s")
@@ -467,10 +479,9 @@ class Stream:
         """Close the socket; what was sent still arrives."""
         self._deadlines.forget(self)
         self._sleeper = None
-        self._watcher.close()
-        if self._write_watcher is not None:
-            self._write_watcher.close()
-        self._sock.close()
+        if not self.closed:
+            self._poller.unregister(self)
+            self._sock.close()
 
     def abort(self) -> None:
         """Close the socket so that the client sees a reset, not an end."""

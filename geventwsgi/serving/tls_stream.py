@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from _socket import socket as RawSocket
 
     from geventwsgi.serving.deadlines import Deadlines
+    from geventwsgi.serving.poller import Poller
 
 #: Ciphertext received at once: a little more than one TLS record.
 RECORD = 17408
@@ -35,6 +36,7 @@ class TLSStream(Stream):
     def __init__(
         self,
         sock: RawSocket,
+        poller: Poller,
         deadlines: Deadlines,
         context: ssl.SSLContext,
         *,
@@ -45,7 +47,7 @@ class TLSStream(Stream):
 
         :param ragged_eof_ends: whether an end without close_notify is an end like any other, or a disconnect.
         """
-        super().__init__(sock, deadlines, write_timeout)
+        super().__init__(sock, poller, deadlines, write_timeout)
         #: Whether :meth:`handshake` has succeeded.
         self.established = False
         self._ragged_eof_ends = ragged_eof_ends
@@ -120,22 +122,25 @@ class TLSStream(Stream):
         """See :attr:`Stream.ahead`."""
         return bool(self._ahead or self.ssl_object.pending() or self._incoming.pending)
 
+    def happened(self, events: int) -> None:
+        """See :meth:`Stream.happened`. A closing client sends an alert first, which nobody may be there to read."""
+        super().happened(events)
+        if self.established and self.hot and not (self.awaited or self.gone or self._ahead):
+            self._look()
+
     def _look(self) -> None:
-        """See :meth:`Stream._look`: a closing client sends an alert first, so that peeking is not enough."""
+        """Decrypt a record, if one has come, to see whether it is the client's last."""
         try:
-            data = self._sock.recv(RECORD)
-            if data:
-                self._incoming.write(data)
-            else:
-                self._incoming.write_eof()
-            ahead = self.ssl_object.read(RECORD)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return
-        except OSError:  # ssl.SSLError is one
-            ahead = b""
-        self.gone = not ahead
-        self._ahead += ahead
-        self._unwatch()
+            received = Stream._try_receive(self, RECORD)
+            if received is None:
+                return
+            self._feed(received)
+            data = self._decrypt(RECORD)
+        except ClientDisconnected:
+            data = b""
+        if data is not None:
+            self._ahead = data
+            self.gone = not data
 
     def send(self, data: bytes, *, more: bool = False) -> None:
         """See :meth:`Stream.send`."""

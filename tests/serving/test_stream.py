@@ -12,6 +12,7 @@ from gevent import socket
 from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving.poller import EpollPoller, WatcherPoller
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from tests.support.eventually import eventually
 from tests.support.streams import Woken, iterations, stream_pair
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 BIG = 8 << 20
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[Stream, socket.socket]]:
-    with stream_pair() as both:
+@pytest.fixture(params=[EpollPoller, WatcherPoller])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Stream, socket.socket]]:
+    with stream_pair(request.param) as both:
         yield both
 
 

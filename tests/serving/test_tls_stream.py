@@ -14,6 +14,7 @@ from gevent import ssl as gevent_ssl
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.poller import poller
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.serving.tls_stream import TLSStream
 from tests.support.certificates import certificates
@@ -34,7 +35,8 @@ def server_context() -> ssl.SSLContext:
 
 def unencrypted_pair() -> tuple[TLSStream, socket.socket]:
     accepted, client = tcp_pair()
-    return TLSStream(raw(accepted), Deadlines(gevent.get_hub().loop), server_context()), client
+    loop = gevent.get_hub().loop
+    return TLSStream(raw(accepted), poller(loop), Deadlines(loop), server_context()), client
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.http1_exchange import Http1Exchange
+from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import Runners
 from geventwsgi.serving.service import Service, Timeouts
 from tests.support.streams import raw, tcp_pair
@@ -97,6 +98,7 @@ def served(
         limits=limits or Limits(),
         leniency=leniency,
         timeouts=timeouts or Timeouts(),
+        poller=poller(gevent.get_hub().loop),
         deadlines=Deadlines(gevent.get_hub().loop),
         capacity=Capacity(10),
         log=logging.getLogger("tests.serving"),  # type: ignore[arg-type]
@@ -120,3 +122,4 @@ def served(
         connection.kill()
         gevent.sleep(0)
         connection.close()
+        service.poller.close()

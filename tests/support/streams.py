@@ -5,18 +5,21 @@ from __future__ import annotations
 import socket as stdlib_socket
 from _socket import socket as RawSocket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import socket
 from gevent import ssl as gevent_ssl
 
 from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.poller import poller
 from geventwsgi.serving.stream import Stream
 from tests.support.certificates import certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from geventwsgi.serving.poller import Poller
 
 
 def raw(sock: socket.socket) -> RawSocket:
@@ -38,15 +41,18 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 @contextmanager
-def stream_pair() -> Iterator[tuple[Stream, socket.socket]]:
+def stream_pair(make_poller: Callable[[Any], Poller] = poller) -> Iterator[tuple[Stream, socket.socket]]:
     """Yield a stream and its client."""
     accepted, client = tcp_pair()
-    stream = Stream(raw(accepted), Deadlines(gevent.get_hub().loop))
+    loop = gevent.get_hub().loop
+    events = make_poller(loop)
+    stream = Stream(raw(accepted), events, Deadlines(loop))
     try:
         yield stream, client
     finally:
         stream.close()
         client.close()
+        events.close()
 
 
 class Woken:
