@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi import core
 from geventwsgi.errors import (
     AppLoadError,
     BindError,
@@ -20,6 +21,8 @@ from geventwsgi.errors import (
     StartupError,
     WorkerBootError,
 )
+
+core.choose()
 
 if TYPE_CHECKING:
     from geventwsgi.master.embed import serve

@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from geventwsgi import core
 from geventwsgi.config.flags import help_text, read_flags
 from geventwsgi.config.loader import load_app
 from geventwsgi.config.nearest import one_line
@@ -107,7 +108,9 @@ def _versions() -> str:
     import platform  # noqa: PLC0415 - slow, and for this alone
     from importlib.metadata import version  # noqa: PLC0415 - the same
 
-    return f"gwsgi {version('geventwsgi')} (gevent {version('gevent')}, Python {platform.python_version()})\n"
+    core_name = core.name()
+    versions = f"{core_name} core, gevent {version('gevent')}, Python {platform.python_version()}"
+    return f"gwsgi {version('geventwsgi')} ({versions})\n"
 
 
 def _listing(cfg: Config) -> str:

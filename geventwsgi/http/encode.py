@@ -34,20 +34,24 @@ class Framing(Enum):
     CLOSE = "close"
 
 
-def choose_framing(method: str, version: tuple[int, int], status: int, length: int | None) -> Framing:
+# An attribute of an enum's class costs more than all else that is done with it.
+NONE, LENGTH, CHUNKED, CLOSE = Framing
+
+
+def choose_framing(method: str, minor: int, status: int, length: int | None) -> Framing:
     """Return how to frame a response.
 
     :param method: the request's, since HEAD is answered without content (RFC 9110 section 9.3.2).
-    :param version: the client's, since HTTP/1.0 knows no chunks (RFC 9112 section 6.1).
+    :param minor: the client's minor version, since HTTP/1.0 knows no chunks (RFC 9112 section 6.1).
     :param length: the content's length in bytes where it is known.
     """
-    if method == "HEAD" or status in NO_CONTENT_STATUSES:
-        return Framing.NONE
+    if method == "HEAD" or (status != 200 and status in NO_CONTENT_STATUSES):
+        return NONE
     if method == "CONNECT" and 200 <= status < 300:
-        return Framing.CLOSE  # a tunnel follows the head (RFC 9110 section 9.3.6)
+        return CLOSE  # a tunnel follows the head (RFC 9110 section 9.3.6)
     if length is not None:
-        return Framing.LENGTH
-    return Framing.CHUNKED if version == (1, 1) else Framing.CLOSE
+        return LENGTH
+    return CHUNKED if minor else CLOSE
 
 
 class _DateCache:
@@ -104,7 +108,7 @@ def response_head(
         lines.append(f"Server: {server}\r\n")
     if not has_date:
         lines.append(f"Date: {date or http_date()}\r\n")
-    if framing is Framing.LENGTH:
+    if framing is LENGTH:
         lines.append(f"Content-Length: {length}\r\n")
     else:
         lines.append(_other_framing(status, framing, length))
@@ -125,7 +129,7 @@ class LastHead:
     def __init__(self) -> None:
         self._headers: object = None
         self._status = self._date = ""
-        self._framing = Framing.NONE
+        self._framing = NONE
         self._length: int | None = None
         self._connection: str | None = None
         self._data = b""
@@ -155,11 +159,11 @@ class LastHead:
 
 def _other_framing(status: str, framing: Framing, length: int | None) -> str:
     """Return the framing line of a response whose content has no known length, or none at all; "" for no line."""
-    if framing is Framing.CHUNKED:
+    if framing is CHUNKED:
         return "Transfer-Encoding: chunked\r\n"
-    if framing is Framing.NONE and status.startswith("205"):
+    if framing is NONE and status.startswith("205"):
         return "Content-Length: 0\r\n"  # the one status without content whose head is not its end (RFC 9110 15.3.6)
-    if framing is Framing.CLOSE or length is None:
+    if framing is CLOSE or length is None:
         return ""
     return f"Content-Length: {length}\r\n"
 

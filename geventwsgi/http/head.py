@@ -24,7 +24,7 @@ END_OF_HEAD = b"\r\n\r\n"
 class RequestHead:
     """One request's head."""
 
-    __slots__ = ("authority", "fields", "method", "path", "query", "size", "target", "version")
+    __slots__ = ("authority", "fields", "keep_alive", "method", "minor", "path", "query", "size", "target", "version")
 
     def __init__(
         self, method: str, target: str, version: tuple[int, int], authority: str | None, path: str, query: str,
@@ -34,6 +34,7 @@ class RequestHead:
         #: As on the wire.
         self.target = target
         self.version = version
+        self.minor = version[1]
         #: The host of an absolute-form or authority-form target, which replaces Host (RFC 9112 section 3.2.2).
         self.authority = authority
         #: Still percent-encoded; "*" for the asterisk-form, "" for the authority-form.
@@ -42,6 +43,13 @@ class RequestHead:
         self.fields = fields
         #: Bytes that the head took of the buffer.
         self.size = size
+        #: Whether the client lets the connection persist (RFC 9112 section 9.3). After CONNECT it may not: whatever the
+        #: answer, what follows is meant for a tunnel (RFC 9931 section 8).
+        self.keep_alive = (
+            "close" not in fields.connection
+            and method != "CONNECT"
+            and (version == (1, 1) or "keep-alive" in fields.connection)
+        )
 
     @property
     def uri(self) -> str:
@@ -52,17 +60,6 @@ class RequestHead:
     def headers(self) -> list[tuple[str, str]]:
         """The fields with upper-case names, as gunicorn's hooks know them."""
         return [(name.upper(), value) for name, value in self.fields.items]
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the client lets the connection persist (RFC 9112 section 9.3).
-
-        After CONNECT it may not: whatever the answer, what follows is meant for a tunnel (RFC 9931 section 8).
-        """
-        options = self.fields.connection
-        if "close" in options or self.method == "CONNECT":
-            return False
-        return self.version == (1, 1) or "keep-alive" in options
 
     @property
     def asked_scheme(self) -> str | None:

@@ -15,17 +15,17 @@ from gevent import GreenletExit
 from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving import http1
+from geventwsgi.serving import http1, runners
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from geventwsgi.serving.tls_stream import TLSStream
 
 if TYPE_CHECKING:
-    from _socket import socket as RawSocket
     from collections.abc import Iterator
 
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.http1_exchange import Http1Exchange
     from geventwsgi.serving.service import Service
+    from geventwsgi.serving.sockets import Socket
 
 
 #: Seconds for which a connection that we close still takes in what the client is sending; and while the server stops.
@@ -34,14 +34,13 @@ LINGER, LINGER_DRAINING = 2.0, 0.2
 LAST_CALL = 0.2
 
 
-class Connection:
+class Connection(runners.Sleeper):
     """An accepted connection."""
 
     __slots__ = (
         "cold",
         "default_scheme",
         "exchange",
-        "greenlet",
         "idle_limit",
         "last_data",
         "last_head",
@@ -52,7 +51,7 @@ class Connection:
         "trusted",
     )
 
-    def __init__(self, service: Service, sock: RawSocket, address: Any) -> None:
+    def __init__(self, service: Service, sock: Socket, address: Any) -> None:
         """Take over ``sock``, which must be non-blocking.
 
         :param address: what accept said: a tuple for TCP, anything else for a unix socket.
@@ -88,8 +87,7 @@ class Connection:
         self.idle_limit = service.timeouts.first_byte
         #: Whether it has been idle for so long that it keeps nothing but its socket.
         self.cold = False
-        #: The greenlet inside :meth:`run`; None while parked.
-        self.greenlet: Any = None
+        self.greenlet = None
         service.connections.add(self)
         service.capacity.enter(self)
 
@@ -104,7 +102,8 @@ class Connection:
         """Serve what has come until the connection ends or goes idle."""
         if self.stream.closed:
             return  # killed before this greenlet had its turn
-        self.greenlet = getcurrent()
+        if self.greenlet is None:
+            self.greenlet = getcurrent()
         idle = False
         try:
             idle = self._serve()
@@ -144,8 +143,8 @@ class Connection:
         service = self.service
         self.stream.park(self, LAST_CALL if service.draining else min(service.timeouts.warm, self.idle_limit))
 
-    def wake(self, *, timed_out: bool) -> None:
-        """See :class:`~geventwsgi.serving.stream.Sleeper`."""
+    def wake(self, timed_out: bool) -> None:
+        """See :class:`~geventwsgi.serving.runners.Sleeper`."""
         service = self.service
         if self.cold:
             self.cold = False

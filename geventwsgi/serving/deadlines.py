@@ -7,7 +7,7 @@ only changes the number: the bucket, when its time comes, sees that nothing is d
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 #: Seconds between two buckets: how late a deadline may be noticed.
 GRANULARITY = 0.1
@@ -15,8 +15,10 @@ GRANULARITY = 0.1
 NEVER = float("inf")
 
 
-class Holder(Protocol):
+class Holder:
     """What can have a deadline; both fields are this module's own and start as ``NEVER`` and 0."""
+
+    __slots__ = ("deadline", "tick")
 
     #: Loop time of the deadline.
     deadline: float
@@ -25,6 +27,7 @@ class Holder(Protocol):
 
     def expire(self) -> None:
         """Act on the passed deadline; called from the loop."""
+        raise NotImplementedError
 
 
 class Deadlines:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http import encode
-from geventwsgi.http.encode import Framing
+from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
 from geventwsgi.observe.access import Record
 from geventwsgi.serving.http1_exchange import Http1Exchange
@@ -33,14 +33,14 @@ def serve(connection: Connection) -> bool:
         data = stream.recv_now(HEAD_RECV)
         if not data:
             return data is None
-        began = time.monotonic()
+        head = connection.last_head
+        stream.waited = 0.0
         try:
-            head = connection.last_head
             if head is None or data != connection.last_data:
                 head = _read_head(connection, data)
             exchange = Http1Exchange(connection, head)
         except RequestError as error:
-            _refuse(connection, error, time.monotonic() - began)
+            _refuse(connection, error)
             return False
         connection.exchange = exchange
         try:
@@ -98,7 +98,7 @@ class ErrorReply(NamedTuple):
     sent: int
 
 
-def _refuse(connection: Connection, error: RequestError, duration: float) -> None:
+def _refuse(connection: Connection, error: RequestError) -> None:
     """Answer a request whose head is not acceptable, and end the connection (RFC 9112 section 2.2)."""
     service = connection.service
     service.log.debug("Refused a request from %s: %s", connection.remote_addr, error)
@@ -106,12 +106,12 @@ def _refuse(connection: Connection, error: RequestError, duration: float) -> Non
     status, headers = encode.status_line(error.status), [("Content-Type", "text/html; charset=utf-8")]
     page = encode.error_page(error.status, error.reason)
     head = encode.response_head(
-        status, headers, framing=Framing.LENGTH, length=len(page), connection="close", server=service.software
+        status, headers, framing=LENGTH, length=len(page), connection="close", server=service.software
     )
     try:
         connection.stream.send(head + page)
     finally:
         if service.on_record is not None:
             environ = {"REMOTE_ADDR": connection.remote_addr, "REMOTE_PORT": connection.remote_port}
-            service.on_record(Record(None, ErrorReply(status, headers, len(page)), environ, duration))
+            service.on_record(Record(None, ErrorReply(status, headers, len(page)), environ, connection.stream.waited))
     connection.linger()

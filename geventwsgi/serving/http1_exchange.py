@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http import encode
 from geventwsgi.http.body import body_for
-from geventwsgi.http.encode import Framing
+from geventwsgi.http.encode import CHUNKED, CLOSE, LENGTH, NONE
 from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.serving.upgrade import ClientSocket
+from geventwsgi.wsgi import exchange
+from geventwsgi.wsgi.memo import Memo
 
 if TYPE_CHECKING:
     from geventwsgi.http.body import Body
@@ -27,9 +29,11 @@ BODY_RECV = 65536
 FRAMING_TURN = 5
 #: Bytes of an unread body that are read away to keep the connection.
 DRAIN_BODY = 65536
+_NO_TRAILERS: list[tuple[str, str]] = []
+_CODES = Memo(lambda status: int(status[:3]))
 
 
-class Http1Exchange:
+class Http1Exchange(exchange.Exchange):
     """One request and its response; see :class:`~geventwsgi.wsgi.exchange.Exchange`."""
 
     __slots__ = (
@@ -46,16 +50,6 @@ class Http1Exchange:
         "_raw_socket",
         "_status_line",
         "_stream",
-        "head",
-        "head_sent",
-        "remote_addr",
-        "remote_port",
-        "scheme",
-        "sent",
-        "status",
-        "taken",
-        "trailers",
-        "trusted",
     )
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
@@ -77,15 +71,17 @@ class Http1Exchange:
             self.scheme = fields.scheme
         elif head.authority is not None:
             check_scheme(head, self.scheme)
-        self.trailers: list[tuple[str, str]] = []
+        self.trailers: list[tuple[str, str]] = [] if fields.chunked else _NO_TRAILERS
         #: The decoder of the request's body; None if it has none.
         self._body: Body | None = None
+        #: Seconds for which the client is still waited for: a second of waiting takes one, each byte gives some back.
+        self._credit = 0.0
+        #: Whether the client still waits for 100 Continue. Reset by the first :meth:`read` and by the response head.
+        self._continue = False
         if fields.chunked or fields.content_length:
             self._body = body_for(fields, service.limits, self.trailers)
-        #: Seconds for which the client is still waited for: a second of waiting takes one, each byte gives some back.
-        self._credit = service.timeouts.body_grace
-        #: Whether the client still waits for 100 Continue. Reset by the first :meth:`read` and by the response head.
-        self._continue = fields.expect_continue and self._body is not None and head.version == (1, 1)
+            self._credit = service.timeouts.body_grace
+            self._continue = fields.expect_continue
         #: Whether the connection can go on after this exchange; whatever goes wrong resets it.
         self._keep_alive = head.keep_alive and service.timeouts.keepalive > 0
         #: Whether the application uses the connection itself (:meth:`raw_socket`): nothing more is sent here.
@@ -99,8 +95,8 @@ class Http1Exchange:
         self._headers: Headers = ()
         self._length: int | None = None
         #: Set when the head leaves.
-        self._framing = Framing.NONE
-        #: Bytes of content still owed under Framing.LENGTH, and bytes that the application gave beyond them.
+        self._framing = NONE
+        #: Bytes of content still owed under LENGTH, and bytes that the application gave beyond them.
         self._left = 0
         self._excess = 0
 
@@ -163,7 +159,7 @@ class Http1Exchange:
 
     def start(self, status: str, headers: Headers, length: int | None) -> None:
         """See :meth:`Exchange.start`."""
-        self.status = int(status[:3])
+        self.status = _CODES[status]
         self._status_line = status
         self._headers = headers
         for name, value in headers:
@@ -177,16 +173,16 @@ class Http1Exchange:
             return
         head = b"" if self.head_sent else self._encode_head()
         framing = self._framing
-        if framing is Framing.LENGTH:
+        if framing is LENGTH:
             if len(data) > self._left:
                 self._excess += len(data) - self._left
                 data = data[: self._left]
             self._left -= len(data)
-        elif framing is Framing.CHUNKED:
+        elif framing is CHUNKED:
             self._send(head, encode.chunk_size(len(data)), data, b"\r\n")
             self.sent += len(data)
             return
-        elif framing is Framing.NONE:
+        elif framing is NONE:
             data = b""
         if head or data:
             self._send(head, data)
@@ -198,19 +194,19 @@ class Http1Exchange:
             return
         head = b"" if self.head_sent else self._encode_head()
         framing = self._framing
-        if framing is Framing.NONE:
+        if framing is NONE:
             count = 0
-        elif framing is Framing.LENGTH:
+        elif framing is LENGTH:
             self._excess += max(0, count - self._left)
             count = min(count, self._left)
             self._left -= count
-        elif framing is Framing.CHUNKED:
+        elif framing is CHUNKED:
             head += encode.chunk_size(count)
         try:
             if head:
                 self._stream.send(head, more=count > 0)
             self._stream.send_file(fileno, offset, count)
-            if framing is Framing.CHUNKED:
+            if framing is CHUNKED:
                 self._stream.send(b"\r\n")
         except ClientDisconnected:
             self._lost()
@@ -225,7 +221,7 @@ class Http1Exchange:
             if self._length is None:
                 self._length = 0
             self._send(self._encode_head())
-        if self._framing is Framing.CHUNKED:
+        if self._framing is CHUNKED:
             self._send(encode.LAST_CHUNK)
         elif self._left:
             self._keep_alive = False
@@ -250,25 +246,22 @@ class Http1Exchange:
         """Choose the framing and encode the head; from here on the response cannot be taken back."""
         self.head_sent = True
         head, length, status = self.head, self._length, self.status
-        framing = encode.choose_framing(head.method, head.version, status, length)
+        framing = encode.choose_framing(head.method, head.minor, status, length)
         if status == 101:  # the application speaks another protocol from here on
-            self._framing, self._keep_alive = Framing.CLOSE, False
+            self._framing, self._keep_alive = CLOSE, False
             before = encode.CONTINUE if self._continue else b""  # RFC 9110 section 7.8
-            return before + encode.response_head(self._status_line, self._headers, framing=Framing.NONE)
-        if framing is Framing.NONE and (status < 200 or status == 204 or length == 0):
+            return before + encode.response_head(self._status_line, self._headers, framing=NONE)
+        if framing is NONE and (status < 200 or status == 204 or length == 0):
             # 1xx and 204 must not have one (RFC 9110 section 8.6), and a HEAD or 304 must not have one that the
             # corresponding GET would not have, which an empty body does not tell.
             length = self._declared_length() if status not in (204, *range(100, 200)) else None
-        elif framing is Framing.LENGTH:
+        elif framing is LENGTH:
             self._left = length or 0
         self._framing = framing
         keep_alive = self._keep_alive = (
-            self._keep_alive
-            and framing is not Framing.CLOSE
-            and not self._continue
-            and not self._connection.service.draining
+            self._keep_alive and framing is not CLOSE and not self._continue and not self._connection.service.draining
         )
-        connection = ("keep-alive" if head.version == (1, 0) else None) if keep_alive else "close"
+        connection = (None if head.minor else "keep-alive") if keep_alive else "close"
         service = self._connection.service
         return service.last_head.encode(self._status_line, self._headers, framing, length, connection, service.software)
 

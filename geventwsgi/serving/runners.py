@@ -12,7 +12,7 @@ Knows greenlets and whose turn it is; knows nothing of sockets and HTTP.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gevent import Greenlet, get_hub
 from greenlet import getcurrent
@@ -24,11 +24,20 @@ if TYPE_CHECKING:
 KEPT = 64
 
 
-class Ready(Protocol):
-    """What a runner runs."""
+class Sleeper:
+    """What does without a greenlet while there is nothing to do for it. Both methods are an implementation's own."""
+
+    #: The greenlet inside :meth:`run`, None at other times. Set by a runner before, and reset by :meth:`run` itself.
+    greenlet: Any
+    __slots__ = ("greenlet",)
+
+    def wake(self, timed_out: bool) -> None:
+        """Go on: what was waited for has come, or else the time is over. Called in the hub."""
+        raise NotImplementedError
 
     def run(self) -> None:
-        """Do what there is to do; must raise nothing but what is to end the greenlet."""
+        """Do what there is to do, in a greenlet; must raise nothing but what is to end it."""
+        raise NotImplementedError
 
 
 class Runners:
@@ -37,17 +46,19 @@ class Runners:
     :param spawn: makes a greenlet, not started yet, of a function.
     """
 
+    __slots__ = ("_called", "_hub", "_idle", "_ready", "_spawn")
+
     def __init__(self, spawn: Callable[[Callable[[], None]], Any] = Greenlet) -> None:
         self._spawn = spawn
         self._hub = get_hub()
-        self._ready: deque[Ready] = deque()
+        self._ready: deque[Sleeper] = deque()
         self._idle: list[Any] = []
         #: Whether the loop will call :meth:`_call`.
         self._called = False
 
-    def give(self, ready: Ready) -> None:
-        """Have ``ready.run()`` called by a runner, before the loop looks at sockets again."""
-        self._ready.append(ready)
+    def give(self, sleeper: Sleeper) -> None:
+        """Have ``sleeper.run()`` called by a runner, before the loop looks at sockets again."""
+        self._ready.append(sleeper)
         if not self._called:
             self._called = True
             self._hub.loop.run_callback(self._call)
@@ -63,7 +74,10 @@ class Runners:
         me, ready, idle = getcurrent(), self._ready, self._idle
         while True:
             while ready:
-                ready.popleft().run()
+                sleeper = ready.popleft()
+                sleeper.greenlet = me
+                sleeper.run()
+            sleeper = None
             if len(idle) >= KEPT:
                 return
             idle.append(me)

@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import time
-from _socket import socket as RawSocket
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +21,7 @@ from gevent.socket import socket as GeventSocket
 from geventwsgi.config.sources import Config
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
+from geventwsgi.serving import sockets
 from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
@@ -35,6 +35,8 @@ from geventwsgi.wsgi.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from geventwsgi.serving.sockets import Socket
 
 #: The Server field and SERVER_SOFTWARE. No version: it helps nobody but attackers.
 SOFTWARE = "geventwsgi"
@@ -221,15 +223,14 @@ class WSGIServer(StreamServer):
 
     # Accepting
 
-    def do_read(self) -> tuple[RawSocket, Any] | None:  # type: ignore[override]  # do_handle takes the raw socket
-        """Accept one connection as a raw non-blocking socket; None if there is none, or no room for one."""
+    def do_read(self) -> tuple[Socket, Any] | None:  # type: ignore[override]  # do_handle takes it
+        """Accept one connection; None if there is none, or no room for one."""
         capacity = self._capacity
         if capacity.full and capacity.dispensable() is None:
             self._pause()
             return None
         try:
-            # The one call that makes no socket object.
-            fd, address = self.socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+            sock, address = sockets.accept(self.socket)
         except (BlockingIOError, ConnectionAbortedError):  # another process was faster, or the client gave up
             return None
         except OSError as error:
@@ -239,12 +240,10 @@ class WSGIServer(StreamServer):
             return None
         if not capacity.admits(address[0] if isinstance(address, tuple) else ""):
             self.logger.debug("Refused a connection from %s: it has %s", address[0], capacity.per_address)
-            os.close(fd)
+            sock.close()
             return None
         if capacity.full:
             capacity.evict()
-        sock = RawSocket(self.socket.family, self.socket.type, self.socket.proto, fileno=fd)
-        sock.setblocking(False)
         return sock, address
 
     def _pause(self) -> None:
@@ -270,12 +269,12 @@ class WSGIServer(StreamServer):
         self._capacity.evict()
         self._pause()
 
-    def do_handle(self, sock: RawSocket, address: Any) -> None:
+    def do_handle(self, sock: Socket, address: Any) -> None:
         """Start serving an accepted connection."""
         if self._service is not None:
             Connection(self._service, sock, address).start()
         else:
-            super().do_handle(GeventSocket(sock.family, sock.type, sock.proto, fileno=sock.detach()), address)
+            super().do_handle(GeventSocket(fileno=sock.detach()), address)
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve a connection by ``handler_class``, with the steps that pywsgi's server takes."""

@@ -14,29 +14,26 @@ The poller tells of an event when it happens, whether or not anybody waits for i
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket as socket_constants
-import struct
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub, sleep
 from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving.deadlines import NEVER, Deadlines
+from geventwsgi.serving import deadlines
+from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.poller import GONE, READABLE, WRITABLE
 
 if TYPE_CHECKING:
-    from _socket import socket as RawSocket
-
     from geventwsgi.serving.capacity import Capacity
+    from geventwsgi.serving.deadlines import Deadlines
     from geventwsgi.serving.poller import Poller
+    from geventwsgi.serving.runners import Sleeper
+    from geventwsgi.serving.sockets import Socket
 
 #: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
 SENDFILE_STEP = 1 << 20
-#: From this size on two buffers are cheaper to send together by ``sendmsg`` than to join.
-JOIN_LIMIT = 16384
 #: Receives and sends that a greenlet may do without waiting before the others get their turn. A client whose bytes
 #: are always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
 TURN = 16
@@ -47,24 +44,12 @@ ONE_ITERATION = 1e-9
 #: Bytes that a connection that we close still takes in.
 LINGER_BYTES = 64 << 20
 
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_MSG_MORE = getattr(socket_constants, "MSG_MORE", 0)
-_MSG_PEEK = socket_constants.MSG_PEEK
-_SHUT_WR = socket_constants.SHUT_WR
-
 
 class DeadlineExpired(Exception):
     """The time given to a :meth:`Stream.recv` is over; what that means is the caller's to know."""
 
 
-class Sleeper(Protocol):
-    """Who is told that a parked stream wakes."""
-
-    def wake(self, *, timed_out: bool) -> None:
-        """Go on: bytes or the client's end have come, or else the time is over. Called in the hub."""
-
-
-class Stream:
+class Stream(deadlines.Holder):
     """A connected socket, read and written by greenlets of one hub."""
 
     __slots__ = (
@@ -81,19 +66,15 @@ class Stream:
         "_write_timeout",
         "_writer",
         "capacity",
-        "deadline",
         "gone",
         "hot",
         "in_flight",
-        "tick",
         "waited",
         "watched",
     )
 
-    def __init__(
-        self, sock: RawSocket, poller: Poller, deadlines: Deadlines, write_timeout: float = 60.0
-    ) -> None:
-        """Take over ``sock``, which must be non-blocking.
+    def __init__(self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float = 60.0) -> None:
+        """Take over ``sock``.
 
         :param write_timeout: seconds without progress after which a client that does not read is dropped.
         """
@@ -111,7 +92,7 @@ class Stream:
         self._deadlines = deadlines
         #: Received but not yet asked for.
         self._ahead = b""
-        #: Whether the kernel probably has bytes for us, or the end. Set by events, reset by a receive that finds no more.
+        #: Whether the kernel probably has bytes, or the end. Set by events, reset by a receive that finds no more.
         self.hot = False
         #: The greenlet inside :meth:`_wait_readable`; set and reset there.
         self._reader: Any = None
@@ -167,13 +148,10 @@ class Stream:
         return self._try_receive(size)
 
     def _try_receive(self, size: int) -> bytes | None:
-        try:
-            data = self._sock.recv(size)
-        except BlockingIOError:
+        data = self._sock.recv(size)
+        if data is None:
             self.hot = False
             return b"" if self._interrupted else None
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
         self.hot = len(data) == size or self.gone
         return data
 
@@ -268,7 +246,7 @@ class Stream:
         if self._reader is not None:
             self._reader.switch()
         elif self._sleeper is not None:
-            self._wake(timed_out=False)
+            self._wake(False)
 
     @property
     def awaited(self) -> bool:
@@ -278,20 +256,15 @@ class Stream:
     def at_end(self) -> bool:
         """Return whether the next receive would find the end of the stream, or an error; takes nothing out."""
         try:
-            return not self._sock.recv(1, _MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
+            return self._sock.peek() == b""
+        except ClientDisconnected:
             return True
 
     def _readable(self) -> bool:
         try:
-            self._sock.recv(1, _MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass
-        return True
+            return self._sock.peek() is not None
+        except ClientDisconnected:
+            return True
 
     def expire(self) -> None:
         """End the wait whose deadline has passed; see :class:`~geventwsgi.serving.deadlines.Holder`.
@@ -302,7 +275,7 @@ class Stream:
             self._expired = not self._readable()
             self._reader.switch()
         elif self._sleeper is not None:
-            self._wake(timed_out=True)
+            self._wake(True)
 
     def hurry(self, seconds: float) -> None:
         """Give a wait that is under way no more than ``seconds`` from now."""
@@ -338,18 +311,18 @@ class Stream:
     def unpark(self) -> None:
         """Wake a parked connection at once, as if its client had sent something."""
         if self._sleeper is not None:
-            self._wake(timed_out=False)
+            self._wake(False)
 
     @property
     def parked(self) -> bool:
         """Whether :meth:`park` waits."""
         return self._sleeper is not None
 
-    def _wake(self, *, timed_out: bool) -> None:
+    def _wake(self, timed_out: bool) -> None:
         sleeper, self._sleeper = self._sleeper, None
         self.deadline = NEVER
         if sleeper is not None:
-            sleeper.wake(timed_out=timed_out)
+            sleeper.wake(timed_out)
 
     # Writing
 
@@ -362,28 +335,20 @@ class Stream:
         if self._turn > TURN:
             self._yield_turn()
         self._turn += 1
-        try:
-            sent = self._sock.send(data, _MSG_MORE if more else 0)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
+        sent = self._sock.send(data, more)
         if sent < len(data):
             self._wait_writable()
             self._send_all(memoryview(data)[sent:])
 
     def send_parts(self, *parts: bytes) -> None:
         """Send all of ``parts`` by one system call where the kernel takes them; raises as :meth:`send`."""
-        size = sum(map(len, parts))
-        if size < JOIN_LIMIT or not hasattr(self._sock, "sendmsg"):
-            self.send(b"".join(parts))
-            return
-        try:
-            sent = self._sock.sendmsg(parts)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
+        if self._turn > TURN:
+            self._yield_turn()
+        self._turn += 1
+        size = 0
+        for part in parts:
+            size += len(part)
+        sent = self._sock.send_parts(parts, size)
         if sent == size:
             return
         self._wait_writable()
@@ -397,15 +362,7 @@ class Stream:
 
         That there is room is told once, when there was none before: so try first, and wait only after less was taken.
         """
-        while True:
-            try:
-                data = data[self._sock.send(data) :]
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                raise ClientDisconnected(str(error)) from error
-            if not data:
-                return
+        while data := data[self._sock.send(data) :]:
             self._wait_writable()
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
@@ -473,7 +430,7 @@ class Stream:
             pass
 
     def _end_sending(self) -> None:
-        self._sock.shutdown(_SHUT_WR)
+        self._sock.end_sending()
 
     def close(self) -> None:
         """Close the socket; what was sent still arrives."""
@@ -485,8 +442,7 @@ class Stream:
 
     def abort(self) -> None:
         """Close the socket so that the client sees a reset, not an end."""
-        with contextlib.suppress(OSError):
-            self._sock.setsockopt(socket_constants.SOL_SOCKET, socket_constants.SO_LINGER, _RESET_ON_CLOSE)
+        self._sock.reset_on_close()
         Stream.close(self)  # not a subclass's, which may say a polite word first
 
     @property
@@ -497,8 +453,3 @@ class Stream:
     def fileno(self) -> int:
         """Return the descriptor of the socket, -1 once closed."""
         return self._sock.fileno()
-
-    @property
-    def raw(self) -> RawSocket:
-        """The socket itself, for names and options."""
-        return self._sock

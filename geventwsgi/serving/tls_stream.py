@@ -15,10 +15,9 @@ from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.stream import Stream
 
 if TYPE_CHECKING:
-    from _socket import socket as RawSocket
-
     from geventwsgi.serving.deadlines import Deadlines
     from geventwsgi.serving.poller import Poller
+    from geventwsgi.serving.sockets import Socket
 
 #: Ciphertext received at once: a little more than one TLS record.
 RECORD = 17408
@@ -35,7 +34,7 @@ class TLSStream(Stream):
 
     def __init__(
         self,
-        sock: RawSocket,
+        sock: Socket,
         poller: Poller,
         deadlines: Deadlines,
         context: ssl.SSLContext,
@@ -131,7 +130,7 @@ class TLSStream(Stream):
     def _look(self) -> None:
         """Decrypt a record, if one has come, to see whether it is the client's last."""
         try:
-            received = Stream._try_receive(self, RECORD)
+            received = super()._try_receive(RECORD)
             if received is None:
                 return
             self._feed(received)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.serving.sockets import borrowed
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 
 if TYPE_CHECKING:
@@ -76,16 +77,19 @@ class ClientSocket:
 
     def getpeername(self) -> Any:
         """Return the client's address."""
-        return self._stream.raw.getpeername()
+        with borrowed(self._stream.fileno()) as sock:
+            return sock.getpeername()
 
     def getsockname(self) -> Any:
         """Return the address that the client connected to."""
-        return self._stream.raw.getsockname()
+        with borrowed(self._stream.fileno()) as sock:
+            return sock.getsockname()
 
     def shutdown(self, how: int) -> None:
         """Shut down one or both sides, as ``socket.shutdown``."""
         self._take_over()
-        self._stream.raw.shutdown(how)
+        with borrowed(self._stream.fileno()) as sock:
+            sock.shutdown(how)
 
     def close(self) -> None:
         """End the connection when the application returns."""

@@ -90,7 +90,7 @@ class EnvironBuilder:
             environ["geventwsgi.trailers"] = exchange.trailers
         if fields.upgrade or head.method == "CONNECT":
             environ["geventwsgi.socket"] = exchange.raw_socket()
-        environ["wsgi.input"] = Input(exchange.read)
+        environ["wsgi.input"] = Input(exchange)
         return environ
 
     def _shared(self, exchange: Exchange) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """The short interface between the gateway and a protocol: one request and its response.
 
 :class:`~geventwsgi.serving.http1_exchange.Http1Exchange` implements it; tests of the gateway use a fake. The gateway
-never asks which HTTP version it serves, and never sees a socket.
+never asks which HTTP version it serves, and never sees a socket. It is a base class and no ``Protocol``, since the
+compiled core then calls an implementation as C calls a function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 Headers = Sequence[tuple[str, str]]
 
 
-class Exchange(Protocol):
+class Exchange:
     """One request and its response."""
+
+    __slots__ = (
+        "head", "head_sent", "remote_addr", "remote_port", "scheme", "sent", "status", "taken", "trailers", "trusted",
+    )  # fmt: skip
 
     head: RequestHead
     #: The client's address as CGI has it, REMOTE_ADDR and REMOTE_PORT; both "" on a unix socket.
@@ -45,6 +50,7 @@ class Exchange(Protocol):
         :raises RequestError: the body's framing is wrong, too large or too slow.
         :raises ClientDisconnected: the client left inside the body.
         """
+        raise NotImplementedError
 
     def start(self, status: str, headers: Headers, length: int | None) -> None:
         """Stage the response head; nothing leaves before the first :meth:`write` or :meth:`finish`.
@@ -54,6 +60,7 @@ class Exchange(Protocol):
         :param status: ``"200 OK"``: code, space, reason.
         :param length: the whole body's length where the gateway knows it and ``headers`` do not say it.
         """
+        raise NotImplementedError
 
     def write(self, data: bytes) -> None:
         """Send body bytes, with the head if it has not left; ``b""`` does nothing.
@@ -62,21 +69,27 @@ class Exchange(Protocol):
 
         :raises ClientDisconnected: the client left or stopped reading.
         """
+        raise NotImplementedError
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
         """Send ``count`` bytes of an open regular file from ``offset``, by ``os.sendfile`` where it applies."""
+        raise NotImplementedError
 
     def finish(self) -> str | None:
         """End the response; return a complaint for the error log if the body was not as long as declared."""
+        raise NotImplementedError
 
     def fail(self, status: int, detail: str | None = None) -> None:
         """Answer with an error page and close if the head has not left; abort the connection otherwise.
 
         :param detail: plain text for the page (a traceback under ``debug``); None for the status alone.
         """
+        raise NotImplementedError
 
     def abort(self) -> None:
         """Close without ending the response, so that the client sees that it is cut."""
+        raise NotImplementedError
 
     def raw_socket(self) -> Any:
         """Return the value of ``environ["geventwsgi.socket"]``, a socket whose first use takes the connection over."""
+        raise NotImplementedError

@@ -76,7 +76,7 @@ class Gateway:
     ) -> None:
         #: May be replaced while requests run; they go on with the one they began with.
         self.application = application
-        self._build_environ = environ.build
+        self._environ = environ
         self._log = log
         self._debug = debug
         self._use_sendfile = use_sendfile
@@ -97,7 +97,7 @@ class Gateway:
         try:
             if self._pre_request is not None:
                 self._pre_request(exchange.head)
-            environ = self._build_environ(exchange)
+            environ = self._environ.build(exchange)
             body = environ["wsgi.input"]
             result = self.application(environ, response.start_response)
             self._send(result, response)

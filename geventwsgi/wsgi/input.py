@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from geventwsgi.errors import ClientDisconnected, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from geventwsgi.wsgi.exchange import Exchange
 
 #: Bytes fetched when fewer are wanted. From this size on, a read fetches what it wants and hands it on uncopied.
 BLOCK_SIZE = 65536
@@ -28,13 +30,13 @@ FETCH_LIMIT = 1 << 20
 class Input:
     """The request body, as the application reads it.
 
-    :param source: ``exchange.read``: returns 1 to ``size`` bytes, ``b""`` at the end of the body.
+    :param exchange: its ``read`` returns 1 to ``size`` bytes, ``b""`` at the end of the body.
     """
 
-    __slots__ = ("_block", "_position", "_source", "failure")
+    __slots__ = ("_block", "_exchange", "_position", "failure")
 
-    def __init__(self, source: Callable[[int], bytes]) -> None:
-        self._source = source
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
         self._block = b""
         #: How much of ``_block`` has been read.
         self._position = 0
@@ -120,7 +122,7 @@ class Input:
         if self.failure is not None:
             raise self.failure
         try:
-            return self._source(size)
+            return self._exchange.read(size)
         except (RequestError, ClientDisconnected) as error:
             self.failure = error
             raise

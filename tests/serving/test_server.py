@@ -17,6 +17,7 @@ from gevent.pywsgi import WSGIHandler
 
 from geventwsgi import WSGIServer
 from geventwsgi.errors import BindError, ConfigError
+from geventwsgi.serving.sockets import borrowed
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
 from tests.support.streams import tls_client_context
@@ -124,7 +125,8 @@ class TestListeners:
             client.sendall(GET)
             client.recv(1000)
             (connection,) = server._service.connections
-            assert connection.stream.raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            with borrowed(connection.stream.fileno()) as sock:
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 class TestPywsgi:

@@ -1,6 +1,6 @@
-"""An exchange without a connection: scripted request, recorded response. It obeys the Protocol to the letter.
+"""An exchange without a connection: scripted request, recorded response. It obeys the interface to the letter.
 
-A gateway that breaks the Protocol (a second ``start`` after the head has left, a ``write`` after the end) must fail its
+A gateway that breaks it (a second ``start`` after the head has left, a ``write`` after the end) must fail its
 test even where it would catch the complaint itself: misuse is recorded too, and :meth:`FakeExchange.check` raises it.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.http.head import Limits, RequestHead, parse_head
+from geventwsgi.wsgi.exchange import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,7 @@ def make_head(request: str = GET) -> RequestHead:
     return head
 
 
-class FakeExchange:
+class FakeExchange(Exchange):
     """One exchange.
 
     :param head: the request, or its text for :func:`make_head`.
@@ -103,11 +104,11 @@ class FakeExchange:
         return self.started[2] if declared is None else int(declared)
 
     def check(self) -> None:
-        """Raise if the Protocol was broken, or if the exchange neither ended nor was given up."""
+        """Raise if the interface was broken, or if the exchange neither ended nor was given up."""
         assert not self.misuse, self.misuse
         assert self.finished or self.aborted or self.failed, "the exchange was left open"
 
-    # The Protocol
+    # The interface
 
     def read(self, size: int) -> bytes:
         self._called("read", size > 0, f"read({size})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
@@ -19,18 +19,19 @@ from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import Runners
 from geventwsgi.serving.service import Service, Timeouts
+from geventwsgi.wsgi.gateway import Gateway
 from tests.support.streams import raw, tcp_pair
 
 Run = Callable[[Http1Exchange], object]
 
 
-@dataclass
-class FakeGateway:
+class FakeGateway(Gateway):
     """Runs a function for each exchange, and keeps what it saw."""
 
-    run_exchange: Run
-    exchanges: list[Http1Exchange] = field(default_factory=list)
-    complaints: list[str | None] = field(default_factory=list)
+    def __init__(self, run_exchange: Run) -> None:
+        self.run_exchange = run_exchange
+        self.exchanges: list[Http1Exchange] = []
+        self.complaints: list[str | None] = []
 
     def run(self, exchange: Http1Exchange) -> None:
         self.exchanges.append(exchange)
@@ -94,7 +95,7 @@ def served(
     """Serve one connection by ``run``; it is closed when the block ends."""
     gateway, records = FakeGateway(run), []
     service = Service(
-        gateway=gateway,  # type: ignore[arg-type]
+        gateway=gateway,
         limits=limits or Limits(),
         leniency=leniency,
         timeouts=timeouts or Timeouts(),

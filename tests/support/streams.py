@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket as stdlib_socket
-from _socket import socket as RawSocket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ from gevent import ssl as gevent_ssl
 
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import poller
+from geventwsgi.serving.runners import Sleeper
+from geventwsgi.serving.sockets import Socket
 from geventwsgi.serving.stream import Stream
 from tests.support.certificates import certificates
 
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
     from geventwsgi.serving.poller import Poller
 
 
-def raw(sock: socket.socket) -> RawSocket:
-    """Return the bare non-blocking socket that accept would have given."""
-    bare = RawSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-    bare.setblocking(False)
-    return bare
+def raw(sock: socket.socket) -> Socket:
+    """Return what accept would have given instead of ``sock``."""
+    family = sock.family
+    return Socket(sock.detach(), family)
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -55,13 +55,13 @@ def stream_pair(make_poller: Callable[[Any], Poller] = poller) -> Iterator[tuple
         events.close()
 
 
-class Woken:
+class Woken(Sleeper):
     """Is woken by a stream, and remembers whether the time was over."""
 
     def __init__(self) -> None:
         self.times: list[bool] = []
 
-    def wake(self, *, timed_out: bool) -> None:
+    def wake(self, timed_out: bool) -> None:
         self.times.append(timed_out)
 
 

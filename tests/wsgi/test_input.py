@@ -10,13 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geventwsgi.errors import ClientDisconnected, RequestError
+from geventwsgi.wsgi.exchange import Exchange
 from geventwsgi.wsgi.input import BLOCK_SIZE, FETCH_LIMIT, Input
 from tests.support.fake_exchange import FakeExchange
 
 
+class Source(Exchange):
+    """An exchange of which nothing is asked but its body."""
+
+    def __init__(self, read):
+        self._read = read
+
+    def read(self, size):
+        return self._read(size)
+
+
 def make_input(*pieces):
     exchange = FakeExchange(body=pieces)
-    return Input(exchange.read), exchange
+    return Input(exchange), exchange
 
 
 def make_endless(block):
@@ -27,7 +38,7 @@ def make_endless(block):
         sizes.append(size)
         return block[:size]
 
-    return Input(source), sizes
+    return Input(Source(source)), sizes
 
 
 # As a file
@@ -149,7 +160,7 @@ def test_a_line_is_scanned_once_however_often_it_is_asked_for_in_parts():
             return super().find(sub, start, end)
 
     block = Watched(b"x" * BLOCK_SIZE)
-    stream = Input(lambda _size: block)
+    stream = Input(Source(lambda _size: block))
     for _ in range(BLOCK_SIZE):
         assert stream.readline(1) == b"x"
     assert Watched.scanned == BLOCK_SIZE
@@ -165,7 +176,7 @@ def test_a_line_over_many_blocks_is_scanned_once():
 
 def test_a_large_read_hands_on_the_very_bytes_that_came():
     block = b"x" * BLOCK_SIZE
-    stream = Input(lambda _size: block)
+    stream = Input(Source(lambda _size: block))
     assert stream.read(BLOCK_SIZE) is block
 
 
@@ -189,7 +200,7 @@ def test_a_body_of_one_byte_chunks_costs_no_more_memory_than_its_size():
         left[0] -= 1
         return b"x" if left[0] >= 0 else b""
 
-    stream = Input(source)
+    stream = Input(Source(source))
     tracemalloc.start()
     try:
         body = stream.read()

@@ -1,0 +1,211 @@
+"""The client's socket as a descriptor: what ``sockets.Socket`` does, with nothing between the call and the kernel.
+
+What is received goes through one buffer of the process, so that a request takes as much memory as it has bytes. No
+other thread can be there: nothing between filling and copying lets go of the interpreter's lock.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, errno
+from libc.string cimport memcpy, strerror
+from posix.unistd cimport close
+
+from geventwsgi.errors import ClientDisconnected
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t recv(int fd, void *buffer, size_t size, int flags)
+    ssize_t send(int fd, const void *buffer, size_t size, int flags)
+    int shutdown(int fd, int how)
+    int setsockopt(int fd, int level, int name, const void *value, unsigned int size)
+    int MSG_PEEK, MSG_NOSIGNAL, SHUT_WR, SOL_SOCKET, SO_LINGER
+    struct linger:
+        int l_onoff
+        int l_linger
+
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        unsigned short ss_family
+    int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
+    int AF_INET, AF_INET6, SOCK_NONBLOCK, SOCK_CLOEXEC
+
+cdef extern from "<arpa/inet.h>" nogil:
+    const char *inet_ntop(int family, const void *source, char *target, socklen_t size)
+    unsigned short ntohs(unsigned short number)
+    unsigned int ntohl(unsigned int number)
+
+cdef extern from "<netinet/in.h>" nogil:
+    struct in_addr:
+        pass
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        unsigned short sin_port
+        in_addr sin_addr
+    struct sockaddr_in6:
+        unsigned short sin6_port
+        unsigned int sin6_flowinfo
+        in6_addr sin6_addr
+        unsigned int sin6_scope_id
+
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
+cdef extern from *:
+    """
+    #include <sys/socket.h>
+    #include <sys/uio.h>
+    #ifndef MSG_MORE
+    #define MSG_MORE 0
+    #endif
+    /* writev() without the signal that a write to a closed connection would raise */
+    static ssize_t send_vector(int fd, struct iovec *parts, int count) {
+        struct msghdr message = {0};
+        message.msg_iov = parts;
+        message.msg_iovlen = count;
+        return sendmsg(fd, &message, MSG_NOSIGNAL);
+    }
+    """
+    int MSG_MORE
+    ssize_t send_vector(int fd, iovec *parts, int count) nogil
+
+cdef enum:
+    SHARED = 65536   # bytes of the buffer that is received into
+    JOIN_LIMIT = 16384   # below it, parts are copied together
+    MAX_PARTS = 8
+
+cdef char _buffer[SHARED]
+cdef char _joined[JOIN_LIMIT]
+
+
+cdef _nothing():
+    """Return None where the kernel has nothing to give or take now; raise what else it says."""
+    if errno == EAGAIN:
+        return None
+    raise ClientDisconnected(f"[Errno {errno}] {strerror(errno).decode('utf-8', 'replace')}")
+
+
+cdef class Socket:
+    """See :class:`geventwsgi.serving.sockets.Socket`."""
+
+    def __cinit__(self, int fd, int family):
+        self.fd = fd
+        self.family = family
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close(self.fd)
+
+    cpdef recv(self, Py_ssize_t size):
+        cdef ssize_t count
+        if size > SHARED // 4:
+            return self._recv_large(size)
+        count = recv(self.fd, _buffer, size, 0)
+        return _nothing() if count < 0 else PyBytes_FromStringAndSize(_buffer, count)
+
+    cdef _recv_large(self, Py_ssize_t size):
+        # Straight into what the caller gets, unless so little came that a copy costs less than the memory would.
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
+        cdef ssize_t count = recv(self.fd, PyBytes_AS_STRING(data), size, 0)
+        if count < 0:
+            return _nothing()
+        return data if count == size else data[:count]
+
+    cpdef peek(self):
+        cdef ssize_t count = recv(self.fd, _buffer, 1, MSG_PEEK)
+        return _nothing() if count < 0 else PyBytes_FromStringAndSize(_buffer, count)
+
+    cpdef Py_ssize_t send(self, data, bint more=False) except -1:
+        cdef Py_buffer view
+        cdef ssize_t count
+        cdef int flags = MSG_NOSIGNAL | MSG_MORE if more else MSG_NOSIGNAL
+        if type(data) is bytes:
+            count = send(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), flags)
+        else:
+            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+            count = send(self.fd, view.buf, view.len, flags)
+            PyBuffer_Release(&view)
+        if count < 0:
+            _nothing()
+            return 0
+        return count
+
+    cpdef Py_ssize_t send_parts(self, parts, Py_ssize_t size) except -1:
+        cdef iovec vector[MAX_PARTS]
+        cdef Py_ssize_t at = 0, length
+        cdef int filled = 0
+        cdef ssize_t count
+        cdef bytes part
+        for part in parts:
+            length = PyBytes_GET_SIZE(part)
+            if size <= JOIN_LIMIT:
+                if at + length > size:
+                    raise ValueError("the parts are larger than their size")
+                memcpy(_joined + at, PyBytes_AS_STRING(part), length)
+                at += length
+            else:
+                if filled == MAX_PARTS:
+                    raise ValueError("too many parts")
+                vector[filled].iov_base = PyBytes_AS_STRING(part)
+                vector[filled].iov_len = length
+                filled += 1
+        if filled:
+            count = send_vector(self.fd, vector, filled)
+        else:
+            count = send(self.fd, _joined, at, MSG_NOSIGNAL)
+        if count < 0:
+            _nothing()
+            return 0
+        return count
+
+    cpdef end_sending(self):
+        if shutdown(self.fd, SHUT_WR) < 0:
+            _nothing()
+
+    cpdef reset_on_close(self):
+        cdef linger now
+        now.l_onoff = 1
+        now.l_linger = 0
+        setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now))
+
+    cpdef close(self):
+        cdef int fd = self.fd
+        self.fd = -1
+        if fd >= 0:
+            close(fd)
+
+    cpdef int detach(self) except? -1:
+        cdef int fd = self.fd
+        self.fd = -1
+        return fd
+
+    cpdef int fileno(self) except? -1:
+        return self.fd
+
+
+def accept(listener):
+    """See :func:`geventwsgi.serving.sockets.accept`."""
+    cdef sockaddr_storage address
+    cdef socklen_t size = sizeof(address)
+    cdef int fd = accept4(listener.fileno(), <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0:
+        PyErr_SetFromErrno(OSError)
+    return Socket(fd, address.ss_family), _named(&address)
+
+
+cdef _named(sockaddr_storage *address):
+    """Return an address as the standard library does."""
+    cdef char host[46]
+    cdef sockaddr_in *four = <sockaddr_in *>address
+    cdef sockaddr_in6 *six = <sockaddr_in6 *>address
+    if address.ss_family == AF_INET:
+        inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host))
+        return host.decode("ascii"), ntohs(four.sin_port)
+    if address.ss_family == AF_INET6:
+        inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof(host))
+        return host.decode("ascii"), ntohs(six.sin6_port), ntohl(six.sin6_flowinfo), six.sin6_scope_id
+    return ""

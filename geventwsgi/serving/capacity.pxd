@@ -1,0 +1,15 @@
+cdef class Capacity:
+    cdef public int requests
+    cdef public int connections
+    cdef public int per_address
+    cdef int _free
+    cdef object _waiting
+    cdef set _open
+    cdef dict _by_address
+    cdef public dict parked
+    cdef public dict half_sent
+
+    cpdef take(self)
+    cpdef give_back(self)
+    cpdef enter(self, connection)
+    cpdef leave(self, connection)

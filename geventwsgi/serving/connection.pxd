@@ -1,0 +1,23 @@
+from geventwsgi.http.head cimport RequestHead as CRequestHead
+from geventwsgi.serving cimport runners
+from geventwsgi.serving.service cimport Service as CService
+from geventwsgi.serving.stream cimport Stream as CStream
+
+cdef class Connection(runners.Sleeper):
+    cdef public CService service
+    cdef public str remote_addr
+    cdef public str remote_port
+    cdef public bint trusted
+    cdef public str default_scheme
+    cdef public CStream stream
+    cdef public CRequestHead last_head
+    cdef public bytes last_data
+    cdef public object exchange
+    cdef public double idle_limit
+    cdef public bint cold
+
+    cpdef start(self)
+    cpdef _park(self)
+    cpdef _serve(self)
+    cpdef linger(self)
+    cpdef close(self)

@@ -1,0 +1,13 @@
+cdef class Holder:
+    cdef public double deadline
+    cdef public long tick
+
+    cpdef expire(self)
+
+cdef class Deadlines:
+    cdef object _loop
+    cdef dict _buckets
+
+    cpdef arm(self, Holder holder, double seconds)
+    cpdef forget(self, Holder holder)
+    cpdef _enter(self, Holder holder, long tick)

@@ -1,0 +1,27 @@
+from geventwsgi.http cimport encode
+from geventwsgi.http.head cimport RequestHead as CRequestHead
+from geventwsgi.serving.connection cimport Connection as CConnection
+from geventwsgi.serving.stream cimport Stream as CStream
+from geventwsgi.wsgi cimport exchange
+
+cdef class Http1Exchange(exchange.Exchange):
+    cdef object _body
+    cdef CConnection _connection
+    cdef bint _continue
+    cdef double _credit
+    cdef long long _excess
+    cdef object _framing
+    cdef object _headers
+    cdef bint _keep_alive
+    cdef long long _left
+    cdef object _length
+    cdef object _raw_socket
+    cdef str _status_line
+    cdef CStream _stream
+
+    cpdef bytes _read_body(self, body, Py_ssize_t size, double timeout)
+    cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)
+    cpdef _lost(self)
+    cpdef bytes _encode_head(self)
+    cpdef bint settle(self)
+    cpdef bint _read_away(self)

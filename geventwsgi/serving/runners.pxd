@@ -1,0 +1,14 @@
+cdef class Sleeper:
+    cdef public object greenlet
+
+    cpdef wake(self, bint timed_out)
+    cpdef run(self)
+
+cdef class Runners:
+    cdef object _spawn
+    cdef object _hub
+    cdef object _ready
+    cdef list _idle
+    cdef bint _called
+
+    cpdef give(self, Sleeper sleeper)

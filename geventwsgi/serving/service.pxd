@@ -1,0 +1,39 @@
+from geventwsgi.http.encode cimport LastHead as CLastHead
+from geventwsgi.serving.capacity cimport Capacity as CCapacity
+from geventwsgi.serving.deadlines cimport Deadlines as CDeadlines
+from geventwsgi.wsgi.gateway cimport Gateway as CGateway
+
+cdef class Timeouts:
+    cdef public double tls_handshake
+    cdef public double first_byte
+    cdef public double head
+    cdef public double keepalive
+    cdef public double body_grace
+    cdef public double body_min_rate
+    cdef public double body
+    cdef public double drain_body
+    cdef public double write
+    cdef public double warm
+
+cdef class Service:
+    cdef public CGateway gateway
+    cdef public object limits
+    cdef public object leniency
+    cdef public Timeouts timeouts
+    cdef public object poller
+    cdef public CDeadlines deadlines
+    cdef public CCapacity capacity
+    cdef public object log
+    cdef public str software
+    cdef public object tls
+    cdef public bint ragged_eof_ends
+    cdef public object trusts
+    cdef public object secure_scheme_headers
+    cdef public object on_record
+    cdef public object start
+    cdef public bint keeps_greenlets
+    cdef public CLastHead last_head
+    cdef public set connections
+    cdef public object empty
+    cdef public object refused
+    cdef public bint draining

@@ -1,0 +1,130 @@
+"""The client's socket itself, below the stream: system calls that never wait, and their failures by our names.
+
+Knows descriptors; knows neither the loop nor who waits. :class:`Socket` exists twice: here in Python over the standard
+library's socket, and in ``_native.pyx`` over the descriptor alone, without an object or an exception that nobody needs.
+"""
+
+from __future__ import annotations
+
+import socket as constants
+import struct
+from _socket import socket as RawSocket
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.errors import ClientDisconnected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from typing_extensions import Buffer
+
+#: From this size on two buffers are cheaper to send together by ``sendmsg`` than to join.
+JOIN_LIMIT = 16384
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_MSG_MORE = getattr(constants, "MSG_MORE", 0)
+
+
+class Socket:
+    """A connected, non-blocking stream socket.
+
+    :param fd: its descriptor, this object's own from now on.
+    :param family: its address family.
+    :raises ClientDisconnected: whatever the system says against a call of a method.
+    """
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, fd: int, family: int) -> None:
+        self._sock = RawSocket(family, constants.SOCK_STREAM, 0, fileno=fd)
+        self._sock.settimeout(0.0)
+
+    def recv(self, size: int) -> bytes | None:
+        """Return 1 to ``size`` bytes, ``b""`` at the end of the stream, None if nothing has come."""
+        try:
+            return self._sock.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+
+    def peek(self) -> bytes | None:
+        """Return the next byte without taking it, as :meth:`recv` does otherwise."""
+        try:
+            return self._sock.recv(1, constants.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+
+    def send(self, data: Buffer, more: bool = False) -> int:
+        """Send what the kernel takes of ``data``; return how much that is.
+
+        :param more: hold it back for what follows at once, where the system can.
+        """
+        try:
+            return self._sock.send(data, _MSG_MORE if more else 0)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+
+    def send_parts(self, parts: Sequence[bytes], size: int) -> int:
+        """Send what the kernel takes of ``parts``, ``size`` bytes in all, as if they were one."""
+        if size < JOIN_LIMIT or not hasattr(self._sock, "sendmsg"):
+            return self.send(b"".join(parts))
+        try:
+            return self._sock.sendmsg(parts)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+
+    def end_sending(self) -> None:
+        """Say that nothing more will be sent."""
+        try:
+            self._sock.shutdown(constants.SHUT_WR)
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+
+    def reset_on_close(self) -> None:
+        """Let the client see a reset, not an end, when this is closed."""
+        with suppress(OSError):
+            self._sock.setsockopt(constants.SOL_SOCKET, constants.SO_LINGER, _RESET_ON_CLOSE)
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        self._sock.close()
+
+    def detach(self) -> int:
+        """Return the descriptor and give it up."""
+        return self._sock.detach()
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once closed."""
+        return self._sock.fileno()
+
+
+def accept(listener: Any) -> tuple[Socket, Any]:
+    """Return the next connection of a listening socket and its client's address.
+
+    :raises BlockingIOError: there is none.
+    :raises OSError: as ``socket.accept``.
+    """
+    fd, address = listener._accept()  # noqa: SLF001 - the one call that makes no socket object
+    return Socket(fd, listener.family), address
+
+
+@contextmanager
+def borrowed(fd: int) -> Iterator[RawSocket]:
+    """Lend a descriptor to a socket object, for names and options, while the block runs."""
+    sock = RawSocket(fileno=fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
+with suppress(ImportError):  # not built, or not wanted
+    from geventwsgi.serving._native import Socket  # type: ignore[assignment, no-redef]

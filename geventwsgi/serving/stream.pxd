@@ -1,0 +1,38 @@
+from geventwsgi.serving._native cimport Socket as CSocket
+from geventwsgi.serving.capacity cimport Capacity as CCapacity
+from geventwsgi.serving cimport deadlines
+from geventwsgi.serving.runners cimport Sleeper as CSleeper
+
+cdef class Stream(deadlines.Holder):
+    cdef CSocket _sock
+    cdef public double _write_timeout
+    cdef public CCapacity capacity
+    cdef public bint in_flight
+    cdef public double waited
+    cdef int _turn
+    cdef object _hub
+    cdef deadlines.Deadlines _deadlines
+    cdef bytes _ahead
+    cdef public bint hot
+    cdef object _reader
+    cdef CSleeper _sleeper
+    cdef bint _expired
+    cdef bint _interrupted
+    cdef public bint gone
+    cdef object _writer
+    cdef object _poller
+    cdef public bint watched
+
+    cpdef bytes recv(self, Py_ssize_t size, timeout=*)
+    cpdef recv_now(self, Py_ssize_t size)
+    cpdef bytes _take(self, Py_ssize_t size)
+    cpdef _try_receive(self, Py_ssize_t size)
+    cpdef bytes _receive(self, Py_ssize_t size, timeout)
+    cpdef spend(self, int turns)
+    cpdef unread(self, bytes data)
+    cpdef step_in(self)
+    cpdef step_out(self)
+    cpdef happened(self, unsigned int events)
+    cpdef park(self, CSleeper sleeper, double timeout)
+    cpdef _wake(self, bint timed_out)
+    cpdef send(self, bytes data, bint more=*)

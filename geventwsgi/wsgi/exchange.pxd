@@ -1,0 +1,22 @@
+# The compiled form of exchange.py: what its attributes are in C, and which methods are called as C functions.
+
+cdef class Exchange:
+    cdef public object head
+    cdef public str remote_addr
+    cdef public str remote_port
+    cdef public str scheme
+    cdef public bint trusted
+    cdef public list trailers
+    cdef public bint head_sent
+    cdef public long long sent
+    cdef public bint taken
+    cdef public int status
+
+    cpdef bytes read(self, Py_ssize_t size)
+    cpdef start(self, str status, headers, length)
+    cpdef write(self, bytes data)
+    cpdef send_file(self, int fileno, long long offset, long long count)
+    cpdef finish(self)
+    cpdef fail(self, int status, detail=*)
+    cpdef abort(self)
+    cpdef raw_socket(self)

@@ -1,0 +1,20 @@
+from geventwsgi.wsgi.environ cimport EnvironBuilder as CEnvironBuilder
+from geventwsgi.wsgi.exchange cimport Exchange as CExchange
+from geventwsgi.wsgi.response cimport LastHead as CLastHead, Response as CResponse
+
+cdef class Gateway:
+    cdef public object application
+    cdef CEnvironBuilder _environ
+    cdef object _log
+    cdef bint _debug
+    cdef bint _use_sendfile
+    cdef object _on_record
+    cdef object _pre_request
+    cdef object _post_request
+    cdef tuple _interrupts
+    cdef bint _observed
+    cdef CLastHead _last_head
+
+    cpdef run(self, CExchange exchange)
+    cpdef _send(self, result, CResponse response)
+    cpdef _send_chunks(self, chunks, CResponse response)

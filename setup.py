@@ -1,0 +1,61 @@
+"""Build the compiled core, where there is a compiler; everything else about the package is in pyproject.toml.
+
+The hot modules are compiled as they are: a ``.pxd`` beside one gives its attributes C types and its methods C calls.
+Without a compiler the same modules run as Python.
+"""
+
+from __future__ import annotations
+
+from setuptools import Extension, setup
+
+try:
+    from Cython.Build import cythonize
+except ImportError:  # a build without isolation, on a machine without Cython
+    cythonize = None
+
+#: In the order in which they import each other.
+MODULES = [
+    "geventwsgi.http.fields",
+    "geventwsgi.http.head",
+    "geventwsgi.http.encode",
+    "geventwsgi.wsgi.exchange",
+    "geventwsgi.wsgi.memo",
+    "geventwsgi.wsgi.input",
+    "geventwsgi.wsgi.environ",
+    "geventwsgi.wsgi.response",
+    "geventwsgi.wsgi.gateway",
+    "geventwsgi.serving.capacity",
+    "geventwsgi.serving.deadlines",
+    "geventwsgi.serving.poller",
+    "geventwsgi.serving._native",
+    "geventwsgi.serving.stream",
+    "geventwsgi.serving.tls_stream",
+    "geventwsgi.serving.runners",
+    "geventwsgi.serving.service",
+    "geventwsgi.serving.connection",
+    "geventwsgi.serving.http1_exchange",
+    "geventwsgi.serving.http1",
+]
+DIRECTIVES = {
+    "language_level": 3,
+    "annotation_typing": False,  # an annotation says what is meant, a .pxd what is compiled
+}
+
+
+def source_of(name: str) -> str:
+    """Return a module's file: what is written for the compiled core alone is Cython, the rest Python."""
+    return name.replace(".", "/") + (".pyx" if name.endswith("_native") else ".py")
+
+
+def extensions() -> list[Extension]:
+    """Return the modules to compile; one that does not is left as it is."""
+    if cythonize is None:
+        return []
+    found = [
+        Extension(name, [source_of(name)], extra_compile_args=["-O2", "-g0"], optional=True)
+        for name in MODULES
+    ]
+    return cythonize(found, compiler_directives=DIRECTIVES, build_dir="build")
+
+
+setup(ext_modules=extensions())
