@@ -18,7 +18,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t send(int fd, const void *buffer, size_t size, int flags)
     int shutdown(int fd, int how)
     int setsockopt(int fd, int level, int name, const void *value, unsigned int size)
-    int MSG_PEEK, MSG_NOSIGNAL, SHUT_WR, SOL_SOCKET, SO_LINGER
+    int MSG_DONTWAIT, MSG_PEEK, MSG_NOSIGNAL, SHUT_WR, SOL_SOCKET, SO_LINGER
     struct linger:
         int l_onoff
         int l_linger
@@ -104,19 +104,19 @@ cdef class Socket:
         cdef ssize_t count
         if size > SHARED // 4:
             return self._recv_large(size)
-        count = recv(self.fd, _buffer, size, 0)
+        count = recv(self.fd, _buffer, size, MSG_DONTWAIT)
         return _nothing() if count < 0 else PyBytes_FromStringAndSize(_buffer, count)
 
     cdef _recv_large(self, Py_ssize_t size):
         # Straight into what the caller gets, unless so little came that a copy costs less than the memory would.
         cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
-        cdef ssize_t count = recv(self.fd, PyBytes_AS_STRING(data), size, 0)
+        cdef ssize_t count = recv(self.fd, PyBytes_AS_STRING(data), size, MSG_DONTWAIT)
         if count < 0:
             return _nothing()
         return data if count == size else data[:count]
 
     cpdef peek(self):
-        cdef ssize_t count = recv(self.fd, _buffer, 1, MSG_PEEK)
+        cdef ssize_t count = recv(self.fd, _buffer, 1, MSG_PEEK | MSG_DONTWAIT)
         return _nothing() if count < 0 else PyBytes_FromStringAndSize(_buffer, count)
 
     cpdef Py_ssize_t send(self, data, bint more=False) except -1:

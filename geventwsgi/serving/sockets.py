@@ -29,7 +29,7 @@ _MSG_MORE = getattr(constants, "MSG_MORE", 0)
 class Socket:
     """A connected, non-blocking stream socket.
 
-    :param fd: its descriptor, this object's own from now on.
+    :param fd: its descriptor, non-blocking, and this object's own from now on.
     :param family: its address family.
     :raises ClientDisconnected: whatever the system says against a call of a method.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket as stdlib_socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 def raw(sock: socket.socket) -> Socket:
     """Return what accept would have given instead of ``sock``."""
-    family = sock.family
-    return Socket(sock.detach(), family)
+    family, fd = sock.family, sock.detach()
+    os.set_blocking(fd, False)
+    return Socket(fd, family)
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
