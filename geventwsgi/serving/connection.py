@@ -99,14 +99,15 @@ class Connection(runners.Sleeper):
             self.service.start(self)
 
     def run(self) -> None:
-        """Serve what has come until the connection ends or goes idle."""
+        """Serve one request, if one has come; called again when the next is there."""
         if self.stream.closed:
+            self.greenlet = None
             return  # killed before this greenlet had its turn
         if self.greenlet is None:
             self.greenlet = getcurrent()
-        idle = False
+        left = http1.ENDED
         try:
-            idle = self._serve()
+            left = self._serve()
         except (ClientDisconnected, DeadlineExpired) as error:
             self.service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
             self.stream.abort()
@@ -115,13 +116,15 @@ class Connection(runners.Sleeper):
             self.stream.abort()
         finally:
             self.greenlet = None
-            if idle:
+            if left == http1.IDLE:
                 self._park()
-            else:
+            elif left == http1.ENDED:
                 self.close()
+            else:
+                self.service.start(self)
 
-    def _serve(self) -> bool:
-        """Return whether the connection is idle now; if not, it has ended."""
+    def _serve(self) -> int:
+        """Return what :func:`http1.serve` does."""
         service, stream = self.service, self.stream
         if isinstance(stream, TLSStream) and not stream.established:
             with self.incomplete():
@@ -129,12 +132,17 @@ class Connection(runners.Sleeper):
                     stream.handshake(service.timeouts.tls_handshake)
                 except DeadlineExpired:
                     raise ClientDisconnected("TLS handshake too slow") from None
-        idle = http1.serve(self)
+        left = http1.serve(self)
         if service.keeps_greenlets:
-            while idle and stream.wait(LAST_CALL if service.draining else self.idle_limit):
-                idle = http1.serve(self)
-            return False
-        return idle
+            while left == http1.MORE or (left == http1.IDLE and stream.wait(self._patience())):
+                self.greenlet.gr_context = None  # the last request's variables are not the next one's
+                left = http1.serve(self)
+            return http1.ENDED
+        return left
+
+    def _patience(self) -> float:
+        """Return for how many seconds the connection may be idle from now."""
+        return LAST_CALL if self.service.draining else self.idle_limit
 
     # Idle
 
