@@ -198,7 +198,8 @@ class WSGIServer(StreamServer):
             pre_request=self._hook("pre_request"),
             post_request=self._hook("post_request"),
             errors=self.error_log,
-            interrupts=(KeyboardInterrupt, GreenletExit),
+            # A worker takes INT by its loop: there, KeyboardInterrupt is the application's own.
+            interrupts=(KeyboardInterrupt, GreenletExit) if self._worker is None else (GreenletExit,),
         )
         return Service(
             gateway=gateway,

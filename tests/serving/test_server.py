@@ -236,6 +236,12 @@ class TestPywsgi:
         eventually(lambda: "unfinished /2\n" in error_log.getvalue())
         assert "unfinished /1\n" in error_log.getvalue()
 
+    def test_a_keyboard_interrupt_in_a_workers_application_is_its_failure(self, make: Make) -> None:
+        def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            raise KeyboardInterrupt
+
+        assert ask(make(application, error_log=None, worker=object())).startswith(b"HTTP/1.1 500 ")
+
     def test_spawn_must_be_able_to(self) -> None:
         with pytest.raises(TypeError, match="spawn is 'raw': pass 'default', a number, a pool"):
             WSGIServer(("127.0.0.1", 0), hello, spawn="raw")
