@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 #: Bytes received at once while a head is expected; a larger head takes another turn.
 HEAD_RECV = 8192
 
-#: What :func:`serve` leaves: a connection to close, to wait for, or with another request that has come already.
-ENDED, IDLE, MORE = range(3)
+#: What :func:`serve` leaves: a connection to close, to wait for, with another request that has come already, or as it
+#: was, because nothing has come (over TLS, a part of a record).
+ENDED, IDLE, MORE, NOTHING = range(4)
 
 
 def serve(connection: Connection) -> int:
@@ -34,7 +35,7 @@ def serve(connection: Connection) -> int:
     service, stream = connection.service, connection.stream
     data = stream.recv_now(HEAD_RECV)
     if not data:
-        return IDLE if data is None else ENDED
+        return NOTHING if data is None else ENDED
     head = connection.last_head
     stream.waited = 0.0
     try:
