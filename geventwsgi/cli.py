@@ -77,6 +77,7 @@ def _check(cfg: Config) -> int:
     """Load the application as a worker would, and whatever else the settings name."""
     from geventwsgi.master.worker import worker_class  # noqa: PLC0415 - serving, and gevent with it, only when
     from geventwsgi.serving.patch import patch_all  # noqa: PLC0415 - the application is loaded in this process
+    from geventwsgi.serving.tls import make_context  # noqa: PLC0415 - the same
 
     for warning in cfg.warnings:
         _complain(warning)
@@ -85,6 +86,8 @@ def _check(cfg: Config) -> int:
     apply_process_settings(cfg)
     worker_class(cfg)
     _ = cfg.logger_class
+    if cfg.is_ssl:
+        make_context(cfg)
     load_app(cfg.wsgi_app)
     return 0
 

@@ -381,8 +381,8 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "Turn methods into upper case; lower case gets that far with permit_unconventional_http_method only. A "
             "filter in front that lets get pass since it forbids nothing but GET is bypassed."),
         Setting("forwarder_headers", ["SCRIPT_NAME", "PATH_INFO"], k.NAMES, "--forwarder-headers",
-            "Headers that a trusted proxy may set although their names have underscores; SCRIPT_NAME and PATH_INFO "
-            "among them set the environ's keys."),
+            "Headers that a trusted proxy may set although their names have underscores; SCRIPT_NAME among "
+            "them also sets the environ's key of that name."),
         Setting("header_map", "drop", k.one_of("drop", "refuse", "dangerous"), "--header-map",
             "What becomes of header names with underscores, which an application cannot tell from dashes: drop them, "
             "refuse the request, or (dangerous) pass them on."),

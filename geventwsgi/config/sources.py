@@ -160,7 +160,7 @@ class Config:
 
         :raises ConfigError: it cannot be loaded.
         """
-        found = load_object(self._values["logger_class"], "logger_class")
+        found = load_object(self._values["logger_class"], f"{self.source('logger_class')}: logger_class")
         if not isinstance(found, type):
             raise ConfigError(f"{self.source('logger_class')}: logger_class must be a class, not {found!r}")
         return found

@@ -50,7 +50,22 @@ SPACED_FIELD_NAME = re.compile(rf"^({TOKEN})[ \t]+:", re.MULTILINE)
 #   uri-host = IP-literal / IPv4address / reg-name
 #   reg-name = *( unreserved / pct-encoded / sub-delims )
 _REG_NAME = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})"
-_IP_LITERAL = r"\[(?:[0-9A-Fa-f:.]+|[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\]"
+#   IP-literal  = "[" ( IPv6address / IPvFuture  ) "]"
+#   IPv6address = up to eight h16 between colons, of which one "::" may stand for several; the last two may be written
+#                 as an IPv4address
+#   h16         = 1*4HEXDIG
+#   IPvFuture   = "v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" )
+_H16 = "[0-9A-Fa-f]{1,4}"
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_LS32 = rf"(?:{_H16}:{_H16}|{_OCTET}(?:\.{_OCTET}){{3}})"
+_IPV6_ADDRESS = "|".join((
+    rf"(?:{_H16}:){{6}}{_LS32}",
+    *(rf"(?:(?:{_H16}:){{0,{before - 1}}}{_H16})?::(?:{_H16}:){{{5 - before}}}{_LS32}" for before in range(1, 6)),
+    rf"::(?:{_H16}:){{5}}{_LS32}",
+    rf"(?:(?:{_H16}:){{0,5}}{_H16})?::{_H16}",
+    rf"(?:(?:{_H16}:){{0,6}}{_H16})?::",
+))  # fmt: skip
+_IP_LITERAL = rf"\[(?:{_IPV6_ADDRESS}|[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\]"
 HOST = re.compile(rf"(?:{_IP_LITERAL}|{_REG_NAME}*)(?::[0-9]{{0,5}})?")
 
 # RFC 9112 section 3.2.2: absolute-form = absolute-URI. Only http and https name a resource here; userinfo is an error

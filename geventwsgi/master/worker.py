@@ -235,7 +235,7 @@ def worker_class(cfg: Config) -> type[Worker]:
     """
     if cfg.worker_class in GEVENT:
         return Worker
-    found = load_object(cfg.worker_class, "worker_class")
+    found = load_object(cfg.worker_class, f"{cfg.source('worker_class')}: worker_class")
     if not (isinstance(found, type) and issubclass(found, Worker)):
         raise ConfigError(
             f"{cfg.source('worker_class')}: worker_class {cfg.worker_class} is not a subclass of geventwsgi.Worker: "

@@ -32,7 +32,8 @@ class ErrorStream:
     def __init__(self, log: Any, level: int = logging.ERROR) -> None:
         self._log: logging.Logger = getattr(log, "error_log", log)
         self._level = level
-        self._partial: dict[int, str] = {}
+        #: Unfinished lines, by whose they are; whoever ends a request looks here before it calls :meth:`flush`.
+        self.unfinished: dict[int, str] = {}
 
     def write(self, text: str) -> int:
         """Write text; returns its length.
@@ -43,7 +44,7 @@ class ErrorStream:
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
         # Looked up on the module at each call, for gevent replaces it: a greenlet then has an identity of its own.
         me = threading.get_ident()
-        pending = self._partial.pop(me, "") + text
+        pending = self.unfinished.pop(me, "") + text
         lines, newline, rest = pending.rpartition("\n")
         if newline:
             self._emit(lines)
@@ -60,17 +61,17 @@ class ErrorStream:
 
     def flush(self) -> None:
         """Write the caller's unfinished line, if there is one."""
-        rest = self._partial.pop(threading.get_ident(), "")
+        rest = self.unfinished.pop(threading.get_ident(), "")
         if rest:
             self._emit(rest)
 
     def _keep(self, me: int, rest: str) -> None:
-        if len(self._partial) >= MOST_PARTIALS:
+        if len(self.unfinished) >= MOST_PARTIALS:
             # Left behind by greenlets that ended without a newline.
-            abandoned, self._partial = self._partial, {}
+            abandoned, self.unfinished = self.unfinished, {}
             for text in abandoned.values():
                 self._emit(text)
-        self._partial[me] = rest
+        self.unfinished[me] = rest
 
     def _emit(self, text: str) -> None:
         self._log.log(self._level, "%s", text, extra={MULTILINE: True})

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
     from geventwsgi.serving.connection import Connection
 
-#: Descriptors left for files, logs and the connections that applications open, when the limit follows from theirs.
+#: Descriptors left for files, logs and the connections that applications open, when the limit follows from theirs; half
+#: of them where there are so few.
 RESERVED_DESCRIPTORS = 64
 #: Seconds for which a head may be incomplete before its connection counts as hoarded.
 HOARDED_AFTER = 1.0
@@ -33,7 +34,7 @@ class Capacity:
 
     def __init__(self, requests: int, connections: int = 0, per_address: int = 0) -> None:
         self.requests = requests
-        self.connections = connections or descriptors() - RESERVED_DESCRIPTORS
+        self.connections = connections or room(descriptors())
         self.per_address = per_address
         self._free = requests
         #: Requests beyond, in order.
@@ -129,6 +130,11 @@ class Capacity:
         if connection is not None:
             self.leave(connection)
             connection.kill()
+
+
+def room(limit: int) -> int:
+    """Return how many connections there is room for under a limit of descriptors."""
+    return max(limit - RESERVED_DESCRIPTORS, limit // 2)
 
 
 def descriptors() -> int:

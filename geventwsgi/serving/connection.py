@@ -85,7 +85,7 @@ class Connection(runners.Sleeper):
         self.exchange: Http1Exchange | None = None
         #: How long it may be idle, in seconds: until its first request, then between two. Set by :mod:`http1`.
         self.idle_limit = service.timeouts.first_byte
-        #: Whether it has been idle for so long that it keeps nothing but its socket.
+        #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
         self.cold = False
         self.greenlet = None
         service.connections.add(self)
@@ -99,14 +99,15 @@ class Connection(runners.Sleeper):
             self.service.start(self)
 
     def run(self) -> None:
-        """Serve what has come until the connection ends or goes idle."""
+        """Serve one request, if one has come; called again when the next is there."""
         if self.stream.closed:
+            self.greenlet = None
             return  # killed before this greenlet had its turn
         if self.greenlet is None:
             self.greenlet = getcurrent()
-        idle = False
+        left = http1.ENDED
         try:
-            idle = self._serve()
+            left = self._serve()
         except (ClientDisconnected, DeadlineExpired) as error:
             self.service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
             self.stream.abort()
@@ -115,13 +116,18 @@ class Connection(runners.Sleeper):
             self.stream.abort()
         finally:
             self.greenlet = None
-            if idle:
+            if left == http1.IDLE:
                 self._park()
-            else:
+            elif left == http1.ENDED:
                 self.close()
+            elif left == http1.NOTHING:
+                self._park_on()
+            else:
+                self.stream.parked_until = 0.0
+                self.service.start(self)
 
-    def _serve(self) -> bool:
-        """Return whether the connection is idle now; if not, it has ended."""
+    def _serve(self) -> int:
+        """Return what :func:`http1.serve` does."""
         service, stream = self.service, self.stream
         if isinstance(stream, TLSStream) and not stream.established:
             with self.incomplete():
@@ -129,41 +135,63 @@ class Connection(runners.Sleeper):
                     stream.handshake(service.timeouts.tls_handshake)
                 except DeadlineExpired:
                     raise ClientDisconnected("TLS handshake too slow") from None
-        idle = http1.serve(self)
-        if service.keeps_greenlets:
-            while idle and stream.wait(LAST_CALL if service.draining else self.idle_limit):
-                idle = http1.serve(self)
-            return False
-        return idle
+        return self._serve_to_the_end() if service.keeps_greenlets else http1.serve(self)
+
+    def _serve_to_the_end(self) -> int:
+        """Serve all requests in this greenlet; return that the connection has ended."""
+        left = http1.MORE
+        while left != http1.ENDED:
+            if left != http1.NOTHING:
+                until = time.monotonic() + self._patience()
+            if left != http1.MORE and not self.stream.wait(max(0.0, until - time.monotonic())):
+                break
+            self.greenlet.gr_context = None  # the last request's variables are not the next one's
+            left = http1.serve(self)
+        return http1.ENDED
+
+    def _patience(self) -> float:
+        """Return for how many seconds the connection may be idle from now."""
+        return LAST_CALL if self.service.draining else self.idle_limit
 
     # Idle
 
     def _park(self) -> None:
         """Wait for the client without a greenlet; as the server stops, not for long."""
         service = self.service
+        self.cold = False
         self.stream.park(self, LAST_CALL if service.draining else min(service.timeouts.warm, self.idle_limit))
+
+    def _park_on(self) -> None:
+        """Wait on as if nothing had come: what has was no more than a part of a record."""
+        until = self.stream.parked_until
+        if not until:
+            self._park()
+            return
+        left = until - gevent.get_hub().loop.now()
+        if not self.cold:
+            left += max(0.0, self.idle_limit - self.service.timeouts.warm)
+        self._cool(max(0.0, min(left, self._patience())))
 
     def wake(self, timed_out: bool) -> None:
         """See :class:`~geventwsgi.serving.runners.Sleeper`."""
         service = self.service
         if self.cold:
-            self.cold = False
             service.capacity.parked.pop(self, None)
         elif timed_out and self.idle_limit > service.timeouts.warm and not service.draining:
-            self._cool()
+            self._cool(self.idle_limit - service.timeouts.warm)
             return
         if timed_out:
             self.close()
         else:
             service.start(self)
 
-    def _cool(self) -> None:
+    def _cool(self, seconds: float) -> None:
         """Wait on, but with as little as a connection can have."""
         self.cold = True
         self.last_head = None
         self.last_data = b""
         self.service.capacity.parked[self] = None
-        self.stream.park(self, self.idle_limit - self.service.timeouts.warm)
+        self.stream.park(self, seconds)
 
     # Counting and ending
 

@@ -25,35 +25,37 @@ if TYPE_CHECKING:
 #: Bytes received at once while a head is expected; a larger head takes another turn.
 HEAD_RECV = 8192
 
+#: What :func:`serve` leaves: a connection to close, to wait for, with another request that has come already, or as it
+#: was, because nothing has come (over TLS, a part of a record).
+ENDED, IDLE, MORE, NOTHING = range(4)
 
-def serve(connection: Connection) -> bool:
-    """Serve the requests that have come; return whether the connection is idle now, False if it has ended."""
+
+def serve(connection: Connection) -> int:
+    """Serve the request that has come, if one has; return what becomes of the connection."""
     service, stream = connection.service, connection.stream
-    while True:
-        data = stream.recv_now(HEAD_RECV)
-        if not data:
-            return data is None
-        head = connection.last_head
-        stream.waited = 0.0
-        try:
-            if head is None or data != connection.last_data:
-                head = _read_head(connection, data)
-            exchange = Http1Exchange(connection, head)
-        except RequestError as error:
-            _refuse(connection, error)
-            return False
-        connection.exchange = exchange
-        try:
-            stream.step_in()
-            service.gateway.run(exchange)
-        finally:
-            stream.step_out()
-            connection.exchange = None
-        connection.idle_limit = service.timeouts.keepalive
-        if not exchange.settle():
-            return False
-        if not (stream.hot or stream.ahead):
-            return True
+    data = stream.recv_now(HEAD_RECV)
+    if not data:
+        return NOTHING if data is None else ENDED
+    head = connection.last_head
+    stream.waited = 0.0
+    try:
+        if head is None or data != connection.last_data:
+            head = _read_head(connection, data)
+        exchange = Http1Exchange(connection, head)
+    except RequestError as error:
+        _refuse(connection, error)
+        return ENDED
+    connection.exchange = exchange
+    try:
+        stream.step_in()
+        service.gateway.run(exchange)
+    finally:
+        stream.step_out()
+        connection.exchange = None
+    connection.idle_limit = service.timeouts.keepalive
+    if not exchange.settle():
+        return ENDED
+    return MORE if stream.hot or stream.ahead else IDLE
 
 
 def _read_head(connection: Connection, data: bytes) -> RequestHead:

@@ -10,5 +10,6 @@ cdef class Runners:
     cdef object _ready
     cdef list _idle
     cdef bint _called
+    cdef object _working
 
     cpdef give(self, Sleeper sleeper)

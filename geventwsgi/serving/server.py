@@ -7,6 +7,7 @@ Puts the parts of this folder together and offers them with the arguments, metho
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import time
@@ -100,10 +101,14 @@ class WSGIServer(StreamServer):
     ) -> None:  # fmt: skip
         if spawn is None:
             raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
+        if not (spawn == "default" or isinstance(spawn, int) or hasattr(spawn, "spawn") or callable(spawn)):
+            raise TypeError(f"spawn is {spawn!r}: pass 'default', a number, a pool, or what starts a greenlet")
         ssl_context = settings.pop("ssl_context", None)
         self.config = config or Config.of(**settings)
         self.logger = logger or stream_logger(log, error_log, self.config)
-        self.log = self.error_log = ErrorStream(self.logger)
+        self.error_log = ErrorStream(self.logger)
+        #: A ``handler_class`` writes its access lines here.
+        self.log = ErrorStream(self.logger.access_log, logging.INFO)
         self.tls = ssl_context or (make_context(self.config, gevent.ssl.SSLContext) if self.config.is_ssl else None)
         self._worker = worker
         self._capacity = capacity or Capacity.of(self.config)
@@ -192,7 +197,9 @@ class WSGIServer(StreamServer):
             on_record=on_record,
             pre_request=self._hook("pre_request"),
             post_request=self._hook("post_request"),
-            interrupts=(KeyboardInterrupt, GreenletExit),
+            errors=self.error_log,
+            # A worker takes INT by its loop: there, KeyboardInterrupt is the application's own.
+            interrupts=(KeyboardInterrupt, GreenletExit) if self._worker is None else (GreenletExit,),
         )
         return Service(
             gateway=gateway,

@@ -9,6 +9,7 @@ cdef class Stream(deadlines.Holder):
     cdef public CCapacity capacity
     cdef public bint in_flight
     cdef public double waited
+    cdef public double parked_until
     cdef int _turn
     cdef object _hub
     cdef deadlines.Deadlines _deadlines

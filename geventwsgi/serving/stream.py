@@ -69,6 +69,7 @@ class Stream(deadlines.Holder):
         "gone",
         "hot",
         "in_flight",
+        "parked_until",
         "waited",
         "watched",
     )
@@ -108,6 +109,8 @@ class Stream(deadlines.Holder):
         self._writer: Any = None
         self.deadline = NEVER
         self.tick = 0
+        #: Loop time at which the last :meth:`park` would have ended by itself; 0 if it is of no interest any more.
+        self.parked_until = 0.0
         self._poller = poller
         #: Whether the poller tells of bytes; set and reset by the poller alone.
         self.watched = True
@@ -320,6 +323,7 @@ class Stream(deadlines.Holder):
 
     def _wake(self, timed_out: bool) -> None:
         sleeper, self._sleeper = self._sleeper, None
+        self.parked_until = self.deadline
         self.deadline = NEVER
         if sleeper is not None:
             sleeper.wake(timed_out)

@@ -12,7 +12,8 @@ import ssl
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving.stream import Stream
+from geventwsgi.serving.deadlines import NEVER
+from geventwsgi.serving.stream import DeadlineExpired, Stream
 
 if TYPE_CHECKING:
     from geventwsgi.serving.deadlines import Deadlines
@@ -77,10 +78,20 @@ class TLSStream(Stream):
                 return
 
     def _receive(self, size: int, timeout: float | None) -> bytes:
-        while (data := self._decrypt(size)) is None:
+        data = self._decrypt(size)
+        if data is not None:
+            return data
+        # A record may come in pieces, none of which gives the client more time.
+        until = NEVER if timeout is None else self._hub.loop.now() + timeout
+        while data is None:
             self._flush()
             if not self._feed(super()._receive(RECORD, timeout)):
                 return b""
+            data = self._decrypt(size)
+            if data is None and timeout is not None:
+                timeout = until - self._hub.loop.now()
+                if timeout <= 0:
+                    raise DeadlineExpired
         return data
 
     def _try_receive(self, size: int) -> bytes | None:

@@ -6,6 +6,7 @@ cdef class Gateway:
     cdef public object application
     cdef CEnvironBuilder _environ
     cdef object _log
+    cdef object _errors
     cdef bint _debug
     cdef bint _use_sendfile
     cdef object _on_record

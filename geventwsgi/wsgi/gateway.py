@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from geventwsgi.http.head import RequestHead
+    from geventwsgi.observe.stream import ErrorStream
     from geventwsgi.wsgi.environ import EnvironBuilder
     from geventwsgi.wsgi.exchange import Exchange
     from geventwsgi.wsgi.input import Input
@@ -56,6 +57,7 @@ class Gateway:
     :param on_record: gets one access record at the end of every exchange, however it ends.
     :param pre_request: called with the head before the application; if it raises, the application is not called.
     :param post_request: called with head, environ and response at the end of every exchange.
+    :param errors: ``wsgi.errors``: a line that a request leaves unfinished there ends with it.
     :param interrupts: exceptions that end the greenlet or the process that runs the exchange, and so pass through
         :meth:`run`; the server adds ``GreenletExit``. Any other, ``SystemExit`` and ``gevent.Timeout`` included, is the
         application's failure.
@@ -72,6 +74,7 @@ class Gateway:
         on_record: Callable[[Record], None] | None = None,
         pre_request: Callable[[RequestHead], object] | None = None,
         post_request: Callable[[RequestHead, dict[str, Any], Response], object] | None = None,
+        errors: ErrorStream | None = None,
         interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
     ) -> None:
         #: May be replaced while requests run; they go on with the one they began with.
@@ -83,6 +86,7 @@ class Gateway:
         self._on_record = on_record
         self._pre_request = pre_request
         self._post_request = post_request
+        self._errors = errors
         self._interrupts = interrupts
         self._observed = on_record is not None or post_request is not None
         self._last_head = LastHead()
@@ -114,6 +118,8 @@ class Gateway:
             try:
                 if type(result) is not list:  # which has no close()
                     self._close(result, exchange)
+                if self._errors is not None and self._errors.unfinished:
+                    self._errors.flush()  # this greenlet's next request may be anybody's
             finally:
                 if self._observed:
                     self._observe(exchange, environ, response, started)

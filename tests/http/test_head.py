@@ -313,6 +313,20 @@ class TestHost:
         assert parse(request(f"Host: {host}", host=False)).fields.host == host
 
     @pytest.mark.parametrize(
+        "address",
+        ["::", "1::", "2001:db8::1", "1:2:3:4:5:6:7:8", "::ffff:192.0.2.1", "1:2:3:4:5:6:192.0.2.1", "v1.a:b"],
+    )
+    def test_accepts_ip_literals__rfc3986_3_2_2(self, address: str) -> None:
+        assert parse(request(f"Host: [{address}]:80", host=False)).fields.host == f"[{address}]:80"
+
+    @pytest.mark.parametrize(
+        "address",
+        ["", ":", ":::", "1::2::3", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "12345::", "192.0.2.1", "::256.0.2.1"],
+    )
+    def test_refuses_what_is_no_ip_literal__rfc3986_3_2_2(self, address: str) -> None:
+        assert outcome(request(f"Host: [{address}]", host=False)) == (400,)
+
+    @pytest.mark.parametrize(
         "host", ["a b", "a/b", "u@x", "x:a", "x:80:80", "[::1", "a\xe9", "http://x", "a%4", "a\\b", "x:000080"]
     )
     def test_refuses_what_is_no_host__rfc9112_3_2(self, host: str) -> None:

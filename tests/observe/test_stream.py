@@ -106,4 +106,4 @@ def test_partial_lines_that_nobody_ends_do_not_pile_up(errors, handler, monkeypa
     for number in range(stream.MOST_PARTIALS + 1):
         errors.write(f"partial {number}")
     assert len(handler.records) == stream.MOST_PARTIALS
-    assert len(errors._partial) == 1
+    assert len(errors.unfinished) == 1

@@ -60,6 +60,11 @@ class TestBooks:
         capacity.take()
         assert capacity.in_flight == 1
 
+    @pytest.mark.parametrize("limit", [8, 64, 100])
+    def test_with_few_descriptors_half_are_for_connections(self, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+        assert Capacity(1).connections == limit // 2
+
     def test_without_a_number_descriptors_bound_the_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(resource, "getrlimit", lambda _: (5000, 6000))
         assert Capacity(1).connections == 5000 - RESERVED_DESCRIPTORS

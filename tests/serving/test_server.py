@@ -217,6 +217,35 @@ class TestPywsgi:
         assert rest(client).endswith(b"hello")
         assert len(handled) == 1
 
+    def test_a_handler_class_logs_where_the_arguments_say(self, make: Make) -> None:
+        log, error_log = io.StringIO(), io.StringIO()
+        assert ask(make(handler_class=WSGIHandler, log=log, error_log=error_log)).endswith(b"hello")
+        eventually(log.getvalue)
+        assert '"GET / HTTP/1.1" 200' in log.getvalue()
+        assert error_log.getvalue() == ""
+
+    def test_a_line_left_unfinished_in_wsgi_errors_ends_with_its_request(self, make: Make) -> None:
+        def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            environ["wsgi.errors"].write(f"unfinished {environ['PATH_INFO']}")
+            return hello(environ, start_response)
+
+        error_log = io.StringIO()
+        server = make(application, error_log=error_log)
+        for path in (b"/1 ", b"/2 "):
+            ask(server, CLOSE.replace(b"/ ", path))
+        eventually(lambda: "unfinished /2\n" in error_log.getvalue())
+        assert "unfinished /1\n" in error_log.getvalue()
+
+    def test_a_keyboard_interrupt_in_a_workers_application_is_its_failure(self, make: Make) -> None:
+        def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            raise KeyboardInterrupt
+
+        assert ask(make(application, error_log=None, worker=object())).startswith(b"HTTP/1.1 500 ")
+
+    def test_spawn_must_be_able_to(self) -> None:
+        with pytest.raises(TypeError, match="spawn is 'raw': pass 'default', a number, a pool"):
+            WSGIServer(("127.0.0.1", 0), hello, spawn="raw")
+
     @pytest.mark.parametrize("spawn", [2, Pool(2)], ids=["int", "pool"])
     def test_a_pool_bounds_connections(self, make: Make, spawn: Any) -> None:
         server = make(spawn=spawn)
