@@ -67,7 +67,7 @@ cdef extern from *:
         struct msghdr message = {0};
         message.msg_iov = parts;
         message.msg_iovlen = count;
-        return sendmsg(fd, &message, MSG_NOSIGNAL);
+        return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     """
     int MSG_MORE
@@ -122,7 +122,7 @@ cdef class Socket:
     cpdef Py_ssize_t send(self, data, bint more=False) except -1:
         cdef Py_buffer view
         cdef ssize_t count
-        cdef int flags = MSG_NOSIGNAL | MSG_MORE if more else MSG_NOSIGNAL
+        cdef int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (MSG_MORE if more else 0)
         if type(data) is bytes:
             count = send(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), flags)
         else:
@@ -156,7 +156,7 @@ cdef class Socket:
         if filled:
             count = send_vector(self.fd, vector, filled)
         else:
-            count = send(self.fd, _joined, at, MSG_NOSIGNAL)
+            count = send(self.fd, _joined, at, MSG_NOSIGNAL | MSG_DONTWAIT)
         if count < 0:
             _nothing()
             return 0

@@ -4,8 +4,8 @@ cdef class Capacity:
     cdef public int per_address
     cdef int _free
     cdef object _waiting
-    cdef set _open
-    cdef dict _by_address
+    cdef public set _open
+    cdef public dict _by_address
     cdef public dict parked
     cdef public dict half_sent
 

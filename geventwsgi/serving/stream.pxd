@@ -4,21 +4,21 @@ from geventwsgi.serving cimport deadlines
 from geventwsgi.serving.runners cimport Sleeper as CSleeper
 
 cdef class Stream(deadlines.Holder):
-    cdef CSocket _sock
+    cdef public CSocket _sock
     cdef public double _write_timeout
     cdef public CCapacity capacity
     cdef public bint in_flight
     cdef public double waited
     cdef public double parked_until
     cdef int _turn
-    cdef object _hub
+    cdef public object _hub
     cdef deadlines.Deadlines _deadlines
-    cdef bytes _ahead
+    cdef public bytes _ahead
     cdef public bint hot
     cdef object _reader
     cdef CSleeper _sleeper
     cdef bint _expired
-    cdef bint _interrupted
+    cdef public bint _interrupted
     cdef public bint gone
     cdef object _writer
     cdef object _poller
@@ -37,3 +37,7 @@ cdef class Stream(deadlines.Holder):
     cpdef park(self, CSleeper sleeper, double timeout)
     cpdef _wake(self, bint timed_out)
     cpdef send(self, bytes data, bint more=*)
+    cpdef _wait_readable(self, timeout)
+    cpdef _send_all(self, data)
+    cpdef bint _step_back(self)
+    cpdef _yield_turn(self)

@@ -330,7 +330,7 @@ class Stream(deadlines.Holder):
 
     # Writing
 
-    def send(self, data: bytes, *, more: bool = False) -> None:
+    def send(self, data: bytes, more: bool = False) -> None:
         """Send all of ``data``.
 
         :param more: hold it back for what follows at once, where the system can.

@@ -12,8 +12,9 @@ import ssl
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving import stream
 from geventwsgi.serving.deadlines import NEVER
-from geventwsgi.serving.stream import DeadlineExpired, Stream
+from geventwsgi.serving.stream import DeadlineExpired
 
 if TYPE_CHECKING:
     from geventwsgi.serving.deadlines import Deadlines
@@ -28,7 +29,7 @@ ALERT_TIME = 1.0
 BLOCK = 65536
 
 
-class TLSStream(Stream):
+class TLSStream(stream.Stream):
     """A connected socket that speaks TLS as the server."""
 
     __slots__ = ("_incoming", "_outgoing", "_ragged_eof_ends", "established", "ssl_object")
@@ -152,7 +153,7 @@ class TLSStream(Stream):
             self._ahead = data
             self.gone = not data
 
-    def send(self, data: bytes, *, more: bool = False) -> None:
+    def send(self, data: bytes, more: bool = False) -> None:
         """See :meth:`Stream.send`."""
         view = memoryview(data)
         for start in range(0, len(view), BLOCK):
@@ -180,7 +181,7 @@ class TLSStream(Stream):
             offset += len(data)
             count -= len(data)
 
-    def _flush(self, *, more: bool = False) -> None:
+    def _flush(self, more: bool = False) -> None:
         data = self._outgoing.read()
         if data:
             super().send(data, more=more)

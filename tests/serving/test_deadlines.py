@@ -5,11 +5,11 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from geventwsgi.serving.deadlines import NEVER, Deadlines
+from geventwsgi.serving.deadlines import NEVER, Deadlines, Holder
 from tests.support.eventually import eventually
 
 
-class Waiting:
+class Waiting(Holder):
     def __init__(self) -> None:
         self.deadline = NEVER
         self.tick = 0

@@ -11,6 +11,7 @@ from gevent import socket
 
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http.head import Limits
+from geventwsgi.serving import connection
 from geventwsgi.serving.http1_exchange import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.service import Timeouts
 from geventwsgi.serving.stream import Stream
@@ -402,11 +403,12 @@ class TestResponses:
     def test_head_and_first_chunk_leave_in_one_send(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sends = []
 
-        def send_parts(stream: Stream, *parts: bytes) -> None:
-            sends.append(b"".join(parts))
-            stream.send(sends[-1])
+        class Telling(Stream):
+            def send_parts(self, *parts: bytes) -> None:
+                sends.append(b"".join(parts))
+                self.send(sends[-1])
 
-        monkeypatch.setattr(Stream, "send_parts", send_parts)
+        monkeypatch.setattr(connection, "Stream", Telling)
         with served(stream_of(b"one", b"two")) as one:
             one.ask(CLOSE)
         assert sends[0].startswith(b"HTTP/1.1 200 OK\r\n")
