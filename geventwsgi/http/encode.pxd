@@ -3,11 +3,11 @@ cpdef bytes chunk_size(Py_ssize_t size)
 
 cdef class LastHead:
     cdef object _headers
-    cdef str _status
+    cdef object _status
     cdef object _date
     cdef object _framing
     cdef object _length
     cdef object _connection
     cdef bytes _data
 
-    cpdef bytes encode(self, str status, headers, framing, length, connection, str server)
+    cpdef bytes encode(self, status, headers, framing, length, connection, str server)

@@ -5,7 +5,7 @@ other thread can be there: nothing between filling and copying lets go of the in
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, errno
 from libc.string cimport memcpy, strerror
@@ -139,8 +139,9 @@ cdef class Socket:
         cdef Py_ssize_t at = 0, length
         cdef int filled = 0
         cdef ssize_t count
-        cdef bytes part
         for part in parts:
+            if not PyBytes_Check(part):
+                raise TypeError("a part is not bytes")
             length = PyBytes_GET_SIZE(part)
             if size <= JOIN_LIMIT:
                 if at + length > size:

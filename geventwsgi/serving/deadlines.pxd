@@ -6,7 +6,7 @@ cdef class Holder:
 
 cdef class Deadlines:
     cdef object _loop
-    cdef dict _buckets
+    cdef public dict _buckets
 
     cpdef arm(self, Holder holder, double seconds)
     cpdef forget(self, Holder holder)

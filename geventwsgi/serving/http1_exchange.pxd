@@ -16,7 +16,7 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef long long _left
     cdef object _length
     cdef object _raw_socket
-    cdef str _status_line
+    cdef object _status_line
     cdef CStream _stream
 
     cpdef bytes _read_body(self, body, Py_ssize_t size, double timeout)

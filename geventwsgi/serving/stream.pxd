@@ -36,7 +36,7 @@ cdef class Stream(deadlines.Holder):
     cpdef happened(self, unsigned int events)
     cpdef park(self, CSleeper sleeper, double timeout)
     cpdef _wake(self, bint timed_out)
-    cpdef send(self, bytes data, bint more=*)
+    cpdef send(self, data, bint more=*)
     cpdef _wait_readable(self, timeout)
     cpdef _send_all(self, data)
     cpdef bint _step_back(self)

@@ -12,9 +12,9 @@ cdef class Exchange:
     cdef public bint taken
     cdef public int status
 
-    cpdef bytes read(self, Py_ssize_t size)
-    cpdef start(self, str status, headers, length)
-    cpdef write(self, bytes data)
+    cpdef read(self, Py_ssize_t size)
+    cpdef start(self, status, headers, length)
+    cpdef write(self, data)
     cpdef send_file(self, int fileno, long long offset, long long count)
     cpdef finish(self)
     cpdef fail(self, int status, detail=*)

@@ -2,6 +2,6 @@ from geventwsgi.wsgi.exchange cimport Exchange as CExchange
 
 cdef class Input:
     cdef CExchange _exchange
-    cdef bytes _block
+    cdef object _block
     cdef Py_ssize_t _position
     cdef public object failure

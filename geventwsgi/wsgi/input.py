@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BLOCK_SIZE = 65536
 #: Bytes fetched at once at most: ``read(1 << 40)`` must not make anybody allocate that much.
 FETCH_LIMIT = 1 << 20
+#: More than any body has, and little enough to be added to.
+NO_LIMIT = sys.maxsize // 2
 
 
 class Input:
@@ -76,7 +78,7 @@ class Input:
 
     def readlines(self, hint: int | None = -1) -> list[bytes]:
         """Return the lines left; with a positive ``hint``, whole lines until that many bytes are reached."""
-        enough = _limit(hint) or sys.maxsize
+        enough = _limit(hint) or NO_LIMIT
         lines = []
         for line in self:
             lines.append(line)
@@ -129,4 +131,4 @@ class Input:
 
 
 def _limit(size: int | None) -> int:
-    return sys.maxsize if size is None or size < 0 else size
+    return NO_LIMIT if size is None or size < 0 else min(size, NO_LIMIT)

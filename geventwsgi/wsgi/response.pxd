@@ -1,7 +1,7 @@
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange
 
 cdef class CheckedHead:
-    cdef public str status
+    cdef public object status
     cdef public int code
     cdef public list headers
     cdef public object length

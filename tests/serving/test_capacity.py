@@ -13,6 +13,7 @@ from gevent import socket
 
 from geventwsgi import WSGIServer
 from geventwsgi.serving import server as server_module
+from geventwsgi.serving import sockets
 from geventwsgi.serving.capacity import RESERVED_DESCRIPTORS, Capacity
 from geventwsgi.serving.service import Timeouts
 from tests.support.eventually import eventually
@@ -197,30 +198,21 @@ class TestConnections:
 class TestExhaustion:
     @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
     def test_accept_goes_on_after_one_line_and_one_idle_connection_less(
-        self, make: Callable[..., WSGIServer], number: int
+        self, make: Callable[..., WSGIServer], monkeypatch: pytest.MonkeyPatch, number: int
     ) -> None:
         log = io.StringIO()
         server = make(error_log=log)
         idle = connect(server)
         assert ask(idle).endswith(b"hello")
         eventually(lambda: parked(server) == 1)
-        real, failures = server.socket, [number] * 3
+        real, failures = sockets.accept, [number] * 3
 
-        class Failing:
-            family, type, proto = real.family, real.type, real.proto
+        def failing(listener: Any) -> Any:
+            if failures:
+                raise OSError(failures.pop(), "out of it")
+            return real(listener)
 
-            def _accept(self) -> Any:
-                if failures:
-                    raise OSError(failures.pop(), "out of it")
-                return real._accept()
-
-            def fileno(self) -> int:
-                return real.fileno()
-
-            def close(self) -> None:
-                real.close()
-
-        server.socket = Failing()
+        monkeypatch.setattr(sockets, "accept", failing)
         with connect(server) as client:
             assert ask(client).endswith(b"hello")
         assert failures == []
