@@ -276,7 +276,7 @@ class WSGIServer(StreamServer):
         self._capacity.evict()
         self._pause()
 
-    def do_handle(self, sock: Socket, address: Any) -> None:
+    def do_handle(self, sock: Socket, address: Any) -> None:  # type: ignore[override]  # what do_read returns
         """Start serving an accepted connection."""
         if self._service is not None:
             Connection(self._service, sock, address).start()

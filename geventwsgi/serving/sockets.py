@@ -127,4 +127,4 @@ def borrowed(fd: int) -> Iterator[RawSocket]:
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.serving._native import Socket  # type: ignore[assignment, no-redef]
+    from geventwsgi.serving._native import Socket  # type: ignore[no-redef]
