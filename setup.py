@@ -51,10 +51,7 @@ def extensions() -> list[Extension]:
     """Return the modules to compile; one that does not is left as it is."""
     if cythonize is None:
         return []
-    found = [
-        Extension(name, [source_of(name)], extra_compile_args=["-O2", "-g0"], optional=True)
-        for name in MODULES
-    ]
+    found = [Extension(name, [source_of(name)], extra_compile_args=["-O2", "-g0"], optional=True) for name in MODULES]
     return cythonize(found, compiler_directives=DIRECTIVES, build_dir="build")
 
 
