@@ -446,9 +446,14 @@ class Stream(deadlines.Holder):
         if in_flight:
             self.step_in()
 
+    @property
+    def writing(self) -> bool:
+        """Whether a greenlet waits for the client to read."""
+        return self._writer is not None
+
     def send_aside(self, data: bytes) -> int:
         """Send a few bytes from the hub, between what greenlets send; return how many the kernel took, mostly all."""
-        if self._writer is not None or self.closed:
+        if self.writing or self.closed:
             return 0
         try:
             return self._sock.send(data)

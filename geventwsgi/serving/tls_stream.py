@@ -189,7 +189,7 @@ class TLSStream(stream.Stream):
 
     def send_aside(self, data: bytes) -> int:
         """See :meth:`Stream.send_aside`."""
-        if self._writer is not None or self.closed:
+        if self.writing or self.closed:
             return 0
         try:
             self.ssl_object.write(data)
