@@ -2,6 +2,7 @@
 
 * :class:`RequestError`: the client sent something wrong; answer it, then close.
 * :class:`ClientDisconnected`: nobody is left to answer; count it, log at debug.
+* :class:`RequestTimeout`: the request took longer than it may; 504, or an abort once the head has left.
 * :class:`ResponseError`: the application broke PEP 3333; it is an application failure (500, traceback).
 * :class:`StartupError`: print one line, exit with :attr:`StartupError.exit_status`, no respawn.
 """
@@ -33,6 +34,14 @@ class RequestError(GeventWSGIError, OSError):
 
 class ClientDisconnected(GeventWSGIError, ConnectionError):
     """The client is gone (end of stream, reset, or it stopped reading): there is nobody to answer."""
+
+
+class RequestTimeout(BaseException):
+    """The request's deadline (``request_timeout``) has passed: raised in its greenlet, where that waits.
+
+    No ``Exception``, as ``gevent.Timeout`` is none: a framework that turns every failure into a page of its own must
+    not take it for one. ``finally`` blocks run.
+    """
 
 
 class ResponseError(GeventWSGIError, AssertionError):

@@ -45,6 +45,7 @@ def test_every_example_is_here() -> None:
         "events.py",
         "flask_app.py",
         "hello.py",
+        "progress.py",
         "test_hello.py",
         "upload.py",
     }
@@ -182,3 +183,16 @@ def test_supervisor_configuration() -> None:
             assert client.get("/").text.startswith("Hello from worker")
         assert "stopped" in supervisord.control("stop", "hello")
         assert not (supervisord.directory / "socket").exists()
+
+
+def test_the_progress_stops_when_nobody_looks_any_more() -> None:
+    with example("--request-timeout", "1", app="progress:app") as server:
+        with Client(server.url) as client:
+            response = client.send("GET", "/")
+            for step in range(1, 15):  # beyond the timeout, which it has lifted
+                assert response.readline() == b"%d of 100\n" % step
+            response.close()
+        found = re.search(r"stopped at step (\d+)", server.wait_log("stopped at step"))
+        assert found
+        assert int(found[1]) < 100
+        assert "Traceback" not in server.log_text()

@@ -105,6 +105,7 @@ _UID, _GID = getattr(os, "geteuid", int)(), getattr(os, "getegid", int)()
 _LEVELS = k.one_of("debug", "info", "warning", "error", "critical", metavar="LEVEL", warn="warning", fatal="critical")
 _PROXY_WORDS = {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}
 _PROXY = k.one_of("off", "v1", "v2", "auto", metavar="MODE", constant="auto", **_PROXY_WORDS)
+_ON_OFF = k.one_of("on", "off", metavar="on|off", true="on", false="off")
 _FACILITIES = k.one_of(
     *("auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "security", "syslog", "user", "uucp"),
     *(f"local{number}" for number in range(8)),
@@ -141,6 +142,12 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "408. 0: any rate; then no piece may be a minute late."),
         Setting("body_grace", 10, k.SECONDS, "--body-grace",
             "How many seconds a client may be behind body_min_rate."),
+        Setting("request_timeout", 0, k.SECONDS, "--request-timeout",
+            "How long the application may take for a request; then its greenlet gets RequestTimeout where it waits, "
+            "and the client 504, or a cut response once the head has left. 0: any time."),
+        Setting("queue_timeout", 30, k.SECONDS, "--queue-timeout",
+            "How long a request beyond worker_connections may wait for its turn; then 503 with Retry-After. 0: any "
+            "time."),
         Setting("write_timeout", 60, k.SECONDS, "--write-timeout",
             "How long a client may take nothing of a response that is being sent; then the connection is dropped."),
     ),
@@ -155,6 +162,18 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "Threads per worker.", _GREENLETS),
         Setting("worker_connections", 1000, k.whole(1), "--worker-connections",
             "The largest number of requests that one worker serves at the same time. Idle connections do not count."),
+        Setting("limit_request_queue", 2048, k.COUNT, "--limit-request-queue",
+            "The largest number of requests beyond worker_connections that wait for their turn in one worker; further "
+            "ones get 503 with Retry-After at once. 0 is no limit."),
+        Setting("accept_balance", "on", _ON_OFF, "--accept-balance",
+            "Whether a worker that has more connections and requests than another leaves new ones to that, for a "
+            "moment."),
+        Setting("on_disconnect", "notify", k.one_of("notify", "cancel"), "--on-disconnect",
+            "What becomes of a request whose client has left: notify tells those who asked by "
+            "environ['geventwsgi.client'], cancel also raises ClientDisconnected where the request waits."),
+        Setting("half_close", "serve", k.one_of("serve", "gone"), "--half-close",
+            "What a client is that has closed its sending side alone: serve goes on serving it as long as it reads, "
+            "gone takes it for one that has left."),
         Setting("max_requests", 0, k.COUNT, "--max-requests",
             "Replace a worker after so many requests; 0 never does.", _YET),
         Setting("max_requests_jitter", 0, k.COUNT, "--max-requests-jitter",

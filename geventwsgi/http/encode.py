@@ -173,6 +173,25 @@ def chunk_size(size: int) -> bytes:
     return b"%x\r\n" % size
 
 
+def last_chunk(trailers: Iterable[tuple[str, str]]) -> bytes:
+    """Return the end of a chunked body with trailer fields (RFC 9112 section 7.1.2)."""
+    return "".join(["0\r\n", *_lines(trailers), "\r\n"]).encode("latin-1")
+
+
+def trailer_field(trailers: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    """Return the field that announces trailers (RFC 9110 section 6.6.2)."""
+    return "Trailer", ", ".join([name for name, _ in trailers])
+
+
+def early_hints(headers: Iterable[tuple[str, str]]) -> bytes:
+    """Return an interim response that tells fields of the final one beforehand (RFC 8297)."""
+    return "".join(["HTTP/1.1 103 Early Hints\r\n", *_lines(headers), "\r\n"]).encode("latin-1")
+
+
+def _lines(fields: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{name}: {value}\r\n" for name, value in fields]
+
+
 def status_line(status: int) -> str:
     """Return "404 Not Found" for 404; the phrase of an unregistered code is "Unknown"."""
     try:

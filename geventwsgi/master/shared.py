@@ -1,6 +1,7 @@
 """What workers tell the master without a system call: one anonymous shared mapping, one slot per worker.
 
-A slot is a cache line of unsigned 64-bit fields that only its worker writes. It knows no process and no clock.
+A slot is a cache line of unsigned 64-bit fields that only its worker writes; any worker reads all of them. It knows no
+process and no clock.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import mmap
 from geventwsgi.errors import WorkerBootError
 
 #: Fields of a slot.
-BEATS, REQUESTS, CONNECTIONS = range(3)
+BEATS, REQUESTS, CONNECTIONS, ACCEPTING = range(4)
 FIELDS = 8
 #: Pages of slots that are never taken are never allocated.
 SLOTS = 4096
@@ -38,18 +39,32 @@ class Slot:
 
     @property
     def requests(self) -> int:
-        """Requests in flight at the last beat."""
+        """Requests in flight when they were last counted: at a beat, or when a connection came or went."""
         return int(self._fields[self._base + REQUESTS])
 
     @property
     def connections(self) -> int:
-        """Open connections at the last beat."""
+        """Open connections."""
         return int(self._fields[self._base + CONNECTIONS])
 
     def count(self, requests: int, connections: int) -> None:
         """Say how many requests are in flight and connections open."""
         self._fields[self._base + REQUESTS] = requests
         self._fields[self._base + CONNECTIONS] = connections
+
+    def accept(self, *, accepting: bool) -> None:
+        """Say whether connections are accepted."""
+        self._fields[self._base + ACCEPTING] = accepting
+
+    def least(self) -> int:
+        """Return the fewest requests and connections together of a worker that accepts; -1 if none does."""
+        fields, least = self._fields, -1
+        for base in range(0, fields[-1], FIELDS):  # the last field of all: where the slots end that were ever taken
+            if fields[base + ACCEPTING]:
+                load = fields[base + REQUESTS] + fields[base + CONNECTIONS]
+                if load < least or least < 0:
+                    least = load
+        return least
 
     def clear(self) -> None:
         """Forget the last worker's values."""
@@ -61,7 +76,7 @@ class SharedSlots:
     """The mapping, which the master makes before its first fork, and which of its slots are free."""
 
     def __init__(self, slots: int = SLOTS) -> None:
-        self._fields = memoryview(mmap.mmap(-1, slots * FIELDS * 8)).cast("Q")
+        self._fields = memoryview(mmap.mmap(-1, (slots + 1) * FIELDS * 8)).cast("Q")
         self._free = list(range(slots))
 
     def take(self) -> Slot:
@@ -70,11 +85,15 @@ class SharedSlots:
         :raises WorkerBootError: there are as many workers as slots.
         """
         if not self._free:
-            raise WorkerBootError(f"there cannot be more than {len(self._fields) // FIELDS} workers: lower --workers")
+            raise WorkerBootError(
+                f"there cannot be more than {len(self._fields) // FIELDS - 1} workers: lower --workers"
+            )
         slot = Slot(self._fields, heapq.heappop(self._free))
         slot.clear()
+        self._fields[-1] = max(self._fields[-1], (slot.index + 1) * FIELDS)
         return slot
 
     def release(self, slot: Slot) -> None:
         """Give back the slot of a worker that has ended."""
+        slot.clear()
         heapq.heappush(self._free, slot.index)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from geventwsgi.master.listeners import Listener
     from geventwsgi.master.shared import Slot
     from geventwsgi.observe.log import Logger
+    from geventwsgi.serving.balance import Balance
     from geventwsgi.serving.server import WSGIServer
 
 #: Names of ``worker_class`` that mean :class:`Worker`.
@@ -70,6 +71,7 @@ class Worker:
         self.wsgi: Any = app
         self.servers: list[WSGIServer] = []
         self._slot = slot
+        self._balance: Balance | None = None
         self._on_ready = on_ready
         self._on_abort = on_abort
         self._quick = False
@@ -104,9 +106,12 @@ class Worker:
 
     def make_servers(self) -> list[WSGIServer]:
         """Return a server for each listener, all within one capacity."""
+        from geventwsgi.serving.balance import Balance
         from geventwsgi.serving.capacity import Capacity
 
         capacity = Capacity.of(self.cfg)
+        if self._slot is not None and self.cfg.accept_balance == "on":
+            self._balance = Balance(self._slot, capacity)
         return [self.make_server(listener, capacity=capacity) for listener in self.sockets]
 
     def make_server(self, listener: Listener, **options: Any) -> WSGIServer:
@@ -132,6 +137,8 @@ class Worker:
         self.catch_signals()
         for server in self.servers:
             server.start()
+        if self._balance is not None:
+            self._balance.join()
         self._on_ready()
         self.log.info("Worker ready (pid: %s)", self.pid)
         try:
@@ -155,6 +162,8 @@ class Worker:
         """Stop accepting and end all connections, on every listener at once."""
         import gevent
 
+        if self._balance is not None:
+            self._balance.leave()
         seconds = 0 if self._quick else self.cfg.graceful_timeout
         drains = [gevent.spawn(server.drain, seconds) for server in self.servers]
         gevent.joinall(drains)

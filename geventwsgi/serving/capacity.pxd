@@ -2,14 +2,16 @@ cdef class Capacity:
     cdef public int requests
     cdef public int connections
     cdef public int per_address
-    cdef int _free
+    cdef public int queue
+    cdef public int free
     cdef object _waiting
     cdef public set _open
     cdef public dict _by_address
+    cdef public object balance
     cdef public dict parked
     cdef public dict half_sent
 
-    cpdef take(self)
+    cpdef take(self, timeout=*)
     cpdef give_back(self)
     cpdef enter(self, connection)
     cpdef leave(self, connection)

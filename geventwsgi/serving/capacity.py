@@ -10,11 +10,15 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+import gevent
 from gevent import get_hub
 from gevent.hub import Waiter
 
+from geventwsgi.errors import RequestError
+
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
+    from geventwsgi.serving.balance import Balance
     from geventwsgi.serving.connection import Connection
 
 #: Descriptors left for files, logs and the connections that applications open, when the limit follows from theirs; half
@@ -30,16 +34,21 @@ class Capacity:
     :param requests: requests in flight (``worker_connections``); one more waits for its turn, in order.
     :param connections: open connections (``limit_connections``); 0 for what the limit of descriptors allows.
     :param per_address: open connections of one address (``limit_connections_per_address``); 0 for any number.
+    :param queue: requests that may wait for their turn (``limit_request_queue``); 0 for any number.
     """
 
-    def __init__(self, requests: int, connections: int = 0, per_address: int = 0) -> None:
+    def __init__(self, requests: int, connections: int = 0, per_address: int = 0, queue: int = 0) -> None:
         self.requests = requests
         self.connections = connections or room(descriptors())
         self.per_address = per_address
-        self._free = requests
+        self.queue = queue
+        #: Places left; read by :mod:`http1`, changed here alone.
+        self.free = requests
         #: Requests beyond, in order.
         self._waiting: deque[Waiter[None]] = deque()
         self._open: set[Connection] = set()
+        #: Tells other workers how many there are; set by :class:`~.balance.Balance`.
+        self.balance: Balance | None = None
         self._by_address: dict[str, int] = {}
         #: Connections that have been idle for a while, the one that has been so longest first.
         self.parked: dict[Connection, None] = {}
@@ -49,21 +58,34 @@ class Capacity:
     @classmethod
     def of(cls, config: Config) -> Capacity:
         """Return the capacity that the settings name."""
-        return cls(config.worker_connections, config.limit_connections, config.limit_connections_per_address)
+        return cls(
+            config.worker_connections,
+            config.limit_connections,
+            config.limit_connections_per_address,
+            config.limit_request_queue,
+        )
 
-    def take(self) -> None:
+    def take(self, timeout: float | None = None) -> None:
         """Wait for a place among the requests in flight, in order, and take it.
 
         It is given back while the request waits for its client, so that no number of slow uploads or readers locks
         others out.
+
+        :param timeout: seconds that a new request waits at most, 0 for any number; None for a request that has begun,
+            and is refused no more.
+        :raises RequestError: 503, the time is over, or as many wait already as may (``limit_request_queue``).
         """
-        if self._free > 0:
-            self._free -= 1
+        if self.free > 0:
+            self.free -= 1
             return
+        if timeout is not None and 0 < self.queue <= len(self._waiting):
+            raise RequestError(503, "the server is busy, and as many requests wait already as may")
+        busy = RequestError(503, "the server is busy, and was so for as long as a request may wait")
         waiter: Waiter[None] = Waiter()
         self._waiting.append(waiter)
         try:
-            waiter.get()
+            with gevent.Timeout(timeout or None, busy):
+                waiter.get()
         except BaseException:
             try:
                 self._waiting.remove(waiter)
@@ -76,12 +98,12 @@ class Capacity:
         if self._waiting:
             get_hub().loop.run_callback(self._waiting.popleft().switch, None)
         else:
-            self._free += 1
+            self.free += 1
 
     @property
     def in_flight(self) -> int:
         """Requests that are being served and do not wait for their client."""
-        return self.requests - self._free
+        return self.requests - self.free
 
     def admits(self, address: str) -> bool:
         """Return whether one more connection of ``address`` is acceptable; "" (a unix socket) always is."""
@@ -90,6 +112,8 @@ class Capacity:
     def enter(self, connection: Connection) -> None:
         """Count a connection in."""
         self._open.add(connection)
+        if self.balance is not None:
+            self.balance.tell()
         if self.per_address:
             address = connection.remote_addr
             self._by_address[address] = self._by_address.get(address, 0) + 1
@@ -99,6 +123,8 @@ class Capacity:
         if connection not in self._open:
             return
         self._open.remove(connection)
+        if self.balance is not None:
+            self.balance.tell()
         self.parked.pop(connection, None)
         self.half_sent.pop(connection, None)
         if self.per_address:
@@ -106,6 +132,16 @@ class Capacity:
             left = self._by_address.pop(address, 1) - 1
             if left:
                 self._by_address[address] = left
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for their turn."""
+        return len(self._waiting)
+
+    @property
+    def open(self) -> int:
+        """Open connections."""
+        return len(self._open)
 
     @property
     def full(self) -> bool:

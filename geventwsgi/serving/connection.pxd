@@ -13,6 +13,11 @@ cdef class Connection(runners.Sleeper):
     cdef public CRequestHead last_head
     cdef public bytes last_data
     cdef public object exchange
+    cdef public object extensions
+    cdef public object request_deadline
+    cdef public object inquiry
+    cdef public bint departed
+    cdef public bint queued
     cdef public double idle_limit
     cdef public bint cold
 

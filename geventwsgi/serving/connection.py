@@ -15,7 +15,7 @@ from gevent import GreenletExit
 from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving import http1, runners
+from geventwsgi.serving import departure, http1, runners
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from geventwsgi.serving.tls_stream import TLSStream
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.http1_exchange import Http1Exchange
+    from geventwsgi.serving.request_deadline import RequestDeadline
     from geventwsgi.serving.service import Service
     from geventwsgi.serving.sockets import Socket
 
@@ -40,12 +41,17 @@ class Connection(runners.Sleeper):
     __slots__ = (
         "cold",
         "default_scheme",
+        "departed",
         "exchange",
+        "extensions",
         "idle_limit",
+        "inquiry",
         "last_data",
         "last_head",
+        "queued",
         "remote_addr",
         "remote_port",
+        "request_deadline",
         "service",
         "stream",
         "trusted",
@@ -77,12 +83,22 @@ class Connection(runners.Sleeper):
                 ragged_eof_ends=service.ragged_eof_ends,
             )
         self.stream.capacity = service.capacity
+        self.stream.guard = self
         #: The last request's head, and its bytes if they came alone: the next request mostly repeats them, in part or
         #: whole. Set by :mod:`http1`; forgotten when the connection gets cold.
         self.last_head: RequestHead | None = None
         self.last_data = b""
         #: The request that is being served. Set by :mod:`http1`; None between two requests.
         self.exchange: Http1Exchange | None = None
+        #: What every environ has of it, and the clock of its requests; set by :mod:`extensions` with the first environ.
+        self.extensions: dict[str, Any] | None = None
+        self.request_deadline: RequestDeadline | None = None
+        #: Whether the client has left; set by :mod:`departure`.
+        self.departed = False
+        #: Set and reset by :mod:`departure`, which asks the client by it whether it is still there.
+        self.inquiry: departure.Inquiry | None = None
+        #: Whether the request waits for its turn; set by :mod:`shedding`.
+        self.queued = False
         #: How long it may be idle, in seconds: until its first request, then between two. Set by :mod:`http1`.
         self.idle_limit = service.timeouts.first_byte
         #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
@@ -188,12 +204,24 @@ class Connection(runners.Sleeper):
     def _cool(self, seconds: float) -> None:
         """Wait on, but with as little as a connection can have."""
         self.cold = True
-        self.last_head = None
-        self.last_data = b""
+        self.forget()
         self.service.capacity.parked[self] = None
         self.stream.park(self, seconds)
 
+    def forget(self) -> None:
+        """Let go of what is kept for the next request."""
+        self.last_head = None
+        self.last_data = b""
+        self.extensions = None
+        if self.request_deadline is not None:
+            self.service.deadlines.forget(self.request_deadline)
+            self.request_deadline = None
+
     # Counting and ending
+
+    def client_ended(self) -> None:
+        """See :class:`~geventwsgi.serving.stream.Guard`."""
+        departure.notice(self)
 
     @contextmanager
     def incomplete(self) -> Iterator[None]:
@@ -245,5 +273,6 @@ class Connection(runners.Sleeper):
             connections.remove(self)
             self.service.capacity.leave(self)
             self.stream.close()
+            self.forget()
             if not connections:
                 self.service.empty.set()

@@ -6,6 +6,7 @@ with its response is ``http1_exchange``'s business, how bytes are parsed and mad
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +16,7 @@ from geventwsgi.http import encode
 from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
 from geventwsgi.observe.access import Record
+from geventwsgi.serving import departure, request_deadline
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Bytes received at once while a head is expected; a larger head takes another turn.
 HEAD_RECV = 8192
+#: What access logs say of a client that left before it was answered, as the gateway has it.
+LEFT = "499 Client Closed Request"
 
 #: What :func:`serve` leaves: a connection to close, to wait for, with another request that has come already, or as it
 #: was, because nothing has come (over TLS, a part of a record).
@@ -47,7 +51,15 @@ def serve(connection: Connection) -> int:
         return ENDED
     connection.exchange = exchange
     try:
-        stream.step_in()
+        if service.capacity.free > 0 and not stream.gone:
+            service.capacity.free -= 1
+            stream.in_flight = True
+        elif not _turn_comes(connection, exchange):
+            return ENDED
+        if service.timeouts.request:
+            exchange.began = time.monotonic()
+            if connection.request_deadline is None or not connection.request_deadline.tick:
+                request_deadline.watch(connection)
         service.gateway.run(exchange)
     finally:
         stream.step_out()
@@ -92,6 +104,29 @@ def _more_of_head(connection: Connection, until: float) -> bytes:
     return more
 
 
+def _turn_comes(connection: Connection, exchange: Http1Exchange) -> bool:
+    """Wait for a place among the requests in flight; return False if the request was refused instead.
+
+    :raises ClientDisconnected: the client left before.
+    """
+    connection.queued = True
+    began = time.monotonic()
+    try:
+        if connection.stream.gone:
+            departure.notice(connection)
+        connection.stream.step_in(connection.service.timeouts.queue)
+    except RequestError as error:
+        exchange.over = True
+        _refuse(connection, error, time.monotonic() - began, exchange.head)
+        return False
+    except ClientDisconnected:
+        _record(connection, ErrorReply(LEFT, [], 0), time.monotonic() - began, exchange.head)
+        raise
+    finally:
+        connection.queued = False
+    return True
+
+
 class ErrorReply(NamedTuple):
     """The response to a refused head, as access logs see it."""
 
@@ -100,20 +135,36 @@ class ErrorReply(NamedTuple):
     sent: int
 
 
-def _refuse(connection: Connection, error: RequestError) -> None:
-    """Answer a request whose head is not acceptable, and end the connection (RFC 9112 section 2.2)."""
+def _refuse(
+    connection: Connection, error: RequestError, duration: float = 0.0, request: RequestHead | None = None
+) -> None:
+    """Answer a request that is not to be served, and end the connection (RFC 9112 section 2.2).
+
+    :param duration: seconds that it waited for its turn.
+    :param request: its head, if that was understood.
+    """
     service = connection.service
     service.log.debug("Refused a request from %s: %s", connection.remote_addr, error)
     service.refused[error.status] += 1
     status, headers = encode.status_line(error.status), [("Content-Type", "text/html; charset=utf-8")]
+    if error.status == 503:
+        headers.append(("Retry-After", str(max(1, math.ceil(service.timeouts.queue)))))
     page = encode.error_page(error.status, error.reason)
     head = encode.response_head(
         status, headers, framing=LENGTH, length=len(page), connection="close", server=service.software
     )
+    if request is not None and request.method == "HEAD":
+        page = b""
     try:
         connection.stream.send(head + page)
     finally:
-        if service.on_record is not None:
-            environ = {"REMOTE_ADDR": connection.remote_addr, "REMOTE_PORT": connection.remote_port}
-            service.on_record(Record(None, ErrorReply(status, headers, len(page)), environ, connection.stream.waited))
+        _record(connection, ErrorReply(status, headers, len(page)), duration + connection.stream.waited, request)
     connection.linger()
+
+
+def _record(connection: Connection, reply: ErrorReply, duration: float, request: RequestHead | None) -> None:
+    """Make the access record of a request that the gateway never saw."""
+    service = connection.service
+    if service.on_record is not None:
+        environ = {"REMOTE_ADDR": connection.remote_addr, "REMOTE_PORT": connection.remote_port}
+        service.on_record(Record(request, reply, environ, duration))

@@ -15,6 +15,10 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef bint _keep_alive
     cdef long long _left
     cdef object _length
+    cdef bint _mid_chunk
+    cdef tuple _trailers
+    cdef public object audience
+    cdef public double began
     cdef object _raw_socket
     cdef object _status_line
     cdef CStream _stream

@@ -12,6 +12,8 @@ from geventwsgi.http import encode
 from geventwsgi.http.body import body_for
 from geventwsgi.http.encode import CHUNKED, CLOSE, LENGTH, NONE
 from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
+from geventwsgi.serving import departure
+from geventwsgi.serving.extensions import extensions
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.serving.upgrade import ClientSocket
 from geventwsgi.wsgi import exchange
@@ -20,6 +22,7 @@ from geventwsgi.wsgi.memo import Memo
 if TYPE_CHECKING:
     from geventwsgi.http.body import Body
     from geventwsgi.http.head import RequestHead
+    from geventwsgi.serving.client import Audience
     from geventwsgi.serving.connection import Connection
     from geventwsgi.wsgi.exchange import Headers
 
@@ -47,9 +50,13 @@ class Http1Exchange(exchange.Exchange):
         "_keep_alive",
         "_left",
         "_length",
+        "_mid_chunk",
         "_raw_socket",
         "_status_line",
         "_stream",
+        "_trailers",
+        "audience",
+        "began",
     )
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
@@ -87,6 +94,11 @@ class Http1Exchange(exchange.Exchange):
         #: Whether the application uses the connection itself (:meth:`raw_socket`): nothing more is sent here.
         self.taken = False
         self._raw_socket: ClientSocket | None = None
+        self.over = False
+        #: When the application began (monotonic time); set by :mod:`http1`, where ``request_timeout`` wants it.
+        self.began = 0.0
+        #: Set by :mod:`client` when the application asks for news of its client.
+        self.audience: Audience | None = None
         self.head_sent = False
         self.sent = 0
         self.status = 0
@@ -99,6 +111,8 @@ class Http1Exchange(exchange.Exchange):
         #: Bytes of content still owed under LENGTH, and bytes that the application gave beyond them.
         self._left = 0
         self._excess = 0
+        #: What :meth:`send_trailers` was given.
+        self._trailers: tuple[tuple[str, str], ...] = ()
 
     # The request
 
@@ -119,6 +133,7 @@ class Http1Exchange(exchange.Exchange):
             while not body.done:
                 data = self._receive_paced(body.want(min(size, BODY_RECV)), timeout)
                 if not data:
+                    departure.depart(self._connection, self)
                     raise ClientDisconnected("the client left inside a request body")
                 piece, rest = body.decode(data)
                 if len(data) > 2 * len(piece):  # mostly framing: far more work than copying
@@ -179,7 +194,9 @@ class Http1Exchange(exchange.Exchange):
                 data = data[: self._left]
             self._left -= len(data)
         elif framing is CHUNKED:
+            self._mid_chunk = True
             self._send(head, encode.chunk_size(len(data)), data, b"\r\n")
+            self._mid_chunk = False
             self.sent += len(data)
             return
         elif framing is NONE:
@@ -202,6 +219,7 @@ class Http1Exchange(exchange.Exchange):
             self._left -= count
         elif framing is CHUNKED:
             head += encode.chunk_size(count)
+            self._mid_chunk = True
         try:
             if head:
                 self._stream.send(head, more=count > 0)
@@ -211,6 +229,7 @@ class Http1Exchange(exchange.Exchange):
         except ClientDisconnected:
             self._lost()
             raise
+        self._mid_chunk = False
         self.sent += count
 
     def finish(self) -> str | None:
@@ -222,7 +241,7 @@ class Http1Exchange(exchange.Exchange):
                 self._length = 0
             self._send(self._encode_head())
         if self._framing is CHUNKED:
-            self._send(encode.LAST_CHUNK)
+            self._send(encode.last_chunk(self._trailers) if self._trailers else encode.LAST_CHUNK)
         elif self._left:
             self._keep_alive = False
             return f"the response ended {self._left} bytes short of its Content-Length of {self._length}"
@@ -241,6 +260,7 @@ class Http1Exchange(exchange.Exchange):
         """Note that the client has gone: 499 is what nginx logs for it, and what access logs say here."""
         self._keep_alive = False
         self.status = 499
+        departure.depart(self._connection, self)
 
     def _encode_head(self) -> bytes:
         """Choose the framing and encode the head; from here on the response cannot be taken back."""
@@ -257,17 +277,57 @@ class Http1Exchange(exchange.Exchange):
             length = self._declared_length() if status not in (204, *range(100, 200)) else None
         elif framing is LENGTH:
             self._left = length or 0
+        elif framing is CHUNKED:
+            #: Whether a chunk is being sent, of which a part may have left.
+            self._mid_chunk = False
         self._framing = framing
         keep_alive = self._keep_alive = (
             self._keep_alive and framing is not CLOSE and not self._continue and not self._connection.service.draining
         )
         connection = (None if head.minor else "keep-alive") if keep_alive else "close"
+        headers = self._headers
+        if self._trailers and framing is CHUNKED:
+            headers = (*headers, encode.trailer_field(self._trailers))
         service = self._connection.service
-        return service.last_head.encode(self._status_line, self._headers, framing, length, connection, service.software)
+        return service.last_head.encode(self._status_line, headers, framing, length, connection, service.software)
 
     def _declared_length(self) -> int | None:
         """Return the Content-Length that the application itself gave."""
         return next((int(value) for name, value in self._headers if name.lower() == "content-length"), None)
+
+    def send_early_hints(self, headers: Headers) -> None:
+        """Send an informational response before the final one (RFC 8297); not to HTTP/1.0, which has none."""
+        if self.head.minor and not (self.head_sent or self.taken or self.over):
+            self._stream.send(encode.early_hints(headers))
+
+    def send_trailers(self, trailers: Headers) -> None:
+        """Have fields sent after the last chunk, and their names announced if the head has not left."""
+        self._trailers += tuple(trailers)
+
+    def probe(self) -> bytes:
+        """Return bytes that say nothing to a client that still reads this response; ``b""`` where there are none.
+
+        Before the head an interim response may always come (RFC 9110 section 15.2), and a chunk size may begin with
+        any number of zeros (RFC 9112 section 7.1).
+        """
+        if self.taken or self.over or self._continue or not self.head.minor:
+            return b""
+        if not self.head_sent:
+            return encode.CONTINUE
+        return b"0" if self._framing is CHUNKED and not self._mid_chunk else b""
+
+    def thrown(self) -> BaseException | None:
+        """See :meth:`Exchange.thrown`."""
+        if self.audience is None:
+            return None
+        thrown, self.audience.thrown = self.audience.thrown, None  # its traceback leads back to here
+        return thrown
+
+    # The environ
+
+    def extensions(self) -> dict[str, Any]:
+        """See :meth:`Exchange.extensions`."""
+        return extensions(self._connection, self.head)
 
     # The end
 

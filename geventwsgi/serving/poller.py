@@ -19,8 +19,9 @@ from gevent import monkey
 if TYPE_CHECKING:
     from geventwsgi.serving.stream import Stream
 
-#: Events, as epoll numbers them: bytes have come; more can be sent; the client has closed its side, or all is over.
-READABLE, WRITABLE, GONE = 0x1, 0x4, 0x2000 | 0x10 | 0x8
+#: Events, as epoll numbers them: bytes have come; more can be sent; the client has closed its side; all is over.
+READABLE, WRITABLE, ENDED, LOST = 0x1, 0x4, 0x2000, 0x10 | 0x8
+GONE = ENDED | LOST
 _EDGE_TRIGGERED = 1 << 31
 #: Connections told of at once; the rest follow in the loop's next iteration.
 BATCH = 256
@@ -128,7 +129,7 @@ class WatcherPoller:
             self._readers[stream].stop()
             stream.watched = False
             if stream.at_end():
-                events |= GONE
+                events |= ENDED
         stream.happened(events)
 
     def _on_writable(self, stream: Stream) -> None:

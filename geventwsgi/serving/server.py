@@ -23,6 +23,7 @@ from geventwsgi.config.sources import Config
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
 from geventwsgi.serving import sockets
+from geventwsgi.serving.balance import MOMENT
 from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
@@ -45,6 +46,8 @@ SOFTWARE = "geventwsgi"
 MIN_HEAD = 65536
 #: What accept says when the system, not the client, is at its end.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+#: When the kernel asks a silent client's: after so many seconds, every so many seconds, so often.
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 #: Seconds without accepting when there is no room.
 PAUSE = 0.1
 #: Seconds between two log lines about that.
@@ -180,6 +183,11 @@ class WSGIServer(StreamServer):
         if self.family != getattr(socket, "AF_UNIX", None):
             # Accepted sockets inherit it on Linux. Without it a small answer can wait 40 ms for an acknowledgement.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Nor would a client that vanished without a word (a dead battery) ever be missed while nothing is sent.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE.items():
+                if hasattr(socket, name):
+                    self.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if self.handler_class is None:
             self._service = self._make_service()
 
@@ -216,6 +224,8 @@ class WSGIServer(StreamServer):
             trusts=trust(config.forwarded_allow_ips),
             secure_scheme_headers=config.secure_scheme_headers,
             on_record=on_record,
+            cancels=config.on_disconnect == "cancel",
+            half_close_ends=config.half_close == "gone",
             start=self._give_greenlet if self._keeps_greenlets else Runners().give,
             keeps_greenlets=self._keeps_greenlets,
         )
@@ -232,9 +242,14 @@ class WSGIServer(StreamServer):
 
     def do_read(self) -> tuple[Socket, Any] | None:  # type: ignore[override]  # do_handle takes it
         """Accept one connection; None if there is none, or no room for one."""
-        capacity = self._capacity
+        capacity, balance = self._capacity, self._capacity.balance
         if capacity.full and capacity.dispensable() is None:
-            self._pause()
+            if balance is not None:
+                balance.leave()
+            self._pause(PAUSE)
+            return None
+        if balance is not None and balance.defers():
+            self._pause(MOMENT)
             return None
         try:
             sock, address = sockets.accept(self.socket)
@@ -253,14 +268,16 @@ class WSGIServer(StreamServer):
             capacity.evict()
         return sock, address
 
-    def _pause(self) -> None:
+    def _pause(self, seconds: float) -> None:
         """Accept nothing for a moment. What waits in the backlog keeps waiting."""
         self.stop_accepting()
-        self._timer = self.loop.timer(PAUSE)
+        self._timer = self.loop.timer(seconds)
         self._timer.start(self._accept_again)
 
     def _accept_again(self) -> None:
         if self.started:
+            if self._capacity.balance is not None:
+                self._capacity.balance.join()
             self.start_accepting()
 
     def _exhausted(self, error: OSError) -> None:
@@ -274,7 +291,7 @@ class WSGIServer(StreamServer):
                 error.strerror,
             )
         self._capacity.evict()
-        self._pause()
+        self._pause(PAUSE)
 
     def do_handle(self, sock: Socket, address: Any) -> None:  # type: ignore[override]  # what do_read returns
         """Start serving an accepted connection."""
@@ -354,6 +371,8 @@ def timeouts_of(config: Config) -> Timeouts:
         body_grace=config.body_grace,
         body_min_rate=config.body_min_rate,
         write=config.write_timeout,
+        request=config.request_timeout,
+        queue=config.queue_timeout,
     )
 
 

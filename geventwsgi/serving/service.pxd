@@ -13,6 +13,8 @@ cdef class Timeouts:
     cdef public double body
     cdef public double drain_body
     cdef public double write
+    cdef public double request
+    cdef public double queue
     cdef public double warm
 
 cdef class Service:
@@ -31,6 +33,8 @@ cdef class Service:
     cdef public object secure_scheme_headers
     cdef public object on_record
     cdef public object start
+    cdef public bint cancels
+    cdef public bint half_close_ends
     cdef public bint keeps_greenlets
     cdef public CLastHead last_head
     cdef public set connections

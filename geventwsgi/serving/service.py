@@ -34,6 +34,8 @@ class Timeouts:
         "first_byte",
         "head",
         "keepalive",
+        "queue",
+        "request",
         "tls_handshake",
         "warm",
         "write",
@@ -51,6 +53,8 @@ class Timeouts:
         body: float = 60.0,
         drain_body: float = 1.0,
         write: float = 60.0,
+        request: float = 0.0,
+        queue: float = 0.0,
         warm: float = 1.0,
     ) -> None:
         #: From accept to the end of the TLS handshake; then the connection is dropped.
@@ -72,6 +76,10 @@ class Timeouts:
         self.drain_body = drain_body
         #: Without the client taking anything of a response; then the connection is dropped.
         self.write = write
+        #: For an application to answer a request (``request_timeout``); then 504. 0 for any time.
+        self.request = request
+        #: For a request to wait for its turn (``queue_timeout``); then 503. 0 for any time.
+        self.queue = queue
         #: From going idle to giving up all that would speed up the next request.
         self.warm = warm
 
@@ -80,12 +88,14 @@ class Service:
     """The parts of one server, put together."""
 
     __slots__ = (
+        "cancels",
         "capacity",
         "connections",
         "deadlines",
         "draining",
         "empty",
         "gateway",
+        "half_close_ends",
         "keeps_greenlets",
         "last_head",
         "leniency",
@@ -121,6 +131,8 @@ class Service:
         secure_scheme_headers: Mapping[str, str],
         on_record: Callable[[Record], object] | None,
         start: Callable[[Connection], object],
+        cancels: bool = False,
+        half_close_ends: bool = False,
         keeps_greenlets: bool = False,
     ) -> None:
         self.gateway = gateway
@@ -143,6 +155,10 @@ class Service:
         self.on_record = on_record
         #: Has a connection's :meth:`~.connection.Connection.run` called by a greenlet.
         self.start = start
+        #: Whether a request is cancelled when its client leaves (``on_disconnect``), and whether a client that closes
+        #: its sending side counts as one that has left (``half_close``).
+        self.cancels = cancels
+        self.half_close_ends = half_close_ends
         #: Whether a connection has the same greenlet from its beginning to its end (a pool's, say).
         self.keeps_greenlets = keeps_greenlets
         #: Encodes heads of responses.

@@ -20,6 +20,9 @@ cdef class Stream(deadlines.Holder):
     cdef bint _expired
     cdef public bint _interrupted
     cdef public bint gone
+    cdef public bint lost
+    cdef public bint left
+    cdef public object guard
     cdef object _writer
     cdef object _poller
     cdef public bint watched
@@ -31,7 +34,7 @@ cdef class Stream(deadlines.Holder):
     cpdef bytes _receive(self, Py_ssize_t size, timeout)
     cpdef spend(self, int turns)
     cpdef unread(self, bytes data)
-    cpdef step_in(self)
+    cpdef step_in(self, timeout=*)
     cpdef step_out(self)
     cpdef happened(self, unsigned int events)
     cpdef park(self, CSleeper sleeper, double timeout)

@@ -15,7 +15,8 @@ The poller tells of an event when it happens, whether or not anybody waits for i
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from socket import SO_ERROR, SOL_SOCKET
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent import get_hub, sleep
 from greenlet import getcurrent
@@ -23,7 +24,8 @@ from greenlet import getcurrent
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import deadlines
 from geventwsgi.serving.deadlines import NEVER
-from geventwsgi.serving.poller import GONE, READABLE, WRITABLE
+from geventwsgi.serving.poller import GONE, LOST, READABLE, WRITABLE
+from geventwsgi.serving.sockets import borrowed
 
 if TYPE_CHECKING:
     from geventwsgi.serving.capacity import Capacity
@@ -44,9 +46,18 @@ ONE_ITERATION = 1e-9
 #: Bytes that a connection that we close still takes in.
 LINGER_BYTES = 64 << 20
 
+LEFT = "the client has left"
+
 
 class DeadlineExpired(Exception):
     """The time given to a :meth:`Stream.recv` is over; what that means is the caller's to know."""
+
+
+class Guard(Protocol):
+    """Who is told that the client has closed its side or is gone, even while nobody reads."""
+
+    def client_ended(self) -> None:
+        """Act on it; called in the hub, more than once."""
 
 
 class Stream(deadlines.Holder):
@@ -67,8 +78,11 @@ class Stream(deadlines.Holder):
         "_writer",
         "capacity",
         "gone",
+        "guard",
         "hot",
         "in_flight",
+        "left",
+        "lost",
         "parked_until",
         "waited",
         "watched",
@@ -105,6 +119,12 @@ class Stream(deadlines.Holder):
         self._interrupted = False
         #: Whether the client was seen to have closed its side, or to have reset the connection.
         self.gone = False
+        #: Whether the connection is over for good: reset, or closed in both directions.
+        self.lost = False
+        #: Set by :meth:`give_up` for good.
+        self.left = False
+        #: Set by the connection.
+        self.guard: Guard | None = None
         #: The greenlet inside :meth:`_wait_writable`; set and reset there.
         self._writer: Any = None
         self.deadline = NEVER
@@ -218,10 +238,10 @@ class Stream(deadlines.Holder):
         if in_flight:
             self.step_in()
 
-    def step_in(self) -> None:
-        """Count a request as in flight, when its turn comes (:class:`~.capacity.Capacity`)."""
+    def step_in(self, timeout: float | None = None) -> None:
+        """Count a request as in flight, when its turn comes (:meth:`.Capacity.take`)."""
         if self.capacity is not None:
-            self.capacity.take()
+            self.capacity.take(timeout)
             self.in_flight = True
 
     def _step_back(self) -> bool:
@@ -239,17 +259,23 @@ class Stream(deadlines.Holder):
 
     def happened(self, events: int) -> None:
         """Act on what the poller tells, in the hub."""
+        if events & GONE:
+            self._end(lost=events & LOST != 0)
         if events & WRITABLE and self._writer is not None:
             self._writer.switch(False)
         if not events & (READABLE | GONE):
             return
         self.hot = True
-        if events & GONE:
-            self.gone = True
         if self._reader is not None:
             self._reader.switch()
         elif self._sleeper is not None:
             self._wake(False)
+
+    def _end(self, *, lost: bool) -> None:
+        self.gone = True
+        self.lost = self.lost or lost
+        if self.guard is not None:
+            self.guard.client_ended()
 
     @property
     def awaited(self) -> bool:
@@ -334,10 +360,12 @@ class Stream(deadlines.Holder):
         """Send all of ``data``.
 
         :param more: hold it back for what follows at once, where the system can.
-        :raises ClientDisconnected: the client has gone, or has read nothing for too long.
+        :raises ClientDisconnected: the client has left, or has read nothing for too long.
         """
         if self._turn > TURN:
             self._yield_turn()
+        if self.left:
+            raise ClientDisconnected(LEFT)
         self._turn += 1
         sent = self._sock.send(data, more)
         if sent < len(data):
@@ -348,6 +376,8 @@ class Stream(deadlines.Holder):
         """Send all of ``parts`` by one system call where the kernel takes them; raises as :meth:`send`."""
         if self._turn > TURN:
             self._yield_turn()
+        if self.left:
+            raise ClientDisconnected(LEFT)
         self._turn += 1
         size = 0
         for part in parts:
@@ -366,8 +396,12 @@ class Stream(deadlines.Holder):
 
         That there is room is told once, when there was none before: so try first, and wait only after less was taken.
         """
-        while data := data[self._sock.send(data) :]:
+        while not self.left:
+            data = data[self._sock.send(data) :]
+            if not data:
+                return
             self._wait_writable()
+        raise ClientDisconnected(LEFT)
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
         """Send ``count`` bytes of a regular file from ``offset`` without copying them through this process.
@@ -376,6 +410,8 @@ class Stream(deadlines.Holder):
         """
         step = 0
         while count:
+            if self.left:
+                raise ClientDisconnected(LEFT)
             try:
                 sent = os.sendfile(self._sock.fileno(), fileno, offset, min(count, SENDFILE_STEP))
             except BlockingIOError:
@@ -410,7 +446,40 @@ class Stream(deadlines.Holder):
         if in_flight:
             self.step_in()
 
+    @property
+    def writing(self) -> bool:
+        """Whether a greenlet waits for the client to read."""
+        return self._writer is not None
+
+    def send_aside(self, data: bytes) -> int:
+        """Send a few bytes from the hub, between what greenlets send; return how many the kernel took, mostly all."""
+        if self.writing or self.closed:
+            return 0
+        try:
+            return self._sock.send(data)
+        except ClientDisconnected:
+            return 0
+
     # Ending
+
+    def failed(self) -> bool:
+        """Return whether the connection was reset; the kernel says it once."""
+        with borrowed(self._sock.fileno()) as sock:
+            return bool(sock.getsockopt(SOL_SOCKET, SO_ERROR))
+
+    def give_up(self) -> None:
+        """Let every later send fail: the client has left, whatever the kernel still takes for it."""
+        self.left = True
+        if self._writer is not None:
+            self._hub.loop.run_callback(self._resume_writer)
+
+    def _resume_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.switch(False)
+
+    def waited_for_by(self, greenlet: Any) -> bool:
+        """Return whether ``greenlet`` waits for this very socket, and so learns of its end by itself."""
+        return greenlet is self._reader or greenlet is self._writer
 
     def linger(self, seconds: float) -> None:
         """Say that nothing more will be sent, and take in what the client is still sending for a moment.
@@ -439,7 +508,7 @@ class Stream(deadlines.Holder):
     def close(self) -> None:
         """Close the socket; what was sent still arrives."""
         self._deadlines.forget(self)
-        self._sleeper = None
+        self._sleeper = self.guard = None
         if not self.closed:
             self._poller.unregister(self)
             self._sock.close()

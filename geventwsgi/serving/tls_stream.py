@@ -151,7 +151,8 @@ class TLSStream(stream.Stream):
             data = b""
         if data is not None:
             self._ahead = data
-            self.gone = not data
+            if not data:
+                self._end(lost=False)
 
     def send(self, data: bytes, more: bool = False) -> None:
         """See :meth:`Stream.send`."""
@@ -185,6 +186,18 @@ class TLSStream(stream.Stream):
         data = self._outgoing.read()
         if data:
             super().send(data, more=more)
+
+    def send_aside(self, data: bytes) -> int:
+        """See :meth:`Stream.send_aside`."""
+        if self.writing or self.closed:
+            return 0
+        try:
+            self.ssl_object.write(data)
+        except ssl.SSLError:
+            return 0
+        record = self._outgoing.read()
+        self._outgoing.write(record[super().send_aside(record) :])  # what is left goes first with the next send
+        return len(data)
 
     def _end_sending(self) -> None:
         """Say close_notify, so that the client can tell the end from a cut (RFC 8446 section 6.1)."""

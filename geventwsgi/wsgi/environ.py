@@ -108,6 +108,7 @@ class EnvironBuilder:
         if fields.content_length is not None and not fields.chunked:
             environ["CONTENT_LENGTH"] = str(fields.content_length)
         self._add_fields(environ, fields, trusted=exchange.trusted)
+        environ.update(exchange.extensions())
         environ["SCRIPT_NAME"] = environ["SCRIPT_NAME"].rstrip("/")
         environ["REQUEST_METHOD"] = environ["RAW_URI"] = ""  # no request's yet
         return environ

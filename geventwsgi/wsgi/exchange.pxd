@@ -11,6 +11,7 @@ cdef class Exchange:
     cdef public long long sent
     cdef public bint taken
     cdef public int status
+    cdef public bint over
 
     cpdef read(self, Py_ssize_t size)
     cpdef start(self, status, headers, length)
@@ -19,4 +20,6 @@ cdef class Exchange:
     cpdef finish(self)
     cpdef fail(self, int status, detail=*)
     cpdef abort(self)
+    cpdef thrown(self)
+    cpdef dict extensions(self)
     cpdef raw_socket(self)

@@ -20,7 +20,8 @@ class Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "head", "head_sent", "remote_addr", "remote_port", "scheme", "sent", "status", "taken", "trailers", "trusted",
+        "head", "head_sent", "over", "remote_addr", "remote_port", "scheme", "sent", "status", "taken", "trailers",
+        "trusted",
     )  # fmt: skip
 
     head: RequestHead
@@ -41,6 +42,8 @@ class Exchange:
     taken: bool
     #: The status code staged or sent: 0 before :meth:`start`; a client that left makes it 499.
     status: int
+    #: Whether the application has come to its end: nothing is thrown into its greenlet any more. Set by the gateway.
+    over: bool
 
     def read(self, size: int) -> bytes:
         """Return 1 to ``size`` bytes of the request body, ``b""`` at its end.
@@ -88,6 +91,14 @@ class Exchange:
 
     def abort(self) -> None:
         """Close without ending the response, so that the client sees that it is cut."""
+        raise NotImplementedError
+
+    def thrown(self) -> BaseException | None:
+        """Return what was raised in the application's greenlet (the client left, the request took too long), once."""
+        raise NotImplementedError
+
+    def extensions(self) -> dict[str, Any]:
+        """Return what the protocol adds to the environ, the same for requests that repeat their header block."""
         raise NotImplementedError
 
     def raw_socket(self) -> Any:

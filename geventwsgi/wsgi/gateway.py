@@ -18,7 +18,7 @@ import traceback
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from geventwsgi.errors import ClientDisconnected, RequestError, ResponseError
+from geventwsgi.errors import ClientDisconnected, RequestError, RequestTimeout, ResponseError
 from geventwsgi.observe.access import Record
 from geventwsgi.observe.escape import escape
 from geventwsgi.wsgi.files import FileWrapper, regular_extent
@@ -106,6 +106,7 @@ class Gateway:
             result = self.application(environ, response.start_response)
             self._send(result, response)
             complaint = response.finish()
+            exchange.over = True
             if complaint is not None:
                 self._log.error("Wrong length of the response to %s: %s", _described(exchange), complaint)
         except self._interrupts:
@@ -161,9 +162,11 @@ class Gateway:
 
     def _fail(self, error: BaseException, exchange: Exchange, response: Response, body: Input | None) -> None:
         """Answer a failure by its cause: what the exchange raised counts however the application wrapped it."""
+        exchange.over = True
+        thrown = exchange.thrown()
         cause = error
         if not isinstance(error, (ClientDisconnected, RequestError)):
-            cause = response.failure or (body and body.failure) or error
+            cause = response.failure or (body and body.failure) or thrown or error
         response.failure = None  # its traceback leads back to the response
         if body is not None:
             body.failure = None
@@ -173,6 +176,9 @@ class Gateway:
             log = self._log.debug if cause.status < 500 else self._log.error
             log("Refused %s: %s", _described(exchange), cause)
             self._answer(exchange, response, cause.status, cause.reason)
+        elif isinstance(cause, RequestTimeout):
+            self._log.error("Request timed out: %s", _described(exchange))
+            self._answer(exchange, response, 504, str(cause))
         else:
             # The traceback of a broken rule of PEP 3333 ends in this package: the line itself has to say what is wrong.
             rule = f": {error}" if isinstance(error, ResponseError) else ""

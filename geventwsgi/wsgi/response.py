@@ -229,7 +229,7 @@ def _checked(status: Any, headers: Any) -> CheckedHead:
         raise ResponseError(f"the headers are of type {type(headers).__name__}: pass a list of tuples")
     code = _STATUS_CODES[status]
     headers = headers[:]  # what is checked is what is sent, whatever becomes of the application's list
-    return CheckedHead(status, code, headers, _check_headers(headers, _SWITCHING if code == 101 else _NOTHING))
+    return CheckedHead(status, code, headers, check_headers(headers, _SWITCHING if code == 101 else _NOTHING))
 
 
 def status_line(code: int) -> str:
@@ -265,7 +265,7 @@ def _special_name(name: str) -> str:
 _SPECIAL_NAMES = Memo(_special_name)
 
 
-def _check_headers(headers: list[Any], allowed: frozenset[str]) -> int | None:
+def check_headers(headers: list[Any], allowed: frozenset[str] = _NOTHING) -> int | None:
     """Check all headers; return their Content-Length, None without one.
 
     :param allowed: the hop-by-hop names that this response may have.

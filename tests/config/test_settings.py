@@ -12,6 +12,7 @@ from tests.support.gunicorn_settings import GUNICORN_SETTINGS
 OURS = {
     *("limit_request_body", "limit_connections", "limit_connections_per_address", "debug"),
     *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace", "write_timeout"),
+    *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
 }
 OTHER_DEFAULTS = {
     *("config", "worker_class", "keepalive", "logger_class", "default_proc_name"),  # ours differ

@@ -49,3 +49,25 @@ def test_more_workers_than_slots_is_an_error_with_a_cure():
     slots.take()
     with pytest.raises(WorkerBootError, match="more than 1 workers: lower --workers"):
         slots.take()
+
+
+def test_the_least_load_is_that_of_a_worker_that_accepts():
+    slots = SharedSlots(4)
+    first, second, third = slots.take(), slots.take(), slots.take()
+    assert first.least() == -1
+    first.count(requests=3, connections=4)
+    first.accept(accepting=True)
+    assert second.least() == 7
+    second.count(requests=1, connections=1)
+    third.accept(accepting=False)
+    assert first.least() == 7
+    second.accept(accepting=True)
+    assert first.least() == third.least() == 2
+    slots.release(second)
+    assert first.least() == 7
+
+
+def test_slots_never_taken_cost_nothing_to_ask():
+    slots = SharedSlots()
+    slot = slots.take()
+    assert list(range(0, slot._fields[-1], 8)) == [0]

@@ -60,6 +60,8 @@ class FakeExchange(Exchange):
         self.trailers: list[tuple[str, str]] = []
         self.head_sent = False
         self.taken = False
+        self.over = False
+        self.raised: BaseException | None = None
         self.sent = 0
         self.status = 0
         #: What has been called: "read", "start", "write", "send_file", "finish", "fail", "abort".
@@ -180,6 +182,12 @@ class FakeExchange(Exchange):
     def abort(self) -> None:
         self._called("abort", not self.finished, "abort after finish")
         self.aborted = True
+
+    def thrown(self) -> BaseException | None:
+        return self.raised
+
+    def extensions(self) -> dict[str, Any]:
+        return {"geventwsgi.client": self.socket}
 
     def raw_socket(self) -> Any:
         return self.socket

@@ -1,0 +1,113 @@
+"""What an application has of its client while a request runs: ``environ["geventwsgi.client"]``.
+
+It knows whom to tell of a departure, and how; when there is one to tell is :mod:`departure`'s business. A connection
+has one :class:`Client`, which speaks of the request that the connection serves at that time; what a request asked for
+is in its :class:`Audience`, and ends with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+
+from geventwsgi.errors import ClientDisconnected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from geventwsgi.serving.connection import Connection
+    from geventwsgi.serving.http1_exchange import Http1Exchange
+
+
+class Audience:
+    """Who of one request wants to hear that its client has left."""
+
+    __slots__ = ("callbacks", "cancels", "event", "thrown")
+
+    def __init__(self, *, cancels: bool) -> None:
+        #: Set once the client has left; None while nobody has asked for it.
+        self.event: Event | None = None
+        self.callbacks: list[Callable[[], object]] = []
+        #: Whether the request itself is to end (``on_disconnect``).
+        self.cancels = cancels
+        #: What :func:`.departure.throw` raised in the request's greenlet.
+        self.thrown: BaseException | None = None
+
+
+class Client:
+    """The client of the request that is being served."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def gone(self) -> Event:
+        """A ``gevent.event.Event`` that is set when the client has left.
+
+        After the request's end it stays as it was then.
+        """
+        audience = self._audience()
+        if audience.event is None:
+            audience.event = Event()
+            if self._connection.departed:
+                audience.event.set()
+        return audience.event
+
+    def on_gone(self, callback: Callable[[], object]) -> None:
+        """Have ``callback()`` called by a greenlet of its own when the client leaves; at once if it has left.
+
+        What it raises is logged. Nothing is called once the request has ended.
+        """
+        if self._connection.departed:
+            gevent.spawn(_call, self._connection, [callback])
+        else:
+            self._audience().callbacks.append(callback)
+
+    def cancel_on_gone(self, *, cancel: bool = True) -> None:
+        """End this request when its client leaves: its greenlet gets ``ClientDisconnected`` where it waits.
+
+        The setting ``on_disconnect`` says what holds for a request that does not call this.
+
+        :param cancel: False lets it go on in any case.
+        :raises ClientDisconnected: the client has left already.
+        """
+        self._audience().cancels = cancel
+        if cancel and self._connection.departed:
+            raise ClientDisconnected("the client has left")
+
+    def disconnected(self) -> bool:
+        """Return whether the client has left; ``environ["waitress.client_disconnected"]`` is this method."""
+        return self._connection.departed
+
+    def _audience(self) -> Audience:
+        exchange = self._connection.exchange
+        if exchange is None:
+            return Audience(cancels=False)  # the request has ended: nobody is told any more
+        return audience_of(self._connection, exchange)
+
+
+def audience_of(connection: Connection, exchange: Http1Exchange) -> Audience:
+    """Return the audience of a request, made where there is none yet."""
+    if exchange.audience is None:
+        exchange.audience = Audience(cancels=connection.service.cancels)
+    return exchange.audience
+
+
+def tell(connection: Connection, audience: Audience) -> None:
+    """Tell a request's audience that its client has left; called in the hub."""
+    if audience.event is not None:
+        audience.event.set()
+    if audience.callbacks:
+        gevent.spawn(_call, connection, audience.callbacks)
+
+
+def _call(connection: Connection, callbacks: list[Callable[[], object]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:  # noqa: PERF203 - one callback's failure is not another's
+            connection.service.log.exception("Error in an on_gone callback")

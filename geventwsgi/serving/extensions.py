@@ -1,0 +1,89 @@
+"""What the environ has beyond PEP 3333 that only a protocol can offer: the client, the deadline, hints, trailers.
+
+They are objects of the connection, not of the request, and speak of the request that it serves: an environ with them
+costs no more than one without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.errors import ResponseError
+from geventwsgi.http.grammar import FORBIDDEN_TRAILERS
+from geventwsgi.serving.client import Client
+from geventwsgi.serving.request_deadline import RequestDeadline
+from geventwsgi.wsgi.response import check_headers
+
+if TYPE_CHECKING:
+    from geventwsgi.http.head import RequestHead
+    from geventwsgi.serving.connection import Connection
+
+TRAILERS = "geventwsgi.send_trailers"
+
+
+def extensions(connection: Connection, head: RequestHead) -> dict[str, Any]:
+    """Return the entries of a connection's environs; trailers only where the client takes them."""
+    found = connection.extensions
+    if found is None:
+        found = connection.extensions = _made(connection)
+    if not takes_trailers(head):
+        return found
+    return {**found, TRAILERS: Sender(connection).send_trailers}
+
+
+def _made(connection: Connection) -> dict[str, Any]:
+    if connection.request_deadline is None:
+        connection.request_deadline = RequestDeadline(connection)
+    client = Client(connection)
+    return {
+        "geventwsgi.client": client,
+        "geventwsgi.deadline": connection.request_deadline,
+        "waitress.client_disconnected": client.disconnected,
+        "wsgi.early_hints": Sender(connection).send_early_hints,
+    }
+
+
+def takes_trailers(head: RequestHead) -> bool:
+    """Return whether the client merges or forwards trailers (RFC 9110 sections 6.5.1 and 10.1.4)."""
+    if not head.minor:
+        return False
+    codings = [value for name, value in head.fields.items if name.lower() == "te"]
+    return any(coding.partition(";")[0].strip().lower() == "trailers" for coding in ",".join(codings).split(","))
+
+
+class Sender:
+    """What an application sends beside status, headers and body."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send_early_hints(self, headers: list[tuple[str, str]]) -> None:
+        """Send a ``103 Early Hints`` with these fields, mostly ``Link``; may be called again.
+
+        Does nothing for an HTTP/1.0 client, which knows no such response, or after the head has left.
+
+        :raises ResponseError: a field is malformed.
+        :raises ClientDisconnected: the client has left.
+        """
+        if check_headers(headers) is not None:
+            raise ResponseError("early hints have no Content-Length (RFC 9110 section 8.6)")
+        exchange = self._connection.exchange
+        if exchange is not None:
+            exchange.send_early_hints(headers)
+
+    def send_trailers(self, trailers: list[tuple[str, str]]) -> None:
+        """Have these fields sent after the body, if that goes out in chunks (it has no Content-Length).
+
+        To be called before the body's end; before its first byte if a ``Trailer`` field is to announce them.
+
+        :raises ResponseError: a field is malformed, or says what a client must know before the body.
+        """
+        check_headers(trailers)
+        for name, _ in trailers:
+            if name.lower() in FORBIDDEN_TRAILERS:
+                raise ResponseError(f"{name} is not allowed in trailers (RFC 9110 section 6.5.1)")
+        exchange = self._connection.exchange
+        if exchange is not None:
+            exchange.send_trailers(trailers)
