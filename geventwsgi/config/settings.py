@@ -89,7 +89,6 @@ _DIRTY = "here: there are no dirty arbiters"
 _UWSGI = "here: HTTP is the only protocol served"
 _GREENLETS = "here: every connection has a greenlet, so no worker has threads"
 _MEMORY = "here: heartbeats are kept in memory and bodies are streamed, so no temporary file is written"
-_OWNED = "here: the master owns the sockets, so that no reload loses a connection"
 
 _LOCAL = ["127.0.0.1", "::1"]
 _SCHEME_HEADERS = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
@@ -156,14 +155,25 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("worker_connections", 1000, k.whole(1), "--worker-connections",
             "The largest number of requests that one worker serves at the same time. Idle connections do not count."),
         Setting("max_requests", 0, k.COUNT, "--max-requests",
-            "Replace a worker after so many requests; 0 never does.", _YET),
+            "Replace a worker after so many requests; 0 never does. It serves on until its successor is ready."),
         Setting("max_requests_jitter", 0, k.COUNT, "--max-requests-jitter",
-            "A random number up to this is added to max_requests, so that workers are not all replaced at once.", _YET),
+            "A random number up to this is added to max_requests, so that workers are not all replaced at once."),
+        Setting("max_worker_memory", 0, k.SIZE, "--max-worker-memory",
+            "Replace a worker whose resident memory is above so many bytes (512M, 2G) in three samples in a row, a "
+            "second apart; 0 never does. Ours; where there is no /proc it has no effect."),
+        Setting("max_worker_age", 0, k.SECONDS, "--max-worker-age",
+            "Replace a worker that has served for so many seconds; 0 never does. Ours."),
+        Setting("reload_surge", "1", k.SHARE, "--reload-surge",
+            "How many workers may be started beyond the number of workers while others are replaced, as a count or as "
+            "a percentage of workers (rounded up). Each needs its memory until the worker that it replaces has ended. "
+            "Ours."),
         Setting("timeout", 30, k.SECONDS, "-t, --timeout",
             "Seconds after which a worker whose event loop has not run is killed and replaced; 0 never does. A slow "
             "request does not block the loop, so this does not bound it."),
         Setting("graceful_timeout", 30, k.SECONDS, "--graceful-timeout",
             "Seconds that a stopping worker gives its requests in flight; what is left then is cut."),
+        Setting("drain_on_shutdown", True, k.SWITCH_OFF, "--no-drain-on-shutdown",
+            "On TERM, still serve the connections that wait to be accepted. Without it they are reset. Ours."),
         Setting("keepalive", 75, k.SECONDS, "--keep-alive",
             "Seconds that an idle connection is kept for another request; 0 closes it after each response. gunicorn's "
             "default is 2; a balancer in front should be the one that closes first."),
@@ -322,7 +332,9 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("sendfile", True, k.SWITCH_OFF, "--no-sendfile",
             "Send files with the system's sendfile.", variable="SENDFILE"),
         Setting("reuse_port", False, k.SWITCH, "--reuse-port",
-            "Let each worker bind its own socket.", _OWNED),
+            "Give each worker its own socket at each TCP address, among which the system spreads connections. The "
+            "master owns them and passes each on to the worker's successor, so that no reload loses a connection. "
+            "Cannot be changed by a reload."),
         Setting("chdir", ".", k.DIRECTORY, "--chdir",
             "The directory to change to before the application is loaded; the application's modules are found there."),
         Setting("daemon", False, k.SWITCH, "-D, --daemon",

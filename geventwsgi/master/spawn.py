@@ -57,6 +57,8 @@ def _live(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener], rea
     try:
         _let_go_of_the_master(arbiter, reader)
         close_others(listeners)
+        for listener in listeners:
+            listener.sit(handle.seat)
         status = _Life(arbiter, handle, listeners, writer).run()
     except BaseException:  # noqa: BLE001 - nothing may escape into the master's frames
         traceback.print_exc()
@@ -70,7 +72,7 @@ def _let_go_of_the_master(arbiter: Arbiter, reader: int) -> None:
     arbiter.signals.forsake()
     os.close(reader)
     for sibling in arbiter.crew.children:
-        sibling.hang_up()
+        sibling.close()
     set_handler = original("signal", "signal")
     for number in arbiter.signals.numbers:
         set_handler(number, _ignore)
@@ -132,6 +134,7 @@ class _Life:
             log=handle.log,
             app=arbiter.app,
             slot=handle.slot,
+            last_words=handle.last_words,
             on_ready=self._tell_ready,
             on_abort=self._abort,
         )

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.loader import load_app, load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
-from geventwsgi.master import hooks
-from geventwsgi.master.report import application_stack
+from geventwsgi.master import hooks, lastwords, stacks
 from geventwsgi.master.system import original
 from geventwsgi.master.watchdog import interval
 
@@ -39,6 +38,7 @@ class Worker:
     :param ppid: the master's pid, by which the worker sees that it is gone; None if there is no master.
     :param app: the application, if it was loaded before the fork.
     :param slot: where to beat; None without a master.
+    :param last_words: a file in memory for the stack of a worker that is stuck; None without a master.
     :param on_ready: called when the worker has begun to accept.
     :param on_abort: called at ABRT, last; it ends the process.
     """
@@ -53,6 +53,7 @@ class Worker:
         log: Logger,
         app: Any = None,
         slot: Slot | None = None,
+        last_words: int | None = None,
         on_ready: Callable[[], object] = lambda: None,
         on_abort: Callable[[], object] = lambda: os._exit(1),
     ) -> None:
@@ -70,6 +71,7 @@ class Worker:
         self.wsgi: Any = app
         self.servers: list[WSGIServer] = []
         self._slot = slot
+        self._last_words = last_words
         self._on_ready = on_ready
         self._on_abort = on_abort
         self._quick = False
@@ -130,6 +132,8 @@ class Worker:
         self._stop = Event()
         self._start_heartbeat()
         self.catch_signals()
+        for listener in self.sockets:
+            listener.listen(self.cfg.backlog)
         for server in self.servers:
             server.start()
         self._on_ready()
@@ -156,7 +160,8 @@ class Worker:
         import gevent
 
         seconds = 0 if self._quick else self.cfg.graceful_timeout
-        drains = [gevent.spawn(server.drain, seconds) for server in self.servers]
+        sweep = not self._quick and self._slot is not None and self._slot.sweep
+        drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
         gevent.joinall(drains)
         if not all(drain.value for drain in drains) and not self._quick:
             self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
@@ -175,7 +180,8 @@ class Worker:
         if self._slot is not None:
             self._slot.beat()
             requests = max((server.requests for server in self.servers), default=0)
-            self._slot.count(requests, sum(server.connections for server in self.servers))
+            connections = sum(server.connections for server in self.servers)
+            self._slot.count(requests, connections, sum(server.served for server in self.servers))
         if self.alive and self.ppid not in (None, os.getppid()):
             self.log.warning("The master is gone: worker %s drains and exits", self.pid)
             self.stop()
@@ -183,8 +189,12 @@ class Worker:
     # Signals
 
     def catch_abort(self) -> None:
-        """Take the signal that may come while the application is being loaded."""
-        original("signal", "signal")(signal.SIGABRT, self.handle_abort)
+        """Take the signals that may come while the application is being loaded, or blocks the loop."""
+        set_handler = original("signal", "signal")
+        set_handler(signal.SIGABRT, self.handle_abort)
+        if lastwords.ASK is not None:
+            set_handler(lastwords.ASK, self.handle_ask)
+            lastwords.arm(self._last_words)
 
     def catch_signals(self) -> None:
         """Take signals by the loop: each is handled in a greenlet, never in the midst of other code."""
@@ -211,10 +221,20 @@ class Worker:
         """USR1: reopen the logs."""
         self.log.reopen_files()
 
-    def handle_abort(self, _number: int, frame: FrameType | None) -> None:
-        """ABRT: say where the loop is blocked, and end. Runs in the midst of whatever blocks it."""
+    def handle_ask(self, _number: int, frame: FrameType | None) -> None:
+        """USR2: say where every greenlet is, and go on. Runs in the midst of whatever blocks the loop."""
+        requests = {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
+        culprit, others = stacks.describe(frame, requests)
+        self.log.critical("Worker (pid: %s) was%s", self.pid, culprit)
+        for place in others:
+            self.log.critical("Worker (pid: %s) has %s", self.pid, place)
+        lastwords.forget(self._last_words)
+        if self._slot is not None:
+            self._slot.tell()
+
+    def handle_abort(self, _number: int, _frame: FrameType | None) -> None:
+        """ABRT: end, in the midst of whatever blocks the loop; its stacks have been asked for before."""
         self.alive = False
-        self.log.critical("Worker aborted (pid: %s), it was blocked at:\n%s", self.pid, application_stack(frame))
         hooks.call(self.cfg, self.log, "worker_abort", self)
         self._on_abort()
 

@@ -43,6 +43,7 @@ def serve(connection: Connection) -> bool:
             _refuse(connection, error)
             return False
         connection.exchange = exchange
+        service.served += 1
         try:
             stream.step_in()
             service.gateway.run(exchange)

@@ -37,3 +37,4 @@ cdef class Service:
     cdef public object empty
     cdef public object refused
     cdef public bint draining
+    cdef public long long served

@@ -76,6 +76,16 @@ class Timeouts:
         self.warm = warm
 
 
+class ServerView:
+    """What applications see of their server, as ``environ["geventwsgi.server"]``."""
+
+    __slots__ = ("draining",)
+
+    def __init__(self) -> None:
+        #: Set when the server begins to stop: a stream that would go on for long is to come to its end.
+        self.draining = Event()
+
+
 class Service:
     """The parts of one server, put together."""
 
@@ -96,6 +106,7 @@ class Service:
         "ragged_eof_ends",
         "refused",
         "secure_scheme_headers",
+        "served",
         "software",
         "start",
         "timeouts",
@@ -152,5 +163,7 @@ class Service:
         self.empty = Event()
         #: Requests refused, by status: clients' faults are counted here and logged at debug, being no errors of ours.
         self.refused: Counter[int] = Counter()
+        #: Requests begun so far.
+        self.served = 0
         #: Set when the server stops: answer what is there, keep nothing alive.
         self.draining = False
