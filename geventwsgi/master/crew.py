@@ -88,7 +88,8 @@ class Crew:
         if not any(listener.spreads for listener in arbiter.LISTENERS):
             return not worker.due, False, worker.age
         relieved = worker.seat >= arbiter.num_workers or any(
-            other.seat == worker.seat and other.booted and not other.due for other in self.regular()
+            other.seat == worker.seat and other is not worker and other.booted and not other.due
+            for other in self.regular()
         )
         return not worker.due, not relieved, worker.age
 

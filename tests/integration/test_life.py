@@ -1,0 +1,251 @@
+"""No request is lost, whatever the operator does: reloads, resizes, turns and crashes under a steady load.
+
+The load is keep-alive and new connections together, 200 requests a second on two workers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from tests.support import inflight
+from tests.support.load import Load
+from tests.support.process import Gwsgi
+from tests.support.waiting import wait_until
+
+APP = "tests.support.apps.life:application"
+
+
+def reload(server):
+    done = server.log_text().count("Reload: done")
+    server.signal(signal.SIGHUP)
+    server.wait_log("Reload: done", count=done + 1)
+
+
+# Nothing is lost
+
+
+@pytest.mark.parametrize("flags", [(), ("--reuse-port",)])
+def test_ten_reloads_under_load_lose_nothing(flags):
+    with Gwsgi("-w", "2", *flags, app=APP) as server:
+        before = set(server.worker_pids())
+        with Load(server.url) as load:
+            for _ in range(10):
+                reload(server)
+        load.check()
+        assert not before & set(server.worker_pids())
+        assert len(load.texts) >= 12  # pids that answered
+
+
+def test_max_requests_under_load_loses_nothing():
+    with Gwsgi("-w", "2", "--max-requests", "50", "--max-requests-jitter", "10", app=APP) as server:
+        with Load(server.url) as load:
+            wait_until(lambda: len(server.ready_pids()) >= 8, 30)
+        load.check()
+        assert re.search(r"has served \d+ requests \(max_requests\): it is replaced", server.log_text())
+        assert len(load.texts) >= 6
+
+
+def test_ten_more_workers_and_ten_fewer_under_load_lose_nothing():
+    with Gwsgi("-w", "2", app=APP) as server:
+        with Load(server.url) as load:
+            for number in range(3, 13):
+                server.signal(signal.SIGTTIN)
+                server.wait_log(f"Workers: {number}\n")
+            server.wait_ready(12)
+            for number in range(11, 1, -1):
+                server.signal(signal.SIGTTOU)
+                server.wait_log(f"Workers: {number}\n", count=1 + (number > 2))
+            wait_until(lambda: len(server.worker_pids()) == 2, 30)
+            load.wait_more(50)
+        load.check()
+
+
+def test_reload_replaces_one_worker_after_the_other():
+    with Gwsgi("-w", "3", app=APP) as server:
+        most, done = 3, 0
+        server.signal(signal.SIGHUP)
+        while not done:
+            done = server.log_text().count("Reload: done")
+            most = max(most, len(server.worker_pids()))
+        assert "Reload: done, 3 new workers serve" in server.log_text()
+        assert most <= 5  # one that boots and one that is about to leave
+
+
+# A reload that cannot be
+
+FACTORY = "def make():\n    raise ValueError('no database')\n"
+GOOD = "import os\ndef make():\n    return app\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
+WRONG = {
+    "syntax error": ("def make(:\n", "", "SyntaxError"),
+    "import error": ("import nothing_of_the_kind\n", "", "nothing_of_the_kind"),
+    "failing factory": (FACTORY, "", "no database"),
+    "bad setting": (GOOD % "two", "workers = 'many'\n", "workers must be a whole number"),
+}
+
+
+def test_reload_that_fails_under_load_loses_nothing_and_is_told_once(tmp_path):
+    module, config = tmp_path / "project.py", "workers = 2\n"
+
+    def write(text):
+        module.write_text(text)
+        write.stamp += 10  # so that no cached bytecode is taken for it
+        os.utime(module, (write.stamp, write.stamp))
+
+    write.stamp = 1_000_000_000
+    write(GOOD % "one")
+    with Gwsgi(app="project:make()", cwd=tmp_path, config=f"bind = '127.0.0.1:0'\n{config}") as server:
+        good = server.config_file.read_text()
+        before = server.worker_pids()
+        with Load(server.url, "/") as load:
+            for count, (text, setting, told) in enumerate(WRONG.values(), 1):
+                write(text)
+                server.config_file.write_text(good + setting)
+                server.signal(signal.SIGHUP)
+                log = server.wait_log("Reload failed, the old configuration and workers stay: ", count=count)
+                assert told in log.rpartition("Reload failed")[2]
+            load.wait_more(40)
+            assert log.count("Reload failed") == len(WRONG)
+            wait_until(lambda: server.worker_pids() == before)
+            assert set(load.texts) == {"one"}
+            write(GOOD % "two")
+            server.config_file.write_text(good)
+            reload(server)
+            load.wait_more(40)
+        load.check()
+        assert set(load.texts) == {"one", "two"}
+        assert server.stop() == 0
+
+
+# Stopping
+
+
+def test_term_answers_what_is_in_flight_and_closes_what_is_idle():
+    with Gwsgi("-w", "2", app=APP) as server, inflight.requests(50) as get:
+        idle = [inflight.Client(server.url) for _ in range(50)]
+        for client in idle:
+            assert client.get("/pid").status == 200
+        replies = [get(server.url, "/sleep?3") for _ in range(50)]
+        began = time.monotonic()
+        wait_until(lambda: sum(_sockets_of(pid) for pid in server.worker_pids()) >= 100)
+        assert server.stop() == 0
+        took = time.monotonic() - began
+        answers = [reply.result() for reply in replies]
+        assert [answer.status for answer in answers] == [200] * 50
+        assert all(answer.headers["Connection"] == "close" for answer in answers)
+        for client in idle:
+            assert client.connection.sock.recv(1) == b""
+            client.connection.close()
+        assert took < 3.5 + 1  # for a busy machine
+
+
+def _sockets_of(pid):
+    return sum(os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:") for fd in os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_endless_stream_is_told_then_cut_and_its_end_is_recorded(tmp_path):
+    access = tmp_path / "access.log"
+    with (
+        Gwsgi("--graceful-timeout", "1", "--access-logfile", str(access), app=APP) as server,
+        inflight.requests() as get,
+    ):
+        cut, obedient = get(server.url, "/stream"), get(server.url, "/stream?obedient")
+        wait_until(lambda: _sockets_of(server.worker_pids()[0]) >= 4)
+        assert server.stop() == 0
+        assert isinstance(cut.exception(), inflight.CUT)
+        assert obedient.result().status == 200
+        log = server.log_text()
+        assert log.count("stream saw draining") == log.count("stream ended") == 2
+        assert log.index("stream saw draining") < log.index("stream ended")
+        assert 'Cut, since it had not ended after 1 s: "GET /stream HTTP/1.1" from 127.0.0.1' in log
+        assert log.count("Cut, since") == 1
+        assert len(re.findall(r'"GET /stream\S* HTTP/1.1" 200', access.read_text())) == 2
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-drain-on-shutdown",)])
+def test_term_serves_what_waits_to_be_accepted_unless_told_otherwise(flags):
+    with Gwsgi(*flags, app=APP) as server, inflight.requests() as get:
+        (worker,) = server.worker_pids()
+        server.signal(signal.SIGSTOP, worker)  # so that connections wait
+        replies = [get(server.url, "/pid") for _ in range(10)]
+        wait_until(lambda: _waiting(server.address[1]) >= 10)
+        server.signal(signal.SIGTERM)
+        server.wait_log("Stopping: requests in flight")
+        wait_until(lambda: _is_told(worker))
+        server.signal(signal.SIGCONT, worker)
+        assert server.wait() == 0
+        answered = sum(reply.exception() is None for reply in replies)
+        assert answered == 10 if not flags else answered <= 1  # the loop may accept one before it sees TERM
+
+
+def _waiting(port):
+    """Return how many connections wait to be accepted (the receive queue of a listening socket, proc(5))."""
+    with open("/proc/net/tcp") as table:
+        fields = [line.split() for line in table]
+    return sum(int(row[4].partition(":")[2], 16) for row in fields if row[3] == "0A" and row[1].endswith(f":{port:04X}"))
+
+
+def _is_told(pid):
+    """Tell whether TERM waits for a process that is stopped."""
+    with open(f"/proc/{pid}/status") as status:
+        pending = [int(line.split()[1], 16) for line in status if line.startswith(("ShdPnd", "SigPnd"))]
+    return any(bits >> (signal.SIGTERM - 1) & 1 for bits in pending)
+
+
+# Crashes
+
+
+def test_killed_worker_costs_its_own_requests_and_no_other():
+    with Gwsgi("-w", "2", app=APP) as server, inflight.requests() as get:
+        victim, other = server.worker_pids()
+        held = [get(server.url, "/sleep?2") for _ in range(8)]
+        with Load(server.url) as load:
+            killed = time.monotonic()
+            server.signal(signal.SIGKILL, victim)
+            server.wait_log(f"Worker (pid: {victim}) was killed by SIGKILL (out of memory?)")
+            server.wait_ready(3)
+            load.wait_more(250)
+        assert server.log_text().count("was killed by") == 1
+        # What was on its way to the victim may fail; one kept connection can fail but once.
+        assert len(load.failures) <= 12
+        assert all(began <= killed + 1 for began, _ in load.failures), load.failures
+        assert {reply.result().text for reply in held if reply.exception() is None} <= {str(other)}
+        assert str(victim) not in list(load.texts.elements())[-1:]
+
+
+@pytest.mark.parametrize(("number", "told"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGKILL, "SIGKILL")])
+def test_crashed_worker_is_replaced_within_a_second(number, told):
+    with Gwsgi(app=APP) as server:
+        (victim,) = server.worker_pids()
+        server.signal(number, victim)
+        began = time.monotonic()
+        server.wait_log(f"Worker (pid: {victim}) was killed by {told}")
+        wait_until(lambda: set(server.worker_pids()) - {victim})
+        assert time.monotonic() - began < 1
+        server.wait_ready(2)
+
+
+def test_blocked_worker_tells_its_culprit_and_the_others_serve_on():
+    with Gwsgi("-w", "2", "--timeout", "1", app=APP) as server, inflight.requests() as get:
+        with Load(server.url, kept=0) as load:
+            waits = get(server.url, "/sleep?30&waits")
+            blocked = get(server.url, "/block?60&culprit")
+            log = server.wait_log("its loop is blocked")
+            victim = int(re.search(r"Worker \(pid: (\d+)\) was silent", log)[1])
+            server.wait_log("after it was silent for 1 s")
+            server.wait_ready(3)
+            load.wait_more(50)
+            mark = time.monotonic()
+            load.wait_more(100)
+        assert isinstance(blocked.exception(), inflight.CUT)
+        del waits
+        told = server.log_text()
+        stack = re.search(rf'Worker \(pid: {victim}\) was serving "GET /block\?60&culprit HTTP/1.1" from 127.0.0.1 at:\n(( +.*\n)+)', told)
+        assert stack and "block(float(argument))" in stack[1]
+        assert told.index('"GET /block') < told.index("exited with status 1 after it was silent")
+        assert str(victim) not in [str(pid) for pid in server.worker_pids()]
+        assert not [failure for failure in load.failures if failure[0] > mark]
