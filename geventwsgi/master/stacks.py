@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PLACES, REQUESTS = 50, 10
 
 
-def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> tuple[str, list[str]]:
-    """Return what the running greenlet does (the request, then the stack), and the same of the others, a text a place.
+def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple[str, str]]:
+    """Return what each greenlet does, the running one first: who it is and the requests it serves, then the stack.
 
     :param frame: where the running greenlet is.
     :param requests: the request that each greenlet serves, for those that serve one.
@@ -31,16 +31,15 @@ def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> tuple[str,
     from greenlet import getcurrent
 
     running = getcurrent()
-    culprit = f"{_serving([requests[running]]) if running in requests else ''} at:\n{application_stack(frame)}"
     places: dict[str, list[str]] = {}
     for greenlet in _suspended(running):
         if greenlet in requests or _is_foreign(greenlet.gr_frame):
             places.setdefault(application_stack(greenlet.gr_frame), []).append(requests.get(greenlet, ""))
     others = [
-        f"{len(served)} more greenlet{'s' if len(served) > 1 else ''}{_serving(served)} at:\n{stack}"
+        (f"has {len(served)} more greenlet{'s' if len(served) > 1 else ''}{_serving(served)}", stack)
         for stack, served in list(places.items())[:PLACES]
     ]
-    return culprit, others
+    return [(f"was{_serving([requests.get(running, '')])}", application_stack(frame)), *others]
 
 
 def _serving(served: list[str]) -> str:
@@ -50,12 +49,13 @@ def _serving(served: list[str]) -> str:
 
 
 def _suspended(running: Any) -> list[Any]:
+    """Return the other greenlets that have begun; the main one, which has no parent, merely waits for the end."""
     from greenlet import greenlet
 
     return [
         found
         for found in gc.get_objects()
-        if isinstance(found, greenlet) and found is not running and found.gr_frame is not None
+        if isinstance(found, greenlet) and found is not running and found.parent is not None and found.gr_frame
     ]
 
 

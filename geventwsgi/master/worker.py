@@ -224,10 +224,8 @@ class Worker:
     def handle_ask(self, _number: int, frame: FrameType | None) -> None:
         """USR2: say where every greenlet is, and go on. Runs in the midst of whatever blocks the loop."""
         requests = {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
-        culprit, others = stacks.describe(frame, requests)
-        self.log.critical("Worker (pid: %s) was%s", self.pid, culprit)
-        for place in others:
-            self.log.critical("Worker (pid: %s) has %s", self.pid, place)
+        for who, stack in stacks.describe(frame, requests):
+            self.log.critical("Worker (pid: %s) %s at:\n%s", self.pid, who, stack)
         lastwords.forget(self._last_words)
         if self._slot is not None:
             self._slot.tell()

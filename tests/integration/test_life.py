@@ -150,11 +150,11 @@ def _sockets_of(pid):
 def test_endless_stream_is_told_then_cut_and_its_end_is_recorded(tmp_path):
     access = tmp_path / "access.log"
     with (
-        Gwsgi("--graceful-timeout", "1", "--access-logfile", str(access), app=APP) as server,
         inflight.requests() as get,
+        Gwsgi("--graceful-timeout", "1", "--access-logfile", str(access), app=APP) as server,
     ):
         cut, obedient = get(server.url, "/stream"), get(server.url, "/stream?obedient")
-        wait_until(lambda: _sockets_of(server.worker_pids()[0]) >= 4)
+        wait_until(lambda: _sockets_of(server.worker_pids()[0]) >= 3)
         assert server.stop() == 0
         assert isinstance(cut.exception(), inflight.CUT)
         assert obedient.result().status == 200
@@ -168,18 +168,20 @@ def test_endless_stream_is_told_then_cut_and_its_end_is_recorded(tmp_path):
 
 @pytest.mark.parametrize("flags", [(), ("--no-drain-on-shutdown",)])
 def test_term_serves_what_waits_to_be_accepted_unless_told_otherwise(flags):
-    with Gwsgi(*flags, app=APP) as server, inflight.requests() as get:
-        (worker,) = server.worker_pids()
-        server.signal(signal.SIGSTOP, worker)  # so that connections wait
-        replies = [get(server.url, "/pid") for _ in range(10)]
-        wait_until(lambda: _waiting(server.address[1]) >= 10)
+    with Gwsgi("-w", "2", *flags, app=APP) as server, inflight.requests() as get:
+        workers = server.worker_pids()
+        for worker in workers:
+            server.signal(signal.SIGSTOP, worker)  # so that connections wait
+        replies = [get(server.url, "/pid") for _ in range(30)]
+        wait_until(lambda: _waiting(server.address[1]) >= 30)
         server.signal(signal.SIGTERM)
-        server.wait_log("Stopping: requests in flight")
-        wait_until(lambda: _is_told(worker))
-        server.signal(signal.SIGCONT, worker)
+        wait_until(lambda: all(map(_is_told, workers)))
+        for worker in workers:
+            server.signal(signal.SIGCONT, worker)
         assert server.wait() == 0
         answered = sum(reply.exception() is None for reply in replies)
-        assert answered == 10 if not flags else answered <= 1  # the loop may accept one before it sees TERM
+        # Without it, each may accept a few before it comes to know of TERM.
+        assert answered == 30 if not flags else answered < 20
 
 
 def _waiting(port):
@@ -232,8 +234,7 @@ def test_crashed_worker_is_replaced_within_a_second(number, told):
 def test_blocked_worker_tells_its_culprit_and_the_others_serve_on():
     with Gwsgi("-w", "2", "--timeout", "1", app=APP) as server, inflight.requests() as get:
         with Load(server.url, kept=0) as load:
-            waits = get(server.url, "/sleep?30&waits")
-            blocked = get(server.url, "/block?60&culprit")
+            blocked = get(server.url, "/block?60")
             log = server.wait_log("its loop is blocked")
             victim = int(re.search(r"Worker \(pid: (\d+)\) was silent", log)[1])
             server.wait_log("after it was silent for 1 s")
@@ -242,9 +243,8 @@ def test_blocked_worker_tells_its_culprit_and_the_others_serve_on():
             mark = time.monotonic()
             load.wait_more(100)
         assert isinstance(blocked.exception(), inflight.CUT)
-        del waits
         told = server.log_text()
-        stack = re.search(rf'Worker \(pid: {victim}\) was serving "GET /block\?60&culprit HTTP/1.1" from 127.0.0.1 at:\n(( +.*\n)+)', told)
+        stack = re.search(rf'Worker \(pid: {victim}\) was serving "GET /block\?60 HTTP/1.1" from 127.0.0.1 at:\n(( +.*\n)+)', told)
         assert stack and "block(float(argument))" in stack[1]
         assert told.index('"GET /block') < told.index("exited with status 1 after it was silent")
         assert str(victim) not in [str(pid) for pid in server.worker_pids()]

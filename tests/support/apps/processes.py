@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import sys
@@ -34,6 +35,11 @@ def spin(_argument):
         pass
 
 
+def stick(_argument):
+    """Loop in C for ever, without a look at signals."""
+    return any(itertools.repeat(0))
+
+
 def leave(argument):
     os._exit(int(argument))
 
@@ -52,6 +58,7 @@ ACTIONS = {
     "/sleep": sleep,
     "/block": block,
     "/spin": spin,
+    "/stick": stick,
     "/leave": leave,
     "/leave-later": leave_later,
     "/environ": read_variable,
