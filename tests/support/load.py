@@ -43,6 +43,10 @@ class Load:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Let the requests under way end, and send no more."""
         self._stopped.set()
         for thread in self._threads:
             thread.join()
