@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import pty
@@ -10,8 +9,8 @@ import re
 import signal
 import subprocess
 import sys
-import termios
 import time
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +65,9 @@ def test_blocked_worker_tells_its_culprit_and_the_others_serve_on():
             load.wait_more(100)
         assert isinstance(blocked.exception(), inflight.CUT)
         told = server.log_text()
-        stack = re.search(rf'Worker \(pid: {victim}\) was serving "GET /block\?60 HTTP/1.1" from 127.0.0.1 at:\n(( +.*\n)+)', told)
+        stack = re.search(
+            rf'Worker \(pid: {victim}\) was serving "GET /block\?60 HTTP/1.1" from 127.0.0.1 at:\n(( +.*\n)+)', told
+        )
         assert stack and "block(float(argument))" in stack[1]
         assert told.index('"GET /block') < told.index("exited with status 1 after it was silent")
         assert str(victim) not in [str(pid) for pid in server.worker_pids()]
@@ -141,10 +142,15 @@ def test_full_disk_under_log_and_pidfile_does_no_harm(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
+#: Makes standard input the controlling terminal, and runs the rest of the command line.
+CONTROLLED = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
 def test_lost_terminal_does_no_harm(tmp_path):
     """The terminal's end is a HUP to those in its foreground; from then on every write to it fails."""
     url = f"unix:{tmp_path / 's'}"
-    command = [sys.executable, "-m", "geventwsgi", "-w", "2", "--bind", url, "--access-logfile", "-", APP]
+    command = [sys.executable, "-c", CONTROLLED, sys.executable, "-m", "geventwsgi"]
+    command += ["-w", "2", "--bind", url, "--access-logfile", "-", APP]
     ours, terminal = pty.openpty()
     process = subprocess.Popen(
         command,
@@ -152,7 +158,6 @@ def test_lost_terminal_does_no_harm(tmp_path):
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(terminal)
     try:
@@ -164,7 +169,7 @@ def test_lost_terminal_does_no_harm(tmp_path):
             load.wait_more(10)
             # The HUP replaces both workers.
             old = set(re.findall(rb"Worker ready \(pid: (\d+)\)", said))
-            wait_until(lambda: not any(os.path.exists(f"/proc/{pid.decode()}") for pid in old), 30)
+            wait_until(lambda: not any(Path(f"/proc/{pid.decode()}").exists() for pid in old), 30)
             load.wait_more(10)
         load.check()
         process.send_signal(signal.SIGTERM)

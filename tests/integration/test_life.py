@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,10 @@ def test_reload_replaces_one_worker_after_the_other():
 # A reload that cannot be
 
 FACTORY = "def make():\n    raise ValueError('no database')\n"
-GOOD = "import os\ndef make():\n    return app\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
+GOOD = (
+    "def make():\n    return app\n"
+    "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
+)
 WRONG = {
     "syntax error": ("def make(:\n", "", "SyntaxError"),
     "import error": ("import nothing_of_the_kind\n", "", "nothing_of_the_kind"),
@@ -144,7 +148,7 @@ def test_term_answers_what_is_in_flight_and_closes_what_is_idle():
 
 
 def _sockets_of(pid):
-    return sum(os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:") for fd in os.listdir(f"/proc/{pid}/fd"))
+    return sum(str(fd.readlink()).startswith("socket:") for fd in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def test_endless_stream_is_told_then_cut_and_its_end_is_recorded(tmp_path):
@@ -186,13 +190,13 @@ def test_term_serves_what_waits_to_be_accepted_unless_told_otherwise(flags):
 
 def _waiting(port):
     """Return how many connections wait to be accepted (the receive queue of a listening socket, proc(5))."""
-    with open("/proc/net/tcp") as table:
-        fields = [line.split() for line in table]
-    return sum(int(row[4].partition(":")[2], 16) for row in fields if row[3] == "0A" and row[1].endswith(f":{port:04X}"))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    listening = [row for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")]
+    return sum(int(row[4].partition(":")[2], 16) for row in listening)
 
 
 def _is_told(pid):
     """Tell whether TERM waits for a process that is stopped."""
-    with open(f"/proc/{pid}/status") as status:
-        pending = [int(line.split()[1], 16) for line in status if line.startswith(("ShdPnd", "SigPnd"))]
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    pending = [int(line.split()[1], 16) for line in lines if line.startswith(("ShdPnd", "SigPnd"))]
     return any(bits >> (signal.SIGTERM - 1) & 1 for bits in pending)

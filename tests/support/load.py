@@ -6,6 +6,7 @@ else that goes wrong (a refusal, a reset, a response cut short, another status t
 
 from __future__ import annotations
 
+import http.client
 import select
 import threading
 import time
@@ -88,7 +89,7 @@ class Load:
         try:
             reply = client.get(self.path, {} if keep else {"Connection": "close"})
             assert reply.status == 200, f"status {reply.status}"
-        except Exception as error:
+        except (OSError, http.client.HTTPException, AssertionError) as error:
             self.failures.append((began, f"{type(error).__name__}: {error}"))
             client.connection.close()
             return None
