@@ -12,6 +12,10 @@ from pathlib import Path
 import trustme
 
 
+#: As it is when tests are imported; a test's own temporary directory goes with the test.
+TEMPORARY = tempfile.gettempdir()
+
+
 @dataclass(frozen=True, slots=True)
 class Certificates:
     """PEM files: a server's for localhost, 127.0.0.1 and ::1, a client's, and the authority that signed both."""
@@ -53,6 +57,6 @@ def make_certificates(directory: Path) -> Certificates:
 @functools.cache
 def certificates() -> Certificates:
     """Return one set of certificates for the whole test process; its directory goes when the process ends."""
-    directory = tempfile.TemporaryDirectory(prefix="gwsgi-certificates-")
+    directory = tempfile.TemporaryDirectory(prefix="gwsgi-certificates-", dir=TEMPORARY)
     atexit.register(directory.cleanup)
     return make_certificates(Path(directory.name))

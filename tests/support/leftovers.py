@@ -18,35 +18,46 @@ from typing import TYPE_CHECKING
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
-
-    import pytest
 
 VARIABLE = "GWSGI_TEST_MARK"
 SHARED = Path("/dev/shm")
 
 
 class Leftovers:
-    """Marks what is started inside the block, and looks for it at the end."""
+    """Marks what is started inside the block, and looks for it at the end. Blocks may be nested."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self._mark = uuid.uuid4().hex
         self._directory = Path(tempfile.mkdtemp(prefix="g-"))
         self._places: list[Path] = []
         self._shared = _names(SHARED)
-        monkeypatch.setenv(VARIABLE, self._mark)
-        monkeypatch.setenv("TMPDIR", str(self._directory))
-        monkeypatch.setattr(tempfile, "tempdir", str(self._directory))
+        self._before: dict[str, str | None] = {}
 
     def __enter__(self) -> Leftovers:
+        ours = {VARIABLE: self._mark, "TMPDIR": str(self._directory)}
+        self._before = {name: os.environ.get(name) for name in ours}
+        _set(ours)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        _set(self._before)
         try:
             if error is None:
                 self._check()
         finally:
             shutil.rmtree(self._directory, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Mark what is started inside this block as the surrounding block's."""
+        ours = {name: os.environ.get(name) for name in self._before}
+        _set(self._before)
+        try:
+            yield
+        finally:
+            _set(ours)
 
     def look_into(self, directory: Path) -> None:
         """Look for sockets and pidfiles in a directory that the test gave to its servers."""
@@ -74,6 +85,15 @@ class Leftovers:
         return found
 
 
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    tempfile.tempdir = None  # it is found anew
+
+
 def _names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
 
@@ -83,4 +103,6 @@ def _is_socket(path: Path) -> bool:
 
 
 def _is_pidfile(path: Path) -> bool:
-    return path.is_file() and "pid" in path.name.lower() and path.read_bytes().strip().isdigit()
+    """Tell whether a server's pid is in a file; a test that writes its own is not a server."""
+    text = path.read_bytes().strip() if path.is_file() and "pid" in path.name.lower() else b""
+    return text.isdigit() and int(text) != os.getpid()
