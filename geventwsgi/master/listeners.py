@@ -141,7 +141,10 @@ def bind(addresses: Iterable[Address], cfg: Any, inherited: Mapping[str, list[in
             listeners.append(_take_over(address, fds) if fds else _bind_one(address, cfg))
     except BindError:
         for listener in listeners:
-            listener.remove()
+            if inherited and str(listener.address) in inherited:
+                listener.close()  # whoever passed it still listens there
+            else:
+                listener.remove()
         raise
     return listeners
 

@@ -51,6 +51,26 @@ def test_max_requests_under_load_loses_nothing():
         assert len(load.texts) >= 6
 
 
+def test_worker_that_grows_is_replaced_and_loses_nothing():
+    with Gwsgi("-w", "2", "--max-worker-memory", "200M", app=APP) as server:
+        grown = int(inflight.get(server.url, "/hoard?300").text)
+        with Load(server.url, rate=50) as load:
+            server.wait_log("MiB of memory (max_worker_memory): it is replaced")
+            wait_until(lambda: grown not in server.worker_pids(), 30)
+        load.check()
+        assert server.log_text().count("it is replaced") == 1
+        assert len(server.worker_pids()) == 2
+
+
+def test_worker_that_grows_old_is_replaced_and_loses_nothing():
+    with Gwsgi("-w", "2", "--max-worker-age", "2", app=APP) as server:
+        before = set(server.worker_pids())
+        with Load(server.url, rate=50) as load:
+            wait_until(lambda: not before & set(server.worker_pids()), 30)
+        load.check()
+        assert "s (max_worker_age): it is replaced" in server.log_text()
+
+
 def test_ten_more_workers_and_ten_fewer_under_load_lose_nothing():
     with Gwsgi("-w", "2", app=APP) as server:
         with Load(server.url) as load:

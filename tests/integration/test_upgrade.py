@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -103,6 +104,11 @@ def test_new_program_that_cannot_start_changes_nothing(tmp_path):
         server.config_file.write_text(f"{config}workers = 'many'\n")
         server.signal(signal.SIGUSR2)
         server.wait_log("exited with status 2; this one goes on")
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = "{}:{}".format(*other.getsockname())
+            server.config_file.write_text(config.replace(f"'unix:{sock}'", f"'unix:{sock}', '{taken}'"))
+            server.signal(signal.SIGUSR2)
+            server.wait_log("exited with status 1; this one goes on")
         assert server.worker_pids() == before
         assert inflight.get(server.url, "/pid").text == str(before[0])
         assert pidfile.read_text() == f"{server.pid}\n"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import trustme
 
-
 #: As it is when tests are imported; a test's own temporary directory goes with the test.
 TEMPORARY = tempfile.gettempdir()
 
