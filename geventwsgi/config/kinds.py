@@ -156,6 +156,13 @@ def _text(given: Any) -> str:
     return given.strip()
 
 
+def _url_path(given: Any) -> str | None:
+    path = _text(given)
+    if path and not (path.startswith("/") and path.isascii() and path.isprintable() and not set(" ?#") & set(path)):
+        raise wrong("a path such as /healthz", given)
+    return path or None
+
+
 def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **aliases: str) -> Kind:
     """Return the kind of a few words, in any case; an alias stands for the choice it maps to."""
 
@@ -172,6 +179,7 @@ def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **
 TEXT = Kind(_text, "TEXT")
 PATH = Kind(_text, "FILE")
 DIRECTORY = Kind(_text, "DIR")
+URL_PATH = Kind(_url_path, "PATH")
 
 
 # --- several values

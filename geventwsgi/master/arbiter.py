@@ -16,14 +16,18 @@ from geventwsgi.config.process import apply_process_settings
 from geventwsgi.errors import StartupError
 from geventwsgi.master import hooks
 from geventwsgi.master.crew import Crew
+from geventwsgi.master.daemon import Launch, daemonize
+from geventwsgi.master.departure import Departure
 from geventwsgi.master.listeners import Listener, bind
 from geventwsgi.master.loggers import make_logger
-from geventwsgi.master.orders import ORDERS, obey
+from geventwsgi.master.orders import ORDERS, obey, term
 from geventwsgi.master.pidfile import PidFile
 from geventwsgi.master.reload import Reload
+from geventwsgi.master.reloader import Sources
 from geventwsgi.master.report import BootFailure
 from geventwsgi.master.signals import SignalPipe
-from geventwsgi.master.system import set_title
+from geventwsgi.master.system import set_title, share_memory
+from geventwsgi.master.systemd import Activation, Systemd, take_sockets
 from geventwsgi.master.upgrade import Kin, working_directory
 from geventwsgi.master.worker import load_configured_app
 
@@ -45,6 +49,7 @@ class Arbiter:
 
     #: Set by :meth:`run`, in this order.
     kin: Kin
+    systemd: Systemd
     signals: SignalPipe
     cfg: Config
     log: Logger
@@ -56,7 +61,10 @@ class Arbiter:
         self.num_workers = 0
         self.LISTENERS: list[Listener] = []
         self.crew = Crew(self)
+        self.departure = Departure()
         self.stopping = False
+        self.sources = Sources(self)
+        self._launch: Launch | None = None
         self._pidfile: PidFile | None = None
         #: The reload that is not decided yet, and whether one that is has workers left to replace.
         self._reload: Reload | None = None
@@ -92,8 +100,10 @@ class Arbiter:
         """
         self.pid = os.getpid()
         self.kin = Kin(os.environ)
-        self._environ = dict(os.environ)
         self._directory = working_directory()
+        self.systemd = Systemd(os.environ)
+        self.load_config = self._activation = Activation(self.load_config, take_sockets(os.environ, self.kin.parent))
+        self._environ = dict(os.environ)
         with SignalPipe(ORDERS) as self.signals:
             try:
                 self._start()
@@ -107,13 +117,18 @@ class Arbiter:
 
     def _start(self) -> None:
         cfg = self.cfg = self.load_config()
+        if cfg.daemon and not self.kin.parent:
+            self._launch = daemonize(self.signals, inherit=cfg.enable_stdio_inheritance)
+            self.pid = os.getpid()
         apply_process_settings(cfg)
         self.log = make_logger(cfg)
         set_title(f"gwsgi: master [{self.proc_name}]")
         self.log.info("Starting geventwsgi (pid: %s)", self.pid)
         for warning in cfg.warnings:
             self.log.warning("%s", warning)
+        self._activation.tell(self.log)
         self._started = True
+        self.sources.watch(cfg)
         hooks.require(cfg, "on_starting", self)
         self.LISTENERS = bind(cfg.address, cfg, self.kin.sockets)
         self.kin.close_unused(self.LISTENERS)
@@ -125,13 +140,14 @@ class Arbiter:
 
     def _patch_and_preload(self) -> None:
         """Patch here where the application is, or is about to be, in this process; otherwise each worker does it."""
-        if self.app is None and not self.cfg.preload_app:
+        if self.app is None and (self.cfg.reload or not self.cfg.preload_app):
             return
         from geventwsgi.serving.patch import patch_all
 
         patch_all(self.log.warning)
         if self.app is None:
             self.app = load_configured_app(self.cfg)
+            share_memory()
 
     def _write_pidfile(self, cfg: Config) -> None:
         suffix = ".2" if self.kin.parent_lives else ""
@@ -163,13 +179,31 @@ class Arbiter:
             self.crew.hear(now)
             self.crew.watch(now)
             self._look_at_kin()
+            self._tell(now)
+            if self.departure.due(now):
+                term(self)
             if not self.stopping:
+                self.sources.look(now)
                 self._look_at_reload()
                 self.crew.keep(now)
 
+    def _tell(self, now: float) -> None:
+        """Tell whoever started the server how it does."""
+        serving = self.crew.serving()
+        self.systemd.look(now, serving=serving, wanted=self.num_workers, busy=self._reload is not None or self._rolling)
+        if self._launch and serving >= self.num_workers:
+            self._launch.tell(0)
+
+    def forget(self) -> None:
+        """Let go, in a worker, of what is the master's alone."""
+        if self._launch:
+            self._launch.forget()
+        self.sources.forget()
+
     def _nap(self, now: float) -> float | None:
         """Return the seconds until there is something to do that no signal announces."""
-        naps = (self.crew.nap(now, stopping=self.stopping), self.kin.nap())
+        naps = [self.crew.nap(now, stopping=self.stopping), self.kin.nap()]
+        naps += [duty.nap(now) for duty in (self.departure, self.systemd, self.sources)]
         return min((nap for nap in naps if nap is not None), default=None)
 
     def _finish(self) -> None:
@@ -191,7 +225,10 @@ class Arbiter:
         self._status = failure.status
         if self._started:
             failure.tell(self.log.critical)
-        if not self._started or self.cfg.errorlog != "-":
+        self.systemd.failed(failure.status, failure.line)
+        if self._launch:
+            self._launch.tell(failure.status, f"gwsgi: {failure}\n")
+        elif not self._started or self.cfg.errorlog != "-":
             # The operator may be looking at the terminal, or a supervisor's log.
             print(f"gwsgi: {failure}", file=sys.stderr)  # noqa: T201
         self.stop(quick=True)
@@ -199,6 +236,8 @@ class Arbiter:
     def stop(self, *, quick: bool) -> None:
         """Stop listening and tell every worker to end; the loop ends when they have."""
         self.stopping = True
+        self.systemd.stopping(self.kin.successor or None)
+        self.sources.close()
         if self._reload:
             self._reload.close()
             self._reload = None
@@ -231,8 +270,9 @@ class Arbiter:
             self.log.warning("Upgrade: another master lives (pid: %s)", self.kin.successor or self.kin.parent)
             return
         try:
+            environ = {**self._environ, **self.systemd.environ(), **self._activation.environ()}
             hooks.require(self.cfg, "pre_exec", self)
-            self.kin.execute(self.signals, self.LISTENERS, self._environ, self._directory)
+            self.kin.execute(self.signals, self.LISTENERS, environ, self._directory)
         except (StartupError, OSError) as error:
             self.log.error("Upgrade: no new master can be started: %s", error)  # noqa: TRY400 - one line says it all
         else:
@@ -264,6 +304,8 @@ class Arbiter:
         self.enter(cfg)
         self.cfg = cfg
         self.LISTENERS = listeners
+        if not cfg.reload:
+            self.sources.close()
         set_title(f"gwsgi: master [{self.proc_name}]")
         self._rolling = True
         self._try(self._write_pidfile, cfg)

@@ -63,6 +63,10 @@ class Crew:
         """Return whether workers serve that are to be replaced."""
         return any(worker.due for worker in self.regular())
 
+    def serving(self) -> int:
+        """Return how many of them accept connections."""
+        return sum(worker.booted for worker in self.regular())
+
     def missing(self) -> int:
         """Return how many workers are to be started now.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from geventwsgi.config.addresses import Address, FdAddress, TCPAddress, UnixAddress
 from geventwsgi.errors import BindError
+from geventwsgi.master.privileges import give
 from geventwsgi.master.system import original
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ def _bind_unix(address: UnixAddress, cfg: Any) -> socket.socket:
     umask = os.umask(cfg.umask)
     try:
         sock.bind(address.path)
+        give(address.path, cfg)
         sock.listen(cfg.backlog)
     except OSError as error:
         sock.close()

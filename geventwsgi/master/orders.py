@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +28,14 @@ def obey(arbiter: Arbiter, numbers: Iterable[int]) -> None:
 
 
 def term(arbiter: Arbiter) -> None:
-    """TERM: stop in order; at the second time, at once."""
+    """TERM: stop in order, after ``drain_delay``; at the second time, at once."""
     if arbiter.stopping:
         quit_(arbiter)
+        return
+    # Another master serves on at the same addresses: balancers are to notice nothing.
+    if arbiter.departure.begin(arbiter.cfg.drain_delay if arbiter.kin.alone else 0, time.monotonic()):
+        arbiter.systemd.leaving()
+        arbiter.log.info("Stopping: health_path says so for %s s, then no more is accepted", arbiter.cfg.drain_delay)
         return
     arbiter.log.info("Stopping: requests in flight have %s s", arbiter.cfg.graceful_timeout)
     arbiter.stop(quick=False)
@@ -43,8 +49,9 @@ def quit_(arbiter: Arbiter) -> None:
 
 def hup(arbiter: Arbiter) -> None:
     """HUP: read the configuration and replace the workers; after WINCH, have workers again, as they were configured."""
-    if arbiter.stopping:
+    if arbiter.stopping or not arbiter.departure.is_ready():
         return
+    arbiter.systemd.reloading()
     if arbiter.num_workers == 0:
         arbiter.set_num_workers(arbiter.cfg.workers)
         arbiter.log.info("Workers: %s", arbiter.num_workers)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.config.loader import load_app, load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
 from geventwsgi.master import hooks, lastwords, stacks
+from geventwsgi.master.privileges import become
 from geventwsgi.master.system import original
 from geventwsgi.master.watchdog import interval
 
@@ -39,6 +40,7 @@ class Worker:
     :param app: the application, if it was loaded before the fork.
     :param slot: where to beat; None without a master.
     :param last_words: a file in memory for the stack of a worker that is stuck; None without a master.
+    :param is_ready: whether the server as a whole welcomes requests, for ``health_path``.
     :param on_ready: called when the worker has begun to accept.
     :param on_abort: called at ABRT, last; it ends the process.
     """
@@ -54,6 +56,7 @@ class Worker:
         app: Any = None,
         slot: Slot | None = None,
         last_words: int | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
         on_ready: Callable[[], object] = lambda: None,
         on_abort: Callable[[], object] = lambda: os._exit(1),
     ) -> None:
@@ -72,6 +75,7 @@ class Worker:
         self.servers: list[WSGIServer] = []
         self._slot = slot
         self._last_words = last_words
+        self._is_ready = is_ready
         self._on_ready = on_ready
         self._on_abort = on_abort
         self._quick = False
@@ -87,6 +91,7 @@ class Worker:
         :raises Exception: the application or a server cannot be started.
         """
         self.catch_abort()
+        become(self.cfg)
         self.load_wsgi()
         self.servers = self.make_servers()
         hooks.require(self.cfg, "post_worker_init", self, failure=WorkerBootError)
@@ -120,7 +125,14 @@ class Worker:
 
         environ = {"wsgi.multiprocess": self.cfg.workers > 1}
         return WSGIServer(
-            listener.sock, self.wsgi, environ=environ, config=self.cfg, logger=self.log, worker=self, **options
+            listener.sock,
+            self.wsgi,
+            environ=environ,
+            config=self.cfg,
+            logger=self.log,
+            worker=self,
+            is_ready=self._is_ready,
+            **options,
         )
 
     # Serving
@@ -167,13 +179,16 @@ class Worker:
             self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
 
     def _start_heartbeat(self) -> None:
+        self.every(interval(self.cfg.timeout), self.notify)
+        self.notify()
+
+    def every(self, seconds: float, function: Callable[[], object]) -> None:
+        """Have the loop call a function, which must not wait, every so many seconds from now on."""
         from gevent import get_hub
 
-        seconds = interval(self.cfg.timeout)
         timer = get_hub().loop.timer(seconds, seconds)
-        timer.start(self.notify)
+        timer.start(function)
         self._watchers.append(timer)
-        self.notify()
 
     def notify(self) -> None:
         """Beat: called by the loop itself, so that only a loop that turns is heard. Notices that the master is gone."""

@@ -15,6 +15,7 @@ from geventwsgi.http import encode
 from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
 from geventwsgi.observe.access import Record
+from geventwsgi.serving import health
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired
 
@@ -43,10 +44,11 @@ def serve(connection: Connection) -> bool:
             _refuse(connection, error)
             return False
         connection.exchange = exchange
-        service.served += 1
         try:
-            stream.step_in()
-            service.gateway.run(exchange)
+            if head.path != service.health_path or not health.answer(exchange, service):
+                service.served += 1
+                stream.step_in()
+                service.gateway.run(exchange)
         finally:
             stream.step_out()
             connection.exchange = None

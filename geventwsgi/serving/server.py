@@ -74,6 +74,7 @@ class WSGIServer(StreamServer):
     :param logger: a logger to use instead of ``log`` and ``error_log``.
     :param worker: what hooks get as their ``worker`` argument.
     :param capacity: the bounds on requests and connections, where several servers share them.
+    :param is_ready: whether ``health_path`` is to say that requests are welcome; when the server drains, they are not.
     :param settings: any setting by name (``keepalive=5``, ``certfile="cert.pem"``), or pywsgi's ``ssl_context``.
     :raises ConfigError: a setting is unknown or its value wrong.
     :raises BindError: a TLS file cannot be used.
@@ -98,7 +99,8 @@ class WSGIServer(StreamServer):
         self, listener: Any, application: Any = None, backlog: int | None = None, spawn: Any = "default",
         log: Any = "default", error_log: Any = "default", handler_class: Callable[..., Any] | None = None,
         environ: Mapping[str, Any] | None = None, *, config: Config | None = None, logger: Logger | None = None,
-        worker: Any = None, capacity: Capacity | None = None, **settings: Any,
+        worker: Any = None, capacity: Capacity | None = None, is_ready: Callable[[], bool] = lambda: True,
+        **settings: Any,
     ) -> None:  # fmt: skip
         if spawn is None:
             raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
@@ -108,6 +110,7 @@ class WSGIServer(StreamServer):
         self.log = self.error_log = ErrorStream(self.logger)
         self.tls = ssl_context or (make_context(self.config, gevent.ssl.SSLContext) if self.config.is_ssl else None)
         self._worker = worker
+        self._is_ready = is_ready
         self._capacity = capacity or Capacity.of(self.config)
         self._last_exhausted = 0.0
         self._view = ServerView()
@@ -215,6 +218,8 @@ class WSGIServer(StreamServer):
             on_record=on_record,
             start=self._give_greenlet if self._keeps_greenlets else Runners().give,
             keeps_greenlets=self._keeps_greenlets,
+            health_path=config.health_path,
+            is_ready=self._is_ready,
         )
 
     def _give_greenlet(self, connection: Connection) -> None:

@@ -32,6 +32,8 @@ cdef class Service:
     cdef public object on_record
     cdef public object start
     cdef public bint keeps_greenlets
+    cdef public object health_path
+    cdef public object is_ready
     cdef public CLastHead last_head
     cdef public set connections
     cdef public object empty

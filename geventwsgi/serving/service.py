@@ -96,6 +96,8 @@ class Service:
         "draining",
         "empty",
         "gateway",
+        "health_path",
+        "is_ready",
         "keeps_greenlets",
         "last_head",
         "leniency",
@@ -133,6 +135,8 @@ class Service:
         on_record: Callable[[Record], object] | None,
         start: Callable[[Connection], object],
         keeps_greenlets: bool = False,
+        health_path: str | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self.gateway = gateway
         self.limits = limits
@@ -156,6 +160,9 @@ class Service:
         self.start = start
         #: Whether a connection has the same greenlet from its beginning to its end (a pool's, say).
         self.keeps_greenlets = keeps_greenlets
+        #: The path of balancers' probes, and whether the server as a whole welcomes requests.
+        self.health_path = health_path
+        self.is_ready = is_ready
         #: Encodes heads of responses.
         self.last_head = LastHead()
         self.connections: set[Connection] = set()

@@ -11,6 +11,7 @@ from tests.support.gunicorn_settings import GUNICORN_SETTINGS
 
 OURS = {
     *("limit_request_body", "limit_connections", "limit_connections_per_address", "debug"),
+    *("health_path", "drain_delay"),
     *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace", "write_timeout"),
     *("max_worker_memory", "max_worker_age", "reload_surge", "drain_on_shutdown"),
 }
@@ -69,6 +70,7 @@ EFFECTIVE = {
     *("limit_request_line", "limit_request_fields", "limit_request_field_size"),
     *("preload_app", "sendfile", "chdir", "raw_env", "pythonpath", "pidfile", "proc_name", "default_proc_name"),
     *("forwarded_allow_ips", "secure_scheme_headers", "forwarder_headers", "header_map"),
+    *("user", "group", "initgroups", "umask", "daemon", "reload", "reload_engine", "reload_extra_files"),
     *("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method"),
     *("permit_unconventional_http_method", "permit_unconventional_http_version"),
 }

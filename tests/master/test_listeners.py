@@ -14,7 +14,7 @@ from geventwsgi.config.addresses import FdAddress, TCPAddress, UnixAddress
 from geventwsgi.errors import BindError
 from geventwsgi.master.listeners import bind
 
-CFG = SimpleNamespace(backlog=16, umask=0, reuse_port=False)
+CFG = SimpleNamespace(backlog=16, umask=0, reuse_port=False, uid=os.geteuid(), gid=os.getegid())
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="changes to another user")
 
 
