@@ -134,7 +134,8 @@ class Reloader:
             for directory in _found(str(Path(pattern).parent)):
                 self._watch(directory)
             for path in _found(pattern):
-                self._add(path)
+                if not os.path.isdir(path):  # noqa: PTH112 - a string, of which there may be thousands
+                    self._add(path)
         return self._files.keys() - known
 
     def _add(self, path: str) -> None:
