@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from contextlib import suppress
 from glob import glob
@@ -89,7 +90,7 @@ class Reloader:
 
     def changed(self, now: float) -> list[str]:
         """Return the files that have changed, once they have stopped changing."""
-        self._hear()
+        self._hear(now)
         found = set(self._notified() if self._inotify else self._polled(now))
         if found:
             self._pending |= found
@@ -119,13 +120,14 @@ class Reloader:
 
     # What to watch
 
-    def _hear(self) -> None:
-        """Take in the files that workers have named."""
+    def _hear(self, now: float) -> None:
+        """Take in the files that workers have named, each with the time since which it may have been read."""
         with suppress(BlockingIOError):
             while data := os.read(self._reader, 65536):
                 *lines, self._torn = (self._torn + data).split(b"\n")
                 for line in lines:
-                    self._add(os.fsdecode(line))
+                    since, _, name = line.partition(b" ")
+                    self._add(os.fsdecode(name), int(since), now)
 
     def _match(self) -> set[str]:
         """Watch the files that the patterns mean by now, and the directories that more may come to; return the new."""
@@ -138,12 +140,18 @@ class Reloader:
                     self._add(path)
         return self._files.keys() - known
 
-    def _add(self, path: str) -> None:
-        """Watch a file by its name, and by the name that its links lead to, with one spelling of each directory."""
+    def _add(self, path: str, since: int | None = None, now: float = 0.0) -> None:
+        """Watch a file by its name, and by the name that its links lead to, with one spelling of each directory.
+
+        :param since: nanoseconds of the wall clock: one that was changed later, before it is watched, has changed.
+        """
         directory, name = os.path.split(path)
         for found in {str(Path(os.path.realpath(directory), name)), os.path.realpath(path)} - self._files.keys():
-            self._files[found] = _signature(found)
+            signature = self._files[found] = _signature(found)
             self._watch(str(Path(found).parent))
+            if since and signature and since < signature[0] <= time.time_ns():
+                self._pending.add(found)
+                self._act_at = now + QUIET
 
     def _watch(self, directory: str) -> None:
         if self._inotify:
@@ -204,11 +212,15 @@ class Reporter:
     def __init__(self, writer: int) -> None:
         self._writer = writer
         self._told: set[str] = set()
+        #: When the files that are told next were read at the earliest.
+        self._since = time.time_ns()
 
     def modules(self) -> None:
-        """Tell of the modules that are loaded by now."""
+        """Tell of the modules that have been loaded since the last call."""
+        began = time.time_ns()
         for module in list(sys.modules.values()):
             self._tell(getattr(module, "__file__", None))
+        self._since = began
 
     def failure(self, error: BaseException | None) -> None:
         """Tell of the files that an error comes from: it is their repair that is waited for."""
@@ -221,7 +233,7 @@ class Reporter:
     def _tell(self, path: object) -> None:
         if isinstance(path, str) and path not in self._told and not path.startswith("<"):
             self._told.add(path)
-            line = os.fsencode(Path(path).absolute()) + b"\n"
+            line = b"%d %s\n" % (self._since, os.fsencode(Path(path).absolute()))
             if len(line) <= LINE and line.count(b"\n") == 1:
                 with suppress(OSError):  # the master is gone
                     os.write(self._writer, line)

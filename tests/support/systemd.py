@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 
