@@ -43,7 +43,7 @@ status is 2. A variable that could be a misspelt setting is a warning.
 Names, flags and defaults are gunicorn's, so that its configuration files load as they are. What differs:
 
 - `worker_class` is `gevent`, `keepalive` is 75 seconds, `./gwsgi.conf.py` is looked for first.
-- `limit_request_body` and `debug` are added.
+- `limit_request_body`, `debug`, `health_path`, `drain_delay` and the deadlines are added.
 - Seconds may have a fraction. A list may stand where gunicorn takes text with commas, and `bind` takes both.
 - What has no effect is accepted with a warning, and marked here.
 """
