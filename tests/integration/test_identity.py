@@ -31,7 +31,7 @@ def text_of(server, path):
 @pytest.fixture
 def open_directory():
     """A directory that every user may enter and write to; pytest's own are closed."""
-    with tempfile.TemporaryDirectory(prefix="gwsgi-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="gwsgi-test-", dir="/tmp") as name:
         Path(name).chmod(0o777)
         yield Path(name)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
 
@@ -30,6 +30,8 @@ class NotifySocket:
         if error is not None:
             print("--- systemd was told", *self.messages, sep="\n")
         self._socket.close()
+        if not self.path.startswith("@"):
+            Path(self.path).unlink()
 
     def heard(self) -> list[list[str]]:
         """Return every message so far, as its lines."""
