@@ -96,7 +96,7 @@ def launch(tmp_path):
 def test_the_command_returns_when_all_workers_serve(launch):
     daemon = launch("-w", "2")
     assert (daemon.status, daemon.output) == (0, "")
-    assert daemon.log.count("Worker ready") == 2
+    wait_until(lambda: daemon.log.count("Worker ready") == 2)  # a worker says it here after it has told the master
     assert inflight.get(daemon.url, "/pid").status == 200
 
 
