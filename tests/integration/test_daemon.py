@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import inflight
-from tests.support.process import FOREIGN, LISTENING, ROOT
+from tests.support.process import FOREIGN, LISTENING, ROOT, session_of
 from tests.support.waiting import wait_until
 
 APP = "tests.support.apps.processes:application"
@@ -53,15 +53,6 @@ def gone(pid):
         return True
 
 
-def members(session):
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdecimal() and int((entry / "stat").read_text().rpartition(")")[2].split()[3]) == session:
-                found.append(int(entry.name))
-    return found
-
-
 @pytest.fixture
 def launch(tmp_path):
     made = []
@@ -90,7 +81,7 @@ def launch(tmp_path):
         with suppress(OSError, ProcessLookupError):
             pid, session = daemon.pid, os.getsid(daemon.pid)
             os.kill(pid, signal.SIGINT)
-            wait_until(lambda session=session: all(map(gone, members(session))), 20)
+            wait_until(lambda session=session: not session_of(session), 20)
 
 
 def test_the_command_returns_when_all_workers_serve(launch):

@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support import inflight
-from tests.support.process import Gwsgi
+from tests.support.process import Gwsgi, children_of
 from tests.support.waiting import wait_until
 
 APP = "tests.support.apps.processes:application"
@@ -168,16 +167,6 @@ def test_process_1_of_a_container_collects_orphans_and_stops_by_a_signal(number)
         assert "Starting geventwsgi (pid: 1)" in unshare.log_text()
         assert text_of(unshare, "/orphan?0").isdecimal()
         assert text_of(unshare, "/orphan?0.3").isdecimal()
-        wait_until(lambda: len(children(master)) == 1, message="only the worker is left")
+        wait_until(lambda: len(children_of(master)) == 1, message="only the worker is left")
         os.kill(master, number)
         assert unshare.wait() == 0
-
-
-def children(parent):
-    """Return the pids of all children, zombies too."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdecimal() and int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(entry.name))
-    return found
