@@ -64,7 +64,7 @@ class Activation:
         return cfg.replace(bind=[f"fd://{one.fd}" for one in self._passed]) if self._passed else cfg
 
     def environ(self) -> dict[str, str]:
-        """Return the variables by which a successor (USR2) knows the sockets that it inherits; none if there are none."""
+        """Return the variables by which a successor (USR2) knows the sockets that it inherits."""
         if not self._passed:
             return {}
         names = ":".join(one.name for one in self._passed)

@@ -118,6 +118,20 @@ def test_hup_reloads_it(launch):
     assert inflight.get(daemon.url, "/pid").status == 200
 
 
+def test_usr2_replaces_it_by_another_daemon(launch):
+    daemon = launch()
+    old = daemon.pid
+    os.kill(old, signal.SIGUSR2)
+    second = daemon.directory / "pid.2"
+    wait_until(second.exists, 20)
+    new = int(second.read_text())
+    wait_until(lambda: daemon.log.count("Worker ready") == 2, 20)
+    os.kill(old, signal.SIGTERM)
+    pidfile = daemon.directory / "pid"
+    wait_until(lambda: gone(old) and pidfile.exists() and daemon.pid == new, 20)  # it takes over the file's name
+    assert inflight.get(daemon.url, "/pid").status == 200
+
+
 def test_an_application_that_cannot_be_loaded_is_the_commands_failure(launch):
     daemon = launch(app="nowhere:app")
     assert daemon.status == 4

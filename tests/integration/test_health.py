@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -84,3 +85,19 @@ def test_unix_socket_stays_until_the_delay_is_over(tmp_path):
         assert path.exists()
         server.stop()
         assert not path.exists()
+
+
+def test_master_that_another_replaces_does_not_say_503(tmp_path):
+    pidfile = tmp_path / "pid"
+    with Gwsgi(*HEALTH, "--drain-delay", "60", "--pid", str(pidfile), app=APP) as server:
+        url = server.url
+        server.signal(signal.SIGUSR2)
+        server.wait_ready(2)
+        new = int(Path(f"{pidfile}.2").read_text())
+        try:
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            assert health(url) == 200
+        finally:
+            os.kill(new, signal.SIGINT)
+        wait_until(lambda: not server.group_pids())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +100,26 @@ def test_variables_of_systemd_do_not_reach_the_application(systemd):
             assert inflight.get(server.url, f"/environ?{name}").text == "none"
 
 
+def test_master_that_usr2_starts_takes_the_service_over(systemd, tmp_path):
+    pidfile = tmp_path / "pid"
+    with under(systemd, "--pid", str(pidfile)) as server:
+        systemd.wait("READY=1")
+        server.signal(signal.SIGUSR2)
+        second = Path(f"{pidfile}.2")
+        wait_until(second.exists, 20, server.log_text)
+        new = int(second.read_text())
+        try:
+            assert systemd.wait("READY=1", count=2) == ["READY=1", f"MAINPID={new}"]
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            assert systemd.wait(f"MAINPID={new}", count=2) == [f"MAINPID={new}"]  # the word of the process that counts
+            assert "STOPPING=1" not in systemd.fields
+        finally:
+            os.kill(new, signal.SIGTERM)
+        systemd.wait("STOPPING=1")
+        wait_until(lambda: not server.group_pids())
+
+
 # Socket activation
 
 
@@ -132,6 +155,28 @@ def test_sockets_come_from_systemd_and_the_first_connection_is_served(tmp_path):
         assert inflight.get(f"unix:{path}", "/pid").status == 200
         assert server.stop() == 0
         path.unlink()  # which is there: it is systemd's
+
+
+@pytest.mark.skipif(ACTIVATE is None, reason="systemd-socket-activate (Debian: systemd) is not installed")
+def test_sockets_of_systemd_are_passed_on_by_usr2(tmp_path):
+    path = tmp_path / "s"
+    with activated(str(path), flags=["--fdname=web"]) as server:
+        wait_until(path.exists)
+        assert inflight.get(f"unix:{path}", "/pid").status == 200
+        generations = [server.pid]
+        for count in (2, 3):  # the second time from a master that systemd has not started
+            os.kill(generations[-1], signal.SIGUSR2)
+            log = server.wait_log("Socket from systemd: fd 3 (web)", count=count, timeout=20)
+            wait_until(lambda count=count: len(server.ready_pids()) == count, 20, server.log_text)
+            generations.append(int(re.findall(r"Starting geventwsgi \(pid: (\d+)\)", log)[-1]))
+            os.kill(generations[-2], signal.SIGTERM)
+            wait_until(lambda pid=generations[-2]: f"Stopped (pid: {pid})" in server.log_text(), 20)
+            if count == 2:
+                server.wait_log("Upgrade: done")
+            assert inflight.get(f"unix:{path}", "/pid").status == 200
+        os.kill(generations[-1], signal.SIGTERM)
+        wait_until(lambda: not server.group_pids(), 20)
+        path.unlink()
 
 
 @pytest.mark.skipif(ACTIVATE is None, reason="systemd-socket-activate (Debian: systemd) is not installed")
