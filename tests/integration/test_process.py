@@ -282,7 +282,7 @@ def test_processes_are_named():
     pytest.importorskip("setproctitle")
     with Gwsgi("--name", "shop", app=APP) as server:
         assert title_of(server.pid) == "gwsgi: master [shop]"
-        assert title_of(server.worker_pids()[0]) == "gwsgi: worker [shop]"
+        assert title_of(server.worker_pids()[0]) == "gwsgi: worker 1 [shop]"
 
 
 def test_chdir_pythonpath_and_raw_env_reach_the_application(tmp_path):
