@@ -102,17 +102,28 @@ class Reloader:
 
     def _notified(self) -> Iterator[str]:
         assert self._inotify is not None  # noqa: S101 - for the type checker
-        paths = self._inotify.read()
-        if paths or self._inotify.grown:
-            self._inotify.grown = False
+        paths, grown = self._inotify.read(), self._inotify.grown
+        if paths or grown:
             yield from self._match()
             yield from paths & self._files.keys()
+        if grown:
+            # Perhaps a directory that was gone has come back: its watch went with it, and its files came unseen.
+            self._inotify.grown = False
+            for directory in {os.path.dirname(path) for path in self._files}:  # noqa: PTH120 - as in _signature
+                self._watch(directory)
+            yield from self._differing()
+        for path in paths & self._files.keys():
+            self._files[path] = _signature(path)
 
     def _polled(self, now: float) -> Iterator[str]:
         if now < self._look_at:
             return
         self._look_at = now + INTERVAL
         yield from self._match()
+        yield from self._differing()
+
+    def _differing(self) -> Iterator[str]:
+        """Yield the files that look otherwise than the last time."""
         for path, before in list(self._files.items()):
             found = self._files[path] = _signature(path)
             if found != before:
@@ -146,9 +157,11 @@ class Reloader:
         :param since: nanoseconds of the wall clock: one that was changed later, before it is watched, has changed.
         """
         directory, name = os.path.split(path)
-        for found in {str(Path(os.path.realpath(directory), name)), os.path.realpath(path)} - self._files.keys():
+        for found in {str(Path(os.path.realpath(directory), name)), os.path.realpath(path)}:
+            self._watch(str(Path(found).parent))  # also if it is known: the directory may have gone and come back
+            if found in self._files:
+                continue
             signature = self._files[found] = _signature(found)
-            self._watch(str(Path(found).parent))
             if since and signature and since < signature[0] <= time.time_ns():
                 self._pending.add(found)
                 self._act_at = now + QUIET

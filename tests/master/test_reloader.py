@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -167,6 +168,22 @@ def test_a_directory_among_the_extra_files_means_all_in_it(watch, tmp_path):
     path = tmp_path / "locale" / "de" / "x.po"
     path.write_text("x")
     assert watched.changed() == [str(path)]
+
+
+def test_a_directory_that_goes_and_comes_back_is_watched_again(watch, tmp_path):
+    path = tmp_path / "package" / "module.py"
+    path.parent.mkdir()
+    path.write_text("one")
+    watched = watch()
+    watched.tell(path)
+    shutil.rmtree(path.parent)
+    assert watched.changed() == [str(path)]
+    path.parent.mkdir()
+    path.write_text("another")
+    assert watched.changed() == [str(path)]
+    path.write_text("the third")
+    assert watched.changed() == [str(path)]
+    assert watched.changed() == []
 
 
 def test_the_configuration_file_is_watched_also_before_it_is_there(watch, tmp_path):
