@@ -208,11 +208,11 @@ def test_a_check_patches_before_the_application_is_imported(monkeypatch):
 
 
 def test_a_check_prints_the_warnings(here, capsys):
-    (here / "gwsgi.conf.py").write_text("wrokers = 3\nreload = True")
+    (here / "gwsgi.conf.py").write_text("wrokers = 3\nspew = True")
     assert cli.main(["--check-config", "cli_app"]) == 0
     assert capsys.readouterr().err.splitlines() == [
         "gwsgi: gwsgi.conf.py:1: unknown setting 'wrokers'; did you mean 'workers'?",
-        "gwsgi: gwsgi.conf.py:2: reload has no effect yet",
+        "gwsgi: gwsgi.conf.py:2: spew has no effect here: use python -m trace",
     ]
 
 

@@ -26,6 +26,8 @@ WORKER_CLASSES = ("gevent", "gevent_wsgi", "gevent_pywsgi")
 LOGGER_CLASS = "geventwsgi.observe.log.Logger"
 #: Loggers of gunicorn that ours stands in for, so that a file naming them needs no gunicorn.
 LOGGER_ALIASES = ("simple", "gunicorn.glogging.Logger", "gunicorn.instrument.statsd.Statsd")
+#: What a letter after a number of bytes multiplies it by.
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 #: The numbers are those of ``ssl.PROTOCOL_*``, which older files give.
 TLS_VERSIONS = {1: "SSLv3", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2", 17: "TLS_SERVER"}
 
@@ -104,6 +106,29 @@ def _mode(given: Any) -> int:
     return number
 
 
+def _size(given: Any) -> int:
+    """Read a number of bytes: ``268435456``, ``256M``, ``1.5G``."""
+    text = str(given).strip().upper().removesuffix("B").removesuffix("I") if isinstance(given, str | int) else ""
+    factor = UNITS.get(text[-1:], 1)
+    try:
+        size = float(text[:-1] if factor > 1 else text) * factor
+    except ValueError:
+        size = math.nan
+    if isinstance(given, bool) or not math.isfinite(size) or size < 0:
+        raise wrong("a number of bytes such as 512M", given)
+    return int(size)
+
+
+def _share(given: Any) -> str:
+    """Read a count, or a percentage: ``2``, ``25%``."""
+    text = given.strip() if isinstance(given, str) else given
+    percent = isinstance(text, str) and text.endswith("%")
+    number = _number(text[:-1] if percent else text)
+    if number is None or number < 1 or (percent and number > 100):
+        raise wrong("a whole number from 1 up, or a percentage such as 25%", given)
+    return f"{number}%" if percent else str(number)
+
+
 def _boolean(given: Any) -> bool:
     text = str(given).strip().lower() if isinstance(given, str | bool | int) else ""
     if text not in TRUE + FALSE:
@@ -114,6 +139,8 @@ def _boolean(given: Any) -> bool:
 COUNT = whole()
 SECONDS = Kind(_seconds, "SECONDS")
 MODE = Kind(_mode, "MODE")
+SIZE = Kind(_size, "BYTES")
+SHARE = Kind(_share, "COUNT")
 SWITCH = Kind(_boolean, constant=True)
 SWITCH_OFF = Kind(_boolean, constant=False)
 
@@ -127,6 +154,13 @@ def _text(given: Any) -> str:
     if not isinstance(given, str):
         raise wrong("text", given)
     return given.strip()
+
+
+def _url_path(given: Any) -> str | None:
+    path = _text(given)
+    if path and not (path.startswith("/") and path.isascii() and path.isprintable() and not set(" ?#") & set(path)):
+        raise wrong("a path such as /healthz", given)
+    return path or None
 
 
 def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **aliases: str) -> Kind:
@@ -145,6 +179,7 @@ def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **
 TEXT = Kind(_text, "TEXT")
 PATH = Kind(_text, "FILE")
 DIRECTORY = Kind(_text, "DIR")
+URL_PATH = Kind(_url_path, "PATH")
 
 
 # --- several values

@@ -83,13 +83,11 @@ def _hook(name: str, parameters: str, text: str, no_effect: str = "", **kind: An
 
 
 _YET = "yet"
-_UMASK = "yet, but on the files of unix sockets"
 _WSGI = "here: WSGI applications are served, ASGI ones are not"
 _DIRTY = "here: there are no dirty arbiters"
 _UWSGI = "here: HTTP is the only protocol served"
 _GREENLETS = "here: every connection has a greenlet, so no worker has threads"
 _MEMORY = "here: heartbeats are kept in memory and bodies are streamed, so no temporary file is written"
-_OWNED = "here: the master owns the sockets, so that no reload loses a connection"
 
 _LOCAL = ["127.0.0.1", "::1"]
 _SCHEME_HEADERS = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
@@ -175,14 +173,31 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "What a client is that has closed its sending side alone: serve goes on serving it as long as it reads, "
             "gone takes it for one that has left."),
         Setting("max_requests", 0, k.COUNT, "--max-requests",
-            "Replace a worker after so many requests; 0 never does.", _YET),
+            "Replace a worker after so many requests; 0 never does. It serves on until its successor is ready."),
         Setting("max_requests_jitter", 0, k.COUNT, "--max-requests-jitter",
-            "A random number up to this is added to max_requests, so that workers are not all replaced at once.", _YET),
+            "A random number up to this is added to max_requests, so that workers are not all replaced at once."),
+        Setting("max_worker_memory", 0, k.SIZE, "--max-worker-memory",
+            "Replace a worker whose resident memory is above so many bytes (512M, 2G) in three samples in a row, a "
+            "second apart; 0 never does. Ours; where there is no /proc it has no effect."),
+        Setting("max_worker_age", 0, k.SECONDS, "--max-worker-age",
+            "Replace a worker that has served for so many seconds; 0 never does. Ours."),
+        Setting("reload_surge", "1", k.SHARE, "--reload-surge",
+            "How many workers may be started beyond the number of workers while others are replaced, as a count or as "
+            "a percentage of workers (rounded up). Each needs its memory until the worker that it replaces has ended. "
+            "Ours."),
         Setting("timeout", 30, k.SECONDS, "-t, --timeout",
             "Seconds after which a worker whose event loop has not run is killed and replaced; 0 never does. A slow "
             "request does not block the loop, so this does not bound it."),
         Setting("graceful_timeout", 30, k.SECONDS, "--graceful-timeout",
             "Seconds that a stopping worker gives its requests in flight; what is left then is cut."),
+        Setting("drain_on_shutdown", True, k.SWITCH_OFF, "--no-drain-on-shutdown",
+            "On TERM, still serve the connections that wait to be accepted. Without it they are reset. Ours."),
+        Setting("drain_delay", 0, k.SECONDS, "--drain-delay",
+            "Seconds for which a server that was told to stop in order (TERM) still accepts connections while "
+            "health_path says 503, so that balancers stop sending first. Ours."),
+        Setting("health_path", None, k.URL_PATH, "--health-path",
+            "A path that the server itself answers: 200 while it is ready, 503 once it is to stop. The application, "
+            "the access log and the requests that wait for a place (worker_connections) have no part in it. Ours."),
         Setting("keepalive", 75, k.SECONDS, "--keep-alive",
             "Seconds that an idle connection is kept for another request; 0 closes it after each response. gunicorn's "
             "default is 2; a balancer in front should be the one that closes first."),
@@ -233,11 +248,13 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "Show tracebacks in error pages, and log at level debug unless loglevel says otherwise. Not for a server "
             "that others can reach. Ours, and old gunicorn's."),
         Setting("reload", False, k.SWITCH, "--reload",
-            "Restart the workers when the application's source changes.", _YET),
+            "Reload, as HUP does, when a source file of the application or the configuration file changes. Code that "
+            "cannot be loaded is told of, and the old code serves on. For development; preload_app has no effect."),
         Setting("reload_engine", "auto", k.one_of("auto", "poll", "inotify"), "--reload-engine",
-            "How changed files are noticed.", _YET),
+            "How changed files are noticed: by inotify (Linux), by a look at each file once a second (poll), or by "
+            "inotify where there is one (auto). Files on network and host shares may need poll."),
         Setting("reload_extra_files", [], k.STRINGS, "--reload-extra-file",
-            "A further file, or a pattern of them, that reload watches.", _YET),
+            "A further file, directory or pattern (templates/**/*.html) that reload watches."),
         Setting("spew", False, k.SWITCH, "--spew",
             "Print every line that Python executes.", "here: use python -m trace"),
         Setting("check_config", False, k.SWITCH, "--check-config",
@@ -276,7 +293,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("syslog_facility", "user", _FACILITIES, "--log-syslog-facility",
             "The facility that syslog files it under."),
         Setting("enable_stdio_inheritance", False, k.SWITCH, "-R, --enable-stdio-inheritance",
-            "Keep stdin, stdout and stderr open when running as a daemon."),
+            "Keep stdout and stderr, unless they are a terminal, when running as a daemon."),
         Setting("statsd_host", None, k.STATSD, "--statsd-host",
             "A statsd server to send metrics to: HOST:PORT or unix://PATH."),
         Setting("dogstatsd_tags", "", k.TEXT, "--dogstatsd-tags",
@@ -341,11 +358,13 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("sendfile", True, k.SWITCH_OFF, "--no-sendfile",
             "Send files with the system's sendfile.", variable="SENDFILE"),
         Setting("reuse_port", False, k.SWITCH, "--reuse-port",
-            "Let each worker bind its own socket.", _OWNED),
+            "Give each worker its own socket at each TCP address, among which the system spreads connections. The "
+            "master owns them and passes each on to the worker's successor, so that no reload loses a connection. "
+            "Cannot be changed by a reload."),
         Setting("chdir", ".", k.DIRECTORY, "--chdir",
             "The directory to change to before the application is loaded; the application's modules are found there."),
         Setting("daemon", False, k.SWITCH, "-D, --daemon",
-            "Run in the background.", _YET),
+            "Run in the background. The command returns once the server serves, or fails with its line and status."),
         Setting("raw_env", [], k.ASSIGNMENTS, "-e, --env",
             "An environment variable for the application, as NAME=VALUE; several by repeating the flag."),
         Setting("pidfile", None, k.PATH, "-p, --pid",
@@ -353,13 +372,16 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("worker_tmp_dir", None, k.DIRECTORY, "--worker-tmp-dir",
             "The directory of gunicorn's heartbeat files.", _MEMORY),
         Setting("user", _UID, k.USER, "-u, --user",
-            "The user that workers run as.", _YET, shown="os.geteuid()"),
+            "The user that workers run as, by name or number; the master stays what it was started as, which must be "
+            "root then. Log files and unix sockets are given to this user.", shown="os.geteuid()"),
         Setting("group", _GID, k.GROUP, "-g, --group",
-            "The group that workers run as.", _YET, shown="os.getegid()"),
+            "The group that workers run as, by name or number; not the user's own unless it is named.",
+            shown="os.getegid()"),
         Setting("umask", 0, k.MODE, "-m, --umask",
-            "The permission bits that files made by the server do not get.", _UMASK),
+            "The permission bits that files made by the server and the application do not get. Where it is not set, "
+            "unix sockets are open to everybody, and all other files are made as the process was started."),
         Setting("initgroups", False, k.SWITCH, "--initgroups",
-            "Give workers the further groups of their user.", _YET),
+            "Give workers the further groups of their user; without it they have none."),
         Setting("tmp_upload_dir", None, k.DIRECTORY, "",
             "The directory of temporary files for request bodies.", _MEMORY),
         Setting("secure_scheme_headers", _SCHEME_HEADERS, k.HEADER_VALUES, "",

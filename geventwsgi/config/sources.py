@@ -258,6 +258,12 @@ def _warnings(cfg: Config) -> Iterator[str]:
             yield f"{cfg.source(setting.name)}: {setting.name} has no effect {setting.no_effect}"
     if cfg.ssl_version in _OLD_TLS:
         yield f"{cfg.source('ssl_version')}: ssl_version {cfg.ssl_version} is never offered: TLS 1.2 or newer is"
+    if cfg.source("user") != DEFAULT and cfg.source("group") == DEFAULT and cfg.uid != 0 and cfg.gid == 0:
+        yield f"{cfg.source('user')}: workers of that user keep root's group: set group too"
+    if cfg.reload and cfg.preload_app:
+        yield f"{cfg.source('preload_app')}: preload_app has no effect beside reload: each worker loads the application"
+    if cfg.daemon and cfg.errorlog == "-" and not cfg.enable_stdio_inheritance:
+        yield f"{cfg.source('daemon')}: the error log of a daemon goes nowhere: set errorlog"
     exposed = [str(address) for address in cfg.address if isinstance(address, TCPAddress) and not address.is_loopback]
     if cfg.debug and exposed:
         yield (

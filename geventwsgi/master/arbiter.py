@@ -1,7 +1,7 @@
 """The master: one loop that turns signals into actions. No gevent, no HTTP, no thread.
 
-What has a mind of its own stands beside it: ``crew`` keeps the number of workers, ``reload`` is what HUP begins.
-Nothing happens inside a signal handler.
+What has a mind of its own stands beside it: ``orders`` says what each signal means, ``crew`` keeps the number of
+workers, ``reload`` is what HUP begins, ``upgrade`` what USR2 does. Nothing happens inside a signal handler.
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ from geventwsgi.config.process import apply_process_settings
 from geventwsgi.errors import StartupError
 from geventwsgi.master import hooks
 from geventwsgi.master.crew import Crew
+from geventwsgi.master.daemon import Launch, daemonize
+from geventwsgi.master.departure import Departure
 from geventwsgi.master.listeners import Listener, bind
 from geventwsgi.master.loggers import make_logger
+from geventwsgi.master.orders import ORDERS, obey, term
 from geventwsgi.master.pidfile import PidFile
 from geventwsgi.master.reload import Reload
+from geventwsgi.master.reloader import Sources
 from geventwsgi.master.report import BootFailure
 from geventwsgi.master.signals import SignalPipe
-from geventwsgi.master.system import set_title
+from geventwsgi.master.system import set_title, share_memory
+from geventwsgi.master.systemd import Activation, Systemd, take_sockets
+from geventwsgi.master.upgrade import Kin, working_directory
 from geventwsgi.master.worker import load_configured_app
 
 if TYPE_CHECKING:
@@ -42,6 +48,8 @@ class Arbiter:
     """
 
     #: Set by :meth:`run`, in this order.
+    kin: Kin
+    systemd: Systemd
     signals: SignalPipe
     cfg: Config
     log: Logger
@@ -53,11 +61,16 @@ class Arbiter:
         self.num_workers = 0
         self.LISTENERS: list[Listener] = []
         self.crew = Crew(self)
+        self.departure = Departure()
         self.stopping = False
+        self.sources = Sources(self)
+        self._launch: Launch | None = None
         self._pidfile: PidFile | None = None
+        #: The reload that is not decided yet, and whether one that is has workers left to replace.
         self._reload: Reload | None = None
-        self._reload_again = False
+        self._rolling = False
         self._environ: dict[str, str] = {}
+        self._directory = ""
         self._started = False
         self._status = 0
 
@@ -86,8 +99,12 @@ class Arbiter:
         :raises ValueError: called outside the main thread.
         """
         self.pid = os.getpid()
+        self.kin = Kin(os.environ)
+        self._directory = working_directory()
+        self.systemd = Systemd(os.environ)
+        self.load_config = self._activation = Activation(self.load_config, take_sockets(os.environ, self.kin.parent))
         self._environ = dict(os.environ)
-        with SignalPipe(ACTIONS) as self.signals:
+        with SignalPipe(ORDERS) as self.signals:
             try:
                 self._start()
             except StartupError as error:
@@ -100,33 +117,41 @@ class Arbiter:
 
     def _start(self) -> None:
         cfg = self.cfg = self.load_config()
+        if cfg.daemon and not self.kin.parent:
+            self._launch = daemonize(self.signals, inherit=cfg.enable_stdio_inheritance)
+            self.pid = os.getpid()
         apply_process_settings(cfg)
         self.log = make_logger(cfg)
         set_title(f"gwsgi: master [{self.proc_name}]")
         self.log.info("Starting geventwsgi (pid: %s)", self.pid)
         for warning in cfg.warnings:
             self.log.warning("%s", warning)
+        self._activation.tell(self.log)
         self._started = True
+        self.sources.watch(cfg)
         hooks.require(cfg, "on_starting", self)
-        self.LISTENERS = bind(cfg.address, cfg)
+        self.LISTENERS = bind(cfg.address, cfg, self.kin.sockets)
+        self.kin.close_unused(self.LISTENERS)
         self._write_pidfile(cfg)
         self.announce(self.LISTENERS)
         self._patch_and_preload()
-        self._set_num_workers(cfg.workers)
+        self.set_num_workers(cfg.workers)
         hooks.require(cfg, "when_ready", self)
 
     def _patch_and_preload(self) -> None:
         """Patch here where the application is, or is about to be, in this process; otherwise each worker does it."""
-        if self.app is None and not self.cfg.preload_app:
+        if self.app is None and (self.cfg.reload or not self.cfg.preload_app):
             return
         from geventwsgi.serving.patch import patch_all
 
         patch_all(self.log.warning)
         if self.app is None:
             self.app = load_configured_app(self.cfg)
+            share_memory()
 
     def _write_pidfile(self, cfg: Config) -> None:
-        before, wanted = self._pidfile, PidFile(cfg.pidfile) if cfg.pidfile else None
+        suffix = ".2" if self.kin.parent_lives else ""
+        before, wanted = self._pidfile, PidFile(cfg.pidfile + suffix) if cfg.pidfile else None
         if before and wanted and before.path == wanted.path:
             return
         if wanted:
@@ -143,27 +168,50 @@ class Arbiter:
     def _loop(self) -> None:
         children = self.crew.children
         while children or not self.stopping:
-            self.signals.sleep(self.crew.nap(time.monotonic(), stopping=self.stopping))
+            self.signals.sleep(self._nap(time.monotonic()))
             # The dead are collected before the signals are read, and buried after: a terminal's INT, which reaches
             # master and workers alike, is then known as the reason.
             dead = children.collect()
-            for number in self.signals.take():
-                ACTIONS[signal.Signals(number)](self)
+            obey(self, self.signals.take())
             now = time.monotonic()
             for worker, status in dead:
                 self.crew.bury(worker, status, now)
             self.crew.hear(now)
             self.crew.watch(now)
+            self._look_at_kin()
+            self._tell(now)
+            if self.departure.due(now):
+                term(self)
             if not self.stopping:
+                self.sources.look(now)
                 self._look_at_reload()
                 self.crew.keep(now)
+
+    def _tell(self, now: float) -> None:
+        """Tell whoever started the server how it does."""
+        serving = self.crew.serving()
+        self.systemd.look(now, serving=serving, wanted=self.num_workers, busy=self._reload is not None or self._rolling)
+        if self._launch and serving >= self.num_workers:
+            self._launch.tell(0)
+
+    def forget(self) -> None:
+        """Let go, in a worker, of what is the master's alone."""
+        if self._launch:
+            self._launch.forget()
+        self.sources.forget()
+
+    def _nap(self, now: float) -> float | None:
+        """Return the seconds until there is something to do that no signal announces."""
+        naps = [self.crew.nap(now, stopping=self.stopping), self.kin.nap()]
+        naps += [duty.nap(now) for duty in (self.departure, self.systemd, self.sources)]
+        return min((nap for nap in naps if nap is not None), default=None)
 
     def _finish(self) -> None:
         """Leave nothing behind. Workers that are left alone by a failure of the master itself drain and exit."""
         for worker in self.crew.children:
             worker.send(signal.SIGTERM)
-        for listener in self.LISTENERS:
-            listener.remove()
+        self._look_at_kin()
+        self._leave_addresses()
         if self._pidfile:
             self._pidfile.remove()
         if self._started:
@@ -177,42 +225,91 @@ class Arbiter:
         self._status = failure.status
         if self._started:
             failure.tell(self.log.critical)
-        if not self._started or self.cfg.errorlog != "-":
+        self.systemd.failed(failure.status, failure.line)
+        if self._launch:
+            self._launch.tell(failure.status, f"gwsgi: {failure}\n")
+        elif not self._started or self.cfg.errorlog != "-":
             # The operator may be looking at the terminal, or a supervisor's log.
             print(f"gwsgi: {failure}", file=sys.stderr)  # noqa: T201
-        self._stop(quick=True)
+        self.stop(quick=True)
 
-    def _stop(self, *, quick: bool) -> None:
+    def stop(self, *, quick: bool) -> None:
         """Stop listening and tell every worker to end; the loop ends when they have."""
         self.stopping = True
+        self.systemd.stopping(self.kin.successor or None)
+        self.sources.close()
         if self._reload:
             self._reload.close()
             self._reload = None
-        for listener in self.LISTENERS:
-            listener.remove()
+        self._leave_addresses()
         for worker in self.crew.children:
-            self.crew.dismiss(worker, quick=quick)
+            self.crew.dismiss(worker, quick=quick, sweep=self.cfg.drain_on_shutdown and self.kin.alone)
+
+    def _leave_addresses(self) -> None:
+        """Close the listening sockets; remove the files of unix sockets, unless another master listens there."""
+        for listener in self.LISTENERS:
+            if self.kin.alone:
+                listener.remove()
+            else:
+                listener.close()
+
+    # Other masters
+
+    def _look_at_kin(self) -> None:
+        end = self.kin.collect()
+        if end:
+            self.log.error("Upgrade: %s; this one goes on", end)
+        if self.kin.promoted() and not self.stopping:
+            self.log.info("Upgrade: done, the master before (pid: %s) has gone", self.kin.parent)
+            if self._pidfile:
+                self._try(self._pidfile.rename, self.cfg.pidfile)
+
+    def upgrade(self) -> None:
+        """Start the program anew beside this one; both serve until one is told to end."""
+        if not self.kin.alone:
+            self.log.warning("Upgrade: another master lives (pid: %s)", self.kin.successor or self.kin.parent)
+            return
+        try:
+            environ = {**self._environ, **self.systemd.environ(), **self._activation.environ()}
+            hooks.require(self.cfg, "pre_exec", self)
+            self.kin.execute(self.signals, self.LISTENERS, environ, self._directory)
+        except (StartupError, OSError) as error:
+            self.log.error("Upgrade: no new master can be started: %s", error)  # noqa: TRY400 - one line says it all
+        else:
+            self.log.info("Upgrade: a new master starts (pid: %s)", self.kin.successor)
+
+    def _try(self, action: Callable[..., object], *args: Any) -> None:
+        """Do what the server can do without."""
+        try:
+            action(*args)
+        except StartupError as error:
+            self.log.error("%s", error)  # noqa: TRY400 - one line says it all
 
     # Configuration
+
+    def reload(self) -> None:
+        """Read the configuration and replace the workers, in place of a reload that is not decided yet."""
+        self._reload = Reload.begin(self, self._reload)
 
     def _look_at_reload(self) -> None:
         if self._reload and self._reload.advance():
             self._reload = None
             self.crew.backoff.reset()
-            if self._reload_again:
-                self.handle_hup()
+        if self._rolling and not self._reload and not self.crew.turning():
+            self._rolling = False
+            self.log.info("Reload: done, %s new workers serve", len(self.crew.regular()))
 
     def adopt(self, cfg: Config, listeners: list[Listener]) -> None:
         """Make a configuration whose workers are ready the server's own."""
         self.enter(cfg)
         self.cfg = cfg
         self.LISTENERS = listeners
+        if not cfg.reload:
+            self.sources.close()
         set_title(f"gwsgi: master [{self.proc_name}]")
-        try:
-            self._write_pidfile(cfg)
-        except StartupError as error:
-            self.log.error("%s", error)  # noqa: TRY400 - one line says it all
-        self._set_num_workers(cfg.workers)
+        self._rolling = True
+        self._try(self._write_pidfile, cfg)
+        self.set_num_workers(cfg.workers)
 
     def enter(self, cfg: Config) -> None:
         """Give this process the environment and directory of ``cfg``, in place of those that it has from the old one.
@@ -226,70 +323,8 @@ class Arbiter:
                 os.environ.pop(name, None)
         apply_process_settings(cfg)
 
-    def _set_num_workers(self, number: int) -> None:
+    def set_num_workers(self, number: int) -> None:
+        """Change the number of workers; the crew follows it."""
         before, self.num_workers = self.num_workers, number
         if before != number:
             hooks.call(self.cfg, self.log, "nworkers_changed", self, number, before or None)
-
-    # Signals
-
-    def handle_term(self) -> None:
-        """TERM: stop in order; at the second time, at once."""
-        if self.stopping:
-            self.handle_int()
-            return
-        self.log.info("Stopping: requests in flight have %s s", self.cfg.graceful_timeout)
-        self._stop(quick=False)
-
-    def handle_int(self) -> None:
-        """INT, QUIT: stop at once."""
-        self.log.info("Stopping at once")
-        self._stop(quick=True)
-
-    def handle_hup(self) -> None:
-        """HUP: read the configuration and replace the workers; a second one waits for the first to be done."""
-        if self.stopping:
-            return
-        self._reload_again = self._reload is not None
-        if self._reload_again:
-            self.log.info("Reload: one is under way, another will follow it")
-            return
-        self.log.info("Reload: reading the configuration")
-        self._reload = Reload.begin(self)
-
-    def handle_usr1(self) -> None:
-        """USR1: reopen the logs, here and in the workers."""
-        self.log.reopen_files()
-        for worker in self.crew.children:
-            worker.send(signal.SIGUSR1)
-
-    def handle_ttin(self) -> None:
-        """TTIN: one worker more."""
-        self._set_num_workers(self.num_workers + 1)
-        self.log.info("Workers: %s", self.num_workers)
-
-    def handle_ttou(self) -> None:
-        """TTOU: one worker fewer, but never none."""
-        self._set_num_workers(max(1, self.num_workers - 1))
-        self.log.info("Workers: %s", self.num_workers)
-
-    def handle_chld(self) -> None:
-        """CHLD: the loop has woken up, which is all that it is for."""
-
-    def refuse(self) -> None:
-        """USR2, WINCH: say that they do nothing."""
-        self.log.warning("USR2 and WINCH are not supported yet")
-
-
-ACTIONS: dict[signal.Signals, Callable[[Arbiter], None]] = {
-    signal.SIGTERM: Arbiter.handle_term,
-    signal.SIGINT: Arbiter.handle_int,
-    signal.SIGQUIT: Arbiter.handle_int,
-    signal.SIGHUP: Arbiter.handle_hup,
-    signal.SIGUSR1: Arbiter.handle_usr1,
-    signal.SIGTTIN: Arbiter.handle_ttin,
-    signal.SIGTTOU: Arbiter.handle_ttou,
-    signal.SIGCHLD: Arbiter.handle_chld,
-    signal.SIGUSR2: Arbiter.refuse,
-    signal.SIGWINCH: Arbiter.refuse,
-}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Seconds beyond its own limit that a worker has to end its requests, run its exit hooks and leave, before KILL.
 MARGIN = 3.0
-#: Seconds that a silent worker has to write its stack after ABRT, before KILL.
+#: Seconds that a silent worker has to call its hook and end after ABRT, before KILL.
 ABORT_MARGIN = 1.0
 
 
@@ -41,10 +41,12 @@ class WorkerHandle:
 
     :param age: how many workers were started up to this one.
     :param cfg: the configuration that it runs with.
+    :param seat: which of each listener's sockets it accepts from, where there are several.
     """
 
-    def __init__(self, age: int, ppid: int, cfg: Any, log: Any, slot: Slot) -> None:
+    def __init__(self, age: int, ppid: int, cfg: Any, log: Any, slot: Slot, seat: int = 0) -> None:
         self.age = age
+        self.seat = seat
         self.ppid = ppid
         self.cfg = cfg
         self.log = log
@@ -58,11 +60,21 @@ class WorkerHandle:
         self.kill_at: float | None = None
         #: Set by the crew: it belongs to a reload that is not decided yet.
         self.probation = False
+        #: Why it is to be replaced, once its successor is ready; "" if it is not.
+        self.due = ""
+        #: The turnover's: after how many requests it is due (0: never), and how often in a row it was too large.
+        self.request_limit = 0
+        self.breaches = 0
         #: Why it is being ended against its will, for the log; "" if it is not.
         self.fault = ""
         #: The watchdog's: the beats seen last, and for how many seconds they have not changed.
         self.beats = 0
         self.silence = 0.0
+        #: The watchdog's: when it was first asked for its stacks; None while all is well.
+        self.asked_at: float | None = None
+        self.aborted = False
+        #: Where it writes them if it can do nothing else: a file in memory.
+        self.last_words: int | None = None
         #: The reading end of its boot report; None once it is ready or collected.
         self.pipe: int | None = None
         self._report = b""
@@ -109,6 +121,13 @@ class WorkerHandle:
             os.close(self.pipe)
             self.pipe = None
 
+    def close(self) -> None:
+        """Let go of all that was kept for it."""
+        self.hang_up()
+        if self.last_words is not None:
+            os.close(self.last_words)
+            self.last_words = None
+
     @property
     def failure(self) -> BootFailure | None:
         """Why it failed to boot, if it could say so."""
@@ -121,7 +140,8 @@ class WorkerHandle:
         self.send(number)
 
     def abort(self, deadline: float) -> None:
-        """Let it write its stack and end; it is not expected to."""
+        """End it now, if it is still able to call its hook; it is not expected to."""
+        self.aborted = True
         self._die_by(deadline)
         self.send(signal.SIGABRT)
 

@@ -1,32 +1,39 @@
-"""Keeps the number of workers: starts those that are missing, ends those that are too many, buries the dead.
+"""Keeps the number of workers, and renews them: a successor serves before the one that it replaces is told to end.
 
-It knows when a worker counts, when to try again after a death, and when silence has lasted too long; which
-configuration holds, and when the server ends, is the arbiter's business.
+It knows when a worker counts, which one goes, and when to try again after a death. Which configuration holds, and when
+the server ends, is the arbiter's business; which worker is due for what it has done, the turnover's; which one is
+silent, the watchdog's.
 """
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from typing import TYPE_CHECKING
 
-from geventwsgi.errors import WorkerBootError
-from geventwsgi.master import hooks
+from geventwsgi.errors import BindError, WorkerBootError
+from geventwsgi.master import hooks, lastwords
 from geventwsgi.master.backoff import Backoff
 from geventwsgi.master.children import ABORT_MARGIN, MARGIN, Children, State, WorkerHandle, describe_end
 from geventwsgi.master.report import BootFailure
 from geventwsgi.master.shared import SharedSlots
 from geventwsgi.master.spawn import spawn
+from geventwsgi.master.turnover import Turnover, request_limit
 from geventwsgi.master.watchdog import Watchdog, allowed_silence
 from geventwsgi.observe.report import report_backlog, report_workers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from geventwsgi.config.sources import Config
     from geventwsgi.master.arbiter import Arbiter
     from geventwsgi.master.listeners import Listener
 
 #: Seconds between two looks at the backlog, where the operator wants it counted.
 BACKLOG_INTERVAL = 1.0
+#: Seconds that a silent worker has to write its stacks before it is aborted; and between two looks whether it has.
+ASK_MARGIN, ASK_INTERVAL = 1.0, 0.05
 
 
 class Crew:
@@ -38,6 +45,7 @@ class Crew:
         self._arbiter = arbiter
         self._slots = SharedSlots()
         self._watchdog = Watchdog()
+        self._turnover = Turnover()
         self._age = 0
         #: Whether any worker was ever ready: a failure to boot before that ends the server.
         self._served = False
@@ -51,51 +59,112 @@ class Crew:
         """Return the workers that count, oldest first: neither leaving nor on probation in a reload."""
         return [worker for worker in self.children.staying() if not worker.probation]
 
+    def turning(self) -> bool:
+        """Return whether workers serve that are to be replaced."""
+        return any(worker.due for worker in self.regular())
+
+    def serving(self) -> int:
+        """Return how many of them accept connections."""
+        return sum(worker.booted for worker in self.regular())
+
     def missing(self) -> int:
-        """Return how many workers are to be started; negative if there are too many."""
-        return self._arbiter.num_workers - len(self.regular())
+        """Return how many workers are to be started now.
+
+        Those that are due serve on meanwhile, so that there may be more than the number, by the surge.
+        """
+        regular, number = self.regular(), self._arbiter.num_workers
+        fresh = sum(not worker.due for worker in regular)
+        surge = surge_of(self._arbiter.cfg, number) if fresh < len(regular) else 0
+        return max(0, min(number - fresh, number + surge - len(regular)))
+
+    def surplus(self) -> list[WorkerHandle]:
+        """Return the workers that are to end now: only what serves makes others superfluous."""
+        regular, number = self.regular(), self._arbiter.num_workers
+        fresh = [worker for worker in regular if not worker.due]
+        booting = [worker for worker in fresh if not worker.booted]
+        serving = sorted((worker for worker in regular if worker.booted), key=self._rank)
+        unneeded = booting[::-1][: max(0, len(fresh) - number)]
+        return [*unneeded, *serving[: max(0, len(serving) - number)]]
+
+    def _rank(self, worker: WorkerHandle) -> tuple[bool, bool, int]:
+        """Return by what the superfluous are chosen: the due, of them those whose socket another serves, the oldest."""
+        arbiter = self._arbiter
+        if not any(listener.spreads for listener in arbiter.LISTENERS):
+            return not worker.due, False, worker.age
+        relieved = worker.seat >= arbiter.num_workers or any(
+            other.seat == worker.seat and other is not worker and other.booted and not other.due
+            for other in self.regular()
+        )
+        return not worker.due, not relieved, worker.age
 
     def nap(self, now: float, *, stopping: bool) -> float | None:
         """Return the seconds until there is something to do that no signal announces."""
+        workers = self.children.by_pid.values()
         kill = self.children.next_kill()
-        naps = [None if kill is None else kill - now, self._watchdog.nap(self.children.by_pid.values())]
+        naps = [None if kill is None else kill - now, self._watchdog.nap(workers)]
+        if any(worker.asked_at is not None and not worker.aborted for worker in workers):
+            naps.append(ASK_INTERVAL)
         if not stopping:
-            naps.append(self.backoff.delay(now) if self.missing() > 0 else None)
+            naps.append(self.backoff.delay(now) if self.missing() else None)
+            naps.append(self._turnover.nap(workers, now))
             naps.append(BACKLOG_INTERVAL if self._arbiter.cfg.enable_backlog_metric else None)
         return min((nap for nap in naps if nap is not None), default=None)
 
     def keep(self, now: float) -> None:
-        """Start what is missing, if it may be tried now; end what is too much, oldest first."""
-        while self.missing() > 0 and not self.backoff.delay(now) and not self._arbiter.stopping:
+        """Start what is missing, if it may be tried now; end what is too much."""
+        arbiter = self._arbiter
+        for worker in self._turnover.look(self.children.by_pid.values(), now):
+            arbiter.log.info("%s %s: it is replaced", worker, worker.due)
+        while self.missing() and not self.backoff.delay(now) and not arbiter.stopping:
             self._try_start(now)
-        for worker in self.regular()[: max(0, -self.missing())]:
-            self.dismiss(worker)
+        for worker in self.surplus():
+            self.dismiss(worker, sweep=worker.seat >= arbiter.num_workers)
+        self._withdraw()
         if len(self.children) != self._reported:
             self._reported = len(self.children)
-            report_workers(self._arbiter.log, self._reported)
-        if self._arbiter.cfg.enable_backlog_metric:
-            report_backlog(self._arbiter.log, [listener.sock for listener in self._arbiter.LISTENERS])
+            report_workers(arbiter.log, self._reported)
+        if arbiter.cfg.enable_backlog_metric:
+            report_backlog(arbiter.log, [sock for listener in arbiter.LISTENERS for sock in listener.socks])
+
+    def _withdraw(self) -> None:
+        """Close the sockets of seats that nobody will take."""
+        arbiter = self._arbiter
+        seats = 1 + max((worker.seat for worker in self.children.staying()), default=0)
+        for listener in arbiter.LISTENERS:
+            listener.withdraw(max(seats, arbiter.num_workers))
+
+    def renew(self, workers: Iterable[WorkerHandle], reason: str) -> None:
+        """Have workers replaced, one after the other, each once its successor is ready."""
+        for worker in workers:
+            worker.due = reason
 
     def _try_start(self, now: float) -> None:
         try:
             self.start(self._arbiter.cfg, self._arbiter.LISTENERS)
-        except WorkerBootError as error:
+        except (BindError, WorkerBootError) as error:
             self._boot_failed(BootFailure.of(error), now)
 
     def start(self, cfg: Config, listeners: list[Listener], *, probation: bool = False) -> WorkerHandle:
         """Start a worker.
 
         :raises WorkerBootError: the system has no process left, or the ``pre_fork`` hook failed.
+        :raises BindError: a further socket cannot be bound (``reuse_port``).
         """
         arbiter = self._arbiter
         self._age += 1
-        worker = WorkerHandle(self._age, arbiter.pid, cfg, arbiter.log, self._slots.take())
+        seat = self._free_seat(probation=probation)
+        worker = WorkerHandle(self._age, arbiter.pid, cfg, arbiter.log, self._slots.take(), seat)
         worker.probation = probation
+        worker.request_limit = request_limit(cfg)
+        worker.last_words = lastwords.make()
         try:
+            for listener in listeners:
+                listener.provide(seat + 1)
             hooks.require(cfg, "pre_fork", arbiter, worker, failure=WorkerBootError)
             spawn(arbiter, worker, listeners)
         except BaseException as error:
             self._slots.release(worker.slot)
+            worker.close()
             if isinstance(error, OSError):
                 raise WorkerBootError(f"no worker can be started: {error.strerror}") from None
             raise
@@ -105,23 +174,54 @@ class Crew:
         arbiter.log.debug("Worker started (pid: %s)", worker.pid)
         return worker
 
-    def dismiss(self, worker: WorkerHandle, *, quick: bool = False) -> None:
-        """Tell a worker to end: in order, or at once if ``quick``."""
+    def _free_seat(self, *, probation: bool) -> int:
+        """Return the lowest seat that no worker of the same generation has."""
+        staying = self.children.staying()
+        taken = {worker.seat for worker in staying if worker.probation == probation and not worker.due}
+        return next(seat for seat in itertools.count() if seat not in taken)
+
+    def dismiss(self, worker: WorkerHandle, *, quick: bool = False, sweep: bool = False) -> None:
+        """Tell a worker to end: in order, or at once if ``quick``.
+
+        :param sweep: let it first serve what waits to be accepted, for there is nobody else to do it.
+        """
+        if sweep:
+            worker.slot.order_sweep()
         grace = 0 if quick else worker.cfg.graceful_timeout
         worker.leave(signal.SIGINT if quick else signal.SIGTERM, time.monotonic() + grace + MARGIN)
 
     # Deaths
 
     def watch(self, now: float) -> None:
-        """Abort the silent, kill those that were to have ended by now."""
-        log = self._arbiter.log
+        """Ask the silent for their stacks, then abort them; kill those that were to have ended by now."""
         for worker in self.children.kill_overdue(now):
-            log.warning("%s did not end in time and is killed", worker)
+            self._tell_killed(worker)
         for worker in self._watchdog.look(self.children.by_pid.values(), now):
-            why = "its loop is blocked" if worker.booted else "it has not finished booting"
-            worker.fault = f"silent for {allowed_silence(worker):g} s"
-            log.critical("%s was %s (timeout): %s; it is aborted", worker, worker.fault, why)
-            worker.abort(now + ABORT_MARGIN)
+            self._ask(worker, now)
+        for worker in self.children:
+            asked = worker.asked_at
+            if asked is not None and not worker.aborted and (worker.slot.told or now >= asked + ASK_MARGIN):
+                worker.abort(now + ABORT_MARGIN)
+
+    def _ask(self, worker: WorkerHandle, now: float) -> None:
+        """Let a silent worker say where it is blocked. It no longer counts: its successor does not wait for its end."""
+        why = "its loop is blocked" if worker.booted else "it has not finished booting"
+        silence = f"silent for {allowed_silence(worker):g} s"
+        self._arbiter.log.critical("%s was %s (timeout): %s; it is aborted", worker, silence, why)
+        worker.fault = f" after it was {silence}"
+        worker.asked_at = now
+        if worker.state is State.READY:
+            worker.state = State.LEAVING
+            self.backoff.died(now, worker.lived(now))
+        if lastwords.ASK is not None:
+            worker.send(lastwords.ASK)
+
+    def _tell_killed(self, worker: WorkerHandle) -> None:
+        words = "" if worker.slot.told else lastwords.read(worker.last_words)
+        if words:
+            self._arbiter.log.critical("%s did not end in time and is killed; it was stuck at:\n%s", worker, words)
+        else:
+            self._arbiter.log.warning("%s did not end in time and is killed", worker)
 
     def hear(self, now: float) -> None:
         """Listen to the workers that boot."""
@@ -142,14 +242,16 @@ class Crew:
         self._hear(worker, now)
         if worker.pipe is not None:
             arbiter.signals.unwatch(worker.pipe)
-            worker.hang_up()
+        worker.close()
         self._slots.release(worker.slot)
         hooks.call(worker.cfg, arbiter.log, "child_exit", arbiter, worker)
-        end = f"{worker} {describe_end(status)}" + (f" after it was {worker.fault}" if worker.fault else "")
-        if worker.state is State.LEAVING or arbiter.stopping:
-            arbiter.log.debug("%s", end)
-        elif worker.probation:
+        end = f"{worker} {describe_end(status)}{worker.fault}"
+        if worker.fault and not worker.booted and not worker.probation and not arbiter.stopping:
+            self._boot_failed(worker.failure or unexplained(end), now)
+        elif worker.fault or (worker.probation and worker.state is not State.LEAVING):
             arbiter.log.error("%s", end)
+        elif worker.state is State.LEAVING or arbiter.stopping:
+            arbiter.log.debug("%s", end)
         elif worker.booted:
             arbiter.log.error("%s", end)
             self.backoff.died(now, worker.lived(now))
@@ -170,3 +272,11 @@ class Crew:
 def unexplained(end: str) -> BootFailure:
     """Return the failure of a worker that ended before it was ready and could not say why."""
     return BootFailure(WorkerBootError.exit_status, f"{end}, before it could serve")
+
+
+def surge_of(cfg: Config, workers: int) -> int:
+    """Return how many workers there may be beyond ``workers`` while they are replaced."""
+    surge = cfg.reload_surge
+    if not surge.endswith("%"):
+        return int(surge)
+    return max(1, -(-workers * int(surge[:-1]) // 100))

@@ -15,17 +15,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from geventwsgi.config.addresses import Address, FdAddress, TCPAddress, UnixAddress
 from geventwsgi.errors import BindError
+from geventwsgi.master.privileges import give
 from geventwsgi.master.system import original
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 #: SO_ACCEPTCONN where the socket module lacks it (macOS has it as 2).
 ACCEPTCONN = getattr(socket, "SO_ACCEPTCONN", 2)
 
 
 class Listener:
-    """A listening socket, non-blocking and closed on exec, and the address that the operator gave for it."""
+    """A listening socket, non-blocking and closed on exec, and the address that the operator gave for it.
+
+    Where ``reuse_port`` is on, there is a socket for each worker's seat, all at the same address: the system spreads
+    connections among them. The first is :attr:`sock`, and in a worker its own is.
+    """
 
     #: Every one that is open in this process.
     _open: ClassVar[set[Listener]] = set()
@@ -33,6 +38,10 @@ class Listener:
     def __init__(self, address: Address, sock: socket.socket) -> None:
         self.address = address
         self.sock = sock
+        #: By seat.
+        self.socks = [sock]
+        #: Whether each seat has a socket of its own.
+        self.spreads = isinstance(address, TCPAddress) and _reuses_port(sock)
         self._open.add(self)
         self._file: tuple[Path, int, int] | None = None
         if isinstance(address, UnixAddress):
@@ -54,13 +63,55 @@ class Listener:
         host, port = self.sock.getsockname()[:2]
         return f"{scheme}://{TCPAddress(host, port)}"
 
+    def provide(self, seats: int) -> None:
+        """See to it that there are sockets for so many seats; new ones do not listen before their worker is ready.
+
+        :raises BindError: one cannot be bound.
+        """
+        while self.spreads and len(self.socks) < seats:
+            sock = _new_socket(self.address, self.sock.family)
+            try:
+                _set_reuse(sock, port=True)
+                sock.bind(self.sock.getsockname())
+            except OSError as error:
+                sock.close()
+                raise BindError(_explain_tcp(self.address, error)) from None
+            self.adopt(sock)
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Take a socket for the next seat."""
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+        self.socks.append(sock)
+
+    def withdraw(self, seats: int) -> None:
+        """Close the sockets of seats beyond so many; their workers have been told to serve what waits there."""
+        while self.spreads and len(self.socks) > seats:
+            self.socks.pop().close()
+
+    def sit(self, seat: int) -> None:
+        """Keep, in a worker, the socket of its seat alone."""
+        self.sock = self.socks.pop(seat if self.spreads else 0)
+        for sock in self.socks:
+            sock.close()
+        self.socks = [self.sock]
+
+    def listen(self, backlog: int) -> None:
+        """Let a seat's socket take part, if it does not yet."""
+        if self.spreads:
+            self.sock.listen(backlog)
+
     def close(self) -> None:
         """Close this process's hold on the socket."""
-        self.sock.close()
+        for sock in self.socks:
+            sock.close()
         self._open.discard(self)
 
     def remove(self) -> None:
-        """Close, and remove a unix socket's file unless another server has put its own in its place."""
+        """Close, and remove a unix socket's file unless another server has put its own in its place.
+
+        May be called after :meth:`close`.
+        """
         self.close()
         if self._file is None:
             return
@@ -77,21 +128,49 @@ def close_others(listeners: Collection[Listener]) -> None:
         listener.close()
 
 
-def bind(addresses: Iterable[Address], cfg: Any) -> list[Listener]:
+def bind(addresses: Iterable[Address], cfg: Any, inherited: Mapping[str, list[int]] | None = None) -> list[Listener]:
     """Listen at each address, or at none.
 
-    :param cfg: ``backlog``, and ``umask`` for the files of unix sockets.
+    :param cfg: ``backlog``, ``reuse_port``, and ``umask`` for the files of unix sockets.
+    :param inherited: descriptors of sockets that listen at some of the addresses already, by the address's text.
     :raises BindError: the first that fails; those bound before it are closed again.
     """
     listeners: list[Listener] = []
     try:
         for address in addresses:
-            listeners.append(_bind_one(address, cfg))  # noqa: PERF401 - those bound before a failure are needed
+            fds = (inherited or {}).get(str(address), [])
+            listeners.append(_take_over(address, fds) if fds else _bind_one(address, cfg))
     except BindError:
         for listener in listeners:
-            listener.remove()
+            if inherited and str(listener.address) in inherited:
+                listener.close()  # whoever passed it still listens there
+            else:
+                listener.remove()
         raise
     return listeners
+
+
+def _take_over(address: Address, fds: list[int]) -> Listener:
+    """Return the listener of sockets that another master of ours has bound."""
+    first, *others = [_from_descriptor(fd, address) for fd in fds]
+    first.setblocking(False)
+    first.set_inheritable(False)
+    listener = Listener(address, first)
+    for sock in others:
+        listener.adopt(sock)
+    return listener
+
+
+def _reuses_port(sock: socket.socket) -> bool:
+    option = getattr(socket, "SO_REUSEPORT", None)
+    return option is not None and sock.getsockopt(socket.SOL_SOCKET, option) != 0
+
+
+def _set_reuse(sock: socket.socket, *, port: bool) -> None:
+    if os.name == "posix":  # elsewhere the option would share the port with a stranger
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if port and hasattr(socket, "SO_REUSEPORT"):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
 def _bind_one(address: Address, cfg: Any) -> Listener:
@@ -110,8 +189,7 @@ def _bind_tcp(address: TCPAddress, cfg: Any) -> socket.socket:
     family, where = _resolve(address)
     sock = _new_socket(address, family)
     try:
-        if os.name == "posix":  # elsewhere the option would share the port with a stranger
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _set_reuse(sock, port=cfg.reuse_port)
         sock.bind(where)
         sock.listen(cfg.backlog)
     except OSError as error:
@@ -142,7 +220,7 @@ def _new_socket(address: Address, family: int) -> socket.socket:
     return sock
 
 
-def _explain_tcp(address: TCPAddress, error: OSError) -> str:
+def _explain_tcp(address: Address, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"{address} is already in use: stop the other server or choose another --bind"
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -160,6 +238,7 @@ def _bind_unix(address: UnixAddress, cfg: Any) -> socket.socket:
     umask = os.umask(cfg.umask)
     try:
         sock.bind(address.path)
+        give(address.path, cfg)
         sock.listen(cfg.backlog)
     except OSError as error:
         sock.close()
@@ -216,8 +295,12 @@ def _explain_unix(address: UnixAddress, error: OSError) -> str:
 
 
 def _inherit(address: FdAddress) -> socket.socket:
+    return _from_descriptor(address.fd, address)
+
+
+def _from_descriptor(fd: int, address: Address) -> socket.socket:
     try:
-        sock: socket.socket = original("socket", "socket")(fileno=address.fd)
+        sock: socket.socket = original("socket", "socket")(fileno=fd)
     except OSError as error:
         raise BindError(
             f"{address} is not an open socket ({error.strerror}): let the parent process pass one"

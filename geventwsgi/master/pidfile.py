@@ -29,6 +29,18 @@ class PidFile:
                 f"cannot write the pidfile {self.path}: {error.strerror}: choose another --pid or make it writable"
             ) from None
 
+    def rename(self, path: str) -> None:
+        """Move it to ``path``, in place of a file that another process has left there.
+
+        :raises StartupError: it cannot be moved.
+        """
+        wanted = Path(path).absolute()
+        try:
+            self.path.replace(wanted)
+        except OSError as error:
+            raise StartupError(f"cannot rename the pidfile {self.path} to {wanted}: {error.strerror}") from None
+        self.path = wanted
+
     def remove(self) -> None:
         """Remove the file if it still holds this process's pid."""
         with suppress(OSError, ValueError):

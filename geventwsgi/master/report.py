@@ -76,14 +76,15 @@ def decode(data: bytes) -> BootFailure | None:
 def application_stack(frame: FrameType | None) -> str:
     """Return the stack as text, without our frames at its outer end, if there are others inside them."""
     stack = traceback.extract_stack(frame)
-    ours = [_is_ours(entry.filename) for entry in stack]
+    ours = [is_ours(entry.filename) for entry in stack]
     begin = ours.index(True) if True in ours else 0
     while begin < len(stack) and (ours[begin] or stack[begin].filename.endswith(IMPORTING)):
         begin += 1
     return "".join(traceback.format_list(stack[begin:] or stack)).rstrip()
 
 
-def _is_ours(filename: str) -> bool:
+def is_ours(filename: str) -> bool:
+    """Tell whether a file belongs to this package."""
     return filename.startswith(PACKAGE)
 
 
@@ -92,7 +93,7 @@ def _is_foreign(cause: BaseException | None) -> bool:
     if cause is None:
         return False
     trace = cause.__traceback__
-    return trace is None or not _is_ours(trace.tb_frame.f_code.co_filename)
+    return trace is None or not is_ours(trace.tb_frame.f_code.co_filename)
 
 
 def _format(error: BaseException | None) -> str:

@@ -1,7 +1,7 @@
-"""What workers tell the master without a system call: one anonymous shared mapping, one slot per worker.
+"""What workers and master tell each other without a system call: one anonymous shared mapping, one slot per worker.
 
-A slot is a cache line of unsigned 64-bit fields that only its worker writes; any worker reads all of them. It knows no
-process and no clock.
+A slot is a cache line of unsigned 64-bit fields. Each has one writer: its worker, or (for what the worker is to know
+when it drains) the master; any worker reads all of them. It knows no process and no clock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import mmap
 from geventwsgi.errors import WorkerBootError
 
 #: Fields of a slot.
-BEATS, REQUESTS, CONNECTIONS, ACCEPTING = range(4)
+BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING = range(7)
 FIELDS = 8
 #: Pages of slots that are never taken are never allocated.
 SLOTS = 4096
@@ -47,10 +47,34 @@ class Slot:
         """Open connections."""
         return int(self._fields[self._base + CONNECTIONS])
 
-    def count(self, requests: int, connections: int) -> None:
-        """Say how many requests are in flight and connections open."""
+    @property
+    def served(self) -> int:
+        """Requests begun since the worker started, at the last beat."""
+        return int(self._fields[self._base + SERVED])
+
+    def count(self, requests: int, connections: int, served: int) -> None:
+        """Say how many requests are in flight, connections open, and requests begun so far."""
         self._fields[self._base + REQUESTS] = requests
         self._fields[self._base + CONNECTIONS] = connections
+        self._fields[self._base + SERVED] = served
+
+    @property
+    def told(self) -> bool:
+        """Whether the worker has written its stacks to the error log."""
+        return bool(self._fields[self._base + TOLD])
+
+    def tell(self) -> None:
+        """Say that the stacks are in the error log."""
+        self._fields[self._base + TOLD] = 1
+
+    @property
+    def sweep(self) -> bool:
+        """Whether what waits to be accepted is to be served before the worker ends, since nobody else will."""
+        return bool(self._fields[self._base + SWEEP])
+
+    def order_sweep(self) -> None:
+        """Order it; the master's."""
+        self._fields[self._base + SWEEP] = 1
 
     def accept(self, *, accepting: bool) -> None:
         """Say whether connections are accepted."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.master import hooks
 from geventwsgi.master.listeners import close_others
+from geventwsgi.master.reloader import INTERVAL
 from geventwsgi.master.report import READY, BootFailure
 from geventwsgi.master.system import original, set_title
 
@@ -36,6 +37,7 @@ def spawn(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener]) -> 
 
     :raises OSError: the system has no process or descriptor left.
     """
+    arbiter.sources.watch(handle.cfg)
     reader, writer = os.pipe()
     _flush()
     try:
@@ -57,6 +59,8 @@ def _live(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener], rea
     try:
         _let_go_of_the_master(arbiter, reader)
         close_others(listeners)
+        for listener in listeners:
+            listener.sit(handle.seat)
         status = _Life(arbiter, handle, listeners, writer).run()
     except BaseException:  # noqa: BLE001 - nothing may escape into the master's frames
         traceback.print_exc()
@@ -68,9 +72,10 @@ def _live(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener], rea
 def _let_go_of_the_master(arbiter: Arbiter, reader: int) -> None:
     """Undo what a fork copies and only the master may have; signals are still held back."""
     arbiter.signals.forsake()
+    arbiter.forget()
     os.close(reader)
     for sibling in arbiter.crew.children:
-        sibling.hang_up()
+        sibling.close()
     set_handler = original("signal", "signal")
     for number in arbiter.signals.numbers:
         set_handler(number, _ignore)
@@ -98,6 +103,7 @@ class _Life:
         self._writer = writer
         self._ready = False
         self._worker: Worker | None = None
+        self._reporter = arbiter.sources.reporter()
 
     def run(self) -> int:
         log = self._handle.log
@@ -122,7 +128,7 @@ class _Life:
         handle.pid = os.getpid()
         arbiter.enter(handle.cfg)
         arbiter.cfg = handle.cfg
-        set_title(f"gwsgi: worker [{arbiter.proc_name}]")
+        set_title(f"gwsgi: worker {handle.slot.index + 1} [{arbiter.proc_name}]")
         prepare_gevent(handle.log.warning)
         worker = worker_class(handle.cfg)(
             age=handle.age,
@@ -132,6 +138,8 @@ class _Life:
             log=handle.log,
             app=arbiter.app,
             slot=handle.slot,
+            last_words=handle.last_words,
+            is_ready=arbiter.departure.is_ready,
             on_ready=self._tell_ready,
             on_abort=self._abort,
         )
@@ -143,11 +151,17 @@ class _Life:
         with suppress(OSError):  # the master is gone: the heartbeat will notice
             os.write(self._writer, READY)
         os.close(self._writer)
+        if self._reporter and self._worker:
+            self._reporter.modules()
+            self._worker.every(INTERVAL, self._reporter.modules)
 
     def _fail(self, error: BaseException) -> int:
         if self._ready:
             self._handle.log.error("Worker failed (pid: %s)", os.getpid(), exc_info=error)
             return FAILED
+        if self._reporter:
+            self._reporter.modules()
+            self._reporter.failure(error)
         failure = BootFailure.of(error)
         with suppress(OSError), os.fdopen(self._writer, "wb") as pipe:
             pipe.write(failure.encode())

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.loader import load_app, load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
-from geventwsgi.master import hooks
-from geventwsgi.master.report import application_stack
+from geventwsgi.master import hooks, lastwords, stacks
+from geventwsgi.master.privileges import become
 from geventwsgi.master.system import original
 from geventwsgi.master.watchdog import interval
 
@@ -40,6 +40,8 @@ class Worker:
     :param ppid: the master's pid, by which the worker sees that it is gone; None if there is no master.
     :param app: the application, if it was loaded before the fork.
     :param slot: where to beat; None without a master.
+    :param last_words: a file in memory for the stack of a worker that is stuck; None without a master.
+    :param is_ready: whether the server as a whole welcomes requests, for ``health_path``.
     :param on_ready: called when the worker has begun to accept.
     :param on_abort: called at ABRT, last; it ends the process.
     """
@@ -54,6 +56,8 @@ class Worker:
         log: Logger,
         app: Any = None,
         slot: Slot | None = None,
+        last_words: int | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
         on_ready: Callable[[], object] = lambda: None,
         on_abort: Callable[[], object] = lambda: os._exit(1),
     ) -> None:
@@ -72,6 +76,8 @@ class Worker:
         self.servers: list[WSGIServer] = []
         self._slot = slot
         self._balance: Balance | None = None
+        self._last_words = last_words
+        self._is_ready = is_ready
         self._on_ready = on_ready
         self._on_abort = on_abort
         self._quick = False
@@ -87,6 +93,7 @@ class Worker:
         :raises Exception: the application or a server cannot be started.
         """
         self.catch_abort()
+        become(self.cfg)
         self.load_wsgi()
         self.servers = self.make_servers()
         hooks.require(self.cfg, "post_worker_init", self, failure=WorkerBootError)
@@ -123,7 +130,14 @@ class Worker:
 
         environ = {"wsgi.multiprocess": self.cfg.workers > 1}
         return WSGIServer(
-            listener.sock, self.wsgi, environ=environ, config=self.cfg, logger=self.log, worker=self, **options
+            listener.sock,
+            self.wsgi,
+            environ=environ,
+            config=self.cfg,
+            logger=self.log,
+            worker=self,
+            is_ready=self._is_ready,
+            **options,
         )
 
     # Serving
@@ -135,6 +149,8 @@ class Worker:
         self._stop = Event()
         self._start_heartbeat()
         self.catch_signals()
+        for listener in self.sockets:
+            listener.listen(self.cfg.backlog)
         for server in self.servers:
             server.start()
         if self._balance is not None:
@@ -165,26 +181,31 @@ class Worker:
         if self._balance is not None:
             self._balance.leave()
         seconds = 0 if self._quick else self.cfg.graceful_timeout
-        drains = [gevent.spawn(server.drain, seconds) for server in self.servers]
+        sweep = not self._quick and self._slot is not None and self._slot.sweep
+        drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
         gevent.joinall(drains)
         if not all(drain.value for drain in drains) and not self._quick:
             self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
 
     def _start_heartbeat(self) -> None:
+        self.every(interval(self.cfg.timeout), self.notify)
+        self.notify()
+
+    def every(self, seconds: float, function: Callable[[], object]) -> None:
+        """Have the loop call a function, which must not wait, every so many seconds from now on."""
         from gevent import get_hub
 
-        seconds = interval(self.cfg.timeout)
         timer = get_hub().loop.timer(seconds, seconds)
-        timer.start(self.notify)
+        timer.start(function)
         self._watchers.append(timer)
-        self.notify()
 
     def notify(self) -> None:
         """Beat: called by the loop itself, so that only a loop that turns is heard. Notices that the master is gone."""
         if self._slot is not None:
             self._slot.beat()
             requests = max((server.requests for server in self.servers), default=0)
-            self._slot.count(requests, sum(server.connections for server in self.servers))
+            connections = sum(server.connections for server in self.servers)
+            self._slot.count(requests, connections, sum(server.served for server in self.servers))
         if self.alive and self.ppid not in (None, os.getppid()):
             self.log.warning("The master is gone: worker %s drains and exits", self.pid)
             self.stop()
@@ -192,8 +213,12 @@ class Worker:
     # Signals
 
     def catch_abort(self) -> None:
-        """Take the signal that may come while the application is being loaded."""
-        original("signal", "signal")(signal.SIGABRT, self.handle_abort)
+        """Take the signals that may come while the application is being loaded, or blocks the loop."""
+        set_handler = original("signal", "signal")
+        set_handler(signal.SIGABRT, self.handle_abort)
+        if lastwords.ASK is not None:
+            set_handler(lastwords.ASK, self.handle_ask)
+            lastwords.arm(self._last_words)
 
     def catch_signals(self) -> None:
         """Take signals by the loop: each is handled in a greenlet, never in the midst of other code."""
@@ -220,10 +245,18 @@ class Worker:
         """USR1: reopen the logs."""
         self.log.reopen_files()
 
-    def handle_abort(self, _number: int, frame: FrameType | None) -> None:
-        """ABRT: say where the loop is blocked, and end. Runs in the midst of whatever blocks it."""
+    def handle_ask(self, _number: int, frame: FrameType | None) -> None:
+        """USR2: say where every greenlet is, and go on. Runs in the midst of whatever blocks the loop."""
+        requests = {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
+        for who, stack in stacks.describe(frame, requests):
+            self.log.critical("Worker (pid: %s) %s at:\n%s", self.pid, who, stack)
+        lastwords.forget(self._last_words)
+        if self._slot is not None:
+            self._slot.tell()
+
+    def handle_abort(self, _number: int, _frame: FrameType | None) -> None:
+        """ABRT: end, in the midst of whatever blocks the loop; its stacks have been asked for before."""
         self.alive = False
-        self.log.critical("Worker aborted (pid: %s), it was blocked at:\n%s", self.pid, application_stack(frame))
         hooks.call(self.cfg, self.log, "worker_abort", self)
         self._on_abort()
 

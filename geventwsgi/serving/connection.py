@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 #: Seconds for which a connection that we close still takes in what the client is sending; and while the server stops.
 LINGER, LINGER_DRAINING = 2.0, 0.2
-#: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops.
-LAST_CALL = 0.2
+#: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops: so many
+#: that a client which uses it each second is never cut off while its next request is on its way.
+LAST_CALL = 1.0
 
 
 class Connection(runners.Sleeper):

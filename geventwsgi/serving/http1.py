@@ -16,7 +16,7 @@ from geventwsgi.http import encode
 from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
 from geventwsgi.observe.access import Record
-from geventwsgi.serving import departure, request_deadline
+from geventwsgi.serving import departure, health, request_deadline
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired
 
@@ -51,16 +51,10 @@ def serve(connection: Connection) -> int:
         return ENDED
     connection.exchange = exchange
     try:
-        if service.capacity.free > 0 and not stream.gone:
-            service.capacity.free -= 1
-            stream.in_flight = True
-        elif not _turn_comes(connection, exchange):
-            return ENDED
-        if service.timeouts.request:
-            exchange.began = time.monotonic()
-            if connection.request_deadline is None or not connection.request_deadline.tick:
-                request_deadline.watch(connection)
-        service.gateway.run(exchange)
+        if head.path != service.health_path or not health.answer(exchange, service):
+            if not _begin(connection, exchange):
+                return ENDED
+            service.gateway.run(exchange)
     finally:
         stream.step_out()
         connection.exchange = None
@@ -68,6 +62,22 @@ def serve(connection: Connection) -> int:
     if not exchange.settle():
         return ENDED
     return MORE if stream.hot or stream.ahead else IDLE
+
+
+def _begin(connection: Connection, exchange: Http1Exchange) -> bool:
+    """Give a request its place among those in flight, and its deadline; return False if it has ended instead."""
+    service, stream = connection.service, connection.stream
+    if service.capacity.free > 0 and not stream.gone:
+        service.capacity.free -= 1
+        stream.in_flight = True
+    elif not _turn_comes(connection, exchange):
+        return False
+    service.served += 1
+    if service.timeouts.request:
+        exchange.began = time.monotonic()
+        if connection.request_deadline is None or not connection.request_deadline.tick:
+            request_deadline.watch(connection)
+    return True
 
 
 def _read_head(connection: Connection, data: bytes) -> RequestHead:

@@ -29,11 +29,11 @@ from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import Runners
-from geventwsgi.serving.service import Service, Timeouts
+from geventwsgi.serving.service import ServerView, Service, Timeouts
 from geventwsgi.serving.tls import make_context
 from geventwsgi.serving.trust import trust
 from geventwsgi.wsgi.environ import EnvironBuilder
-from geventwsgi.wsgi.gateway import Gateway
+from geventwsgi.wsgi.gateway import Gateway, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,6 +54,8 @@ PAUSE = 0.1
 QUIET = 10.0
 #: Seconds that a greenlet gets to end after it was killed.
 KILL_MARGIN = 1.0
+#: Requests that are named in the log when they are cut.
+NAMED = 100
 
 
 class WSGIServer(StreamServer):
@@ -76,6 +78,7 @@ class WSGIServer(StreamServer):
     :param logger: a logger to use instead of ``log`` and ``error_log``.
     :param worker: what hooks get as their ``worker`` argument.
     :param capacity: the bounds on requests and connections, where several servers share them.
+    :param is_ready: whether ``health_path`` is to say that requests are welcome; when the server drains, they are not.
     :param settings: any setting by name (``keepalive=5``, ``certfile="cert.pem"``), or pywsgi's ``ssl_context``.
     :raises ConfigError: a setting is unknown or its value wrong.
     :raises BindError: a TLS file cannot be used.
@@ -100,7 +103,8 @@ class WSGIServer(StreamServer):
         self, listener: Any, application: Any = None, backlog: int | None = None, spawn: Any = "default",
         log: Any = "default", error_log: Any = "default", handler_class: Callable[..., Any] | None = None,
         environ: Mapping[str, Any] | None = None, *, config: Config | None = None, logger: Logger | None = None,
-        worker: Any = None, capacity: Capacity | None = None, **settings: Any,
+        worker: Any = None, capacity: Capacity | None = None, is_ready: Callable[[], bool] = lambda: True,
+        **settings: Any,
     ) -> None:  # fmt: skip
         if spawn is None:
             raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
@@ -114,8 +118,10 @@ class WSGIServer(StreamServer):
         self.log = ErrorStream(self.logger.access_log, logging.INFO)
         self.tls = ssl_context or (make_context(self.config, gevent.ssl.SSLContext) if self.config.is_ssl else None)
         self._worker = worker
+        self._is_ready = is_ready
         self._capacity = capacity or Capacity.of(self.config)
         self._last_exhausted = 0.0
+        self._view = ServerView()
         #: A pool bounds connections, so that each keeps its place while it is idle; and so for a callable.
         self._keeps_greenlets = spawn != "default"
         self._service: Service | None = None
@@ -151,6 +157,7 @@ class WSGIServer(StreamServer):
         self.environ = self.environ_class(self.base_env)
         self.environ["wsgi.url_scheme"] = "https" if self.ssl_enabled else "http"
         self.environ["wsgi.errors"] = self.error_log
+        self.environ["geventwsgi.server"] = self._view
         script_name = os.environ.get("SCRIPT_NAME", "")  # where the application is mounted, as for gunicorn
         self.environ["SCRIPT_NAME"] = os.fsencode(script_name).decode("latin-1")
         self.environ.update(environ or {})
@@ -228,6 +235,8 @@ class WSGIServer(StreamServer):
             half_close_ends=config.half_close == "gone",
             start=self._give_greenlet if self._keeps_greenlets else Runners().give,
             keeps_greenlets=self._keeps_greenlets,
+            health_path=config.health_path,
+            is_ready=self._is_ready,
         )
 
     def _give_greenlet(self, connection: Connection) -> None:
@@ -327,19 +336,39 @@ class WSGIServer(StreamServer):
         """Requests in flight, of all servers that share the capacity."""
         return self._capacity.in_flight
 
-    def drain(self, timeout: float) -> bool:
+    @property
+    def served(self) -> int:
+        """Requests begun so far; those that ``handler_class`` serves are not counted."""
+        return self._service.served if self._service is not None else 0
+
+    def in_flight(self) -> dict[Any, str]:
+        """Return what is being served: the greenlet, and the request line and client for a log."""
+        connections = self._service.connections if self._service is not None else ()
+        return {
+            connection.greenlet: described(connection.exchange)
+            for connection in tuple(connections)
+            if connection.exchange is not None
+        }
+
+    def drain(self, timeout: float, *, sweep: bool = False) -> bool:
         """Accept nothing more, let requests in flight end, then end what is left.
 
-        Idle connections close at once; a request that has arrived is answered, with ``Connection: close``.
+        Idle connections close at once; a request that has arrived is answered, with ``Connection: close``. Applications
+        learn of it by ``environ["geventwsgi.server"].draining``.
 
         :param timeout: seconds before the requests left are cut: their greenlets end by ``GreenletExit``.
+        :param sweep: first accept what waits in the backlog.
         :returns: whether all ended by themselves.
         """
-        self.close()
         service = self._service
+        if service is not None:
+            service.draining = True
+            self._view.draining.set()
+            if sweep and not self.closed:
+                self._sweep()
+        self.close()
         if service is None:
             return True
-        service.draining = True
         if not service.connections:
             return True
         service.empty.clear()
@@ -347,10 +376,20 @@ class WSGIServer(StreamServer):
             connection.drain()
         if service.empty.wait(timeout):
             return True
+        for request in list(self.in_flight().values())[:NAMED] if timeout else ():
+            self.logger.warning("Cut, since it had not ended after %g s: %s", timeout, request)
         for connection in tuple(service.connections):
             connection.kill()
         service.empty.wait(KILL_MARGIN)
         return False
+
+    def _sweep(self) -> None:
+        """Accept what waits, though not for ever: new connections may come as fast as these are taken."""
+        for _ in range(self.config.backlog):
+            accepted = self.do_read()
+            if accepted is None:
+                break
+            self.do_handle(*accepted)
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop accepting, then end the connections, after ``timeout`` seconds (``stop_timeout``) by force."""

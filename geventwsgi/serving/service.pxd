@@ -36,8 +36,11 @@ cdef class Service:
     cdef public bint cancels
     cdef public bint half_close_ends
     cdef public bint keeps_greenlets
+    cdef public object health_path
+    cdef public object is_ready
     cdef public CLastHead last_head
     cdef public set connections
     cdef public object empty
     cdef public object refused
     cdef public bint draining
+    cdef public long long served

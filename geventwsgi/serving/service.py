@@ -84,6 +84,16 @@ class Timeouts:
         self.warm = warm
 
 
+class ServerView:
+    """What applications see of their server, as ``environ["geventwsgi.server"]``."""
+
+    __slots__ = ("draining",)
+
+    def __init__(self) -> None:
+        #: Set when the server begins to stop: a stream that would go on for long is to come to its end.
+        self.draining = Event()
+
+
 class Service:
     """The parts of one server, put together."""
 
@@ -96,6 +106,8 @@ class Service:
         "empty",
         "gateway",
         "half_close_ends",
+        "health_path",
+        "is_ready",
         "keeps_greenlets",
         "last_head",
         "leniency",
@@ -106,6 +118,7 @@ class Service:
         "ragged_eof_ends",
         "refused",
         "secure_scheme_headers",
+        "served",
         "software",
         "start",
         "timeouts",
@@ -134,6 +147,8 @@ class Service:
         cancels: bool = False,
         half_close_ends: bool = False,
         keeps_greenlets: bool = False,
+        health_path: str | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self.gateway = gateway
         self.limits = limits
@@ -161,6 +176,9 @@ class Service:
         self.half_close_ends = half_close_ends
         #: Whether a connection has the same greenlet from its beginning to its end (a pool's, say).
         self.keeps_greenlets = keeps_greenlets
+        #: The path of balancers' probes, and whether the server as a whole welcomes requests.
+        self.health_path = health_path
+        self.is_ready = is_ready
         #: Encodes heads of responses.
         self.last_head = LastHead()
         self.connections: set[Connection] = set()
@@ -168,5 +186,7 @@ class Service:
         self.empty = Event()
         #: Requests refused, by status: clients' faults are counted here and logged at debug, being no errors of ours.
         self.refused: Counter[int] = Counter()
+        #: Requests begun so far.
+        self.served = 0
         #: Set when the server stops: answer what is there, keep nothing alive.
         self.draining = False

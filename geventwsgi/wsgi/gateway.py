@@ -108,7 +108,7 @@ class Gateway:
             complaint = response.finish()
             exchange.over = True
             if complaint is not None:
-                self._log.error("Wrong length of the response to %s: %s", _described(exchange), complaint)
+                self._log.error("Wrong length of the response to %s: %s", described(exchange), complaint)
         except self._interrupts:
             response.cut()
             raise
@@ -174,7 +174,7 @@ class Gateway:
             self._leave(exchange, response)
         elif isinstance(cause, RequestError):
             log = self._log.debug if cause.status < 500 else self._log.error
-            log("Refused %s: %s", _described(exchange), cause)
+            log("Refused %s: %s", described(exchange), cause)
             self._answer(exchange, response, cause.status, cause.reason)
         elif isinstance(cause, RequestTimeout):
             self._log.error("Request timed out: %s", _described(exchange))
@@ -182,7 +182,7 @@ class Gateway:
         else:
             # The traceback of a broken rule of PEP 3333 ends in this package: the line itself has to say what is wrong.
             rule = f": {error}" if isinstance(error, ResponseError) else ""
-            self._log.exception("Error handling request %s%s", _described(exchange), rule)
+            self._log.exception("Error handling request %s%s", described(exchange), rule)
             self._answer(exchange, response, 500, traceback.format_exc() if self._debug else None)
 
     def _answer(self, exchange: Exchange, response: Response, status: int, detail: str | None) -> None:
@@ -194,7 +194,7 @@ class Gateway:
             self._leave(exchange, response)
 
     def _leave(self, exchange: Exchange, response: Response) -> None:
-        self._log.debug("Client left: %s", _described(exchange))
+        self._log.debug("Client left: %s", described(exchange))
         response.replace(CLIENT_LEFT)
         exchange.abort()
 
@@ -207,7 +207,7 @@ class Gateway:
         except self._interrupts:
             raise
         except BaseException:  # noqa: BLE001 - as in run
-            self._log.exception("Error in close() after the response to %s", _described(exchange))
+            self._log.exception("Error in close() after the response to %s", described(exchange))
 
     def _observe(self, exchange: Exchange, environ: dict[str, Any], response: Response, started: float) -> None:
         """Make the access record and call ``post_request``; neither may harm the connection."""
@@ -220,16 +220,16 @@ class Gateway:
             try:
                 self._on_record(Record(exchange.head, response, environ, duration))
             except Exception:  # noqa: BLE001 - a full disk, a broken logger_class
-                self._log.exception("Error in the access log for %s", _described(exchange))
+                self._log.exception("Error in the access log for %s", described(exchange))
         if self._post_request is not None:
             try:
                 self._post_request(exchange.head, environ, response)
             except Exception:  # noqa: BLE001 - the operator's code
-                self._log.exception("Error in the post_request hook for %s", _described(exchange))
+                self._log.exception("Error in the post_request hook for %s", described(exchange))
 
 
-def _described(exchange: Exchange) -> str:
-    """Return the request line, quoted and escaped, and the client's address."""
+def described(exchange: Exchange) -> str:
+    """Return the request line, quoted and escaped, and the client's address, for a line in a log."""
     head = exchange.head
     line = escape(f"{head.method} {head.target}"[:LINE_LIMIT])
     client = escape(exchange.remote_addr) or "a unix socket"

@@ -86,5 +86,5 @@ def test_help_names_every_flag_under_its_section(monkeypatch):
     for setting in SETTINGS:
         assert all(flag in text for flag in setting.flags)
         assert setting.help in text or not setting.flags
-    assert "Run in the background. (No effect yet.)" in text
+    assert "Threads per worker. Default: 1. (No effect here: " in text
     assert "Default: ['127.0.0.1:8000']." in text

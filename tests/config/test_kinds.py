@@ -21,6 +21,8 @@ GOOD = [
     (kinds.COUNT, [(3, 3), ("3", 3), (" 010 ", 10), ("0x10", 16), ("1_000", 1000), (0, 0)]),
     (kinds.whole(2, 4), [(2, 2), ("4", 4)]),
     (kinds.SECONDS, [(3, 3), ("3", 3), (0.5, 0.5), ("0.5", 0.5), (0, 0), (2.0, 2.0)]),
+    (kinds.SIZE, [(5, 5), ("5", 5), ("1k", 1024), (" 1.5G ", 3 << 29), ("2MiB", 2 << 20), ("2MB", 2 << 20), (0, 0)]),
+    (kinds.SHARE, [(2, "2"), (" 2 ", "2"), ("25%", "25%"), ("100%", "100%")]),
     (kinds.MODE, [(0o22, 0o22), ("022", 0o22), ("0o22", 0o22), ("22", 22), ("0", 0)]),
     (
         kinds.SWITCH,
@@ -70,6 +72,12 @@ BAD = [
         kinds.SECONDS,
         [-1, "-0.1", "nan", float("inf"), "soon", True, None],
         "must be a number of seconds, 0 or more, not ",
+    ),
+    (kinds.SIZE, [-1, "much", "", "1T", True, None, "M", "nan"], "must be a number of bytes such as 512M, not "),
+    (
+        kinds.SHARE,
+        [0, "0", "-1", "101%", "%", "some", None, 1.5],
+        "must be a whole number from 1 up, or a percentage such as 25%, not ",
     ),
     (kinds.MODE, ["rwx", -1, 0o10000, "08", None], "must be permission bits such as 0o022, not "),
     (kinds.SWITCH, ["maybe", 2, "", None, 0.0], "must be true or false, not "),

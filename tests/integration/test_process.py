@@ -128,14 +128,50 @@ def test_full_disk_under_the_logs_does_no_harm(tmp_path):
 def test_blocked_worker_says_where_and_is_replaced(path):
     with Gwsgi("--timeout", "1", app=APP) as server, inflight.requests() as get:
         (blocked,) = server.worker_pids()
+        waiting = [get(server.url, "/sleep?60") for _ in range(2)]
+        server.wait_log("begun /sleep", count=2)
         reply = get(server.url, path)
         server.wait_ready(2)
         assert blocked not in server.worker_pids()
-        assert isinstance(reply.exception(), inflight.CUT)
-        log = server.log_text()
+        assert all(isinstance(one.exception(), inflight.CUT) for one in [reply, *waiting])
+        log = server.wait_log("after it was silent for 1 s")
         assert f"Worker (pid: {blocked}) was silent for 1 s (timeout): its loop is blocked" in log
-        assert re.search(rf"Worker aborted \(pid: {blocked}\), it was blocked at:\n +File .*processes.py", log)
-        assert "after it was silent for 1 s" in log
+        line = re.escape(f'Worker (pid: {blocked}) was serving "GET {path} HTTP/1.1" from 127.0.0.1 at:')
+        assert re.search(rf"{line}\n +File .*processes.py", log)
+        served = r'("GET /sleep\?60 HTTP/1.1" from 127.0.0.1,? ?){2}'
+        line = rf"Worker \(pid: {blocked}\) has 2 more greenlets serving {served} at:"
+        assert re.search(rf"{line}\n +File .*processes.py", log)
+
+
+def test_worker_that_is_stuck_in_c_is_told_of_by_its_master():
+    """A call that neither releases the interpreter nor returns lets no line of Python run, a handler's included."""
+    with Gwsgi("--timeout", "1", app=APP) as server, inflight.requests() as get:
+        (stuck,) = server.worker_pids()
+        reply = get(server.url, "/stick")
+        log = server.wait_log("after it was silent for 1 s")
+        assert isinstance(reply.exception(), inflight.CUT)
+        assert f"Worker (pid: {stuck}) did not end in time and is killed; it was stuck at:\n" in log
+        assert re.search(r"it was stuck at:\n.*\n +File .*stick", log)
+
+
+def test_replacement_of_a_blocked_worker_does_not_wait_for_its_end():
+    with Gwsgi("--timeout", "1", app=APP) as server:
+        (stopped,) = server.worker_pids()
+        server.signal(signal.SIGSTOP, stopped)
+        server.wait_log("its loop is blocked")
+        wait_until(lambda: len(server.worker_pids()) == 2)
+        assert stopped in server.worker_pids()
+        server.wait_log("did not end in time and is killed")
+
+
+def test_usr2_makes_a_worker_tell_where_its_greenlets_are_and_go_on():
+    with Gwsgi(app=APP) as server, inflight.requests() as get:
+        (worker,) = server.worker_pids()
+        reply = get(server.url, "/sleep?1")
+        server.wait_log("begun /sleep")
+        server.signal(signal.SIGUSR2, worker)
+        server.wait_log('has 1 more greenlet serving "GET /sleep?1 HTTP/1.1" from 127.0.0.1 at:')
+        assert reply.result().text == str(worker)
 
 
 def test_stopped_worker_is_killed_and_replaced():
@@ -143,8 +179,8 @@ def test_stopped_worker_is_killed_and_replaced():
         (stopped,) = server.worker_pids()
         server.signal(signal.SIGSTOP, stopped)
         server.wait_ready(2)
-        assert stopped not in server.worker_pids()
-        assert "did not end in time and is killed" in server.log_text()
+        server.wait_log("did not end in time and is killed")
+        wait_until(lambda: stopped not in server.worker_pids())
 
 
 def test_worker_that_waits_is_not_silent():
@@ -246,7 +282,7 @@ def test_processes_are_named():
     pytest.importorskip("setproctitle")
     with Gwsgi("--name", "shop", app=APP) as server:
         assert title_of(server.pid) == "gwsgi: master [shop]"
-        assert title_of(server.worker_pids()[0]) == "gwsgi: worker [shop]"
+        assert title_of(server.worker_pids()[0]) == "gwsgi: worker 1 [shop]"
 
 
 def test_chdir_pythonpath_and_raw_env_reach_the_application(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.master import crew as crew_module
+from geventwsgi.master.children import State
 from geventwsgi.master.crew import Crew
 
 
@@ -31,6 +32,17 @@ class FakeArbiter:
     def give_up(self, failure):
         self.failures.append(failure)
         self.stopping = True
+
+
+class FakeListener:
+    """What a crew sees of a listener with a socket for each seat: how many it is to have."""
+
+    spreads = True
+    socks = ()
+
+    def __init__(self):
+        self.sockets = []
+        self.provide = self.withdraw = self.sockets.append
 
 
 @pytest.fixture
@@ -77,14 +89,115 @@ def test_fork_that_fails_later_is_tried_again(arbiter, monkeypatch, caplog):
     assert crew.nap(1001, stopping=True) == 1  # the watchdog's
 
 
-def test_surplus_is_dismissed_oldest_first(arbiter, monkeypatch):
-    sent = []
-    monkeypatch.setattr(crew_module, "spawn", lambda _arbiter, handle, _listeners: setattr(handle, "pid", handle.age))
-    monkeypatch.setattr("os.kill", lambda pid, number: sent.append((pid, number)))
+@pytest.fixture
+def crew(arbiter, monkeypatch):
+    """A crew whose workers are mere handles; ``crew.sent`` has the signals that they were sent."""
     crew = Crew(arbiter)
+    crew.sent = []
+    monkeypatch.setattr(crew_module, "spawn", lambda _arbiter, handle, _listeners: setattr(handle, "pid", handle.age))
+    monkeypatch.setattr("os.kill", lambda pid, number: crew.sent.append((pid, number)))
+    yield crew
+    for worker in crew.children:
+        worker.close()
+
+
+def be_ready(crew, now):
+    for worker in crew.children.staying():
+        worker.ready_at, worker.state = now, State.READY
+
+
+def ages(workers):
+    return [worker.age for worker in workers]
+
+
+def test_surplus_is_dismissed_oldest_first(crew, arbiter):
     arbiter.num_workers = 4
     crew.keep(1000)
+    be_ready(crew, 1000)
     arbiter.num_workers = 2
     crew.keep(1001)
-    assert sent == [(1, signal.SIGTERM), (2, signal.SIGTERM)]
-    assert [worker.age for worker in crew.regular()] == [3, 4]
+    assert crew.sent == [(1, signal.SIGTERM), (2, signal.SIGTERM)]
+    assert ages(crew.regular()) == [3, 4]
+
+
+def test_surplus_that_still_boots_goes_youngest_first_and_leaves_those_that_serve(crew, arbiter):
+    crew.keep(1000)
+    be_ready(crew, 1000)
+    arbiter.num_workers = 5
+    crew.keep(1001)
+    arbiter.num_workers = 3
+    crew.keep(1002)
+    assert crew.sent == [(5, signal.SIGTERM), (4, signal.SIGTERM)]
+    assert ages(crew.regular()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("surge", "workers", "started"), [("1", 4, 1), ("2", 4, 2), ("50%", 4, 2), ("1%", 4, 1)])
+def test_workers_that_are_due_serve_until_their_successors_do(crew, arbiter, surge, workers, started):
+    arbiter.cfg = Config.of(workers=workers, reload_surge=surge)
+    arbiter.num_workers = workers
+    crew.keep(1000)
+    be_ready(crew, 1000)
+    crew.renew(crew.regular(), "old")
+    crew.keep(1001)
+    assert ages(crew.regular()) == [1, 2, 3, 4, 5, 6][: workers + started]
+    assert crew.turning()
+    crew.keep(1002)
+    assert not crew.sent
+    be_ready(crew, 1003)
+    crew.keep(1003)
+    assert crew.sent == [(age, signal.SIGTERM) for age in (1, 2)[:started]]
+
+
+def test_turn_ends_with_as_many_fresh_workers_as_there_were(crew, arbiter):
+    crew.keep(1000)
+    be_ready(crew, 1000)
+    crew.renew(crew.regular(), "old")
+    for now in range(1001, 1006):
+        crew.keep(now)
+        be_ready(crew, now)
+        assert len([worker for worker in crew.regular() if worker.booted]) >= 2
+    assert ages(crew.regular()) == [3, 4]
+    assert not crew.turning()
+
+
+def test_failing_successor_is_tried_again_while_the_due_serve(crew, arbiter, caplog):
+    crew.keep(1000)
+    be_ready(crew, 1000)
+    crew._served = True
+    crew.renew(crew.regular(), "old")
+    crew.keep(1001)
+    (successor,) = (worker for worker in crew.regular() if not worker.booted)
+    del crew.children.by_pid[successor.pid]
+    crew.bury(successor, 4 << 8, 1001)
+    crew.keep(1001)
+    assert ages(crew.regular()) == [1, 2]
+    assert crew.nap(1001, stopping=False) == 0.5
+    crew.keep(1001.5)
+    assert ages(crew.regular()) == [1, 2, 4]
+
+
+def test_seat_is_passed_on_to_the_successor(crew, arbiter):
+    arbiter.LISTENERS = [FakeListener()]
+    crew.keep(1000)
+    be_ready(crew, 1000)
+    first, second = crew.regular()
+    assert (first.seat, second.seat) == (0, 1)
+    crew.renew([second], "old")
+    crew.keep(1001)
+    be_ready(crew, 1001)
+    crew.keep(1001)
+    assert crew.sent == [(2, signal.SIGTERM)]
+    assert [(worker.age, worker.seat) for worker in crew.regular()] == [(1, 0), (3, 1)]
+
+
+def test_seat_that_nobody_will_have_is_swept(crew, arbiter):
+    listener = FakeListener()
+    arbiter.LISTENERS = [listener]
+    crew.keep(1000)
+    be_ready(crew, 1000)
+    first, second = crew.regular()
+    arbiter.num_workers = 1
+    crew.keep(1001)
+    assert crew.sent == [(second.pid, signal.SIGTERM)]
+    assert (first.slot.sweep, second.slot.sweep) == (False, True)
+    assert listener.sockets == [1, 2, 2, 1]

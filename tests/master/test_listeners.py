@@ -14,7 +14,7 @@ from geventwsgi.config.addresses import FdAddress, TCPAddress, UnixAddress
 from geventwsgi.errors import BindError
 from geventwsgi.master.listeners import bind
 
-CFG = SimpleNamespace(backlog=16, umask=0)
+CFG = SimpleNamespace(backlog=16, umask=0, reuse_port=False, uid=os.geteuid(), gid=os.getegid())
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="changes to another user")
 
 
@@ -138,7 +138,7 @@ def test_unix_socket_has_the_mode_that_umask_says(listen, tmp_path, umask, mode)
     before = os.umask(0o022)
     try:
         path = tmp_path / "s"
-        listen(UnixAddress(str(path)), cfg=SimpleNamespace(backlog=16, umask=umask))
+        listen(UnixAddress(str(path)), cfg=SimpleNamespace(**{**vars(CFG), "umask": umask}))
         assert stat.S_IMODE(path.stat().st_mode) == mode
         assert os.umask(0o022) == 0o022
     finally:
@@ -166,7 +166,7 @@ def test_unix_socket_of_a_live_server(listen, tmp_path):
 
 def test_unix_socket_of_a_live_server_whose_backlog_is_full(listen, tmp_path):
     path = tmp_path / "s"
-    listen(UnixAddress(str(path)), cfg=SimpleNamespace(backlog=0, umask=0))
+    listen(UnixAddress(str(path)), cfg=SimpleNamespace(**{**vars(CFG), "backlog": 0}))
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         assert "is already in use" in refused(UnixAddress(str(path)))
@@ -266,3 +266,10 @@ def test_descriptor_of_a_socket_that_does_not_listen_stays_open():
             line == f"fd://{sock.fileno()} is a socket that does not listen: let the parent process call listen() on it"
         )
         assert os.fstat(sock.fileno())
+
+
+@ROOT_ONLY
+def test_unix_socket_belongs_to_the_workers_user_and_group(listen, tmp_path):
+    path = tmp_path / "s"
+    listen(UnixAddress(str(path)), cfg=SimpleNamespace(**{**vars(CFG), "uid": 65534, "gid": 65533}))
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65533)

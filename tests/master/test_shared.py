@@ -8,6 +8,7 @@ import pytest
 
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.master.shared import SharedSlots
+from tests.support.waiting import wait_until
 
 #: xdist's workers have a thread; the child does nothing that could wait for it.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -17,19 +18,37 @@ def test_master_sees_what_a_forked_worker_writes():
     slot = SharedSlots(4).take()
     pid = os.fork()
     if pid == 0:
-        slot.beat()
-        slot.beat()
-        slot.count(requests=3, connections=2**40)
-        os._exit(0)
+        try:
+            slot.beat()
+            slot.beat()
+            slot.count(requests=3, connections=2**40, served=7)
+            slot.tell()
+            os._exit(0)
+        finally:
+            os._exit(1)
     assert os.waitpid(pid, 0) == (pid, 0)
-    assert (slot.beats, slot.requests, slot.connections) == (2, 3, 2**40)
+    assert (slot.beats, slot.requests, slot.connections, slot.served, slot.told) == (2, 3, 2**40, 7, True)
+
+
+def test_worker_sees_what_its_master_orders():
+    slot = SharedSlots(4).take()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            wait_until(lambda: slot.sweep)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert not slot.sweep
+    slot.order_sweep()
+    assert os.waitpid(pid, 0) == (pid, 0)
 
 
 def test_slots_do_not_touch_each_other():
     slots = SharedSlots(3)
     first, second, third = slots.take(), slots.take(), slots.take()
     second.beat()
-    second.count(1, 2)
+    second.count(1, 2, 3)
     assert [one.beats for one in (first, second, third)] == [0, 1, 0]
     assert [one.connections for one in (first, second, third)] == [0, 2, 0]
 

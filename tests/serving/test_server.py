@@ -426,6 +426,42 @@ class TestDrain:
         assert server.connections == 0
         client.close()
 
+    def test_applications_are_told(self, make: Make) -> None:
+        def until_told(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+            start_response("200 OK", [])
+            yield b"x"
+            assert environ["geventwsgi.server"].draining.wait(10)
+            yield b"bye"
+
+        server = make(until_told)
+        client = connect(server)
+        client.sendall(GET)
+        client.recv(1000)
+        assert server.drain(10) is True
+        assert b"bye" in rest(client)
+
+    def test_what_is_cut_is_named(self, make: Make) -> None:
+        log = io.StringIO()
+        server = make(slow, error_log=log)
+        client = connect(server)
+        client.sendall(GET)
+        eventually(lambda: server.requests == 1)
+        assert list(server.in_flight().values()) == ['"GET / HTTP/1.1" from 127.0.0.1']
+        server.drain(0.01)
+        assert 'Cut, since it had not ended after 0.01 s: "GET / HTTP/1.1" from 127.0.0.1' in log.getvalue()
+        client.close()
+
+    def test_sweep_serves_what_waits_to_be_accepted(self, make: Make) -> None:
+        server = make()
+        server.stop_accepting()
+        clients = [connect(server) for _ in range(5)]
+        for client in clients:
+            client.sendall(GET)
+        assert server.drain(10, sweep=True) is True
+        assert server.served == 5
+        for client in clients:
+            assert rest(client).endswith(b"hello")
+
     def test_without_connections_it_ends_at_once(self, make: Make) -> None:
         assert make().drain(60) is True
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import trustme
 
+#: As it is when tests are imported; a test's own temporary directory goes with the test.
+TEMPORARY = tempfile.gettempdir()
+
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
@@ -53,6 +56,6 @@ def make_certificates(directory: Path) -> Certificates:
 @functools.cache
 def certificates() -> Certificates:
     """Return one set of certificates for the whole test process; its directory goes when the process ends."""
-    directory = tempfile.TemporaryDirectory(prefix="gwsgi-certificates-")
+    directory = tempfile.TemporaryDirectory(prefix="gwsgi-certificates-", dir=TEMPORARY)
     atexit.register(directory.cleanup)
     return make_certificates(Path(directory.name))

@@ -18,12 +18,21 @@ def rss(pid: int) -> int:
     return _status(pid, "VmRSS")
 
 
+def pss(pid: int) -> int:
+    """Return the proportional set, in bytes: a page that n processes share counts as its nth part in each."""
+    return _field(Path(f"/proc/{pid}/smaps_rollup"), "Pss")
+
+
 def reset_peak(pid: int) -> None:
     """Let :func:`peak_rss` start anew from the present resident set."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def _status(pid: int, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return _field(Path(f"/proc/{pid}/status"), name)
+
+
+def _field(path: Path, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
     assert found, f"no {name}"
     return int(found[1]) * 1024

@@ -194,7 +194,7 @@ class Gwsgi:
 
     def group_pids(self) -> list[int]:
         """Every living process of the session, the master and orphans included."""
-        return sorted(pid for pid, stat in _processes() if stat.session == self.pid and stat.alive)
+        return session_of(self.pid)
 
     def signal(self, number: int, pid: int | None = None) -> None:
         """Send a signal to the master, or to the worker ``pid``."""
@@ -255,6 +255,16 @@ class _Stat:
         state, parent, _group, session = line.rpartition(")")[2].split()[:4]
         self.alive = state not in "ZX"
         self.parent, self.session = int(parent), int(session)
+
+
+def session_of(leader: int) -> list[int]:
+    """Return the living processes of a session."""
+    return sorted(pid for pid, stat in _processes() if stat.session == leader and stat.alive)
+
+
+def children_of(parent: int) -> list[int]:
+    """Return all children of a process, those that have ended and were not collected included."""
+    return sorted(pid for pid, stat in _processes() if stat.parent == parent)
 
 
 def _processes() -> list[tuple[int, _Stat]]:

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import random
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -34,6 +37,11 @@ def spin(_argument):
         pass
 
 
+def stick(_argument):
+    """Loop in C for ever, without a look at signals."""
+    return any(itertools.repeat(0))
+
+
 def leave(argument):
     os._exit(int(argument))
 
@@ -47,16 +55,40 @@ def read_variable(argument):
     return os.environ.get(argument, "none")
 
 
+def identify(_argument):
+    """User and group ids, then the further groups."""
+    return f"{os.getresuid()} {os.getresgid()} {os.getgroups()}"
+
+
+def create(argument):
+    """Make a file; return its permission bits."""
+    path = Path(argument)
+    path.touch()
+    return oct(path.stat().st_mode & 0o777)
+
+
+def orphan(argument):
+    """Leave a process without a parent, which ends after so many seconds; return its pid."""
+    command = f"sleep {argument} >/dev/null 2>&1 & echo $!"
+    return subprocess.run(["/bin/sh", "-c", command], check=True, capture_output=True, text=True).stdout.strip()
+
+
 ACTIONS = {
     "/pid": lambda _argument: os.getpid(),
     "/sleep": sleep,
     "/block": block,
     "/spin": spin,
+    "/stick": stick,
     "/leave": leave,
     "/leave-later": leave_later,
     "/environ": read_variable,
     "/cwd": lambda _argument: Path.cwd(),
     "/random": lambda _argument: random.random(),
+    "/identity": identify,
+    "/create": create,
+    "/orphan": orphan,
+    "/print": lambda argument: print(argument, flush=True),
+    "/frozen": lambda _argument: gc.get_freeze_count(),
     "/imported": lambda _argument: IMPORTED_BY,
 }
 

@@ -1,0 +1,68 @@
+"""Whom a process runs as: group, further groups and user, in the order in which each can still be changed.
+
+The master keeps what it was started with, to bind and to open logs again; each worker calls :func:`become` before it
+loads the application. Knows no worker.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from geventwsgi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geventwsgi.config.sources import Config
+
+
+def become(cfg: Config) -> None:
+    """Run as ``user`` and ``group`` from here on; without ``initgroups``, root's further groups are given up too.
+
+    :raises ConfigError: the system refuses it.
+    """
+    if not hasattr(os, "setuid"):
+        return
+    uid, gid = cfg.uid, cfg.gid
+    if (uid, gid) == (os.geteuid(), os.getegid()) and not cfg.initgroups:
+        return
+    try:
+        _set_groups(uid, gid, initgroups=cfg.initgroups)
+        if gid != os.getegid():
+            os.setgid(gid)
+        if uid != os.geteuid():
+            os.setuid(uid)
+    except OSError as error:
+        raise ConfigError(
+            f"{_source(cfg)}: a worker cannot become user {uid}, group {gid} ({error.strerror}): start as root, or "
+            "leave user, group and initgroups out"
+        ) from None
+
+
+def _set_groups(uid: int, gid: int, *, initgroups: bool) -> None:
+    if initgroups:
+        os.initgroups(_name(uid), gid)
+    elif os.geteuid() == 0 and uid != 0:
+        os.setgroups([])  # what root may do by its groups is not the user's to do
+
+
+def _name(uid: int) -> str:
+    """Return the user's name; a number without an account has no further groups, which is what "" has."""
+    import pwd
+
+    with suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return ""
+
+
+def _source(cfg: Config) -> str:
+    """Return which of the settings asks for it."""
+    asked = [cfg.source(name) for name in ("user", "group", "initgroups")]
+    return next((source for source in asked if source != "default"), "default")
+
+
+def give(path: str, cfg: Config) -> None:
+    """Give the file of a unix socket to the user and group of the workers, as far as the system lets it."""
+    if hasattr(os, "chown") and os.geteuid() == 0:
+        with suppress(OSError):
+            os.chown(path, cfg.uid, cfg.gid)

@@ -1,0 +1,302 @@
+"""``reload``: which source files have changed, by inotify where there is one, else by looking once a second.
+
+The workers say which files their modules come from (:class:`Reporter`), through a pipe, also those that are imported
+later; what to watch besides are the configuration file and ``reload_extra_files``. A set of files only grows, so that a
+module whose repair is awaited is not forgotten when new workers fail to load it. No thread: the master's loop polls the
+descriptors and calls :meth:`Reloader.changed`. What a change leads to is the arbiter's business.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from contextlib import suppress
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geventwsgi.errors import ConfigError
+from geventwsgi.master.inotify import Inotify
+from geventwsgi.master.orders import hup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from geventwsgi.config.sources import Config
+    from geventwsgi.master.arbiter import Arbiter
+    from geventwsgi.master.signals import SignalPipe
+
+#: Seconds between two looks at the files, without inotify.
+INTERVAL = 1.0
+#: Seconds without a further change before the first counts: an editor, or a checkout, changes several files.
+QUIET = 0.1
+#: Names of changed files in a line of the log.
+SHOWN = 3
+#: Bytes that a pipe takes in one piece (PIPE_BUF): the longest line that a worker may write.
+LINE = 4096
+
+Signature = tuple[int, int, int] | None
+
+
+class Reloader:
+    """What the master watches while ``reload`` is set.
+
+    :param directory: what the configuration file's name is relative to.
+    :raises ConfigError: ``reload_engine`` asks for inotify, and there is none.
+    """
+
+    def __init__(self, cfg: Config, signals: SignalPipe, directory: str = ".") -> None:
+        self._signals = signals
+        self._directory = directory
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        signals.watch(self._reader)
+        self._torn = b""
+        self._inotify = _make_inotify(cfg)
+        if self._inotify:
+            signals.watch(self._inotify.fileno())
+        #: The files by name, each with what it looked like last.
+        self._files: dict[str, Signature] = {}
+        self._patterns: list[str] = []
+        self._pending: set[str] = set()
+        self._act_at: float | None = None
+        self._look_at = float("-inf")
+        self.extend(cfg)
+
+    @property
+    def engine(self) -> str:
+        """How changes are noticed, for the log."""
+        return "inotify" if self._inotify else "poll"
+
+    def extend(self, cfg: Config) -> None:
+        """Watch what a configuration names, besides what is watched already."""
+        self._add(str(Path(self._directory, cfg.config.removeprefix("file:")).absolute()))
+        for given in cfg.reload_extra_files:
+            path = Path(cfg.chdir, given)
+            pattern = str(path / "**" / "*" if path.is_dir() else path)
+            if pattern not in self._patterns:
+                self._patterns.append(pattern)
+        self._match()
+
+    # Looking
+
+    def nap(self, now: float) -> float | None:
+        """Return the seconds until it wants to look again; None if a descriptor tells."""
+        if self._act_at is not None:
+            return max(0.0, self._act_at - now)
+        return None if self._inotify else max(0.0, self._look_at - now)
+
+    def changed(self, now: float) -> list[str]:
+        """Return the files that have changed, once they have stopped changing."""
+        self._hear(now)
+        found = set(self._notified() if self._inotify else self._polled(now))
+        if found:
+            self._pending |= found
+            self._act_at = now + QUIET
+        if self._act_at is None or now < self._act_at:
+            return []
+        pending, self._pending, self._act_at = self._pending, set(), None
+        return sorted(pending)
+
+    def _notified(self) -> Iterator[str]:
+        assert self._inotify is not None  # noqa: S101 - for the type checker
+        paths, grown = self._inotify.read(), self._inotify.grown
+        if paths or grown:
+            yield from self._match()
+            yield from paths & self._files.keys()
+        if grown:
+            # Perhaps a directory that was gone has come back: its watch went with it, and its files came unseen.
+            self._inotify.grown = False
+            for directory in {os.path.dirname(path) for path in self._files}:  # noqa: PTH120 - as in _signature
+                self._watch(directory)
+            yield from self._differing()
+        for path in paths & self._files.keys():
+            self._files[path] = _signature(path)
+
+    def _polled(self, now: float) -> Iterator[str]:
+        if now < self._look_at:
+            return
+        self._look_at = now + INTERVAL
+        yield from self._match()
+        yield from self._differing()
+
+    def _differing(self) -> Iterator[str]:
+        """Yield the files that look otherwise than the last time."""
+        for path, before in list(self._files.items()):
+            found = self._files[path] = _signature(path)
+            if found != before:
+                yield path
+
+    # What to watch
+
+    def _hear(self, now: float) -> None:
+        """Take in the files that workers have named, each with the time since which it may have been read."""
+        with suppress(BlockingIOError):
+            while data := os.read(self._reader, 65536):
+                *lines, self._torn = (self._torn + data).split(b"\n")
+                for line in lines:
+                    since, _, name = line.partition(b" ")
+                    self._add(os.fsdecode(name), int(since), now)
+
+    def _match(self) -> set[str]:
+        """Watch the files that the patterns mean by now, and the directories that more may come to; return the new."""
+        known = set(self._files)
+        for pattern in self._patterns:
+            for directory in _found(str(Path(pattern).parent)):
+                self._watch(directory)
+            for path in _found(pattern):
+                if not os.path.isdir(path):  # noqa: PTH112 - a string, of which there may be thousands
+                    self._add(path)
+        return self._files.keys() - known
+
+    def _add(self, path: str, since: int | None = None, now: float = 0.0) -> None:
+        """Watch a file by its name, and by the name that its links lead to, with one spelling of each directory.
+
+        :param since: nanoseconds of the wall clock: one that was changed later, before it is watched, has changed.
+        """
+        directory, name = os.path.split(path)
+        for found in {str(Path(os.path.realpath(directory), name)), os.path.realpath(path)}:
+            self._watch(str(Path(found).parent))  # also if it is known: the directory may have gone and come back
+            if found in self._files:
+                continue
+            signature = self._files[found] = _signature(found)
+            if since and signature and since < signature[0] <= time.time_ns():
+                self._pending.add(found)
+                self._act_at = now + QUIET
+
+    def _watch(self, directory: str) -> None:
+        if self._inotify:
+            with suppress(OSError):  # it is gone, or the limit of watches is reached: those that there are still serve
+                self._inotify.add(os.path.realpath(directory))
+
+    def forget(self) -> None:
+        """Close, in a worker, what the master reads; the worker writes."""
+        # Python takes a compiled file for current if it is from the same second and the source of the same length.
+        sys.dont_write_bytecode = True
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self._reader)
+        if self._inotify:
+            self._inotify.close()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._signals.unwatch(self._reader)
+        if self._inotify:
+            self._signals.unwatch(self._inotify.fileno())
+        self._close()
+        os.close(self.writer)
+
+
+def _make_inotify(cfg: Config) -> Inotify | None:
+    if cfg.reload_engine == "poll":
+        return None
+    try:
+        return Inotify()
+    except OSError as error:
+        if cfg.reload_engine == "inotify":
+            raise ConfigError(
+                f"{cfg.source('reload_engine')}: reload_engine inotify cannot be used ({error.strerror}): choose poll"
+            ) from None
+    return None
+
+
+def _found(pattern: str) -> list[str]:
+    return glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+
+
+def _signature(path: str) -> Signature:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - thousands of them each second
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class Reporter:
+    """Tells the master, from a worker, which files its code comes from.
+
+    :param writer: the pipe's end.
+    """
+
+    def __init__(self, writer: int) -> None:
+        self._writer = writer
+        self._told: set[str] = set()
+        #: When the files that are told next were read at the earliest.
+        self._since = time.time_ns()
+
+    def modules(self) -> None:
+        """Tell of the modules that have been loaded since the last call."""
+        began = time.time_ns()
+        for module in list(sys.modules.values()):
+            self._tell(getattr(module, "__file__", None))
+        self._since = began
+
+    def failure(self, error: BaseException | None) -> None:
+        """Tell of the files that an error comes from: it is their repair that is waited for."""
+        while error is not None:
+            self._tell(getattr(error, "filename", None))  # a SyntaxError's
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                self._tell(frame.f_code.co_filename)
+            error = error.__cause__ or error.__context__
+
+    def _tell(self, path: object) -> None:
+        if isinstance(path, str) and path not in self._told and not path.startswith("<"):
+            self._told.add(path)
+            line = b"%d %s\n" % (self._since, os.fsencode(Path(path).absolute()))
+            if len(line) <= LINE and line.count(b"\n") == 1:
+                with suppress(OSError):  # the master is gone
+                    os.write(self._writer, line)
+
+
+class Sources:
+    """The arbiter's side of it: a :class:`Reloader` while ``reload`` is set, and what a change leads to."""
+
+    def __init__(self, arbiter: Arbiter) -> None:
+        self._arbiter = arbiter
+        self._reloader: Reloader | None = None
+        # The server was started here; the settings may change to another directory.
+        self._directory = "."
+        with suppress(OSError):
+            self._directory = str(Path.cwd())
+
+    def watch(self, cfg: Config) -> None:
+        """Watch what ``reload`` is to act on; called before each fork, for a worker must find the pipe to report to.
+
+        :raises ConfigError: files cannot be watched as ``reload_engine`` says.
+        """
+        if cfg.reload and self._reloader:
+            self._reloader.extend(cfg)
+        elif cfg.reload:
+            self._reloader = Reloader(cfg, self._arbiter.signals, self._directory)
+            self._arbiter.log.info("Reload: source files are watched (%s)", self._reloader.engine)
+
+    def nap(self, now: float) -> float | None:
+        """Return the seconds until there is something to look at that no descriptor announces."""
+        return self._reloader.nap(now) if self._reloader else None
+
+    def look(self, now: float) -> None:
+        """Reload if a file has changed."""
+        changed = self._reloader.changed(now) if self._reloader else []
+        if changed:
+            more = f" and {len(changed) - SHOWN} others" if len(changed) > SHOWN else ""
+            self._arbiter.log.info("Reload: %s changed", ", ".join(changed[:SHOWN]) + more)
+            hup(self._arbiter)
+
+    def reporter(self) -> Reporter | None:
+        """Return what a worker reports by; None if ``reload`` is off."""
+        return Reporter(self._reloader.writer) if self._reloader else None
+
+    def forget(self) -> None:
+        """Let go, in a worker, of what is the master's alone."""
+        if self._reloader:
+            self._reloader.forget()
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        if self._reloader:
+            self._reloader.close()
+            self._reloader = None

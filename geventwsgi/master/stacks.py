@@ -1,0 +1,66 @@
+"""Where every greenlet of a worker is, with the request that it serves: what its log is told when its loop is blocked.
+
+It runs in the worker, inside a signal handler, so it waits for nothing. Greenlets at the same place are told of once.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.master.report import application_stack, is_ours
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+
+#: Places, and requests at each, that are told of.
+PLACES, REQUESTS = 50, 10
+
+
+def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple[str, str]]:
+    """Return what each greenlet does, the running one first: who it is and the requests it serves, then the stack.
+
+    :param frame: where the running greenlet is.
+    :param requests: the request that each greenlet serves, for those that serve one.
+    """
+    from greenlet import getcurrent
+
+    running = getcurrent()
+    places: dict[str, list[str]] = {}
+    for greenlet in _suspended(running):
+        if greenlet in requests or _is_foreign(greenlet.gr_frame):
+            places.setdefault(application_stack(greenlet.gr_frame), []).append(requests.get(greenlet, ""))
+    others = [
+        (f"has {len(served)} more greenlet{'s' if len(served) > 1 else ''}{_serving(served)}", stack)
+        for stack, served in list(places.items())[:PLACES]
+    ]
+    return [(f"was{_serving([requests.get(running, '')])}", application_stack(frame)), *others]
+
+
+def _serving(served: list[str]) -> str:
+    told = [one for one in served if one]
+    more = f" and {len(told) - REQUESTS} others" if len(told) > REQUESTS else ""
+    return f" serving {', '.join(told[:REQUESTS])}{more}" if told else ""
+
+
+def _suspended(running: Any) -> list[Any]:
+    """Return the other greenlets that have begun; the main one, which has no parent, merely waits for the end."""
+    from greenlet import greenlet
+
+    return [
+        found
+        for found in gc.get_objects()
+        if isinstance(found, greenlet) and found is not running and found.parent is not None and found.gr_frame
+    ]
+
+
+def _is_foreign(frame: FrameType | None) -> bool:
+    """Tell whether there is a frame of neither ours nor gevent's: a runner without a request, say, is no news."""
+    gevent = f"{Path(sys.modules['gevent'].__file__ or '').parent}{os.sep}"
+    names = [entry.filename for entry in traceback.extract_stack(frame)]
+    return any(not (is_ours(name) or name.startswith((gevent, "src/gevent"))) for name in names)

@@ -1,0 +1,86 @@
+"""Which workers have served long enough: ``max_requests``, ``max_worker_age``, ``max_worker_memory``.
+
+It marks them as due and says why; that each serves on until its successor is ready is the crew's business.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geventwsgi.master.children import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from geventwsgi.config.sources import Config
+    from geventwsgi.master.children import WorkerHandle
+
+#: Seconds between two looks.
+INTERVAL = 1.0
+#: So many samples of memory in a row must be too large: one may be a request that is about to end.
+BREACHES = 3
+MIB = 1 << 20
+
+
+def resident(pid: int) -> int:
+    """Return a process's resident memory in bytes (proc(5)); 0 where that cannot be known."""
+    import resource
+
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def request_limit(cfg: Config) -> int:
+    """Return after how many requests one worker is due; 0 for never."""
+    jitter = random.randint(0, cfg.max_requests_jitter)  # noqa: S311 - chance, not a secret
+    return cfg.max_requests + jitter if cfg.max_requests else 0
+
+
+def _limited(cfg: Config) -> bool:
+    return bool(cfg.max_requests or cfg.max_worker_memory or cfg.max_worker_age)
+
+
+class Turnover:
+    """Looks at the workers, no more often than each second.
+
+    :param resident: tells a process's memory.
+    """
+
+    def __init__(self, resident: Callable[[int], int] = resident) -> None:
+        self._resident = resident
+        self._next = float("-inf")
+
+    def nap(self, workers: Collection[WorkerHandle], now: float) -> float | None:
+        """Return the seconds until the next look; None if nobody has a limit."""
+        return max(0.0, self._next - now) if any(_limited(worker.cfg) for worker in workers) else None
+
+    def look(self, workers: Collection[WorkerHandle], now: float) -> list[WorkerHandle]:
+        """Mark those that have just become due; return them."""
+        if now < self._next:
+            return []
+        self._next = now + INTERVAL
+        serving = [worker for worker in workers if worker.state is State.READY and not worker.due]
+        for worker in serving:
+            worker.due = self._reason(worker, now)
+        return [worker for worker in serving if worker.due]
+
+    def _reason(self, worker: WorkerHandle, now: float) -> str:
+        cfg, served = worker.cfg, worker.slot.served
+        if 0 < worker.request_limit <= served:
+            return f"has served {served} requests (max_requests)"
+        if 0 < cfg.max_worker_age <= worker.lived(now):
+            return f"has served for {worker.lived(now):.0f} s (max_worker_age)"
+        if cfg.max_worker_memory:
+            return self._oversize(worker, cfg.max_worker_memory)
+        return ""
+
+    def _oversize(self, worker: WorkerHandle, limit: int) -> str:
+        size = self._resident(worker.pid or 0)
+        worker.breaches = worker.breaches + 1 if size > limit else 0
+        if worker.breaches < BREACHES:
+            return ""
+        return f"has {size // MIB} MiB of memory (max_worker_memory)"

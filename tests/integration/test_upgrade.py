@@ -1,0 +1,154 @@
+"""USR2: a new program with the same sockets beside the old one, which goes by TERM or comes back by HUP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support import inflight
+from tests.support.load import Load
+from tests.support.process import Gwsgi
+from tests.support.waiting import wait_until
+
+APP = "tests.support.apps.life:application"
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def children_of(server, pid):
+    """Return the living children of ``pid`` among the server's session."""
+    return {child for child in server.group_pids() if _parent_or_none(child) == pid}
+
+
+def _parent_or_none(pid):
+    with suppress(OSError):
+        return parent_of(pid)
+    return None
+
+
+@contextmanager
+def upgraded(server, pidfile):
+    """Send USR2; yield the new master's pid once all its workers are ready. Whatever is left is ended afterwards."""
+    ready = len(server.ready_pids())
+    server.signal(signal.SIGUSR2)
+    second = Path(f"{pidfile}.2")
+    wait_until(second.exists, 20, server.log_text)
+    new = int(second.read_text())
+    try:
+        wait_until(lambda: len(server.ready_pids()) >= ready + 2, 20, server.log_text)
+        assert parent_of(new) == server.pid
+        yield new
+    finally:
+        for pid in (new, server.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: server.process.poll() is not None and not server.group_pids(), 20, server.log_text)
+
+
+@pytest.mark.parametrize("flags", [(), ("--reuse-port",)])
+def test_upgrade_under_load_loses_nothing(tmp_path, flags):
+    pidfile = tmp_path / "pid"
+    with (
+        Gwsgi("-w", "2", "--pid", str(pidfile), *flags, app=APP) as server,
+        Load(server.url) as load,
+        upgraded(server, pidfile) as new,
+    ):
+        old = children_of(server, server.pid) - {new}
+        load.wait_more(100)
+        assert {str(pid) for pid in children_of(server, new)} & set(load.texts)
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        load.wait_more(100)
+        wait_until(lambda: pidfile.exists() and pidfile.read_text() == f"{new}\n")
+        assert not Path(f"{pidfile}.2").exists()
+        assert not old & set(server.group_pids())
+        load.stop()
+        load.check()
+
+
+def test_old_master_comes_back_by_winch_and_hup(tmp_path):
+    pidfile, sock = tmp_path / "pid", tmp_path / "sock"
+    flags = ["-w", "2", "--pid", str(pidfile), "--bind", f"unix:{sock}"]
+    with Gwsgi(*flags, app=APP) as server, Load(server.url) as load:
+        with upgraded(server, pidfile) as new:
+            server.signal(signal.SIGWINCH)
+            wait_until(lambda: children_of(server, server.pid) == {new}, 20)
+            load.wait_more(50)
+            server.signal(signal.SIGHUP)
+            wait_until(lambda: len(children_of(server, server.pid)) == 3, 20)
+            server.wait_ready(6)
+            server.signal(signal.SIGTERM, new)
+            wait_until(lambda: len(children_of(server, server.pid)) == 2 and not children_of(server, new), 20)
+            load.wait_more(50)
+            assert not Path(f"{pidfile}.2").exists()
+            assert pidfile.read_text() == f"{server.pid}\n"
+            assert sock.exists()
+            assert "exited with status 0; this one goes on" in server.log_text()
+            load.stop()
+        load.check()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_new_program_that_cannot_start_changes_nothing(tmp_path):
+    pidfile, sock = tmp_path / "pid", tmp_path / "sock"
+    config = f"bind = 'unix:{sock}'\npidfile = '{pidfile}'\n"
+    with Gwsgi(app=APP, config=config) as server:
+        before = server.worker_pids()
+        server.config_file.write_text(f"{config}workers = 'many'\n")
+        server.signal(signal.SIGUSR2)
+        server.wait_log("exited with status 2; this one goes on")
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = "{}:{}".format(*other.getsockname())
+            server.config_file.write_text(config.replace(f"'unix:{sock}'", f"'unix:{sock}', '{taken}'"))
+            server.signal(signal.SIGUSR2)
+            server.wait_log("exited with status 1; this one goes on")
+        assert server.worker_pids() == before
+        assert inflight.get(server.url, "/pid").text == str(before[0])
+        assert pidfile.read_text() == f"{server.pid}\n"
+        assert server.stop() == 0
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_second_usr2_waits_for_the_end_of_the_first(tmp_path):
+    pidfile = tmp_path / "pid"
+    with (
+        Gwsgi("-w", "2", "--pid", str(pidfile), app=APP) as server,
+        upgraded(server, pidfile) as new,
+    ):
+        server.signal(signal.SIGUSR2)
+        server.wait_log(f"Upgrade: another master lives (pid: {new})")
+        server.signal(signal.SIGUSR2, new)
+        server.wait_log(f"Upgrade: another master lives (pid: {server.pid})")
+
+
+def test_new_master_finds_the_next_release_behind_a_symbolic_link(tmp_path):
+    app = "import os\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "project.py").write_text(app % name)
+    current, pidfile = tmp_path / "current", tmp_path / "pid"
+    current.symlink_to("one")
+    env = {"PWD": str(current)}
+    with Gwsgi("-w", "2", "--pid", str(pidfile), app="project:app", cwd=current, env=env) as server:
+        assert inflight.get(server.url, "/").text == "one"
+        current.unlink()
+        current.symlink_to("two")
+        with upgraded(server, pidfile):
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            assert inflight.get(server.url, "/").text == "two"
+
+
+def test_pre_exec_hook_may_refuse():
+    config = "def pre_exec(server):\n    raise ValueError('not now')\n"
+    with Gwsgi(app=APP, config=config) as server:
+        server.signal(signal.SIGUSR2)
+        server.wait_log("Upgrade: no new master can be started: the pre_exec hook failed: ValueError: not now")
+        assert len(server.worker_pids()) == 1

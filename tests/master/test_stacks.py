@@ -1,0 +1,71 @@
+"""What a worker tells of its greenlets."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from geventwsgi.master import stacks
+from geventwsgi.master.stacks import describe
+from geventwsgi.serving.runners import Runners
+
+
+def waits_here(event):
+    event.wait()
+
+
+@pytest.fixture
+def event():
+    return Event()
+
+
+@pytest.fixture
+def waiting(event):
+    greenlets = [gevent.spawn(waits_here, event) for _ in range(3)]
+    gevent.sleep(0)
+    yield greenlets
+    event.set()
+    gevent.joinall(greenlets)
+
+
+def places(told):
+    return [who for who, stack in told if "waits_here" in stack]
+
+
+def test_running_greenlet_comes_first_with_its_request():
+    who, stack = describe(sys._getframe(), {gevent.getcurrent(): "GET /slow"})[0]
+    assert who == "was serving GET /slow"
+    assert "test_running_greenlet_comes_first" in stack
+
+
+def test_greenlets_at_one_place_are_told_of_once_with_their_requests(waiting):
+    requests = {waiting[0]: "GET /1", waiting[2]: "GET /2"}
+    (who,) = places(describe(sys._getframe(), requests))
+    assert who in {f"has 3 more greenlets serving {a}, {b}" for a, b in (("GET /1", "GET /2"), ("GET /2", "GET /1"))}
+
+
+def test_many_requests_at_one_place_are_counted(waiting, monkeypatch):
+    monkeypatch.setattr(stacks, "REQUESTS", 1)
+    (who,) = places(describe(sys._getframe(), dict.fromkeys(waiting, "GET /")))
+    assert who == "has 3 more greenlets serving GET / and 2 others"
+
+
+def test_greenlet_without_a_request_is_told_of(event):
+    greenlet = gevent.spawn(waits_here, event)
+    gevent.sleep(0)
+    assert places(describe(sys._getframe(), {})) == ["has 1 more greenlet"]
+    event.set()
+    greenlet.join()
+
+
+def test_greenlets_that_only_wait_for_work_are_no_news():
+    ran = []
+    runners = Runners()
+    runners.give(SimpleNamespace(run=lambda: ran.append(gevent.getcurrent())))
+    gevent.sleep(0)
+    before = len(describe(sys._getframe(), {}))
+    assert len(describe(sys._getframe(), {ran[0]: "GET /"})) == before + 1

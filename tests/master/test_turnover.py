@@ -1,0 +1,76 @@
+"""Which workers have served long enough."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from geventwsgi.config.sources import Config
+from geventwsgi.master.children import State, WorkerHandle
+from geventwsgi.master.turnover import MIB, Turnover, request_limit, resident
+
+
+def make_worker(**settings):
+    worker = WorkerHandle(1, os.getpid(), Config.of(**settings), None, SimpleNamespace(served=0))
+    worker.pid, worker.state, worker.ready_at = 17, State.READY, 1000
+    worker.request_limit = request_limit(worker.cfg)
+    return worker
+
+
+def due(turnover, worker, now):
+    return turnover.look([worker], now) == [worker]
+
+
+def test_worker_is_due_after_max_requests_once():
+    turnover, worker = Turnover(), make_worker(max_requests=50)
+    worker.slot.served = 49
+    assert not due(turnover, worker, 1000)
+    worker.slot.served = 53
+    assert due(turnover, worker, 1001)
+    assert worker.due == "has served 53 requests (max_requests)"
+    assert not due(turnover, worker, 1002)
+
+
+def test_jitter_is_added_to_max_requests():
+    cfg = Config.of(max_requests=50, max_requests_jitter=5)
+    assert {request_limit(cfg) for _ in range(1000)} == {50, 51, 52, 53, 54, 55}
+    assert request_limit(Config.of(max_requests_jitter=5)) == 0
+
+
+def test_worker_is_due_after_max_worker_age():
+    turnover, worker = Turnover(), make_worker(max_worker_age=60)
+    assert not due(turnover, worker, 1059)
+    assert due(turnover, worker, 1060)
+
+
+def test_memory_must_be_too_large_three_times_in_a_row():
+    sizes = [101, 101, 99, 101, 101, 101]
+    turnover = Turnover(lambda _pid: sizes.pop(0) * MIB)
+    worker = make_worker(max_worker_memory="100M")
+    assert [due(turnover, worker, 1000 + second) for second in range(6)] == [False] * 5 + [True]
+    assert worker.due == "has 101 MiB of memory (max_worker_memory)"
+
+
+def test_looks_no_more_often_than_each_second():
+    turnover, worker = Turnover(lambda _pid: 101 * MIB), make_worker(max_worker_memory="100M")
+    assert not any(due(turnover, worker, 1000 + second / 10) for second in range(20))
+    assert turnover.nap([worker], 1001.9) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("state", [State.BOOTING, State.LEAVING])
+def test_worker_that_does_not_serve_is_never_due(state):
+    worker = make_worker(max_requests=1)
+    worker.slot.served, worker.state = 5, state
+    assert not due(Turnover(), worker, 1000)
+
+
+def test_without_limits_there_is_nothing_to_look_at():
+    assert Turnover().nap([make_worker()], 1000) is None
+    assert not due(Turnover(), make_worker(), 10**9)
+
+
+def test_memory_of_a_process():
+    assert resident(os.getpid()) > MIB
+    assert resident(2**30) == 0
