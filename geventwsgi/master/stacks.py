@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Places, and requests at each, that are told of.
 PLACES, REQUESTS = 50, 10
+#: Where a greenlet is that has no frame of Python's.
+COMPILED = "  in compiled code"
 
 
 def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple[str, str]]:
@@ -34,7 +36,9 @@ def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple
     places: dict[str, list[str]] = {}
     for greenlet in _suspended(running):
         if greenlet in requests or _is_foreign(greenlet.gr_frame):
-            places.setdefault(application_stack(greenlet.gr_frame), []).append(requests.get(greenlet, ""))
+            frame_there = greenlet.gr_frame
+            stack = application_stack(frame_there) if frame_there else COMPILED
+            places.setdefault(stack, []).append(requests.get(greenlet, ""))
     others = [
         (f"has {len(served)} more greenlet{'s' if len(served) > 1 else ''}{_serving(served)}", stack)
         for stack, served in list(places.items())[:PLACES]
@@ -55,12 +59,14 @@ def _suspended(running: Any) -> list[Any]:
     return [
         found
         for found in gc.get_objects()
-        if isinstance(found, greenlet) and found is not running and found.parent is not None and found.gr_frame
+        if isinstance(found, greenlet) and found and found is not running and found.parent is not None
     ]
 
 
 def _is_foreign(frame: FrameType | None) -> bool:
     """Tell whether there is a frame of neither ours nor gevent's: a runner without a request, say, is no news."""
+    if frame is None:
+        return False
     gevent = f"{Path(sys.modules['gevent'].__file__ or '').parent}{os.sep}"
     names = [entry.filename for entry in traceback.extract_stack(frame)]
     return any(not (is_ours(name) or name.startswith((gevent, "src/gevent"))) for name in names)
