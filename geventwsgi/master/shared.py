@@ -52,10 +52,13 @@ class Slot:
         """Requests begun since the worker started, at the last beat."""
         return int(self._fields[self._base + SERVED])
 
-    def count(self, requests: int, connections: int, served: int) -> None:
-        """Say how many requests are in flight, connections open, and requests begun so far."""
+    def count(self, requests: int, connections: int) -> None:
+        """Say how many requests are in flight and connections open."""
         self._fields[self._base + REQUESTS] = requests
         self._fields[self._base + CONNECTIONS] = connections
+
+    def count_served(self, served: int) -> None:
+        """Say how many requests were begun so far."""
         self._fields[self._base + SERVED] = served
 
     @property

@@ -204,8 +204,8 @@ class Worker:
         if self._slot is not None:
             self._slot.beat()
             requests = max((server.requests for server in self.servers), default=0)
-            connections = sum(server.connections for server in self.servers)
-            self._slot.count(requests, connections, sum(server.served for server in self.servers))
+            self._slot.count(requests, sum(server.connections for server in self.servers))
+            self._slot.count_served(sum(server.served for server in self.servers))
         if self.alive and self.ppid not in (None, os.getppid()):
             self.log.warning("The master is gone: worker %s drains and exits", self.pid)
             self.stop()

@@ -177,7 +177,7 @@ class Gateway:
             log("Refused %s: %s", described(exchange), cause)
             self._answer(exchange, response, cause.status, cause.reason)
         elif isinstance(cause, RequestTimeout):
-            self._log.error("Request timed out: %s", _described(exchange))
+            self._log.error("Request timed out: %s", described(exchange))
             self._answer(exchange, response, 504, str(cause))
         else:
             # The traceback of a broken rule of PEP 3333 ends in this package: the line itself has to say what is wrong.
