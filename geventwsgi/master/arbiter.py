@@ -7,6 +7,7 @@ Nothing happens inside a signal handler.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -22,7 +23,7 @@ from geventwsgi.master.pidfile import PidFile
 from geventwsgi.master.reload import Reload
 from geventwsgi.master.report import BootFailure
 from geventwsgi.master.signals import SignalPipe
-from geventwsgi.master.system import set_title
+from geventwsgi.master.system import meeting_place, set_title
 from geventwsgi.master.worker import load_configured_app
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Arbiter:
         self.num_workers = 0
         self.LISTENERS: list[Listener] = []
         self.crew = Crew(self)
+        #: Where the workers' channels meet; made by the first worker that has one.
+        self.meeting_place = meeting_place()
         self.stopping = False
         self._pidfile: PidFile | None = None
         self._reload: Reload | None = None
@@ -164,6 +167,7 @@ class Arbiter:
             worker.send(signal.SIGTERM)
         for listener in self.LISTENERS:
             listener.remove()
+        shutil.rmtree(self.meeting_place, ignore_errors=True)
         if self._pidfile:
             self._pidfile.remove()
         if self._started:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from geventwsgi.errors import WorkerBootError
+from geventwsgi.events.place import HERE
 from geventwsgi.master import hooks
 from geventwsgi.master.listeners import close_others
 from geventwsgi.master.report import READY, BootFailure
@@ -124,6 +125,7 @@ class _Life:
         arbiter.cfg = handle.cfg
         set_title(f"gwsgi: worker [{arbiter.proc_name}]")
         prepare_gevent(handle.log.warning)
+        HERE.settle(arbiter.meeting_place)
         worker = worker_class(handle.cfg)(
             age=handle.age,
             ppid=handle.ppid,

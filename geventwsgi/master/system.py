@@ -6,7 +6,9 @@ or the embedding script has patched the standard library. Looking an original up
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from importlib import import_module
 from typing import Any
 
@@ -26,3 +28,12 @@ def set_title(title: str) -> None:
     except ImportError:
         return
     setproctitle(title)
+
+
+def meeting_place() -> str:
+    """Return the path of a directory for this server's sockets alone; it does not exist yet.
+
+    Nobody can guess it and be there first. It is short enough for a unix socket's address (some 100 bytes).
+    """
+    parent = tempfile.gettempdir()
+    return os.path.join(parent if len(parent) < 40 else "/tmp", f"gwsgi-{os.urandom(16).hex()}")  # noqa: S108, PTH118

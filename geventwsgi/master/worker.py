@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.loader import load_app, load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
+from geventwsgi.events.place import HERE
 from geventwsgi.master import hooks
 from geventwsgi.master.report import application_stack
 from geventwsgi.master.system import original
@@ -130,6 +131,7 @@ class Worker:
         self._stop = Event()
         self._start_heartbeat()
         self.catch_signals()
+        HERE.arrive()
         for server in self.servers:
             server.start()
         self._on_ready()

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import gevent.ssl
 from gevent import GreenletExit
+from gevent.event import Event
 from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
 
 from geventwsgi.config.sources import Config
+from geventwsgi.errors import ConfigError
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
 from geventwsgi.serving import sockets
@@ -116,6 +118,9 @@ class WSGIServer(StreamServer):
         #: A pool bounds connections, so that each keeps its place while it is idle; and so for a callable.
         self._keeps_greenlets = spawn != "default"
         self._service: Service | None = None
+        self._wrap = _websocket_wrapper(self.config)
+        #: Set when the server stops: what goes on for long may end now, politely.
+        self.draining = Event()
         self._application = application
         if handler_class is not None:
             self.handler_class = handler_class
@@ -136,7 +141,7 @@ class WSGIServer(StreamServer):
     def application(self, application: Any) -> None:
         self._application = application
         if self._service is not None:
-            self._service.gateway.application = application
+            self._service.gateway.application = self._wrap(application)
 
     @property
     def ssl_enabled(self) -> bool:
@@ -148,6 +153,7 @@ class WSGIServer(StreamServer):
         self.environ = self.environ_class(self.base_env)
         self.environ["wsgi.url_scheme"] = "https" if self.ssl_enabled else "http"
         self.environ["wsgi.errors"] = self.error_log
+        self.environ["geventwsgi.server"] = self
         script_name = os.environ.get("SCRIPT_NAME", "")  # where the application is mounted, as for gunicorn
         self.environ["SCRIPT_NAME"] = os.fsencode(script_name).decode("latin-1")
         self.environ.update(environ or {})
@@ -176,6 +182,7 @@ class WSGIServer(StreamServer):
     def init_socket(self) -> None:
         """Bind if need be, and put the parts together. Called by :meth:`start`."""
         super().init_socket()
+        self.draining.clear()
         self.update_environ()
         if self.family != getattr(socket, "AF_UNIX", None):
             # Accepted sockets inherit it on Linux. Without it a small answer can wait 40 ms for an acknowledgement.
@@ -187,7 +194,7 @@ class WSGIServer(StreamServer):
         config, logger = self.config, self.logger
         on_record = recorder(logger)
         gateway = Gateway(
-            self._application,
+            self._wrap(self._application),
             EnvironBuilder(
                 self.get_environ(), header_map=config.header_map, forwarder_headers=config.forwarder_headers
             ),
@@ -319,6 +326,7 @@ class WSGIServer(StreamServer):
         :returns: whether all ended by themselves.
         """
         self.close()
+        self.draining.set()
         service = self._service
         if service is None:
             return True
@@ -342,6 +350,22 @@ class WSGIServer(StreamServer):
         if self._service is not None:
             self._service.poller.close()
             self._service = None
+
+
+def _websocket_wrapper(config: Config) -> Callable[[Any], Any]:
+    """Return what gives an application ``environ["wsgi.websocket"]``, where the settings ask for it.
+
+    :raises ConfigError: wsproto is missing.
+    """
+    if not config.wsgi_websocket:
+        return lambda application: application
+    try:
+        from geventwsgi.wsgi.websocket import WebSocketMiddleware  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError(
+            f"{config.source('wsgi_websocket')}: wsgi_websocket needs wsproto ({error}): pip install geventwsgi[wsproto]"
+        ) from None
+    return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size)
 
 
 def timeouts_of(config: Config) -> Timeouts:

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 #: Characters of method and target that a log line shows.
 LINE_LIMIT = 512
+SWITCHING_PROTOCOLS = 101
 CLIENT_LEFT = 499
+#: How WebSocket libraries leave the application when a session on a connection that they took over is done.
+SESSION_ENDS = (StopIteration, ConnectionError)
 
 
 class Log(Protocol):
@@ -169,6 +172,8 @@ class Gateway:
             body.failure = None
         if isinstance(cause, ClientDisconnected):
             self._leave(exchange, response)
+        elif exchange.taken and isinstance(cause, SESSION_ENDS):
+            pass
         elif isinstance(cause, RequestError):
             log = self._log.debug if cause.status < 500 else self._log.error
             log("Refused %s: %s", _described(exchange), cause)
@@ -208,6 +213,9 @@ class Gateway:
         duration = perf_counter() - started
         environ = environ or {"REMOTE_ADDR": exchange.remote_addr}
         code = exchange.status
+        if exchange.taken and code != CLIENT_LEFT:
+            code = SWITCHING_PROTOCOLS
+            response.replace(code)
         if code == CLIENT_LEFT or (response.status is None and code):
             response.replace(code)
         if self._on_record is not None:

@@ -10,7 +10,7 @@ from geventwsgi.config.settings import BY_NAME, SETTINGS, nearest_setting
 from tests.support.gunicorn_settings import GUNICORN_SETTINGS
 
 OURS = {
-    *("limit_request_body", "limit_connections", "limit_connections_per_address", "debug"),
+    *("limit_request_body", "limit_connections", "limit_connections_per_address", "debug", "wsgi_websocket"),
     *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace", "write_timeout"),
 }
 OTHER_DEFAULTS = {
@@ -64,7 +64,7 @@ def test_no_flag_stands_for_two_settings():
 EFFECTIVE = {
     *("config", "wsgi_app", "check_config", "print_config", "debug"),
     *("bind", "backlog", "workers", "worker_class", "worker_connections", "timeout", "graceful_timeout", "keepalive"),
-    *("limit_request_line", "limit_request_fields", "limit_request_field_size"),
+    *("limit_request_line", "limit_request_fields", "limit_request_field_size", "websocket_max_message_size"),
     *("preload_app", "sendfile", "chdir", "raw_env", "pythonpath", "pidfile", "proc_name", "default_proc_name"),
     *("forwarded_allow_ips", "secure_scheme_headers", "forwarder_headers", "header_map"),
     *("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method"),
