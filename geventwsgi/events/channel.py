@@ -273,6 +273,8 @@ class Subscription(Inbox):
 
     def _without_seen(self, messages: list[Message], seen: dict[str, int]) -> list[Message]:
         """Drop what the subscriber saw in another worker before it was heard here."""
-        messages = [message.altered(message.missed, merged_cursor(message.id, seen)) for message in unseen(messages, seen)]
+        messages = [
+            message.altered(message.missed, merged_cursor(message.id, seen)) for message in unseen(messages, seen)
+        ]
         self._seen = self._history.uncovered(seen) or None
         return messages

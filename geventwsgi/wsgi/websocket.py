@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason
 from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import LocalProtocolError, generate_accept_token, split_comma_header
 
+
+from geventwsgi.wsgi.deflate import MessageDeflate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -76,7 +77,7 @@ class WebSocketMiddleware:
 
     def _accept(self, environ: dict[str, Any]) -> WebSocket:
         """Send the handshake's answer (RFC 6455 section 4.2.2)."""
-        deflate = PerMessageDeflate()
+        deflate = MessageDeflate(self._max_size)
         offers = split_comma_header(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "").encode("latin-1"))
         accepted = server_extensions_handshake(offers, [deflate])
         key = environ["HTTP_SEC_WEBSOCKET_KEY"].encode("latin-1")
@@ -138,6 +139,8 @@ class WebSocket:
         self.environ = environ
         #: Whether either side has closed, or the connection is lost.
         self.closed = False
+        #: Whether an answer to our close can be understood.
+        self._answers = True
         self._sock = sock
         self._connection = connection
         self._max_size = max_size
@@ -201,7 +204,9 @@ class WebSocket:
             return self._collect(event)
         if isinstance(event, Ping):
             self._send(event.response())
-        elif isinstance(event, CloseConnection):  # the client's, or wsproto's judgement of a broken frame
+        elif isinstance(event, CloseConnection):
+            # The client's, or wsproto's judgement of a broken frame, after which nothing can be read.
+            self._answers = self._connection.state is not ConnectionState.OPEN
             self._close(event.response())
         return None
 
@@ -272,6 +277,8 @@ class WebSocket:
     def end(self, code: int) -> None:
         """Close, if the application has not, and give the client a moment to answer."""
         self.close(code)
+        if not self._answers:
+            return
         self._sock.settimeout(CLOSE_WAIT)
         with contextlib.suppress(OSError, LocalProtocolError):
             while self._connection.state is ConnectionState.LOCAL_CLOSING and (data := self._sock.recv(RECV)):

@@ -14,7 +14,9 @@ from wsproto.extensions import PerMessageDeflate
 from wsproto.utilities import generate_accept_token
 
 
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bytes | None = b"\1\2\3\4", rsv: int = 0) -> bytes:
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bytes | None = b"\1\2\3\4", rsv: int = 0
+) -> bytes:
     """Return one frame as a client sends it (RFC 6455 section 5.2); unmasked if ``mask`` is None."""
     head = bytes([fin << 7 | rsv << 4 | opcode])
     masked, size = 0 if mask is None else 128, len(payload)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from flask import Flask
 from flask_sock import Sock
+from greenlet import greenlet
 
 app = Flask(__name__)
 app.config["SOCK_SERVER_OPTIONS"] = {"ping_interval": 25} if os.environ.get("PINGS") else {}
@@ -40,3 +42,9 @@ def once(ws):
 @app.route("/listeners")
 def count():
     return str(len(listeners))
+
+
+@app.route("/greenlets")
+def greenlets():
+    gc.collect()
+    return str(sum(isinstance(found, greenlet) and bool(found) for found in gc.get_objects()))
