@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gevent import get_hub, sleep
+from gevent import get_hub
+from gevent.event import Event
 from greenlet import getcurrent
 
 from geventwsgi.events.event import dumps
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 KEEP = 1000
 #: Bytes of a message as JSON, at the most.
 MAX_MESSAGE = 16 << 20
-#: Seconds, as few as make gevent look at sockets before it goes on.
-ONE_ITERATION = 1e-9
 
 
 class Carrier(Protocol):
@@ -84,8 +83,9 @@ class Channel:
         self._subscriptions: set[Subscription]
         #: Those to wake at the next message.
         self._waiting: dict[Subscription, None]
-        #: Messages since the loop last had a turn.
+        #: Messages since all subscribers that were woken had their turn, and what is set when they have it.
         self._burst = 0
+        self._turn: Event | None = None
         HERE.on_arrival(self._join)
 
     def __enter__(self) -> Channel:
@@ -117,9 +117,7 @@ class Channel:
             raise ValueError(f"a message has at most {MAX_MESSAGE >> 20} MiB: publish where it can be found instead")
         self._join()
         self._carrier.publish(self, text)
-        if self._burst >= self.keep // 4 and getcurrent() is not get_hub():
-            sleep(ONE_ITERATION)
-            self._burst = 0
+        self.pace()
 
     def subscribe(self, *, after: str | None = None, environ: Mapping[str, Any] | None = None) -> Subscription:
         """Return a subscription, which gets what is published from now on.
@@ -167,15 +165,34 @@ class Channel:
     @property
     def messages(self) -> list[Message]:
         """What is kept of the channel, oldest first."""
+        self._join()
         return self._history.since(0)[0]
 
     def deliver(self, source: str, number: int, text: str, lost: int = 0) -> None:
         """Take in a message and wake the subscribers; a message that is known already is dropped."""
         if self._history.append(source, number, text, lost):
-            self._burst += 1
+            self._burst += bool(self._subscriptions)
             waiting, self._waiting = self._waiting, {}
             for subscription in waiting:
                 subscription.wake()
+
+    def pace(self) -> None:
+        """After a burst, wait until all subscribers that were woken have taken their messages.
+
+        Those who publish, and those who bring messages from other processes, call it after each message.
+        """
+        while self._burst > self.keep // 4 and getcurrent() is not get_hub():
+            if self._turn is None:
+                self._turn = Event()
+                # Callbacks run in order: this one after those that wake the subscribers.
+                get_hub().loop.run_callback(self._end_turn)
+            self._turn.wait()
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        self._burst = 0
+        if turn is not None:
+            turn.set()
 
     def wake_at_next(self, subscription: Subscription) -> None:
         """Wake ``subscription`` when the next message comes."""

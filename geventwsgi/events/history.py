@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Publishers that a cursor names at the most; a client may send any text as one.
 CURSOR_SOURCES = 64
+#: The cursor of those who have seen nothing; not empty, since parsers of query strings drop what is.
+NOTHING = "0"
 #: Digits of a number in a cursor, at the most.
 CURSOR_DIGITS = 24
 
@@ -79,7 +81,7 @@ class History:
     @property
     def cursor(self) -> str:
         """Where a subscriber stands that has seen everything."""
-        return "-".join(self._parts.values())
+        return "-".join(self._parts.values()) or NOTHING
 
     def append(self, source: str, number: int, text: str, lost: int = 0) -> bool:
         """Take in a message; return False if it is known already.
@@ -150,4 +152,4 @@ def merged_cursor(cursor: str, seen: Mapping[str, int]) -> str:
     numbers = parse_cursor(cursor)
     for source, number in seen.items():
         numbers[source] = max(number, numbers.get(source, 0))
-    return "-".join(f"{source}.{number}" for source, number in numbers.items())
+    return "-".join(f"{source}.{number}" for source, number in numbers.items()) or NOTHING

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -61,6 +62,8 @@ class RedisCarrier:
         self._numbers: dict[bytes, int] = {}
         self._last = b"0"
         self._caught_up = Event()
+        #: When the stream's life is prolonged next (monotonic): not with each message.
+        self._prolong_at = 0.0
         self._reader: Any = None
 
     def join(self, channel: Channel) -> None:
@@ -82,11 +85,12 @@ class RedisCarrier:
         """
         self._number += 1
         fields = {"s": self._source, "n": self._number, "t": text.encode("utf-8", "surrogatepass")}
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.xadd(PREFIX + channel.name, fields, maxlen=2 * channel.keep, approximate=True)
-        pipeline.expire(PREFIX + channel.name, EXPIRY)
+        key, now = PREFIX + channel.name, time.monotonic()
         try:
-            pipeline.execute()
+            self._redis.xadd(key, fields, maxlen=2 * channel.keep, approximate=True)
+            if now > self._prolong_at:
+                self._prolong_at = now + EXPIRY / 100
+                self._redis.expire(key, EXPIRY)
         except self._failures as error:
             raise ConnectionError(f"the channel {channel.name!r} does not reach Redis: {error}") from error
 
@@ -112,7 +116,6 @@ class RedisCarrier:
         for _, entries in self._redis.xread({key: self._last}, count=COUNT, block=BLOCK) or ():
             for entry_id, fields in entries:
                 self._deliver(channel, entry_id, fields)
-        gevent.sleep(0)  # the subscribers that were woken take their messages before more come
 
     def _deliver(self, channel: Channel, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         self._last = entry_id
@@ -124,3 +127,4 @@ class RedisCarrier:
         milliseconds, _, sequence = entry_id.partition(b"-")
         place = (int(milliseconds) << 20) + int(sequence)
         channel.deliver(SOURCE, place, fields[b"t"].decode("utf-8", "surrogatepass"), max(0, lost))
+        channel.pace()

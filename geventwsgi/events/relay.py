@@ -123,8 +123,10 @@ class Relay:
                 peer.send(data)
 
     def _deliver(self, name: str, source: str, number: int, text: str) -> None:
-        for channel in self._channels.get(name, ()):
+        for channel in tuple(self._channels.get(name, ())):
             channel.deliver(source, number, text)
+            if source != self.source:
+                channel.pace()
 
     # Meeting
 
@@ -199,7 +201,6 @@ class Relay:
                             self._connect(address)
                     else:
                         self._heard_of(address).set()
-                gevent.sleep(0)  # the subscribers that were woken take their messages before more come
         self._drop(address)
 
 
@@ -229,7 +230,7 @@ class Peer:
         """
         if wait and not self._room.is_set():
             if not self._stuck and getcurrent() is not get_hub():
-                self._stuck = not self._room.wait(PATIENCE)
+                self._stuck = not self._wait_for_room()
             if self._stuck or self._closed:
                 return
         self._pending.append(data)
@@ -239,16 +240,27 @@ class Peer:
         if self._writer is None:
             self._writer = gevent.spawn(self._write)
 
+    def _wait_for_room(self) -> bool:
+        """Wait for as long as the worker takes anything; return whether there is room."""
+        size = self._size
+        while not self._room.wait(PATIENCE):
+            if self._size >= size:
+                return False
+            size = self._size
+        return True
+
     def _write(self) -> None:
         try:
             while self._pending:
                 pending, self._pending = self._pending, []
-                data = b"".join(pending)
-                self._sock.sendall(data)
-                self._size -= len(data)
-                if self._size <= PENDING:
-                    self._stuck = False
-                    self._room.set()
+                data = memoryview(b"".join(pending))
+                while data:
+                    sent = self._sock.send(data)
+                    data = data[sent:]
+                    self._size -= sent
+                    if self._size <= PENDING:
+                        self._stuck = False
+                        self._room.set()
         except OSError:
             self._on_lost()
         finally:

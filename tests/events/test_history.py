@@ -34,6 +34,7 @@ def test_what_never_came_is_told():
     history = filled(("a", 1), ("a", 4), ("b", 9))
     assert [message.missed for message in history.since(0)[0]] == [0, 2, 0]
     assert filled(("r", 1), ("r", 400), counted=False).since(1)[0][0].missed == 0
+    assert History(1).cursor == merged_cursor("", {}) == "0"
 
 
 def test_keeps_at_least_so_many_and_at_most_twice():
