@@ -5,8 +5,8 @@
 What somebody says is published on a channel, which brings it to every worker. The client remembers the id of the last
 message that it saw and gives it when it connects again, so that nothing is lost between two polls or across a reload.
 
-With CHAT_REDIS=redis://localhost:6379/0 in the environment the channel goes through Redis: then it reaches every machine
-that uses the same one (pip install geventwsgi[redis]).
+With CHAT_REDIS=redis://localhost:6379/0 in the environment the channel goes through Redis: then it reaches all machines
+that use the same one (pip install geventwsgi[redis]).
 """
 
 import json

@@ -3,9 +3,9 @@
 Knows who subscribes and where each stands; how messages reach other processes is the carrier's business (``relay`` for
 the workers of one master, ``redis`` for several machines).
 
-The promises: at most once; in order for each publisher; nothing is lost to a subscriber that keeps up, and one that does
-not is told how many messages it missed. A subscriber is a position in the channel's history, so that one that is stuck
-costs neither time nor memory.
+The promises: at most once; in order for each publisher; nothing is lost to a subscriber that keeps up, and one that
+does not is told how many messages it missed. A subscriber is a position in the channel's history, so that one that is
+stuck costs neither time nor memory.
 """
 
 from __future__ import annotations

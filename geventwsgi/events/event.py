@@ -23,8 +23,8 @@ _LINE_END = re.compile("\r\n|\r|\n")
 class Event:
     """One event.
 
-    :param data: what ``event.data`` is in the browser; any line end in it becomes ``\\n`` there. "" is never dispatched
-        unless ``event`` or ``id`` say something.
+    :param data: what ``event.data`` is in the browser; any line end in it becomes a line feed there. "" is never
+        dispatched unless ``event`` or ``id`` say something.
     :param event: the type, for which the page listens by ``addEventListener``; None for "message".
     :param id: what the client sends as Last-Event-ID when it connects again.
     :param retry: seconds after which the client connects again when it has lost the stream.

@@ -27,7 +27,7 @@ class Message:
     """A message as its subscribers get it; shared by all of them.
 
     :ivar text: the published value as JSON, ready to be sent on.
-    :ivar id: the place in the channel after this message, for ``subscribe(after=...)`` and Last-Event-ID; in any worker.
+    :ivar id: the place in the channel after this message, in any worker: for ``subscribe(after=...)``, Last-Event-ID.
     :ivar missed: how many messages were lost to this subscriber just before this one.
     """
 

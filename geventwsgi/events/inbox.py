@@ -6,7 +6,7 @@ has gone. What is waited for is a subclass's business.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from gevent import get_hub
@@ -43,7 +43,7 @@ class Inbox:
         if self._draining is not None:
             _Bell.of(self._draining).inboxes.add(self)
         if self._gone is not None:
-            self._gone.rawlink(self.wake)  # type: ignore[no-untyped-call]
+            self._gone.rawlink(self.wake)
 
     @property
     def draining(self) -> bool:
@@ -63,7 +63,7 @@ class Inbox:
         if self._draining is not None:
             _Bell.of(self._draining).inboxes.discard(self)
         if self._gone is not None:
-            self._gone.unlink(self.wake)  # type: ignore[no-untyped-call]
+            self._gone.unlink(self.wake)
         self.wake()
 
     def _wait(self, timeout: float | None) -> None:
@@ -94,7 +94,7 @@ class _Bell:
     Thousands wait for one drain, and gevent's own list of those takes a walk through all of them for each that leaves.
     """
 
-    _bells: WeakKeyDictionary[Any, _Bell] = WeakKeyDictionary()
+    _bells: ClassVar[WeakKeyDictionary[Any, _Bell]] = WeakKeyDictionary()
 
     def __init__(self) -> None:
         self.inboxes: set[Inbox] = set()

@@ -1,9 +1,9 @@
 """How messages get from worker to worker: each listens at a unix socket in a directory that only they share.
 
-Every worker connects to every other one and sends there what it publishes. A connection begins with the sender's address
-and what its channels remember, so that a newcomer knows their recent past, and connects back to whoever it did not
-find. A worker that does not take its messages is waited for a moment, then it misses some, which it sees in the
-publishers' numbers: it costs the others nothing more.
+Every worker connects to every other one and sends there what it publishes. A connection begins with the sender's
+address and what its channels remember, so that a newcomer knows their recent past; whoever is greeted by a stranger
+connects back. A worker that does not take its messages is waited for a moment, then it misses some, which it sees in
+the publishers' numbers: it costs the others nothing more.
 
 Knows processes as addresses, channels as names and messages as text.
 """
@@ -26,7 +26,7 @@ from greenlet import getcurrent
 from geventwsgi.events.place import HERE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from geventwsgi.events.channel import Channel
 
@@ -113,7 +113,7 @@ class Relay:
         self._channels[channel.name].remove(channel)
 
     def publish(self, channel: Channel, text: str) -> None:
-        """Number a message, deliver it here and send it to all peers."""
+        """Give a message its number, deliver it here and send it to all peers."""
         name = channel.name
         number = self._numbers[name] = self._numbers.get(name, 0) + 1
         self._deliver(name, self.source, number, text)
@@ -165,7 +165,7 @@ class Relay:
         if address in self._peers:  # it has asked for a connection meanwhile
             sock.close()
             return True
-        peer = self._peers[address] = Peer(sock, lambda: self._drop(address, peer))
+        peer = self._peers[address] = Peer(sock, lambda peer: self._drop(address, peer))
         peer.send(Frame(HELLO, text=self._address).encode())
         for name, channels in self._channels.items():
             for message in channels[0].messages if channels else ():
@@ -207,10 +207,10 @@ class Relay:
 class Peer:
     """Another worker, and what is on its way to it.
 
-    :param on_lost: called when it can no longer be reached.
+    :param on_lost: called with this object when the worker can no longer be reached.
     """
 
-    def __init__(self, sock: Any, on_lost: Any) -> None:
+    def __init__(self, sock: Any, on_lost: Callable[[Peer], object]) -> None:
         self._sock = sock
         self._on_lost = on_lost
         self._pending: list[bytes] = []
@@ -262,7 +262,7 @@ class Peer:
                         self._stuck = False
                         self._room.set()
         except OSError:
-            self._on_lost()
+            self._on_lost(self)
         finally:
             self._writer = None
 

@@ -1,8 +1,8 @@
 """A response of server-sent events: from a channel, a subscription or any iterable, with heartbeats and an end in time.
 
 Knows when something has to be sent although nothing has happened: at the beginning, so that the browser sees the stream
-open; in a silence, so that proxies keep the connection and a client that left is noticed; at the server's drain, so that
-the browser comes back soon, to a worker that stays.
+open; in a silence, so that proxies keep the connection and a client that left is noticed; at the server's drain, so
+that the browser comes back soon, to a worker that stays.
 """
 
 from __future__ import annotations
@@ -100,12 +100,12 @@ class EventStream:
 
 
 class Pump(Inbox):
-    """Takes item after item from an iterable, in a greenlet of its own, so that silence and drain can be seen meanwhile.
+    """Takes item after item from an iterable, in a greenlet of its own: silence and drain can be seen meanwhile.
 
     It is never more than one item ahead.
     """
 
-    __slots__ = ("_error", "_greenlet", "_iterable", "_items", "_taken")
+    __slots__ = ("_error", "_greenlet", "_items", "_iterable", "_taken")
 
     def __init__(self, iterable: Iterable[Any], environ: Mapping[str, Any]) -> None:
         super().__init__(environ)

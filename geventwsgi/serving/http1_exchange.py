@@ -283,7 +283,7 @@ class Http1Exchange(exchange.Exchange):
         self.finish()
 
     def drain(self) -> None:
-        """The server is to stop: do not wait long for the rest of a body; tell a WebSocket's client."""
+        """Hurry, since the server is to stop: tell a WebSocket's client; do not wait long for the rest of a body."""
         if self._raw_socket is not None and self.taken:
             self._raw_socket.drain()
         else:

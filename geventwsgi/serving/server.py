@@ -363,7 +363,7 @@ def _websocket_wrapper(config: Config) -> Callable[[Any], Any]:
         from geventwsgi.wsgi.websocket import WebSocketMiddleware  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigError(
-            f"{config.source('wsgi_websocket')}: wsgi_websocket needs wsproto ({error}): pip install geventwsgi[wsproto]"
+            f"{config.source('wsgi_websocket')}: it needs wsproto ({error}): pip install geventwsgi[wsproto]"
         ) from None
     return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size)
 

@@ -201,7 +201,7 @@ class _Readiness:
 
     def fileno(self) -> int:
         """Return the descriptor."""
-        return self._epoll.fileno()
+        return int(self._epoll.fileno())
 
     def show(self, *, ahead: bool) -> None:
         """Say whether bytes have been received ahead."""

@@ -1,7 +1,7 @@
 """permessage-deflate (RFC 7692) from the server's side, as an extension for wsproto.
 
-wsproto has one of its own, which loses a compressed message that a control frame interrupts, breaks on windows that zlib
-does not have, and inflates without bound. This one knows how large a message may become.
+wsproto has one of its own, which loses a compressed message that a control frame interrupts, breaks on windows that
+zlib does not have, and inflates without bound. This one knows how large a message may become.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 WINDOW_BITS, MEMORY_LEVEL = 12, 5
 #: What ends each compressed message, and is not sent (section 7.2.1).
 TAIL = b"\x00\x00\xff\xff"
+#: The values that an offer may have. zlib cannot compress with a window of 8 bits.
+_WINDOWS = {
+    "server_max_window_bits": [str(bits) for bits in range(9, 16)],
+    "client_max_window_bits": [str(bits) for bits in range(8, 16)],
+}
 #: Smaller messages are sent as they are.
 WORTH_IT = 32
 
@@ -59,7 +64,7 @@ class MessageDeflate(Extension):
         parameters = _parameters(offer.split(";")[1:])
         if self._enabled or parameters is None:
             return None
-        answer = []
+        answer: list[str] = []
         self._forgets = "server_no_context_takeover" in parameters
         self._client_forgets = "client_no_context_takeover" in parameters
         answer += [name for name in ("server_no_context_takeover", "client_no_context_takeover") if name in parameters]
@@ -137,8 +142,6 @@ def _parameters(parts: Iterable[str]) -> dict[str, str | None] | None:
 def _is_acceptable(name: str, value: str | None) -> bool:
     if name in ("server_no_context_takeover", "client_no_context_takeover"):
         return value is None
-    # zlib cannot compress with a window of 8 bits.
-    bits = range(9 if name == "server_max_window_bits" else 8, 16)
-    if name == "server_max_window_bits":
-        return value in map(str, bits)
-    return name == "client_max_window_bits" and (value is None or value in map(str, bits))
+    if name == "client_max_window_bits" and value is None:
+        return True
+    return value in _WINDOWS.get(name, ())

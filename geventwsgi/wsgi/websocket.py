@@ -17,7 +17,6 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.handshake import server_extensions_handshake
 from wsproto.utilities import LocalProtocolError, generate_accept_token, split_comma_header
 
-
 from geventwsgi.wsgi.deflate import MessageDeflate
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def _fault(environ: dict[str, Any]) -> str:
 
 
 def _run(application: WSGIApplication, environ: dict[str, Any]) -> None:
-    """Call an application that answers by the WebSocket; what it returns is iterated, since a generator runs only so."""
+    """Call an application that answers by the WebSocket, and iterate what it returns: a generator runs only so."""
     result = application(environ, lambda _status, _headers, _error=None: lambda _data: None)
     try:
         for _ in result or ():

@@ -29,7 +29,7 @@ def test_is_encoded(event, expected):
     "fields", [{"event": "a\nb"}, {"id": "a\rb"}, {"id": "a\0b"}, {"retry": -1}, {"retry": float("nan")}]
 )
 def test_refuses_what_would_become_another_field(fields):
-    with pytest.raises(ValueError, match="event|retry"):
+    with pytest.raises(ValueError, match=r"event|retry"):
         Event("data", **fields)
 
 

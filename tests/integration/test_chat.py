@@ -122,8 +122,13 @@ def test_each_transport_without_a_browser() -> None:
 
 @pytest.mark.skipif(find_redis() is None, reason="redis-server is not installed")
 def test_two_servers_by_redis() -> None:
-    with Redis() as redis, chat(CHAT_REDIS=redis.url) as one, chat(CHAT_REDIS=redis.url) as other:
-        with WebSocketClient(one.address, "/socket") as ann, WebSocketClient(other.address, "/socket") as bob:
-            assert "hello" in str(ann.receive()) and "hello" in str(bob.receive())
-            ann.send('{"name": "ann", "text": "hi"}')
-            assert '"text": "hi"' in str(ann.receive()) and '"text": "hi"' in str(bob.receive())
+    with (
+        Redis() as redis,
+        chat(CHAT_REDIS=redis.url) as one,
+        chat(CHAT_REDIS=redis.url) as other,
+        WebSocketClient(one.address, "/socket") as ann,
+        WebSocketClient(other.address, "/socket") as bob,
+    ):
+        assert "hello" in str(ann.receive()) and "hello" in str(bob.receive())
+        ann.send('{"name": "ann", "text": "hi"}')
+        assert '"text": "hi"' in str(ann.receive()) and '"text": "hi"' in str(bob.receive())

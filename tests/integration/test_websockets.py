@@ -1,4 +1,4 @@
-"""WebSockets by the libraries that applications use, unchanged, and by ``environ["wsgi.websocket"]``: real processes."""
+"""WebSockets by the libraries that applications use, unchanged, and by ``environ["wsgi.websocket"]``."""
 
 from __future__ import annotations
 

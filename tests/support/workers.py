@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def client_of_each(*urls: str, workers: int, path: str = "/pid") -> Iterator[dict[int, Client]]:
-    """Yield a keep-alive client for each of ``workers`` workers of each server, by pid; ``path`` tells ``{"pid": ...}``."""
+    """Yield a keep-alive client for each of ``workers`` workers of each server, by the pid that ``path`` tells."""
     found: dict[int, Client] = {}
     try:
         for url in urls:
