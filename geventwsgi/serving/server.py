@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import gevent.ssl
 from gevent import GreenletExit
-from gevent.event import Event
 from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
 
@@ -30,7 +29,7 @@ from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import Runners
-from geventwsgi.serving.service import Service, Timeouts
+from geventwsgi.serving.service import ServerView, Service, Timeouts
 from geventwsgi.serving.tls import make_context
 from geventwsgi.serving.trust import trust
 from geventwsgi.wsgi.environ import EnvironBuilder
@@ -115,12 +114,11 @@ class WSGIServer(StreamServer):
         self._worker = worker
         self._capacity = capacity or Capacity.of(self.config)
         self._last_exhausted = 0.0
+        self._view = ServerView()
         #: A pool bounds connections, so that each keeps its place while it is idle; and so for a callable.
         self._keeps_greenlets = spawn != "default"
         self._service: Service | None = None
         self._wrap = _websocket_wrapper(self.config)
-        #: Set when the server stops: what goes on for long may end now, politely.
-        self.draining = Event()
         self._application = application
         if handler_class is not None:
             self.handler_class = handler_class
@@ -153,7 +151,7 @@ class WSGIServer(StreamServer):
         self.environ = self.environ_class(self.base_env)
         self.environ["wsgi.url_scheme"] = "https" if self.ssl_enabled else "http"
         self.environ["wsgi.errors"] = self.error_log
-        self.environ["geventwsgi.server"] = self
+        self.environ["geventwsgi.server"] = self._view
         script_name = os.environ.get("SCRIPT_NAME", "")  # where the application is mounted, as for gunicorn
         self.environ["SCRIPT_NAME"] = os.fsencode(script_name).decode("latin-1")
         self.environ.update(environ or {})
@@ -182,7 +180,6 @@ class WSGIServer(StreamServer):
     def init_socket(self) -> None:
         """Bind if need be, and put the parts together. Called by :meth:`start`."""
         super().init_socket()
-        self.draining.clear()
         self.update_environ()
         if self.family != getattr(socket, "AF_UNIX", None):
             # Accepted sockets inherit it on Linux. Without it a small answer can wait 40 ms for an acknowledgement.
@@ -320,17 +317,18 @@ class WSGIServer(StreamServer):
     def drain(self, timeout: float) -> bool:
         """Accept nothing more, let requests in flight end, then end what is left.
 
-        Idle connections close at once; a request that has arrived is answered, with ``Connection: close``.
+        Idle connections close at once; a request that has arrived is answered, with ``Connection: close``. Applications
+        learn of it by ``environ["geventwsgi.server"].draining``.
 
         :param timeout: seconds before the requests left are cut: their greenlets end by ``GreenletExit``.
         :returns: whether all ended by themselves.
         """
         self.close()
-        self.draining.set()
         service = self._service
         if service is None:
             return True
         service.draining = True
+        self._view.draining.set()
         if not service.connections:
             return True
         service.empty.clear()

@@ -76,6 +76,16 @@ class Timeouts:
         self.warm = warm
 
 
+class ServerView:
+    """What applications see of their server, as ``environ["geventwsgi.server"]``."""
+
+    __slots__ = ("draining",)
+
+    def __init__(self) -> None:
+        #: Set when the server begins to stop: a stream that would go on for long is to come to its end.
+        self.draining = Event()
+
+
 class Service:
     """The parts of one server, put together."""
 
