@@ -284,9 +284,9 @@ class Http1Exchange(exchange.Exchange):
 
     def drain(self) -> None:
         """Hurry, since the server is to stop: tell a WebSocket's client; do not wait long for the rest of a body."""
-        if self._raw_socket is not None and self.taken:
+        if self._raw_socket is not None:
             self._raw_socket.drain()
-        else:
+        if not self.taken:
             self._stream.hurry(self._connection.service.timeouts.drain_body)
 
     def abort(self) -> None:

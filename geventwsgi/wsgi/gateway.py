@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 LINE_LIMIT = 512
 SWITCHING_PROTOCOLS = 101
 CLIENT_LEFT = 499
-#: How WebSocket libraries leave the application when a session on a connection that they took over is done.
-SESSION_ENDS = (StopIteration, ConnectionError)
 
 
 class Log(Protocol):
@@ -172,8 +170,8 @@ class Gateway:
             body.failure = None
         if isinstance(cause, ClientDisconnected):
             self._leave(exchange, response)
-        elif exchange.taken and isinstance(cause, SESSION_ENDS):
-            pass
+        elif exchange.taken and isinstance(cause, StopIteration):
+            exchange.finish()  # so WebSocket libraries leave the application when a session is done, for gunicorn
         elif isinstance(cause, RequestError):
             log = self._log.debug if cause.status < 500 else self._log.error
             log("Refused %s: %s", _described(exchange), cause)
