@@ -16,7 +16,6 @@ from geventwsgi.serving import connection
 from geventwsgi.serving.http1_exchange import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.service import Timeouts
 from geventwsgi.serving.stream import Stream
-from geventwsgi.serving.upgrade import ClientSocket
 from tests.support.eventually import eventually
 from tests.support.serving import reply, served
 
@@ -651,13 +650,14 @@ class TestUpgrade:
         def run(exchange: Http1Exchange) -> None:
             sock = exchange.raw_socket()
             sock.sendall(b"done")
-            readers.append(gevent.spawn(read, sock))
-            gevent.sleep(0)
 
-        def read(sock: ClientSocket) -> str:
-            with pytest.raises(ClientDisconnected) as caught:
-                sock.recv(10)
-            return str(caught.value)
+            def read() -> str:
+                with pytest.raises(ClientDisconnected) as caught:
+                    sock.recv(10)
+                return str(caught.value)
+
+            readers.append(gevent.spawn(read))
+            gevent.sleep(0)
 
         readers: list[gevent.Greenlet[..., str]] = []
         with served(run) as one:
