@@ -73,6 +73,7 @@ def test_server_sent_events() -> None:
         assert "EventSource" in client.get("/").text
         events = client.send("GET", "/events?interval=0.01")
         assert events.headers["Content-Type"] == "text/event-stream"
+        assert [events.readline(), events.readline()] == [b"retry: 3000\n", b"\n"]
         lines = [events.readline() for _ in range(9)]
         assert lines[0::3] == [b"id: 0\n", b"id: 1\n", b"id: 2\n"]
         assert all(re.fullmatch(rb"data: \d\d:\d\d:\d\d\n", line) for line in lines[1::3])

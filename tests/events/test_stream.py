@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flask
 import gevent
 import pytest
 from gevent.event import Event as GeventEvent
@@ -152,3 +153,22 @@ def test_it_is_a_wsgi_application(channel):
     assert dict(headers)["Content-Type"] == "text/event-stream"
     assert dict(headers)["X-Accel-Buffering"] == "no"
     stream.close()
+
+
+def test_flask_takes_it_as_a_response():
+    app = flask.Flask(__name__)
+    app.add_url_rule("/", view_func=lambda: EventStream(flask.request.environ, ["one"]))
+    response = app.test_client().get("/")
+    assert response.headers["Content-Type"] == "text/event-stream"
+    assert response.data == b"retry: 3000\n\ndata: one\n\n"
+
+
+def test_django_streams_it():
+    settings = pytest.importorskip("django.conf").settings
+    if not settings.configured:
+        settings.configure()
+    http = pytest.importorskip("django.http")
+    stream = EventStream({}, ["one"])
+    with http.StreamingHttpResponse(stream, headers=dict(stream.headers)) as response:
+        assert response["Content-Type"] == "text/event-stream"
+        assert b"".join(response) == b"retry: 3000\n\ndata: one\n\n"
