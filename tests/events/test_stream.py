@@ -169,6 +169,7 @@ def test_django_streams_it():
         settings.configure()
     http = pytest.importorskip("django.http")
     stream = EventStream({}, ["one"])
-    with http.StreamingHttpResponse(stream, headers=dict(stream.headers)) as response:
-        assert response["Content-Type"] == "text/event-stream"
-        assert b"".join(response) == b"retry: 3000\n\ndata: one\n\n"
+    response = http.StreamingHttpResponse(stream, headers=dict(stream.headers))
+    assert response["Content-Type"] == "text/event-stream"
+    assert b"".join(response) == b"retry: 3000\n\ndata: one\n\n"
+    stream.close()
