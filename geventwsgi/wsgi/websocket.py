@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import contextlib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-try:
+_Error: Any = OSError
+with contextlib.suppress(ImportError):
     # An application that catches gevent-websocket's error is to catch ours.
-    from geventwebsocket.exceptions import WebSocketError as _Error  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    _Error = OSError
+    _Error = import_module("geventwebsocket.exceptions").WebSocketError
 
 VERSION = "13"
 #: Bytes received at once. Compressed, they are up to a thousand times as many.
@@ -37,7 +37,7 @@ RECV = 16384
 CLOSE_WAIT = 2.0
 
 
-class WebSocketError(_Error):  # type: ignore[misc,valid-type,unused-ignore]  # see above
+class WebSocketError(_Error):  # type: ignore[misc]  # a class that is known when it runs
     """The WebSocket is closed, or its client has gone."""
 
 
