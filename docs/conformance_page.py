@@ -10,7 +10,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.conformance import Rule, rules
-from tests.wire import test_rfc9110, test_rfc9112
+from tests.wire import test_rfc6455, test_rfc9110, test_rfc9112
 
 PAGE = Path(__file__).with_name("conformance.md")
 
@@ -29,7 +29,17 @@ answered, and the connection closes. The settings that begin with `permit_`, `st
 repairs; they are off by default, and [settings](settings.md) names the risk of each.
 """
 
-TITLES = {9112: "RFC 9112: HTTP/1.1", 9110: "RFC 9110: HTTP semantics"}
+TITLES = {
+    9112: "RFC 9112: HTTP/1.1",
+    9110: "RFC 9110: HTTP semantics",
+    6455: "RFC 6455: WebSocket",
+    7692: "RFC 7692: compression for WebSocket",
+}
+
+WEBSOCKET_HEAD = """
+The two tables that follow are about [`environ["wsgi.websocket"]`](websockets.md). Libraries that speak the protocol
+themselves have their own conformance.
+"""
 
 APPLICATION_HEAD = """
 ## Left to the application
@@ -71,6 +81,10 @@ def page() -> str:
         parts.append(table(TITLES[marked[0][0].rfc], [row(rule, name) for rule, name in marked]))
     parts.append(APPLICATION_HEAD)
     parts += [f"| {link(9110, section)} | {text} |\n" for section, text in APPLICATION]
+    parts.append(WEBSOCKET_HEAD)
+    for rfc in (6455, 7692):
+        marked = sorted((pair for pair in rules(test_rfc6455) if pair[0].rfc == rfc), key=lambda pair: pair[0].order)
+        parts.append(table(TITLES[rfc], [row(rule, name) for rule, name in marked]))
     return "".join(parts)
 
 

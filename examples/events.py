@@ -2,12 +2,15 @@
 
     gwsgi --workers 2 events:app
 
-Each open page costs a greenlet, not a thread. Every chunk that the iterable yields leaves at once.
+Each open page costs a greenlet, not a thread. EventStream takes any iterable; it ends when the client goes, and when
+the server reloads: then the browser comes back by itself.
 """
 
 import itertools
 import time
 from urllib.parse import parse_qs
+
+from geventwsgi.events import Event, EventStream
 
 PAGE = b"""<!doctype html>
 <title>Clock</title>
@@ -23,14 +26,10 @@ def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", str(len(PAGE)))])
         return [PAGE]
     interval = float(parse_qs(environ["QUERY_STRING"]).get("interval", ["1"])[0])
-    # X-Accel-Buffering tells nginx to pass each event on.
-    headers = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
-    start_response("200 OK", headers)
-    return ticks(interval)
+    return EventStream(environ, ticks(interval))(environ, start_response)
 
 
 def ticks(interval):
-    """Yield an event at each interval until the client goes: then the server closes this generator."""
     for number in itertools.count():
-        yield f"id: {number}\ndata: {time.strftime('%H:%M:%S')}\n\n".encode()
+        yield Event(time.strftime("%H:%M:%S"), id=str(number))
         time.sleep(interval)

@@ -1,27 +1,40 @@
-"""A long task that shows its progress, and stops when nobody looks any more.
+"""A progress bar: the page follows a piece of work on the server by server-sent events, with a finish.
 
-    gwsgi --workers 2 --request-timeout 30 progress:app
+    gwsgi progress:app
 
-``curl -N localhost:8000`` prints a line for each step; after Ctrl-C the error log says where the task has stopped.
+EventStream takes any iterable of events. While it yields nothing, comments keep the connection alive; when the client
+leaves, it is closed, and its work with it.
 """
 
 import time
 
-STEPS = 100
+from geventwsgi.events import Event, EventStream
+
+PAGE = b"""<!doctype html>
+<title>Progress</title>
+<progress id="bar" max="100" value="0"></progress> <span id="result"></span>
+<script>
+const source = new EventSource("work")
+source.onmessage = event => { document.getElementById("bar").value = event.data }
+source.addEventListener("done", event => {
+  document.getElementById("result").textContent = event.data
+  source.close()  // or the browser would begin anew
+})
+</script>
+"""
+STEPS = 20
+STEP = 0.1
 
 
 def app(environ, start_response):
-    environ["geventwsgi.client"].cancel_on_gone()  # ClientDisconnected, where the task waits
-    environ["geventwsgi.deadline"].lift()  # the other requests keep their 30 seconds
-    start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
-    return task(environ["wsgi.errors"])
+    if environ["PATH_INFO"] == "/work":
+        return EventStream(environ, work())(environ, start_response)
+    start_response("200 OK", [("Content-Type", "text/html")])
+    return [PAGE]
 
 
-def task(errors):
-    step = 0
-    try:
-        for step in range(1, STEPS + 1):
-            time.sleep(0.1)
-            yield f"{step} of {STEPS}\n".encode()
-    finally:
-        print(f"stopped at step {step}", file=errors)
+def work():
+    for step in range(1, STEPS + 1):
+        time.sleep(STEP)  # a part of the work
+        yield Event(str(100 * step // STEPS))
+    yield Event("finished", event="done")

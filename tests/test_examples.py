@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,9 +35,9 @@ def example(*flags: str, app: str) -> Gwsgi:
 
 
 def test_every_example_is_here() -> None:
-    """A new example needs a test below; test_frameworks.py runs the Django project."""
+    """A new example needs a test below; test_frameworks.py runs the Django project, test_chat.py the chat."""
     assert {path.name for path in EXAMPLES.iterdir() if not path.name.startswith(("_", "."))} == {
-        "chat.py",
+        "chat",
         "deploy",
         "django_project",
         "embedded.py",
@@ -69,35 +68,26 @@ def test_flask() -> None:
         assert all(b'{"slept":' in reply for reply in replies)
 
 
-def test_chat_wakes_all_who_wait() -> None:
-    heard = []
-
-    def listen(url: str) -> None:
-        with Client(url) as listener:
-            heard.extend(listener.get("/?after=1").json())
-
-    with example("--workers", "1", app="chat:app") as server, Client(server.url) as client:
-        first = client.request("POST", "/?name=ann", b"hello")
-        assert (first.status, first.json()) == (201, {"number": 1, "name": "ann", "text": "hello"})
-        assert client.get("/").json() == [first.json()]
-        listeners = [threading.Thread(target=listen, args=(server.url,)) for _ in range(10)]
-        for listener in listeners:
-            listener.start()
-        second = client.request("POST", "/?name=bob", "hé".encode())
-        for listener in listeners:
-            listener.join()
-        assert heard == [second.json()] * 10
-        assert client.get("/?after=x").status == 400
-
-
 def test_server_sent_events() -> None:
     with example(app="events:app") as server, Client(server.url) as client:
         assert "EventSource" in client.get("/").text
         events = client.send("GET", "/events?interval=0.01")
         assert events.headers["Content-Type"] == "text/event-stream"
+        assert [events.readline(), events.readline()] == [b"retry: 3000\n", b"\n"]
         lines = [events.readline() for _ in range(9)]
         assert lines[0::3] == [b"id: 0\n", b"id: 1\n", b"id: 2\n"]
         assert all(re.fullmatch(rb"data: \d\d:\d\d:\d\d\n", line) for line in lines[1::3])
+
+
+def test_progress_is_streamed_to_its_end() -> None:
+    with example(app="progress:app") as server, Client(server.url) as client:
+        assert "<progress" in client.get("/").text
+        lines = client.get("/work").text.splitlines()
+        assert [line for line in lines if line.startswith("data")] == [
+            *(f"data: {5 * step}" for step in range(1, 21)),
+            "data: finished",
+        ]
+        assert "event: done" in lines
 
 
 def test_streaming_upload_with_and_without_length() -> None:
@@ -186,7 +176,7 @@ def test_supervisor_configuration() -> None:
 
 
 def test_the_progress_stops_when_nobody_looks_any_more() -> None:
-    with example("--request-timeout", "1", app="progress:app") as server:
+    with example("--request-timeout", "1", app="long_task:app") as server:
         with Client(server.url) as client:
             response = client.send("GET", "/")
             for step in range(1, 15):  # beyond the timeout, which it has lifted

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 PACKAGE = ROOT / "geventwsgi"
 #: Imports that may fail, each at the place that needs it.
-OPTIONAL = {"setproctitle": "setproctitle", "pytest": "test", "gunicorn": "test"}
+OPTIONAL = {
+    "setproctitle": "setproctitle",
+    "pytest": "test",
+    "gunicorn": "test",
+    "redis": "redis",
+    "wsproto": "wsproto",
+}
 
 
 @pytest.fixture(scope="module")

@@ -207,8 +207,13 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "ASGI's lifespan protocol.", _WSGI),
         Setting("asgi_disconnect_grace_period", 3, k.SECONDS, "--asgi-disconnect-grace-period",
             "Seconds that an ASGI application may go on after its client has left.", _WSGI),
+        Setting("wsgi_websocket", False, k.SWITCH, "--wsgi-websocket",
+            "Answer WebSocket handshakes, and give the application gevent-websocket's environ['wsgi.websocket']. Needs "
+            "the wsproto extra; libraries that do the handshake themselves (simple-websocket, Flask-Sock, "
+            "Flask-SocketIO) need neither. Ours."),
         Setting("websocket_max_message_size", 16777216, k.COUNT, "--websocket-max-message-size",
-            "The largest WebSocket message, in bytes.", _YET),
+            "The largest message, in bytes, that environ['wsgi.websocket'] takes; then it closes with 1009. 0: any "
+            "size."),
         Setting("http_parser", "auto", k.one_of("auto", "fast", "python"), "--http-parser",
             "gunicorn's choice of parser.", "here: the compiled core is used where it is installed"),
     ),

@@ -7,6 +7,7 @@ workers, ``reload`` is what HUP begins, ``upgrade`` what USR2 does. Nothing happ
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -26,7 +27,7 @@ from geventwsgi.master.reload import Reload
 from geventwsgi.master.reloader import Sources
 from geventwsgi.master.report import BootFailure
 from geventwsgi.master.signals import SignalPipe
-from geventwsgi.master.system import set_title, share_memory
+from geventwsgi.master.system import meeting_place, set_title, share_memory
 from geventwsgi.master.systemd import Activation, Systemd, take_sockets
 from geventwsgi.master.upgrade import Kin, working_directory
 from geventwsgi.master.worker import load_configured_app
@@ -62,6 +63,8 @@ class Arbiter:
         self.LISTENERS: list[Listener] = []
         self.crew = Crew(self)
         self.departure = Departure()
+        #: Where the workers' channels meet; made by the first worker that has one.
+        self.meeting_place = meeting_place()
         self.stopping = False
         self.sources = Sources(self)
         self._launch: Launch | None = None
@@ -212,6 +215,7 @@ class Arbiter:
             worker.send(signal.SIGTERM)
         self._look_at_kin()
         self._leave_addresses()
+        shutil.rmtree(self.meeting_place, ignore_errors=True)
         if self._pidfile:
             self._pidfile.remove()
         if self._started:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from geventwsgi.errors import WorkerBootError
+from geventwsgi.events.place import HERE
 from geventwsgi.master import hooks
 from geventwsgi.master.listeners import close_others
 from geventwsgi.master.reloader import INTERVAL
@@ -130,6 +131,7 @@ class _Life:
         arbiter.cfg = handle.cfg
         set_title(f"gwsgi: worker {handle.slot.index + 1} [{arbiter.proc_name}]")
         prepare_gevent(handle.log.warning)
+        HERE.settle(arbiter.meeting_place)
         worker = worker_class(handle.cfg)(
             age=handle.age,
             ppid=handle.ppid,

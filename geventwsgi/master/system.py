@@ -7,7 +7,9 @@ or the embedding script has patched the standard library. Looking an original up
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import tempfile
 from importlib import import_module
 from typing import Any
 
@@ -33,3 +35,12 @@ def share_memory() -> None:
     """Keep what has been loaded out of the garbage collector, whose marks would unshare its pages after a fork."""
     gc.collect()
     gc.freeze()
+
+
+def meeting_place() -> str:
+    """Return the path of a directory for this server's sockets alone; it does not exist yet.
+
+    Nobody can guess it and be there first. It is short enough for a unix socket's address (some 100 bytes).
+    """
+    parent = tempfile.gettempdir()
+    return os.path.join(parent if len(parent) < 40 else "/tmp", f"gwsgi-{os.urandom(16).hex()}")  # noqa: S108, PTH118

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.loader import load_app, load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
+from geventwsgi.events.place import HERE
 from geventwsgi.master import hooks, lastwords, stacks
 from geventwsgi.master.privileges import become
 from geventwsgi.master.system import original
@@ -151,6 +152,7 @@ class Worker:
         self.catch_signals()
         for listener in self.sockets:
             listener.listen(self.cfg.backlog)
+        HERE.arrive()
         for server in self.servers:
             server.start()
         if self._balance is not None:

@@ -245,8 +245,7 @@ class Connection(runners.Sleeper):
         """
         stream = self.stream
         if self.exchange is not None:
-            if not self.exchange.taken:
-                stream.hurry(self.service.timeouts.drain_body)
+            self.exchange.drain()
         elif self in self.service.capacity.half_sent:
             stream.interrupt()
         elif self.cold:

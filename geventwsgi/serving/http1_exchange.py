@@ -342,6 +342,13 @@ class Http1Exchange(exchange.Exchange):
         self.write(page)
         self.finish()
 
+    def drain(self) -> None:
+        """Hurry, since the server is to stop: tell a WebSocket's client; do not wait long for the rest of a body."""
+        if self._raw_socket is not None:
+            self._raw_socket.drain()
+        if not self.taken:
+            self._stream.hurry(self._connection.service.timeouts.drain_body)
+
     def abort(self) -> None:
         """See :meth:`Exchange.abort`."""
         self._keep_alive = False
@@ -350,19 +357,29 @@ class Http1Exchange(exchange.Exchange):
     def raw_socket(self) -> Any:
         """See :meth:`Exchange.raw_socket`."""
         if self._raw_socket is None:
-            self._raw_socket = ClientSocket(self._stream, self._take_over)
+            self._raw_socket = ClientSocket(self._stream, self._take_over, websocket=_asks_websocket(self.head))
+            if self._connection.service.draining:
+                self._raw_socket.drain()
         return self._raw_socket
 
     def _take_over(self) -> None:
+        if self.taken:
+            return
         self.taken = True
         self._keep_alive = False
+        # Whatever it is from here on, it may last for days: it is no request in flight.
+        self._stream.step_out()
         if not self.status:
             self.status = 101
 
     def settle(self) -> bool:
         """After the response: return whether the connection can take the next request; if not, end it gently."""
         stream = self._stream
-        if stream.closed or self.taken:
+        if stream.closed:
+            return False
+        if self.taken:
+            stream.dismiss()
+            self._connection.linger()
             return False
         if self._keep_alive and self._read_away():
             return True
@@ -380,3 +397,7 @@ class Http1Exchange(exchange.Exchange):
         except OSError:
             return False
         return body is None or body.done
+
+
+def _asks_websocket(head: RequestHead) -> bool:
+    return any(name.lower() == "upgrade" and value.lower() == "websocket" for name, value in head.fields.items)

@@ -20,6 +20,7 @@ from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
 
 from geventwsgi.config.sources import Config
+from geventwsgi.errors import ConfigError
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
 from geventwsgi.serving import sockets
@@ -125,6 +126,7 @@ class WSGIServer(StreamServer):
         #: A pool bounds connections, so that each keeps its place while it is idle; and so for a callable.
         self._keeps_greenlets = spawn != "default"
         self._service: Service | None = None
+        self._wrap = _websocket_wrapper(self.config)
         self._application = application
         if handler_class is not None:
             self.handler_class = handler_class
@@ -145,7 +147,7 @@ class WSGIServer(StreamServer):
     def application(self, application: Any) -> None:
         self._application = application
         if self._service is not None:
-            self._service.gateway.application = application
+            self._service.gateway.application = self._wrap(application)
 
     @property
     def ssl_enabled(self) -> bool:
@@ -202,7 +204,7 @@ class WSGIServer(StreamServer):
         config, logger = self.config, self.logger
         on_record = recorder(logger)
         gateway = Gateway(
-            self._application,
+            self._wrap(self._application),
             EnvironBuilder(
                 self.get_environ(), header_map=config.header_map, forwarder_headers=config.forwarder_headers
             ),
@@ -398,6 +400,22 @@ class WSGIServer(StreamServer):
         if self._service is not None:
             self._service.poller.close()
             self._service = None
+
+
+def _websocket_wrapper(config: Config) -> Callable[[Any], Any]:
+    """Return what gives an application ``environ["wsgi.websocket"]``, where the settings ask for it.
+
+    :raises ConfigError: wsproto is missing.
+    """
+    if not config.wsgi_websocket:
+        return lambda application: application
+    try:
+        from geventwsgi.wsgi.websocket import WebSocketMiddleware  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError(
+            f"{config.source('wsgi_websocket')}: it needs wsproto ({error}): pip install geventwsgi[wsproto]"
+        ) from None
+    return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size)
 
 
 def timeouts_of(config: Config) -> Timeouts:

@@ -322,6 +322,16 @@ class Stream(deadlines.Holder):
         if self._reader is not None:
             self._reader.switch()
 
+    def dismiss(self) -> None:
+        """Tell a greenlet that waits for the client's bytes, and was not told, that the connection ends."""
+        if self._reader is not None:
+            self._hub.loop.run_callback(self._dismiss_reader)
+            sleep(0)
+
+    def _dismiss_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.throw(ClientDisconnected("the connection has been closed"))
+
     # Parking
 
     def park(self, sleeper: Sleeper, timeout: float) -> None:
@@ -506,7 +516,9 @@ class Stream(deadlines.Holder):
         self._sock.end_sending()
 
     def close(self) -> None:
-        """Close the socket; what was sent still arrives."""
+        """Close the socket; what was sent still arrives. A greenlet that waits for the client is told."""
+        if self._reader is not None:
+            self._hub.loop.run_callback(self._dismiss_reader)
         self._deadlines.forget(self)
         self._sleeper = self.guard = None
         if not self.closed:

@@ -89,7 +89,8 @@ class EnvironBuilder:
         if fields.chunked:
             environ["geventwsgi.trailers"] = exchange.trailers
         if fields.upgrade or head.method == "CONNECT":
-            environ["geventwsgi.socket"] = exchange.raw_socket()
+            # WebSocket libraries know gunicorn's name for it.
+            environ["geventwsgi.socket"] = environ["gunicorn.socket"] = exchange.raw_socket()
         environ["wsgi.input"] = Input(exchange)
         return environ
 

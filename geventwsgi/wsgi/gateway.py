@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 #: Characters of method and target that a log line shows.
 LINE_LIMIT = 512
+SWITCHING_PROTOCOLS = 101
 CLIENT_LEFT = 499
 
 
@@ -172,6 +173,8 @@ class Gateway:
             body.failure = None
         if isinstance(cause, ClientDisconnected):
             self._leave(exchange, response)
+        elif exchange.taken and isinstance(cause, StopIteration):
+            exchange.finish()  # so WebSocket libraries leave the application when a session is done, for gunicorn
         elif isinstance(cause, RequestError):
             log = self._log.debug if cause.status < 500 else self._log.error
             log("Refused %s: %s", described(exchange), cause)
@@ -214,6 +217,9 @@ class Gateway:
         duration = perf_counter() - started
         environ = environ or {"REMOTE_ADDR": exchange.remote_addr}
         code = exchange.status
+        if exchange.taken and code != CLIENT_LEFT:
+            code = SWITCHING_PROTOCOLS
+            response.replace(code)
         if code == CLIENT_LEFT or (response.status is None and code):
             response.replace(code)
         if self._on_record is not None:

@@ -11,6 +11,7 @@ from tests.support.gunicorn_settings import GUNICORN_SETTINGS
 
 OURS = {
     *("limit_request_body", "limit_connections", "limit_connections_per_address", "debug"),
+    "wsgi_websocket",
     *("health_path", "drain_delay"),
     *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace", "write_timeout"),
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
@@ -68,7 +69,7 @@ EFFECTIVE = {
     *("max_requests", "max_requests_jitter", "reuse_port"),
     *("config", "wsgi_app", "check_config", "print_config", "debug"),
     *("bind", "backlog", "workers", "worker_class", "worker_connections", "timeout", "graceful_timeout", "keepalive"),
-    *("limit_request_line", "limit_request_fields", "limit_request_field_size"),
+    *("limit_request_line", "limit_request_fields", "limit_request_field_size", "websocket_max_message_size"),
     *("preload_app", "sendfile", "chdir", "raw_env", "pythonpath", "pidfile", "proc_name", "default_proc_name"),
     *("forwarded_allow_ips", "secure_scheme_headers", "forwarder_headers", "header_map"),
     *("user", "group", "initgroups", "umask", "daemon", "reload", "reload_engine", "reload_extra_files"),

@@ -49,6 +49,7 @@ GIVEN = {
     "asgi_loop": ("uvloop",),
     "asgi_lifespan": ("off",),
     "asgi_disconnect_grace_period": ("5", 5),
+    "wsgi_websocket": (None, True),
     "websocket_max_message_size": ("10", 10),
     "http_parser": ("python",),
     "limit_request_line": ("0", 0),

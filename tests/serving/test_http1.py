@@ -8,6 +8,7 @@ import tempfile
 import gevent
 import pytest
 from gevent import socket
+from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http.head import Limits
@@ -629,6 +630,41 @@ class TestUpgrade:
         with served(run) as one:
             assert one.ask(self.REQUEST + b"first") == b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 
+    def test_a_connection_that_was_taken_over_is_no_request_in_flight(self) -> None:
+        def run(exchange: Http1Exchange) -> None:
+            sock = exchange.raw_socket()
+            sock.sendall(b"taken")
+            assert sock.recv(10) == b"more"
+            flights.append(one.service.capacity.in_flight)
+
+        flights: list[int] = []
+        with served(run) as one:
+            one.client.sendall(self.REQUEST)
+            assert one.client.recv(10) == b"taken"
+            flights.append(one.service.capacity.in_flight)
+            one.client.sendall(b"more")
+            assert one.rest() == b""
+            assert [*flights, one.service.capacity.in_flight] == [0, 0, 0]
+
+    def test_a_greenlet_that_reads_on_when_the_application_has_returned_is_told(self) -> None:
+        def run(exchange: Http1Exchange) -> None:
+            sock = exchange.raw_socket()
+            sock.sendall(b"done")
+
+            def read() -> str:
+                with pytest.raises(ClientDisconnected) as caught:
+                    sock.recv(10)
+                return str(caught.value)
+
+            readers.append(gevent.spawn(read))
+            gevent.sleep(0)
+
+        readers: list[gevent.Greenlet[..., str]] = []
+        with served(run) as one:
+            assert one.ask(self.REQUEST) == b"done"
+            assert readers[0].get(timeout=5) == "the connection has been closed"
+            assert one.service.capacity.in_flight == 0
+
     def test_unused_it_changes_nothing(self) -> None:
         def run(exchange: Http1Exchange) -> None:
             exchange.raw_socket()
@@ -728,6 +764,42 @@ class TestDraining:
             gevent.sleep(0.3)
             one.client.sendall(b"still")
             assert one.rest() == b"still"
+
+    @pytest.mark.parametrize("early", [False, True])
+    def test_a_websocket_is_told_that_the_server_restarts__rfc6455_7_4_1(self, *, early: bool) -> None:
+        go = Event()
+
+        def run(exchange: Http1Exchange) -> None:
+            sock = exchange.raw_socket()
+            if early:
+                go.wait()  # the drain begins before the handshake is answered
+            sock.sendall(b"101")
+            assert sock.recv(10) == b"closed"
+            sock.sendall(b"nothing follows a close")
+            assert exchange.taken
+
+        with served(run) as one:
+            one.client.sendall(TestUpgrade.REQUEST.replace(b"echo", b"WebSocket"))
+            eventually(lambda: one.connection.exchange is not None)
+            if not early:
+                assert one.client.recv(3) == b"101"
+            one.service.draining = True
+            one.connection.drain()
+            one.connection.drain()
+            go.set()
+            expected = (b"101" if early else b"") + b"\x88\x02\x03\xf4"
+            received = b""
+            while len(received) < len(expected):
+                received += one.client.recv(100)
+            assert received == expected
+            one.client.sendall(b"closed")
+            assert one.rest() == b""
+
+    def test_a_websocket_that_begins_while_the_server_stops_is_told_too(self) -> None:
+        with served(lambda exchange: exchange.raw_socket().sendall(b"101")) as one:
+            one.service.draining = True
+            one.client.sendall(TestUpgrade.REQUEST.replace(b"echo", b"websocket"))
+            assert one.rest() == b"101\x88\x02\x03\xf4"
 
     def test_a_connection_that_was_just_in_use_may_bring_one_more_request(self) -> None:
         with served() as one:

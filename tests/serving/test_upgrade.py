@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import gevent
 import pytest
-from gevent import socket
+from gevent import select, socket
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.upgrade import ClientSocket
@@ -69,6 +69,69 @@ def test_a_send_is_never_partial(pair: tuple[ClientSocket, socket.socket]) -> No
     while received < len(data):
         received += len(client.recv(1 << 20))
     assert sending.get(timeout=5) == len(data)
+
+
+def test_sends_of_many_greenlets_follow_each_other_in_order(pair: tuple[ClientSocket, socket.socket]) -> None:
+    server, client = pair
+    size = 1 << 20
+    sending = [gevent.spawn(server.sendall, letter * size) for letter in (b"a", b"b", b"c", b"d")]
+    received = b""
+    while len(received) < 4 * size:
+        received += client.recv(1 << 20)
+    gevent.joinall(sending, raise_error=True)
+    assert received == b"a" * size + b"b" * size + b"c" * size + b"d" * size
+
+
+def test_a_greenlet_killed_while_it_waits_for_its_turn_sends_nothing(pair: tuple[ClientSocket, socket.socket]) -> None:
+    server, client = pair
+    size = 8 << 20
+    first, second, third = (gevent.spawn(server.sendall, letter * size) for letter in (b"a", b"b", b"c"))
+    gevent.sleep(0)
+    second.kill()
+    received = 0
+    while received < 2 * size:
+        data = client.recv(1 << 20)
+        assert b"b" not in data
+        received += len(data)
+    gevent.joinall([first, third], raise_error=True)
+
+
+def test_after_a_message_that_was_cut_nothing_is_sent(pair: tuple[ClientSocket, socket.socket]) -> None:
+    server, _ = pair
+    cut = gevent.spawn(server.sendall, b"a" * (64 << 20))
+    gevent.sleep(0)
+    cut.kill()
+    with pytest.raises(ClientDisconnected, match="cut"):
+        server.sendall(b"b")
+
+
+@pytest.mark.parametrize("early", [b"", b"early"])
+def test_can_be_selected_although_bytes_were_received_ahead(early: bytes) -> None:
+    with stream_pair() as (stream, client):
+        if early:
+            stream.unread(early)
+        server = ClientSocket(stream, lambda: None)
+        fileno = server.fileno()
+
+        def readable(timeout: float) -> bool:
+            return bool(select.select([fileno], [], [], timeout)[0])
+
+        if early:
+            assert readable(5)
+            assert server.recv(2) == early[:2]
+            assert readable(5)
+            assert server.recv(100) == early[2:]
+        assert not readable(0.01)
+        client.sendall(b"late")
+        assert readable(5)
+        assert server.recv(100) == b"late"
+        assert server.fileno() == fileno
+
+
+def test_options_are_the_sockets(pair: tuple[ClientSocket, socket.socket]) -> None:
+    server, _ = pair
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    assert server.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
 def test_a_timeout_is_a_timeout(pair: tuple[ClientSocket, socket.socket]) -> None:

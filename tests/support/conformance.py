@@ -44,7 +44,7 @@ def conforms(place: str, rule: str, behaviour: str) -> Callable[[Test], Test]:
     :param rule: what is demanded.
     :param behaviour: how it is kept.
     """
-    match = re.fullmatch(r"(9110|9112) (\d+(?:\.\d+)*)", place)
+    match = re.fullmatch(r"(9110|9112|6455|7692) (\d+(?:\.\d+)*)", place)
     assert match, place
     mark = Rule(int(match[1]), match[2], rule, behaviour)
 

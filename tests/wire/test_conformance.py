@@ -8,7 +8,7 @@ import pytest
 
 from docs import conformance_page
 from tests.support.conformance import conforms, rules
-from tests.wire import test_rfc9110, test_rfc9112
+from tests.wire import test_rfc6455, test_rfc9110, test_rfc9112
 
 
 def test_the_page_of_conformance_is_up_to_date() -> None:
@@ -16,7 +16,7 @@ def test_the_page_of_conformance_is_up_to_date() -> None:
     assert written == conformance_page.page(), "run: python docs/conformance_page.py"
 
 
-@pytest.mark.parametrize("module", [test_rfc9110, test_rfc9112])
+@pytest.mark.parametrize("module", [test_rfc9110, test_rfc9112, test_rfc6455])
 def test_every_test_of_an_rfc_is_marked_and_in_the_page(module) -> None:
     marked = rules(module)
     assert {name for _, name in marked} == {name for name in vars(module) if name.startswith("test_")}

@@ -647,6 +647,22 @@ def test_an_application_that_took_the_connection_over_need_not_start_a_response(
     assert outcome.record.resp.status == "101 Switching Protocols"
 
 
+def test_stop_iteration_ends_a_session_on_a_connection_that_was_taken_over():
+    exchange = FakeExchange(UPGRADE)
+
+    def application(environ, start_response):
+        assert environ["gunicorn.socket"] is exchange.socket
+        exchange.take_over()
+        start_response("200 OK", [])  # as some libraries do then; nobody hears it
+        raise StopIteration
+
+    outcome = run(application, exchange)
+    assert outcome.errors == []
+    assert not exchange.aborted
+    assert outcome.record.resp.status == "101 Switching Protocols"
+    assert len(run(raising(StopIteration())).errors) == 1
+
+
 def test_a_failure_after_the_takeover_is_recorded_with_what_the_client_got():
     exchange = FakeExchange(UPGRADE)
 

@@ -1,0 +1,39 @@
+"""Server-sent events, and channels that carry messages between greenlets, workers and machines.
+
+An application imports it at any moment: nothing here is imported before its first use, and a channel opens no socket
+before then.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geventwsgi.events.channel import Channel, Subscription
+    from geventwsgi.events.event import Event, last_event_id
+    from geventwsgi.events.history import Message
+    from geventwsgi.events.stream import EventStream
+
+__all__ = ["Channel", "Event", "EventStream", "Message", "Subscription", "last_event_id"]
+
+_HOMES = {
+    "Channel": "channel",
+    "Event": "event",
+    "EventStream": "stream",
+    "Message": "history",
+    "Subscription": "channel",
+    "last_event_id": "event",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

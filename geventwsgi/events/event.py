@@ -1,0 +1,82 @@
+"""One server-sent event as bytes, and the field by which a client says which one it saw last.
+
+Knows the format (HTML Standard, "Server-sent events", sections 9.2.5 and 9.2.6); no socket, no waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: A comment: it keeps the connection alive, and the client's parser drops it.
+HEARTBEAT = b":\n\n"
+
+_LINE_END = re.compile("\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event.
+
+    :param data: what ``event.data`` is in the browser; any line end in it becomes a line feed there. "" is never
+        dispatched unless ``event`` or ``id`` say something.
+    :param event: the type, for which the page listens by ``addEventListener``; None for "message".
+    :param id: what the client sends as Last-Event-ID when it connects again.
+    :param retry: seconds after which the client connects again when it has lost the stream.
+    :raises ValueError: a line end in ``event`` or ``id``, a NUL in ``id``, or a negative ``retry``.
+    """
+
+    data: str = ""
+    event: str | None = None
+    id: str | None = None
+    retry: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.event is not None and _LINE_END.search(self.event):
+            raise ValueError(f"the type of an event is one line: {self.event[:80]!r}")
+        if self.id is not None and ("\0" in self.id or _LINE_END.search(self.id)):
+            raise ValueError(f"the id of an event is one line without NUL: {self.id[:80]!r}")
+        if self.retry is not None and not self.retry >= 0:
+            raise ValueError(f"retry is a number of seconds: {self.retry!r}")
+
+    def encode(self) -> bytes:
+        """Return the event as it is sent."""
+        lines = []
+        if self.retry is not None:
+            lines.append(f"retry: {round(self.retry * 1000)}")
+        if self.event is not None:
+            lines.append(f"event: {self.event}")
+        if self.id is not None:
+            lines.append(f"id: {self.id}")
+        if self.data or self.event is not None or self.id is not None:
+            lines += [f"data: {line}" for line in _LINE_END.split(self.data)]
+        return ("\n".join(lines) + "\n\n").encode("utf-8", "replace")
+
+    @classmethod
+    def of(cls, value: Any) -> Event:
+        """Return what ``value`` stands for: an event as it is, text as its data, anything else as JSON.
+
+        :raises TypeError: JSON has nothing like it.
+        """
+        if isinstance(value, Event):
+            return value
+        return cls(value if isinstance(value, str) else dumps(value))
+
+
+def dumps(value: Any) -> str:
+    """Return ``value`` as JSON in one line.
+
+    :raises TypeError: JSON has nothing like it.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def last_event_id(environ: Mapping[str, Any]) -> str | None:
+    """Return the id of the last event that the client saw before it lost the stream; None if it says nothing."""
+    value = environ.get("HTTP_LAST_EVENT_ID")
+    return value.encode("latin-1").decode("utf-8", "replace") if value else None

@@ -1,0 +1,114 @@
+"""Waiting for what others put somewhere: a greenlet that sleeps until it is woken, until a time, or until the end.
+
+Knows gevent and the two events that end a wait from outside, which the environ carries: the server drains, the client
+has gone. What is waited for is a subclass's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from gevent import get_hub
+from gevent.hub import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gevent.event import Event
+
+
+class Inbox:
+    """What one greenlet waits at.
+
+    :param environ: of the request for which it waits: then the wait ends with the server's drain or the client's
+        departure.
+    """
+
+    __slots__ = ("__weakref__", "_draining", "_gone", "_waiter", "closed")
+
+    def __init__(self, environ: Mapping[str, Any] | None = None) -> None:
+        self.closed = False
+        self._waiter: Waiter[None] | None = None
+        #: Set by :meth:`heed`; None without an environ, or with a server that has no such event.
+        self._draining: Event | None = None
+        self._gone: Event | None = None
+        if environ is not None:
+            self.heed(environ)
+
+    def heed(self, environ: Mapping[str, Any]) -> None:
+        """Let waits end with the drain of the server that ``environ`` comes from, or when its client leaves."""
+        self._draining = getattr(environ.get("geventwsgi.server"), "draining", None)
+        self._gone = getattr(environ.get("geventwsgi.client"), "gone", None)
+        if self._draining is not None:
+            _Bell.of(self._draining).inboxes.add(self)
+        if self._gone is not None:
+            self._gone.rawlink(self.wake)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to stop."""
+        return self._draining is not None and self._draining.is_set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to wait for: closed, the server drains, or the client has gone."""
+        return self.closed or self.draining or (self._gone is not None and self._gone.is_set())
+
+    def close(self) -> None:
+        """End it; whoever waits at it is woken. A second call does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._draining is not None:
+            _Bell.of(self._draining).inboxes.discard(self)
+        if self._gone is not None:
+            self._gone.unlink(self.wake)
+        self.wake()
+
+    def _wait(self, timeout: float | None) -> None:
+        """Sleep until :meth:`wake`, at most ``timeout`` seconds; must not be called once it has ended."""
+        hub = get_hub()
+        waiter = self._waiter = Waiter(hub)
+        timer = None
+        if timeout is not None:
+            timer = hub.loop.timer(max(0, timeout))
+            timer.start(waiter.switch, None)
+        try:
+            waiter.get()
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.close()
+
+    def wake(self, _event: object = None) -> None:
+        """Wake the greenlet that waits, in the loop's next round."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            get_hub().loop.run_callback(waiter.switch, None)
+
+
+class _Bell:
+    """All who are woken by one event.
+
+    Thousands wait for one drain, and gevent's own list of those takes a walk through all of them for each that leaves.
+    """
+
+    _bells: ClassVar[WeakKeyDictionary[Any, _Bell]] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self.inboxes: set[Inbox] = set()
+
+    @classmethod
+    def of(cls, event: Any) -> _Bell:
+        """Return the bell that rings when ``event`` is set."""
+        bell = cls._bells.get(event)
+        if bell is None:
+            bell = cls._bells[event] = cls()
+            event.rawlink(bell.ring)
+        return bell
+
+    def ring(self, _event: object) -> None:
+        """Wake all."""
+        for inbox in tuple(self.inboxes):
+            inbox.wake()

@@ -1,0 +1,175 @@
+"""Streams of server-sent events: their beginning, silence, end and failures."""
+
+from __future__ import annotations
+
+import flask
+import gevent
+import pytest
+from gevent.event import Event as GeventEvent
+
+from geventwsgi.events import Channel, Event, EventStream
+from tests.events.test_channel import Server
+from tests.support.eventually import eventually
+
+
+@pytest.fixture
+def channel():
+    with Channel("stream", keep=10) as made:
+        yield made
+
+
+def test_a_channel_is_streamed_with_ids(channel):
+    stream = EventStream({}, channel, retry=1.5)
+    chunks = iter(stream)
+    assert next(chunks) == b"retry: 1500\n\n"
+    channel.publish({"a": 1})
+    channel.publish("b")
+    first, second = channel.messages
+    assert next(chunks) == f'id: {first.id}\ndata: {{"a":1}}\n\nid: {second.id}\ndata: "b"\n\n'.encode()
+    stream.close()
+    assert list(chunks) == []
+
+
+def test_it_goes_on_after_the_last_event_that_the_client_saw(channel):
+    for number in range(3):
+        channel.publish(number)
+    stream = EventStream({"HTTP_LAST_EVENT_ID": channel.messages[0].id}, channel)
+    chunks = iter(stream)
+    next(chunks)
+    assert b"data: 1\n\n" in (chunk := next(chunks)) and b"data: 2\n\n" in chunk and b"data: 0" not in chunk
+    stream.close()
+
+
+def test_what_was_missed_is_an_event(channel):
+    subscription = channel.subscribe()
+    for number in range(100):
+        channel.publish(number)
+    stream = EventStream({}, subscription)
+    chunks = iter(stream)
+    next(chunks)
+    chunk = next(chunks)
+    assert chunk.startswith(b"event: missed\ndata: 8")
+    stream.close()
+
+
+def test_silence_is_filled_with_comments(channel):
+    stream = EventStream({}, channel, heartbeat=0.01)
+    chunks = iter(stream)
+    assert [next(chunks) for _ in range(3)][1:] == [b":\n\n", b":\n\n"]
+    channel.publish(1)
+    assert next(chunks).startswith(b"id: ")
+    stream.close()
+
+
+@pytest.mark.parametrize("kind", ["channel", "subscription", "iterable"])
+def test_a_drain_ends_it_with_a_hint(channel, kind):
+    server, closed = Server(), []
+
+    def forever():
+        try:
+            while True:
+                gevent.sleep(10)
+                yield "never"
+        finally:
+            closed.append(True)
+
+    source = {"channel": channel, "subscription": channel.subscribe(), "iterable": forever()}[kind]
+    stream = EventStream({"geventwsgi.server": server}, source, drain_retry=0.25)
+    read = gevent.spawn(list, stream)
+    gevent.sleep(0)
+    server.draining.set()
+    assert read.get(timeout=5) == [b"retry: 3000\n\n", b"retry: 250\n\n"]
+    stream.close()
+    assert closed == ([True] if kind == "iterable" else [])
+
+
+def test_any_iterable_is_streamed():
+    events = ["text", {"json": 1}, Event("x", event="named")]
+    stream = EventStream({}, events)
+    assert list(stream) == [
+        b"retry: 3000\n\n",
+        b"data: text\n\n",
+        b'data: {"json":1}\n\n',
+        b"event: named\ndata: x\n\n",
+    ]
+    stream.close()
+
+
+def test_an_iterable_that_waits_gets_heartbeats():
+    go = GeventEvent()
+
+    def events():
+        go.wait()
+        yield "at last"
+
+    stream = EventStream({}, events(), heartbeat=0.01)
+    chunks = iter(stream)
+    assert [next(chunks) for _ in range(3)] == [b"retry: 3000\n\n", b":\n\n", b":\n\n"]
+    go.set()
+    eventually(lambda: next(chunks) == b"data: at last\n\n")
+    assert list(chunks) == []
+    stream.close()
+
+
+def test_an_iterable_is_never_far_ahead_and_is_closed():
+    made, closed = [], []
+
+    def events():
+        try:
+            for number in range(1000):
+                made.append(number)
+                yield str(number)
+        finally:
+            closed.append(True)
+
+    stream = EventStream({}, events())
+    chunks = iter(stream)
+    assert [next(chunks) for _ in range(3)][2] == b"data: 1\n\n"
+    gevent.sleep(0.01)
+    assert len(made) <= 4
+    stream.close()
+    assert closed == [True]
+
+
+def test_a_failure_of_the_iterable_is_the_streams():
+    def events():
+        yield "one"
+        raise RuntimeError("on purpose")
+
+    stream = EventStream({}, events())
+    chunks = iter(stream)
+    assert [next(chunks), next(chunks)] == [b"retry: 3000\n\n", b"data: one\n\n"]
+    with pytest.raises(RuntimeError, match="on purpose"):
+        next(chunks)
+    stream.close()
+
+
+def test_it_is_a_wsgi_application(channel):
+    started = []
+    stream = EventStream({}, channel)
+    assert stream({}, lambda status, headers: started.append((status, headers))) is stream
+    (status, headers), *_ = started
+    assert status == "200 OK"
+    assert dict(headers)["Content-Type"] == "text/event-stream"
+    assert dict(headers)["X-Accel-Buffering"] == "no"
+    stream.close()
+
+
+def test_flask_takes_it_as_a_response():
+    app = flask.Flask(__name__)
+    app.add_url_rule("/", view_func=lambda: EventStream(flask.request.environ, ["one"]))
+    response = app.test_client().get("/")
+    assert response.headers["Content-Type"] == "text/event-stream"
+    assert response.data == b"retry: 3000\n\ndata: one\n\n"
+
+
+def test_django_streams_it():
+    settings = pytest.importorskip("django.conf").settings
+    if not settings.configured:
+        settings.configure()
+    http = pytest.importorskip("django.http")
+    stream = EventStream({}, ["one"])
+    response = http.StreamingHttpResponse(stream, headers=dict(stream.headers))
+    assert response["Content-Type"] == "text/event-stream"
+    assert b"".join(response) == b"retry: 3000\n\ndata: one\n\n"
+    stream.close()

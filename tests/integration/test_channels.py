@@ -1,0 +1,259 @@
+"""Channels across the workers of one master, and through Redis across masters: real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.client import Client
+from tests.support.memory import MIB, rss
+from tests.support.process import Gwsgi
+from tests.support.redis import Redis, find_redis
+from tests.support.waiting import wait_until
+from tests.support.workers import answer, ask, client_of_each
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+APP = "tests.support.apps.channels:application"
+SUBSCRIBERS, MESSAGES = 1000, 10_000
+needs_redis = pytest.mark.skipif(find_redis() is None, reason="redis-server is not installed")
+
+
+def publish_from_all(clients: list[Client], messages: int) -> None:
+    """Let each worker publish its part at the same time."""
+    share = messages // len(clients)
+    paths = [f"/publish?name={number}&count={share}" for number in range(len(clients))]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        list(pool.map(answer, clients, paths))
+
+
+def check_all_got(clients: list[Client], subscribers: int, messages: int) -> None:
+    """Wait until every subscriber of every worker has all messages, then check that none came twice or late."""
+
+    def counts() -> list[dict[str, int]]:
+        return [count for client in clients for count in answer(client, "/report")]
+
+    wait_until(lambda: min(count["got"] for count in counts()) >= messages, 60, lambda: f"all: {counts()[:3]}")
+    assert counts() == [{"got": messages, "missed": 0, "wrong": 0}] * subscribers
+
+
+@pytest.mark.alone
+def test_10000_messages_to_1000_subscribers_in_4_workers() -> None:
+    with Gwsgi("--workers", "4", app=APP) as server, client_of_each(server.url, workers=4) as by_pid:
+        clients = list(by_pid.values())
+        for client in clients:
+            answer(client, f"/watch?count={SUBSCRIBERS // 4}")
+        answer(clients[0], "/stick")
+        publish_from_all(clients, MESSAGES)
+        check_all_got(clients, SUBSCRIBERS, MESSAGES)
+        missed, kept = answer(clients[0], "/unstick")
+        assert missed + kept == MESSAGES
+        assert kept <= 2000
+
+
+@needs_redis
+@pytest.mark.alone
+def test_10000_messages_to_1000_subscribers_through_redis_across_two_masters() -> None:
+    with Redis() as redis, contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Gwsgi("-w", "2", app=APP, env={"TEST_REDIS": redis.url})) for _ in range(2)]
+        urls = [server.url for server in servers]
+        clients = list(stack.enter_context(client_of_each(*urls, workers=2)).values())
+        for client in clients:
+            answer(client, f"/watch?count={SUBSCRIBERS // 4}")
+        publish_from_all(clients, MESSAGES)
+        check_all_got(clients, SUBSCRIBERS, MESSAGES)
+
+
+def read_event(stream: HTTPResponse) -> tuple[str, object]:
+    """Return the id and the data of the next event that has any."""
+    name, line = "", b""
+    while not line.startswith(b"data: "):
+        line = stream.readline()
+        assert line, "the stream has ended"
+        if line.startswith(b"id: "):
+            name = line[4:].decode().strip()
+    return name, json.loads(line[6:])
+
+
+def test_a_message_reaches_every_worker_by_events_and_polls() -> None:
+    with (
+        Gwsgi("--workers", "3", app=APP) as server,
+        client_of_each(server.url, workers=3) as clients,
+        contextlib.ExitStack() as stack,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        streams = [stack.enter_context(Client(server.url)).send("GET", "/events") for _ in range(6)]
+        assert {stream.readline() for stream in streams} == {b"retry: 3000\n"}
+        starts = [(client, answer(client, "/poll?timeout=0")["after"]) for client in clients.values()]
+        polls = [pool.submit(answer, client, f"/poll?after={start}") for client, start in starts]
+        ask(server.url, "/publish?name=a&count=1&text=hello")
+        assert [poll.result(20)["messages"] for poll in polls] == [[["a", 0, "hello"]]] * 3
+        assert [read_event(stream)[1] for stream in streams] == [["a", 0, "hello"]] * 6
+
+
+class Poller:
+    """A client that polls now here, now there, and goes on where it was."""
+
+    def __init__(self, client: Client) -> None:
+        self.after = answer(client, "/poll?timeout=0")["after"]
+        self.got: list[list[object]] = []
+
+    def wait_for(self, count: int, *clients: Client) -> None:
+        """Poll the clients' workers in turns until there are ``count`` messages in all."""
+
+        def poll() -> bool:
+            for client in clients:
+                reply = answer(client, f"/poll?after={self.after}&timeout=0.1")
+                self.after = reply["after"]
+                self.got += [message[:2] for message in reply["messages"]]
+            return len(self.got) >= count
+
+        wait_until(poll, 10, lambda: f"{count} messages; got {self.got}")
+
+
+def test_a_poll_goes_on_in_another_worker_and_after_a_reload() -> None:
+    with Gwsgi("--workers", "2", app=APP) as server:
+        with client_of_each(server.url, workers=2) as clients:
+            one, other = clients.values()
+            poller = Poller(one)
+            answer(one, "/publish?name=a&count=3")
+            answer(other, "/publish?name=b&count=2")
+            poller.wait_for(5, one, other)
+            answer(one, "/publish?name=a&count=5&from=3")
+        server.signal(signal.SIGHUP)
+        server.wait_log("Reload: done")
+        wait_until(lambda: len(server.worker_pids()) == 2)
+        with client_of_each(server.url, workers=2) as clients:
+            one, other = clients.values()
+            poller.wait_for(7, one, other)
+            answer(one, "/publish?name=c&count=2")
+            poller.wait_for(9, other, one)
+    expected = [["a", number] for number in range(5)] + [["b", 0], ["b", 1], ["c", 0], ["c", 1]]
+    assert sorted(map(str, poller.got)) == sorted(map(str, expected))
+
+
+def test_a_stream_ends_at_a_reload_with_a_hint_and_goes_on_where_it_was() -> None:
+    with Gwsgi("--workers", "2", app=APP) as server, Client(server.url) as client, Client(server.url) as again:
+        stream = client.send("GET", "/events")
+        assert stream.readline() == b"retry: 3000\n"
+        ask(server.url, "/publish?name=a&count=1")
+        last, _ = read_event(stream)
+        server.signal(signal.SIGHUP)
+        assert stream.read().endswith(b"retry: 500\n\n")
+        server.wait_log("Reload: done")
+        ask(server.url, "/publish?name=b&count=1&text=missed")
+        stream = again.send("GET", "/events", headers={"Last-Event-ID": last})
+        assert read_event(stream)[1] == ["b", 0, "missed"]
+
+
+def test_a_worker_that_takes_nothing_costs_the_others_nothing_and_misses_some() -> None:
+    """Its pending messages are bounded; when it runs again it is told what it missed."""
+    with Gwsgi("--workers", "2", app=APP) as server, client_of_each(server.url, workers=2) as clients:
+        (frozen, cold), (running, warm) = sorted(clients.items())
+        for client in clients.values():
+            answer(client, "/watch?count=1")
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            before = rss(running)
+            answer(warm, f"/publish?name=a&count=3000&text={'x' * 3000}")
+            assert rss(running) - before < 64 * MIB
+            assert answer(warm, "/report") == [{"got": 3000, "missed": 0, "wrong": 0}]
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        wait_until(lambda: answer(cold, "/report")[0]["got"] > 0)
+        answer(warm, "/publish?name=a&count=3001&from=3000")
+        wait_until(lambda: sum(answer(cold, "/report")[0][key] for key in ("got", "missed")) == 3001)
+        assert answer(cold, "/report")[0]["missed"] > 0
+
+
+def test_a_worker_that_dies_is_replaced_in_the_mesh() -> None:
+    with Gwsgi("--workers", "2", app=APP) as server:
+        ask(server.url, "/publish?name=a&count=2")
+        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        server.wait_ready(3)
+        with client_of_each(server.url, workers=2) as clients:
+            one, other = clients.values()
+            for client in clients.values():
+                answer(client, "/watch?count=1")
+            answer(one, "/publish?name=b&count=1")
+            answer(other, "/publish?name=c&count=1")
+            for client in clients.values():
+                wait_until(lambda client=client: answer(client, "/report") == [{"got": 2, "missed": 0, "wrong": 0}])
+        assert "Traceback" not in server.log_text()
+
+
+def test_the_meeting_place_is_private_and_goes_with_the_server(tmp_path: Path) -> None:
+    with Gwsgi("--workers", "2", app=APP, env={"TMPDIR": str(tmp_path)}) as server:
+        parent = tmp_path if len(str(tmp_path)) < 40 else Path("/tmp")
+        here = {place for place in parent.glob("gwsgi-" + "?" * 32) if len(list(place.iterdir())) == 2}
+        places = [
+            p for p in here if {int(entry.name.split(".")[0]) for entry in p.iterdir()} == set(server.worker_pids())
+        ]
+        (place,) = places
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+        server.stop()
+        assert not place.exists()
+
+
+def test_a_server_without_channels_makes_no_meeting_place(tmp_path: Path) -> None:
+    parent = tmp_path if len(str(tmp_path)) < 40 else Path("/tmp")
+    with Gwsgi(app="tests.support.apps.hello:application", env={"TMPDIR": str(tmp_path)}) as server:
+        pids = [str(pid) for pid in server.worker_pids()]
+        names = [entry.name for place in parent.glob("gwsgi-" + "?" * 32) for entry in place.iterdir()]
+        assert not [name for name in names if name.split(".")[0] in pids]
+
+
+def test_an_application_loaded_before_the_fork_has_a_channel_in_each_worker() -> None:
+    with (
+        Gwsgi("--workers", "2", "--preload", app=APP) as server,
+        client_of_each(server.url, workers=2) as clients,
+    ):
+        one, other = clients.values()
+        answer(other, "/watch?count=1")
+        answer(one, "/publish?name=a&count=2")
+        wait_until(lambda: answer(other, "/report") == [{"got": 2, "missed": 0, "wrong": 0}])
+
+
+# Redis
+
+
+@needs_redis
+def test_redis_brings_messages_to_another_server_which_resumes() -> None:
+    with Redis() as redis:
+        env = {"TEST_REDIS": redis.url}
+        with Gwsgi(app=APP, env=env) as one, Gwsgi(app=APP, env=env) as other:
+            with Client(one.url) as client:
+                poller = Poller(client)
+                ask(other.url, "/publish?name=a&count=3")
+                poller.wait_for(3, client)
+            ask(other.url, "/publish?name=a&count=4&from=3")
+            with Gwsgi(app=APP, env=env) as third, Client(third.url) as late:
+                poller.wait_for(4, late)
+        assert poller.got == [["a", number] for number in range(4)]
+
+
+@needs_redis
+def test_a_redis_that_goes_and_comes_back() -> None:
+    with (
+        Redis() as redis,
+        Gwsgi(app=APP, env={"TEST_REDIS": redis.url}) as server,
+        Client(server.url) as client,
+    ):
+        answer(client, "/watch?count=1")
+        answer(client, "/publish?name=a&count=2")
+        wait_until(lambda: answer(client, "/report")[0]["got"] == 2)
+        redis.stop()
+        assert client.get("/publish?name=a&count=3&from=2").status == 500
+        server.wait_log("does not reach Redis")
+        redis.start()
+        wait_until(lambda: client.get("/publish?name=a&count=3&from=2").status == 200)
+        wait_until(lambda: answer(client, "/report")[0]["got"] == 3, 20, lambda: str(answer(client, "/report")))

@@ -1,0 +1,101 @@
+"""A channel's endpoints: publish, subscribe by events or in the worker itself, count, block."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import time
+from urllib.parse import parse_qs
+
+import gevent
+
+from geventwsgi.events import Channel, EventStream
+
+channel = Channel("test", redis=os.environ.get("TEST_REDIS") or None)
+#: For each subscriber that runs in this worker: messages got, missed, and whether one came twice or out of order.
+counts = []
+
+
+def application(environ, start_response):
+    query = {name: values[-1] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
+    path = environ["PATH_INFO"]
+    if path == "/events":
+        return EventStream(environ, channel, heartbeat=0.5)(environ, start_response)
+    answer = ACTIONS[path](query, environ)
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps({"pid": os.getpid(), "answer": answer}).encode()]
+
+
+def publish(query, environ):
+    """Publish ``count`` messages, each with the publisher's name and its number."""
+    for number in range(int(query.get("from", "0")), int(query["count"])):
+        channel.publish([query["name"], number, query.get("text", "x" * 40)])
+
+
+def watch(query, environ):
+    """Start so many subscribers here."""
+    for _ in range(int(query["count"])):
+        count = {"got": 0, "missed": 0, "wrong": 0}
+        counts.append(count)
+        gevent.spawn(follow, channel.subscribe(), count)
+
+
+def follow(subscription, count):
+    last = {}
+    while messages := subscription.batch():
+        wrong = 0
+        for message in messages:
+            name, number = parsed(message.text)
+            wrong += number != last.get(name, -1) + 1
+            last[name] = number
+        count["wrong"] += wrong
+        count["missed"] += sum(message.missed for message in messages)
+        count["got"] += len(messages)
+
+
+@functools.lru_cache(64)
+def parsed(text):
+    """Return a message's publisher and number; once for all subscribers, whose work is not what is tested."""
+    return json.loads(text)[:2]
+
+
+def stick(query, environ):
+    """Subscribe and never take anything."""
+    environ["stuck"] = channel.subscribe()
+    STUCK.append(environ["stuck"])
+
+
+def unstick(query, environ):
+    messages = STUCK[0].batch(0)
+    return [messages[0].missed if messages else 0, len(messages)]
+
+
+def report(query, environ):
+    return counts
+
+
+def poll(query, environ):
+    with channel.subscribe(after=query.get("after"), environ=environ) as news:
+        messages = news.batch(float(query.get("timeout", "20")))
+        return {"messages": [message.data for message in messages], "after": news.position}
+
+
+def block(query, environ):
+    gevent.get_hub()
+    deadline = time.monotonic() + float(query["seconds"])
+    while time.monotonic() < deadline:
+        pass
+
+
+STUCK = []
+ACTIONS = {
+    "/publish": publish,
+    "/watch": watch,
+    "/report": report,
+    "/poll": poll,
+    "/block": block,
+    "/stick": stick,
+    "/unstick": unstick,
+    "/pid": lambda query, environ: None,
+}
