@@ -44,6 +44,7 @@ def test_every_example_is_here() -> None:
         "events.py",
         "flask_app.py",
         "hello.py",
+        "long_task.py",
         "progress.py",
         "test_hello.py",
         "upload.py",
