@@ -12,25 +12,32 @@ import argparse
 import os
 import platform
 import resource
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this directory, whose modules have common names
 
-from tests.benchmarks.processes import pin
-from tests.benchmarks.report import chart, page, text
-from tests.benchmarks.results import Measured, Results
-from tests.benchmarks.rows import ROWS, Row
-from tests.benchmarks.servers import SERVERS, LeftOutError, versions, why_missing
-from tests.benchmarks.turns import Bench, take_turn
-from tests.support.certificates import certificates
+from tests.benchmarks.processes import pin  # noqa: E402
+from tests.benchmarks.report import chart, page, text  # noqa: E402
+from tests.benchmarks.results import Measured, Results  # noqa: E402
+from tests.benchmarks.rows import ROWS, Row  # noqa: E402
+from tests.benchmarks.servers import SERVERS, LeftOutError, versions, why_missing  # noqa: E402
+from tests.benchmarks.turns import Bench, take_turn  # noqa: E402
+from tests.support.certificates import certificates  # noqa: E402
 
 ROW_NAMES = tuple(row.name for row in ROWS)
 PAGE, CHART = "benchmarks.md", "benchmarks.svg"
+#: Seconds that a turn may take besides the load.
+TURN = 40
 
 
 def main() -> None:
@@ -72,7 +79,7 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def names_of(known: tuple[str, ...]):
+def names_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     """Return a parser of comma-separated names."""
 
     def parse_names(value: str) -> tuple[str, ...]:
@@ -88,6 +95,8 @@ def names_of(known: tuple[str, ...]):
 def measure(options: argparse.Namespace, results: Results) -> None:
     """Measure each row and put it into the results, which are saved after each."""
     prepare(options.client_core)
+    for number in (signal.SIGALRM, signal.SIGTERM):
+        signal.signal(number, give_up)
     certificate = certificates()
     pythons = {"ours": options.python} | ({"before": options.before} if options.before else {})
     with tempfile.TemporaryDirectory(prefix="gwsgi-bench-") as tools:
@@ -99,7 +108,7 @@ def measure(options: argparse.Namespace, results: Results) -> None:
             warm=0 if options.quick else 1,
             core=options.server_core,
         )
-        results.machine, results.versions = machine(), results.versions | versions(list(SERVERS), pythons)
+        results.machine, results.versions = machine(options), results.versions | versions(list(SERVERS), pythons)
         for row in (row for row in ROWS if row.name in options.rows):
             results.rows[row.name] = measure_row(bench, row, options)
             if options.results:
@@ -108,8 +117,7 @@ def measure(options: argparse.Namespace, results: Results) -> None:
 
 def prepare(core: int) -> None:
     """Take the client's core, and as many descriptors as may be had; servers inherit the latter."""
-    if core in os.sched_getaffinity(0):
-        pin(core)
+    pin(core)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -125,18 +133,34 @@ def measure_row(bench: Bench, row: Row, options: argparse.Namespace) -> Measured
     for turn in range(options.turns):
         for name in taking:
             if name not in measured.left_out:
-                print(f"\r\033[K{row.name}: turn {turn + 1} of {options.turns}: {name}", end="", file=sys.stderr)
+                tell(f"{row.name}: turn {turn + 1} of {options.turns}: {name}")
                 one_turn(bench, row, name, measured)
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
+    tell("")
     return measured
+
+
+def tell(progress: str) -> None:
+    """Show on a terminal how far it is."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{progress}", end="", file=sys.stderr, flush=True)
 
 
 def one_turn(bench: Bench, row: Row, name: str, measured: Measured) -> None:
     """Take a turn; who cannot is left out of the row from then on."""
+    signal.alarm(TURN + 2 * bench.seconds)
     try:
         measured.turns.setdefault(name, []).append(take_turn(bench, row, name))
     except (LeftOutError, OSError, ValueError) as error:
         measured.leave_out(name, str(error))
+    finally:
+        signal.alarm(0)
+
+
+def give_up(number: int, _frame: object) -> NoReturn:
+    """End a turn that hangs, or the run; servers end with the block that started them."""
+    if number == signal.SIGALRM:
+        raise LeftOutError("takes far longer than the others")
+    sys.exit(128 + number)
 
 
 def contenders(row: Row, options: argparse.Namespace) -> list[str]:
@@ -147,7 +171,7 @@ def contenders(row: Row, options: argparse.Namespace) -> list[str]:
     return [name + variant for name in servers for variant in ("", *row.variants)]
 
 
-def machine() -> dict[str, str]:
+def machine(options: argparse.Namespace) -> dict[str, str]:
     """Return what the figures depend on besides the programs."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
@@ -155,6 +179,7 @@ def machine() -> dict[str, str]:
     return {
         "CPU": f"{model or platform.machine()}, {os.cpu_count()} cores",
         "memory": f"{kib / (1 << 20):.1f} GiB",
+        "pinned": f"server to core {options.server_core}, client to core {options.client_core}",
         "kernel": f"{platform.system()} {platform.release()}",
     }
 

@@ -13,7 +13,7 @@ import socket
 import ssl
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from tests.benchmarks.rows import MARK
 from tests.benchmarks.servers import LeftOutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -33,23 +33,26 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response: its status, its body, and the sizes of the chunks that it came in."""
+    """A response: its status, its body, the sizes of the chunks that it came in, and whether the end came after it."""
 
     status: int
     body: bytes
     chunks: tuple[int, ...] = ()
+    closed: bool = False
 
 
-def ask(port: int, request: bytes, *, tls: bool = False, timeout: float = 20) -> Reply:
+def ask(port: int, request: bytes, *, tls: bool = False, closing: bool = False, timeout: float = 20) -> Reply:
     """Send a request on a new connection and return the response to it, whole.
 
+    :param closing: wait for the server to close the connection.
     :raises OSError: the server does not answer (yet).
     :raises ValueError: what it sent is no whole response.
     """
     with socket.create_connection((HOST, port), timeout) as raw, _wrapped(raw, tls) as sock:
         sock.sendall(request)
         with sock.makefile("rb") as file:
-            return read_reply(file.readline, file.read)
+            reply = read_reply(file.readline, file.read)
+            return replace(reply, closed=not file.read(1)) if closing else reply
 
 
 def _wrapped(sock: socket.socket, tls: bool) -> socket.socket:
@@ -127,7 +130,8 @@ def read_load(output: str) -> Load:
 class Crowd:
     """Connections that were opened, used once at most, and are held: ``with Crowd(port) as crowd: crowd.grow(...)``."""
 
-    BATCH = 100  # fewer than any server's backlog
+    BATCH = 100  # fewer than most servers' backlog
+    PATIENCE = 20  # seconds
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -141,10 +145,20 @@ class Crowd:
             sock.close()
 
     def ask_and_hold(self, count: int, request: bytes) -> None:
-        """Open ``count`` connections, each of which sends a request, gets its response, and stays open."""
-        for sock in self._batches(count, request):
-            with sock.makefile("rb") as file:
-                read_reply(file.readline, file.read)
+        """Open ``count`` connections, each of which sends a request, gets its response, and stays open.
+
+        :raises LeftOutError: the server does not serve so many.
+        """
+        served, deadline = 0, time.monotonic() + self.PATIENCE
+        with contextlib.suppress(TimeoutError):
+            for sock in self._batches(count, request):
+                with sock.makefile("rb") as file:
+                    read_reply(file.readline, file.read)
+                served += 1
+                if time.monotonic() > deadline:
+                    break
+        if served < count:
+            raise LeftOutError(f"has served {served:,} of {count:,} connections that stay open when it gets stuck")
 
     def send_and_hold(self, count: int, request: bytes, arrived: Callable[[], int]) -> None:
         """Open ``count`` connections, each of which sends a request that is not answered soon.
@@ -156,9 +170,9 @@ class Crowd:
             if number % self.BATCH == 0:
                 self._wait_for(number, arrived)
 
-    def _batches(self, count: int, request: bytes):
+    def _batches(self, count: int, request: bytes) -> Iterator[socket.socket]:
         while count > 0:
-            batch = [socket.create_connection((HOST, self._port), 30) for _ in range(min(count, self.BATCH))]
+            batch = [socket.create_connection((HOST, self._port), 5) for _ in range(min(count, self.BATCH))]
             self._sockets += batch
             for sock in batch:
                 sock.sendall(request)
@@ -167,10 +181,10 @@ class Crowd:
 
     @staticmethod
     def _wait_for(count: int, arrived: Callable[[], int]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + Crowd.PATIENCE
         while arrived() < count:
             if time.monotonic() > deadline:
-                raise LeftOutError(f"only {arrived()} of {count} requests at once reach the application")
+                raise LeftOutError(f"only {arrived():,} of {count:,} requests at once reach the application")
             time.sleep(0.01)
 
     def check_quiet(self) -> None:
@@ -180,7 +194,7 @@ class Crowd:
             poll.register(sock, select.POLLIN)
         ready = len(poll.poll(0))
         if ready:
-            raise LeftOutError(f"does not keep them open: {ready} of {len(self._sockets)} were closed or answered")
+            raise LeftOutError(f"does not keep them open: {ready:,} of {len(self._sockets):,} were closed or answered")
 
 
 def wait_for_answer(port: int, alive: Callable[[], bool], *, tls: bool, pause: float) -> Reply:

@@ -1,6 +1,6 @@
 """Install the peers that are measured, one by one: one that cannot be built or found here is named, and left out.
 
-What is installed is pyproject's extra ``bench``; ``pip install .[bench]`` would fail as a whole where one of them fails.
+What is installed is pyproject's extra ``bench``; ``pip install .[bench]`` would fail as a whole where one fails.
 """
 
 from __future__ import annotations

@@ -23,8 +23,9 @@ PRIVATE = re.compile(r"^Private_(?:Clean|Dirty|Hugetlb): +(\d+) kB$", re.MULTILI
 
 
 def pin(core: int) -> None:
-    """Let this process, and what it starts, run on one core only."""
-    os.sched_setaffinity(0, {core})
+    """Let this process, and what it starts, run on one core only, if there is such a core."""
+    if core < (os.cpu_count() or 1):
+        os.sched_setaffinity(0, {core})
 
 
 def free_port() -> int:
@@ -74,7 +75,7 @@ class Session:
         """Return what it complained of last, in a line."""
         lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if "error" in line.lower()]
-        return [*errors, *lines[-1:], "it said nothing"][0] if not errors else errors[-1]
+        return ["it said nothing", *lines, *errors][-1]
 
     def pids(self) -> list[int]:
         """Return its living processes."""

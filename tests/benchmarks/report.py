@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from tests.benchmarks.results import UNITS, Measured, Results, Spread, Verdict, verdicts
-from tests.benchmarks.rows import ROWS, Row
+from tests.benchmarks.rows import BEST, ROWS, Row
 from tests.benchmarks.servers import SERVERS
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def target_line(verdict: Verdict) -> str:
     """Return a target's line in the table."""
     target, found = verdict.target, verdict.found
     against = label(verdict.against) if verdict.against else "-"
+    if target.against == BEST:
+        against = f"the best peer ({against})"
     shape = "{:.2f}" if verdict.target.against else "{:,.0f}"
     cells = [TITLES[target.row], label(target.server), against, shape.format(target.most)]
     if found is None:
@@ -138,7 +140,8 @@ def text(results: Results) -> str:
         measured = results.rows[row.name]
         lines.append(f"\n{row.title}")
         for name in ranked(measured, row.unit):
-            lines.append(f"  {label(name):42} " + "  ".join(f"{cell:>24}" for cell in _cells(measured, name, row.unit)))
+            cells = "".join(f"{cell:>26}" for cell in _cells(measured, name, row.unit))
+            lines += [f"  {label(name):40}{cells}"]
         lines += [f"  {label(name):42} left out: {reason}" for name, reason in measured.left_out.items()]
     lines += ["", *(target_line(verdict).replace("**", "") for verdict in verdicts(results))]
     return "\n".join(lines)
@@ -147,6 +150,7 @@ def text(results: Results) -> str:
 # --- chart
 
 WIDTH, LABEL, BAR, GAP, TITLE = 860, 250, 15, 5, 34
+FONT = 'font-family="sans-serif" font-size="12"'
 OURS_COLOUR, FLOOR_COLOUR, PEER_COLOUR = "#2f6f4f", "#b5b5b5", "#7d93b8"
 
 
@@ -159,7 +163,7 @@ def chart(results: Results) -> str:
             parts += drawn
     return "\n".join(
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" font-family="sans-serif" font-size="12">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" {FONT}>',
             f'<rect width="{WIDTH}" height="{top}" fill="white"/>',
             *parts,
             "</svg>\n",

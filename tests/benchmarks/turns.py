@@ -80,7 +80,8 @@ def take_turn(bench: Bench, row: Row, contender: str) -> dict[str, float]:
     with started(bench, row, name, log=variant == "log") as server:
         if row.kind == "start":
             return {"ms": server.started_in * 1000}
-        check(row, client.ask(server.port, row.request, tls=row.tls) if row.kind != "hold" else None)
+        if row.kind != "hold":
+            check(row, client.ask(server.port, row.request, tls=row.tls, closing=row.close))
         with client.Crowd(server.port) as crowd:
             if variant == "crowd":
                 crowd.ask_and_hold(CROWD - row.connections, request())
@@ -118,18 +119,18 @@ def _wait(row: Row, session: Session, port: int) -> float:
     except LeftOutError as error:
         raise LeftOutError(f"{error}: {session.said()}") from None
     answered = time.perf_counter()
-    check(replace(row, body=b"ok", chunks=()), reply)
+    check(replace(row, body=b"ok", chunks=(), close=False), reply)
     return answered
 
 
-def check(row: Row, reply: client.Reply | None) -> None:
+def check(row: Row, reply: client.Reply) -> None:
     """Raise :class:`LeftOutError` unless a response is what the row asks for."""
-    if reply is None:
-        return
     if reply.status != 200 or reply.body != row.body:
         raise LeftOutError(f"answers wrongly: {reply.status}, {len(reply.body)} bytes that begin {reply.body[:40]!r}")
     if reply.chunks != row.chunks:
         raise LeftOutError(f"does not send each piece on its own: {len(reply.chunks)} chunks, not {len(row.chunks)}")
+    if reply.closed != row.close:
+        raise LeftOutError("sends something after the response to a request that asks it to close")
 
 
 def measure_load(bench: Bench, row: Row, server: Started, _crowd: client.Crowd) -> dict[str, float]:

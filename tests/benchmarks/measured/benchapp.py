@@ -1,8 +1,8 @@
 """The application that every server runs: a path for each row. It imports nothing that a server would not have loaded.
 
 ``time.sleep`` is how it waits, so that a server that patches it waits in a greenlet. ``BENCH_FILE`` names the file that
-``/file`` sends, ``BENCH_COUNTER`` a file whose first eight bytes count the requests that have begun to wait: their client
-reads it without asking the server anything.
+``/file`` sends, ``BENCH_COUNTER`` a file whose first eight bytes count the requests that have begun to wait: their
+client reads it without asking the server anything.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 """Run the application under a server that has no command of its own: ``serve.py KIND PORT [CERTFILE KEYFILE]``."""
+# ruff: noqa: PLC0415 - each kind imports its own server only
 
 from __future__ import annotations
 
@@ -13,9 +14,8 @@ def pywsgi(port, certificate):
     import gevent.monkey
 
     gevent.monkey.patch_all()
-    from gevent.pywsgi import WSGIServer
-
     from benchapp import app
+    from gevent.pywsgi import WSGIServer
 
     tls = dict(zip(("certfile", "keyfile"), certificate, strict=False))
     WSGIServer((HOST, port), app, log=None, **tls).serve_forever()
@@ -38,7 +38,6 @@ def streamserver(port, certificate):
 
 def bjoern(port, certificate):
     import bjoern as server
-
     from benchapp import app
 
     server.run(app, HOST, port)
@@ -46,16 +45,14 @@ def bjoern(port, certificate):
 
 def fastwsgi(port, certificate):
     import fastwsgi as server
-
     from benchapp import app
 
     server.run(wsgi_app=app, host=HOST, port=port)
 
 
 def cheroot(port, certificate):
-    from cheroot.wsgi import Server
-
     from benchapp import app
+    from cheroot.wsgi import Server
 
     server = Server((HOST, port), app)
     if certificate:
