@@ -21,7 +21,7 @@ What a request costs: the CPU time, user and system, of all of a server's proces
 answered. One worker, pinned to one core; the client ([wrk](https://github.com/wg/wrk) where it can do the row) has
 another core. Servers take turns, each turn with a process started afresh; the figures are medians, and what stands in
 parentheses is the least and the most of the turns. Each server runs with its defaults, its access log off, and the same
-application; its response to a row is compared, byte for byte, with what is expected before it is measured.
+application; before each turn its response is checked: status, body, and chunks or closing where the row asks for them.
 
 `tox -e bench` in a clone measures on your machine and writes this page; `tox -e bench -- --help` tells how to measure a
 part. It needs Linux and wrk. bjoern needs a C compiler and libev's headers, the floor a C compiler, nginx is taken from
@@ -107,7 +107,7 @@ def _row_section(row: Row, measured: Measured) -> str:
     turns = max((len(turns) for turns in measured.turns.values()), default=0)
     length = f" of {measured.seconds} s" if unit == "us" else ""
     amount = "" if unit == "ms" else f"; {row.connections:,} connections"
-    lines.append(f"\n{turns} turns{length}{amount}; {measured.when}.")
+    lines.append(f"\n{turns} turn{'s' * (turns != 1)}{length}{amount}; {measured.when}.")
     return _section(row.title[0].upper() + row.title[1:], lines)
 
 
@@ -149,7 +149,7 @@ def text(results: Results) -> str:
 
 # --- chart
 
-WIDTH, LABEL, BAR, GAP, TITLE = 860, 250, 15, 5, 34
+WIDTH, LABEL, BAR, GAP, TITLE = 880, 290, 15, 5, 34
 FONT = 'font-family="sans-serif" font-size="12"'
 OURS_COLOUR, FLOOR_COLOUR, PEER_COLOUR = "#2f6f4f", "#b5b5b5", "#7d93b8"
 

@@ -171,12 +171,15 @@ SERVERS = {
 
 
 def environment(server: Server, scratch: Path, *, close: bool) -> dict[str, str]:
-    """Return what a server finds in its environment: nothing that would configure it by accident."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(FOREIGN) and name not in FOREIGN_NAMES
-    }
+    """Return what a server finds in its environment."""
     ours = {"BENCH_FILE": str(scratch / "file"), "BENCH_COUNTER": str(scratch / "counter")}
-    return {**kept, **ours, **({"BENCH_CLOSE": "1"} if close else {}), **dict(server.env)}
+    return {**_neutral(), **ours, **({"BENCH_CLOSE": "1"} if close else {}), **dict(server.env)}
+
+
+def _neutral() -> dict[str, str]:
+    """Return this process's environment without what would configure a server by accident."""
+    environ = os.environ.items()
+    return {name: value for name, value in environ if not name.startswith(FOREIGN) and name not in FOREIGN_NAMES}
 
 
 # --- what is installed
@@ -202,9 +205,11 @@ def versions(names: list[str], pythons: dict[str, str]) -> dict[str, str]:
 
     :param pythons: the interpreters of ``ours`` and ``before``.
     """
-    found = {name: version(SERVERS[name].distribution) for name in names if SERVERS[name].distribution}
-    found |= {name: _said(python, "-m", "geventwsgi", "--version") for name, python in pythons.items()}
-    found |= {"python (peers)": platform.python_version(), "wrk": _said("wrk", "--version").partition("[")[0]}
+    found = {SERVERS[name].title: _said(python, "-m", "geventwsgi", "--version") for name, python in pythons.items()}
+    distributions = dict.fromkeys(SERVERS[name].distribution for name in names if SERVERS[name].distribution)
+    found |= {distribution: version(distribution) for distribution in distributions}
+    found |= {"Python (peers)": platform.python_version()}
+    found["wrk"] = _said("wrk", "--version").removeprefix("wrk ").partition("[")[0]
     if "nginx" in names:
         found["nginx"] = _said(shutil.which("nginx", path=PATHS) or "nginx", "-v").partition(": ")[2]
     if "floor" in names:
@@ -214,7 +219,9 @@ def versions(names: list[str], pythons: dict[str, str]) -> dict[str, str]:
 
 def _said(*command: str) -> str:
     try:
-        result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=MEASURED, timeout=30)
+        result = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=MEASURED, env=_neutral(), timeout=30
+        )
     except OSError:
         return ""
     return (result.stdout or result.stderr).strip()
