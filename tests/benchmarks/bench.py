@@ -1,129 +1,187 @@
-"""CPU per request of one worker: geventwsgi, gunicorn -k gevent and gevent.pywsgi, in turns, in one run.
+"""CPU per request, latency and memory of geventwsgi and its peers, in turns, in one run; docs/benchmarks.md from it.
 
-    tox -e bench [-- --requests 20000 --rounds 5]
+    tox -e bench [-- --rows tiny,headers --servers ours,bjoern --turns 5 --seconds 3]
 
-The servers run side by side and are asked one after the other, round by round, so that whatever else happens on the
-machine happens to all of them. What is measured is the user and system time of a server's processes (proc(5)), not the
-clock: a slow client changes little. No access log; keep-alive connections; the reply of tiny_app.py.
+A run of every row writes the page; a part of it is printed, and with --results FILE is put in that file's place of it,
+so that a long run can be made in pieces: --results FILE --write makes the page from all that the file holds.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib.util
 import os
-import socket
-import statistics
-import subprocess
+import platform
+import resource
+import signal
 import sys
-import threading
+import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-HERE = Path(__file__).parent
-TICKS = os.sysconf("SC_CLK_TCK")
-REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-SERVERS = {
-    "geventwsgi": ["-m", "geventwsgi", "--bind", "127.0.0.1:{port}", "tiny_app:app"],
-    "gunicorn -k gevent": ["-m", "gunicorn", "-k", "gevent", "--bind", "127.0.0.1:{port}", "tiny_app:app"],
-    "gevent.pywsgi": ["tiny_app.py", "{port}"],
-}
+ROOT = Path(__file__).parents[2]
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # not this directory, whose modules have common names
+
+from tests.benchmarks.processes import pin  # noqa: E402
+from tests.benchmarks.report import chart, page, text  # noqa: E402
+from tests.benchmarks.results import Measured, Results  # noqa: E402
+from tests.benchmarks.rows import ROWS, Row  # noqa: E402
+from tests.benchmarks.servers import SERVERS, LeftOutError, versions, why_missing  # noqa: E402
+from tests.benchmarks.turns import Bench, take_turn  # noqa: E402
+from tests.support.certificates import certificates  # noqa: E402
+
+ROW_NAMES = tuple(row.name for row in ROWS)
+PAGE, CHART = "benchmarks.md", "benchmarks.svg"
+#: Seconds that a turn may take besides the load.
+TURN = 40
 
 
 def main() -> None:
-    """Start the servers, measure them in turns, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=20_000, help="requests of one server in one round")
-    parser.add_argument("--connections", type=int, default=64, help="keep-alive connections")
-    parser.add_argument("--rounds", type=int, default=5)
+    """Measure what is asked for, print it, and write the page."""
+    options = parse()
+    results = Results.load(options.results) if options.results and options.results.exists() else Results()
+    if not options.write_only:
+        measure(options, results)
+    print(text(results))
+    if options.write:
+        (options.write / PAGE).write_text(page(results, CHART))
+        (options.write / CHART).write_text(chart(results))
+        print(f"\nwrote {options.write / PAGE}")
+
+
+def parse() -> argparse.Namespace:
+    """Return the options; ``write`` is a directory or None."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--rows", type=names_of(ROW_NAMES), default=ROW_NAMES, help=",".join(ROW_NAMES))
+    add("--servers", type=names_of(tuple(SERVERS)), default=(), help=",".join(SERVERS))
+    add("--turns", type=int, default=5, help="turns of each server (default 5)")
+    add("--seconds", type=int, default=3, help="how long wrk runs in a turn, after a second of warming up (default 3)")
+    add("--quick", action="store_true", help="one turn of a second: to see that everything runs, not to compare")
+    add("--python", default=sys.executable, help="the interpreter that has the geventwsgi to measure")
+    add("--before", help="another interpreter, with another geventwsgi, to measure in the same turns")
+    add("--server-core", type=int, default=0)
+    add("--client-core", type=int, default=1)
+    add("--results", type=Path, help="a JSON file that keeps the figures; rows measured now replace those in it")
+    add("--write", type=Path, nargs="?", const=ROOT / "docs", help="write the page into a directory (default docs)")
+    add("--write-only", action="store_true", help="measure nothing: write the page from --results")
     options = parser.parse_args()
-    names = [name for name in SERVERS if "gunicorn" not in name or importlib.util.find_spec("gunicorn")]
-    with contextlib.ExitStack() as stack:
-        ports = {name: free_port() for name in names}
-        pids = {name: stack.enter_context(serving(name, ports[name])) for name in names}
-        costs: dict[str, list[float]] = {name: [] for name in names}
+    if options.quick:
+        options.turns = options.seconds = 1
+    elif options.rows == ROW_NAMES and not options.servers:
+        options.write = options.write or ROOT / "docs"
+    return options
+
+
+def names_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """Return a parser of comma-separated names."""
+
+    def parse_names(value: str) -> tuple[str, ...]:
+        names = tuple(value.split(","))
         for name in names:
-            ask(ports[name], options.requests // 10, options.connections)  # warm
-        for _ in range(options.rounds):
-            for name in names:
-                before = cpu_seconds(pids[name])
-                asked = ask(ports[name], options.requests, options.connections)
-                costs[name].append((cpu_seconds(pids[name]) - before) / asked * 1e6)
-    print(f"CPU per request, us ({options.connections} connections, {options.rounds} rounds of {options.requests})")
-    print(f"{'':20} {'median':>8} {'least':>8} {'most':>8}")
-    for name, found in costs.items():
-        print(f"{name:20} {statistics.median(found):8.1f} {min(found):8.1f} {max(found):8.1f}")
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"no {name!r} among {', '.join(known)}")
+        return names
+
+    return parse_names
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+def measure(options: argparse.Namespace, results: Results) -> None:
+    """Measure each row and put it into the results, which are saved after each."""
+    prepare(options.client_core)
+    for number in (signal.SIGALRM, signal.SIGTERM):
+        signal.signal(number, give_up)
+    certificate = certificates()
+    pythons = {"ours": options.python} | ({"before": options.before} if options.before else {})
+    with tempfile.TemporaryDirectory(prefix="gwsgi-bench-") as tools:
+        bench = Bench(
+            Path(tools),
+            pythons,
+            (certificate.certfile, certificate.keyfile),
+            options.seconds,
+            warm=0 if options.quick else 1,
+            core=options.server_core,
+        )
+        results.machine, results.versions = machine(options), results.versions | versions(list(SERVERS), pythons)
+        for row in (row for row in ROWS if row.name in options.rows):
+            results.rows[row.name] = measure_row(bench, row, options)
+            if options.results:
+                results.save(options.results)
 
 
-@contextlib.contextmanager
-def serving(name: str, port: int):
-    """Run a server until the block ends; gives its pid."""
-    command = [sys.executable, *(argument.format(port=port) for argument in SERVERS[name])]
-    env = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(command, cwd=HERE, env=env, stderr=subprocess.DEVNULL)
+def prepare(core: int) -> None:
+    """Take the client's core, and as many descriptors as may be had; servers inherit the latter."""
+    pin(core)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def measure_row(bench: Bench, row: Row, options: argparse.Namespace) -> Measured:
+    """Let the row's contenders take turns."""
+    measured = Measured(when=time.strftime("%Y-%m-%d"), seconds=options.seconds)
+    taking = contenders(row, options)
+    for name in taking:
+        missing = why_missing(SERVERS[name.partition("+")[0]])
+        if missing:
+            measured.leave_out(name, missing)
+    for turn in range(options.turns):
+        for name in taking:
+            if name not in measured.left_out:
+                tell(f"{row.name}: turn {turn + 1} of {options.turns}: {name}")
+                one_turn(bench, row, name, measured)
+    tell("")
+    return measured
+
+
+def tell(progress: str) -> None:
+    """Show on a terminal how far it is."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{progress}", end="", file=sys.stderr, flush=True)
+
+
+def one_turn(bench: Bench, row: Row, name: str, measured: Measured) -> None:
+    """Take a turn; who cannot is left out of the row from then on."""
+    signal.alarm(TURN + 2 * bench.seconds)
     try:
-        wait_for(port, process)
-        yield process.pid
+        measured.turns.setdefault(name, []).append(take_turn(bench, row, name))
+    except (LeftOutError, OSError, ValueError) as error:
+        measured.leave_out(name, str(error))
     finally:
-        process.terminate()
-        process.wait(30)
+        signal.alarm(0)
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until something listens."""
-    deadline = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
-            return
-        time.sleep(0.05)
-    sys.exit(f"{process.args} does not listen (status {process.poll()})")
+def give_up(number: int, _frame: object) -> NoReturn:
+    """End a turn that hangs, or the run; servers end with the block that started them."""
+    if number == signal.SIGALRM:
+        raise LeftOutError("takes far longer than the others")
+    sys.exit(128 + number)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the user and system time that a process and its living children have used."""
-    total = 0.0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(entry.name) == pid or int(fields[1]) == pid:
-                    total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
+def contenders(row: Row, options: argparse.Namespace) -> list[str]:
+    """Return who takes part in a row: the servers asked for, each with the row's variants behind it."""
+    servers = [name for name in row.servers if not options.servers or name in options.servers]
+    if options.before:
+        servers += ["before" + name.removeprefix("ours") for name in servers if name.startswith("ours")]
+    return [name + variant for name in servers for variant in ("", *row.variants)]
 
 
-def ask(port: int, requests: int, connections: int) -> int:
-    """Send ``requests`` in all, on each connection one after the other; return how many were sent."""
-    each = max(1, requests // connections)
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), 30) as client:
-                for _ in range(each):
-                    client.sendall(REQUEST)
-                    reply = client.recv(4096)
-                    assert reply.startswith(b"HTTP/1.1 200 "), reply
-                    while not reply.endswith(b"\r\n\r\nok"):
-                        reply += client.recv(4096)
-        except BaseException as error:  # noqa: BLE001 - told by the main thread
-            failures.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        sys.exit(f"{len(failures)} of {connections} connections failed: {failures[0]!r}")
-    return each * connections
+def machine(options: argparse.Namespace) -> dict[str, str]:
+    """Return what the figures depend on besides the programs."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    kib = int(Path("/proc/meminfo").read_text().split()[1])
+    return {
+        "CPU": f"{model or platform.machine()}, {os.cpu_count()} cores",
+        "memory": f"{kib / (1 << 20):.1f} GiB",
+        "pinned": f"server to core {options.server_core}, client to core {options.client_core}",
+        "kernel": f"{platform.system()} {platform.release()}",
+    }
 
 
 if __name__ == "__main__":

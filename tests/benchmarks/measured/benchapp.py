@@ -1,0 +1,83 @@
+"""The application that every server runs: a path for each row. It imports nothing that a server would not have loaded.
+
+``time.sleep`` is how it waits, so that a server that patches it waits in a greenlet. ``BENCH_FILE`` names the file that
+``/file`` sends, ``BENCH_COUNTER`` a file whose first eight bytes count the requests that have begun to wait: their
+client reads it without asking the server anything.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+
+PIECE = 64 * 1024
+CHUNK = b"x" * 1024
+
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/":
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+        return [b"ok"]
+    return PATHS[path](environ, start_response)
+
+
+def upload(environ, start_response):
+    read, left = environ["wsgi.input"].read, int(environ["CONTENT_LENGTH"])
+    while left > 0:
+        piece = read(min(PIECE, left))
+        if not piece:
+            break
+        left -= len(piece)
+    return text(start_response, b"%d bytes missing" % left)
+
+
+def send_file(environ, start_response):
+    file = open(os.environ["BENCH_FILE"], "rb")  # noqa: PTH123, SIM115 - the wrapper, and so the server, closes it
+    length = os.fstat(file.fileno()).st_size
+    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(length))])
+    return environ.get("wsgi.file_wrapper", blocks)(file, PIECE)
+
+
+def blocks(file, size):
+    with file:
+        while block := file.read(size):
+            yield block
+
+
+def stream(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for _ in range(100):
+        yield CHUNK
+
+
+def wait(environ, start_response):
+    count()
+    time.sleep(0.1)
+    return text(start_response, b"waited")
+
+
+def hold(environ, start_response):
+    count()
+    time.sleep(60)
+    return text(start_response, b"held")
+
+
+def text(start_response, body):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+PATHS = {"/upload": upload, "/file": send_file, "/stream": stream, "/wait": wait, "/hold": hold}
+
+counter = None
+
+
+def count():
+    """Add one; one thread runs at a time, and a greenlet does not switch here."""
+    global counter  # noqa: PLW0603 - opened by the first that waits
+    if counter is None:
+        with open(os.environ["BENCH_COUNTER"], "r+b") as file:  # noqa: PTH123 - pathlib is nobody else's import here
+            counter = mmap.mmap(file.fileno(), 8)
+    counter[:8] = (int.from_bytes(counter[:8], "little") + 1).to_bytes(8, "little")

@@ -1,0 +1,68 @@
+"""Run the application under a server that has no command of its own: ``serve.py KIND PORT [CERTFILE KEYFILE]``."""
+# ruff: noqa: PLC0415 - each kind imports its own server only
+
+from __future__ import annotations
+
+import os
+import sys
+
+HOST = "127.0.0.1"
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+
+
+def pywsgi(port, certificate):
+    import gevent.monkey
+
+    gevent.monkey.patch_all()
+    from benchapp import app
+    from gevent.pywsgi import WSGIServer
+
+    tls = dict(zip(("certfile", "keyfile"), certificate, strict=False))
+    WSGIServer((HOST, port), app, log=None, **tls).serve_forever()
+
+
+def streamserver(port, certificate):
+    """What gevent costs before anything is parsed: one recv, one sendall."""
+    from gevent.server import StreamServer
+
+    once = bool(os.environ.get("BENCH_CLOSE"))
+
+    def handle(sock, address):
+        while sock.recv(65536):
+            sock.sendall(REPLY)
+            if once:
+                break
+
+    StreamServer((HOST, port), handle).serve_forever()
+
+
+def bjoern(port, certificate):
+    import bjoern as server
+    from benchapp import app
+
+    server.run(app, HOST, port)
+
+
+def fastwsgi(port, certificate):
+    import fastwsgi as server
+    from benchapp import app
+
+    server.run(wsgi_app=app, host=HOST, port=port)
+
+
+def cheroot(port, certificate):
+    from benchapp import app
+    from cheroot.wsgi import Server
+
+    server = Server((HOST, port), app)
+    if certificate:
+        from cheroot.ssl.builtin import BuiltinSSLAdapter
+
+        server.ssl_adapter = BuiltinSSLAdapter(*certificate)
+    server.safe_start()
+
+
+KINDS = {run.__name__: run for run in (pywsgi, streamserver, bjoern, fastwsgi, cheroot)}
+
+if __name__ == "__main__":
+    KINDS[sys.argv[1]](int(sys.argv[2]), sys.argv[3:])
