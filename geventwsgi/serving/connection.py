@@ -16,6 +16,7 @@ from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import departure, http1, runners
+from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from geventwsgi.serving.tls_stream import TLSStream
 
@@ -122,7 +123,7 @@ class Connection(runners.Sleeper):
             return  # killed before this greenlet had its turn
         if self.greenlet is None:
             self.greenlet = getcurrent()
-        left = http1.ENDED
+        left = ENDED
         try:
             left = self._serve()
         except (ClientDisconnected, DeadlineExpired) as error:
@@ -133,11 +134,11 @@ class Connection(runners.Sleeper):
             self.stream.abort()
         finally:
             self.greenlet = None
-            if left == http1.IDLE:
+            if left == IDLE:
                 self._park()
-            elif left == http1.ENDED:
+            elif left == ENDED:
                 self.close()
-            elif left == http1.NOTHING:
+            elif left == NOTHING:
                 self._park_on()
             else:
                 self.stream.parked_until = 0.0
@@ -156,15 +157,15 @@ class Connection(runners.Sleeper):
 
     def _serve_to_the_end(self) -> int:
         """Serve all requests in this greenlet; return that the connection has ended."""
-        left = http1.MORE
-        while left != http1.ENDED:
-            if left != http1.NOTHING:
+        left = MORE
+        while left != ENDED:
+            if left != NOTHING:
                 until = time.monotonic() + self._patience()
-            if left != http1.MORE and not self.stream.wait(max(0.0, until - time.monotonic())):
+            if left != MORE and not self.stream.wait(max(0.0, until - time.monotonic())):
                 break
             self.greenlet.gr_context = None  # the last request's variables are not the next one's
             left = http1.serve(self)
-        return http1.ENDED
+        return ENDED
 
     def _patience(self) -> float:
         """Return for how many seconds the connection may be idle from now."""

@@ -1,3 +1,5 @@
+cimport cython
+
 cdef class Holder:
     cdef public double deadline
     cdef public long tick
@@ -8,6 +10,7 @@ cdef class Deadlines:
     cdef object _loop
     cdef public dict _buckets
 
+    @cython.locals(deadline=double, tick=long)
     cpdef arm(self, Holder holder, double seconds)
     cpdef forget(self, Holder holder)
     cpdef _enter(self, Holder holder, long tick)

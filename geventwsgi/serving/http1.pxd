@@ -3,5 +3,6 @@ from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.connection cimport Connection as CConnection
 
 cpdef int serve(CConnection connection)
+cpdef int _answer(CConnection connection, CHttp1Exchange exchange)
 cpdef bint _begin(CConnection connection, CHttp1Exchange exchange)
 cpdef CRequestHead _read_head(CConnection connection, bytes data)

@@ -36,7 +36,7 @@ ENDED, IDLE, MORE, NOTHING = range(4)
 
 def serve(connection: Connection) -> int:
     """Serve the request that has come, if one has; return what becomes of the connection."""
-    service, stream = connection.service, connection.stream
+    stream = connection.stream
     data = stream.recv_now(HEAD_RECV)
     if not data:
         return NOTHING if data is None else ENDED
@@ -49,6 +49,12 @@ def serve(connection: Connection) -> int:
     except RequestError as error:
         _refuse(connection, error)
         return ENDED
+    return _answer(connection, exchange)
+
+
+def _answer(connection: Connection, exchange: Http1Exchange) -> int:
+    """Have a request answered; return what becomes of the connection."""
+    service, stream, head = connection.service, connection.stream, exchange.head
     connection.exchange = exchange
     try:
         if head.path != service.health_path or not health.answer(exchange, service):

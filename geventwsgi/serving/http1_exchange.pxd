@@ -25,6 +25,7 @@ cdef class Http1Exchange(exchange.Exchange):
 
     cpdef bytes _read_body(self, body, Py_ssize_t size, double timeout)
     cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)
+    cpdef _send(self, tuple parts)
     cpdef _lost(self)
     cpdef bytes _encode_head(self)
     cpdef bint settle(self)

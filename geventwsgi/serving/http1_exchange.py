@@ -65,18 +65,20 @@ class Http1Exchange(exchange.Exchange):
         :raises RequestError: 400, 413 or 421, when that rules out serving the request.
         """
         self._connection = connection
-        self._stream = connection.stream
         self.head = head
-        self.remote_addr = connection.remote_addr
-        self.remote_port = connection.remote_port
-        self.trusted = connection.trusted
-        self.scheme = connection.default_scheme
-        service, fields = connection.service, head.fields
+        # The attributes have C types in the compiled core, which arguments have not.
+        mine, fields = self._connection, self.head.fields
+        service = mine.service
+        self._stream = mine.stream
+        self.remote_addr = mine.remote_addr
+        self.remote_port = mine.remote_port
+        self.trusted = mine.trusted
+        self.scheme = mine.default_scheme
         if self.trusted:
             if fields.scheme is None:
                 fields.scheme = forwarded_scheme(fields, service.secure_scheme_headers, self.scheme)
             self.scheme = fields.scheme
-        elif head.authority is not None:
+        elif self.head.authority is not None:
             check_scheme(head, self.scheme)
         self.trailers: list[tuple[str, str]] = [] if fields.chunked else _NO_TRAILERS
         #: The decoder of the request's body; None if it has none.
@@ -90,7 +92,7 @@ class Http1Exchange(exchange.Exchange):
             self._credit = service.timeouts.body_grace
             self._continue = fields.expect_continue
         #: Whether the connection can go on after this exchange; whatever goes wrong resets it.
-        self._keep_alive = head.keep_alive and service.timeouts.keepalive > 0
+        self._keep_alive = self.head.keep_alive and service.timeouts.keepalive > 0
         #: Whether the application uses the connection itself (:meth:`raw_socket`): nothing more is sent here.
         self.taken = False
         self._raw_socket: ClientSocket | None = None
@@ -195,14 +197,14 @@ class Http1Exchange(exchange.Exchange):
             self._left -= len(data)
         elif framing is CHUNKED:
             self._mid_chunk = True
-            self._send(head, encode.chunk_size(len(data)), data, b"\r\n")
+            self._send((head, encode.chunk_size(len(data)), data, b"\r\n"))
             self._mid_chunk = False
             self.sent += len(data)
             return
         elif framing is NONE:
             data = b""
         if head or data:
-            self._send(head, data)
+            self._send((head, data))
             self.sent += len(data)
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
@@ -239,9 +241,9 @@ class Http1Exchange(exchange.Exchange):
         if not self.head_sent:
             if self._length is None:
                 self._length = 0
-            self._send(self._encode_head())
+            self._send((self._encode_head(),))
         if self._framing is CHUNKED:
-            self._send(encode.last_chunk(self._trailers) if self._trailers else encode.LAST_CHUNK)
+            self._send((encode.last_chunk(self._trailers) if self._trailers else encode.LAST_CHUNK,))
         elif self._left:
             self._keep_alive = False
             return f"the response ended {self._left} bytes short of its Content-Length of {self._length}"
@@ -249,9 +251,9 @@ class Http1Exchange(exchange.Exchange):
             return f"the response went {self._excess} bytes beyond its Content-Length of {self._length}; they were cut"
         return None
 
-    def _send(self, *parts: bytes) -> None:
+    def _send(self, parts: tuple[bytes, ...]) -> None:
         try:
-            self._stream.send_parts(*parts)
+            self._stream.send_parts(parts)
         except ClientDisconnected:
             self._lost()
             raise

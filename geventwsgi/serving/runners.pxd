@@ -12,4 +12,5 @@ cdef class Runners:
     cdef bint _called
     cdef object _working
 
+    cpdef _serve(self, Sleeper sleeper, me)
     cpdef give(self, Sleeper sleeper)

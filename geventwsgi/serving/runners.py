@@ -93,9 +93,7 @@ class Runners:
         known, references = len(attributes) + len(thread), getrefcount(me)
         while getrefcount(me) == references:
             while ready and self._working is me:
-                sleeper = ready.popleft()
-                sleeper.greenlet = me
-                sleeper.run()
+                self._serve(ready.popleft(), me)
                 if copy_context():
                     me.gr_context = None
                 if tree or len(attributes) + len(thread) != known:
@@ -104,6 +102,10 @@ class Runners:
                     return
             if me.has_links() != links or not self._rest(me):
                 return
+
+    def _serve(self, sleeper: Sleeper, me: Any) -> None:
+        sleeper.greenlet = me
+        sleeper.run()
 
     def _rest(self, me: Any) -> bool:
         """Wait for more to do; return False if this greenlet is not to go on."""

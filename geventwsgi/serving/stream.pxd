@@ -15,6 +15,7 @@ cdef class Stream(deadlines.Holder):
     cdef deadlines.Deadlines _deadlines
     cdef public bytes _ahead
     cdef public bint hot
+    cdef public bint closed
     cdef object _reader
     cdef CSleeper _sleeper
     cdef bint _expired
@@ -40,6 +41,7 @@ cdef class Stream(deadlines.Holder):
     cpdef park(self, CSleeper sleeper, double timeout)
     cpdef _wake(self, bint timed_out)
     cpdef send(self, data, bint more=*)
+    cpdef send_parts(self, tuple parts)
     cpdef _wait_readable(self, timeout)
     cpdef _send_all(self, data)
     cpdef bint _step_back(self)

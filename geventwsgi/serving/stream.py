@@ -77,6 +77,7 @@ class Stream(deadlines.Holder):
         "_write_timeout",
         "_writer",
         "capacity",
+        "closed",
         "gone",
         "guard",
         "hot",
@@ -95,6 +96,8 @@ class Stream(deadlines.Holder):
         """
         self._sock = sock
         self._write_timeout = write_timeout
+        #: Whether :meth:`close` or :meth:`abort` was called.
+        self.closed = False
         #: Where the requests in flight are counted; set by the connection.
         self.capacity: Capacity | None = None
         #: Whether a request is counted there, which a wait for its client interrupts. Set by :mod:`http1`.
@@ -382,7 +385,7 @@ class Stream(deadlines.Holder):
             self._wait_writable()
             self._send_all(memoryview(data)[sent:])
 
-    def send_parts(self, *parts: bytes) -> None:
+    def send_parts(self, parts: tuple[bytes, ...]) -> None:
         """Send all of ``parts`` by one system call where the kernel takes them; raises as :meth:`send`."""
         if self._turn > TURN:
             self._yield_turn()
@@ -522,6 +525,7 @@ class Stream(deadlines.Holder):
         self._deadlines.forget(self)
         self._sleeper = self.guard = None
         if not self.closed:
+            self.closed = True
             self._poller.unregister(self)
             self._sock.close()
 
@@ -529,11 +533,6 @@ class Stream(deadlines.Holder):
         """Close the socket so that the client sees a reset, not an end."""
         self._sock.reset_on_close()
         Stream.close(self)  # not a subclass's, which may say a polite word first
-
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` or :meth:`abort` was called."""
-        return self._sock.fileno() < 0
 
     def fileno(self) -> int:
         """Return the descriptor of the socket, -1 once closed."""

@@ -164,7 +164,7 @@ class TLSStream(stream.Stream):
                 raise ClientDisconnected(f"TLS: {error.reason or error}") from error
             self._flush(more=more)
 
-    def send_parts(self, *parts: bytes) -> None:
+    def send_parts(self, parts: tuple[bytes, ...]) -> None:
         """See :meth:`Stream.send_parts`."""
         if sum(map(len, parts)) <= BLOCK:
             self.send(b"".join(parts))

@@ -1,7 +1,9 @@
 # The compiled form of exchange.py: what its attributes are in C, and which methods are called as C functions.
 
+from geventwsgi.http.head cimport RequestHead as CRequestHead
+
 cdef class Exchange:
-    cdef public object head
+    cdef public CRequestHead head
     cdef public str remote_addr
     cdef public str remote_port
     cdef public str scheme

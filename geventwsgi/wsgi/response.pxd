@@ -21,3 +21,5 @@ cdef class Response:
     cpdef write_file(self, int fileno, long long offset, long long count)
     cpdef finish(self)
     cpdef _stage(self, length)
+
+cpdef CheckedHead _checked(status, headers)
