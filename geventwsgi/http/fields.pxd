@@ -9,3 +9,9 @@ cdef class Fields:
     cdef public bint upgrade
     cdef public dict cgi
     cdef public str scheme
+    cdef public bint plain
+    cdef public tuple changes
+    cdef public dict former_cgi
+
+cpdef Fields changed_fields(Fields last, bytes raw, limits)
+cpdef Fields _with_changes(Fields last, bytes raw, tuple items, tuple changes)

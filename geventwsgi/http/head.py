@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from geventwsgi.errors import RequestError
 from geventwsgi.http import grammar
-from geventwsgi.http.fields import Fields, parse_field_lines, parse_fields
+from geventwsgi.http.fields import Fields, changed_fields, parse_field_lines, parse_fields
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.http.lines import CRLF, check_unfinished_head, read_request_line
 
@@ -98,9 +98,13 @@ def parse_head(
         version = _VERSIONS[minor]
 
     raw_start = line_end + 2 - _VERSION_SIZE
-    if last is not None and end + 2 - raw_start == len(last.raw) and buffer.startswith(last.raw, raw_start):
-        fields = last
-    else:
+    fields = None
+    if last is not None:
+        if end + 2 - raw_start == len(last.raw) and buffer.startswith(last.raw, raw_start):
+            fields = last
+        else:
+            fields = changed_fields(last, buffer[raw_start : end + 2], limits)
+    if fields is None:
         fields = _fresh_fields(buffer[raw_start : end + 2], version, limits, leniency)
 
     if target[0] == "/" and method != "CONNECT":

@@ -80,7 +80,12 @@ class EnvironBuilder:
         fields = head.fields
         shared = fields.cgi
         if shared is None:
-            shared = fields.cgi = self._shared(exchange)
+            former, fields.former_cgi = fields.former_cgi, None
+            if former is not None and former["wsgi.url_scheme"] == exchange.scheme:
+                shared = _changed(former, fields)
+            else:
+                shared = self._shared(exchange)
+            fields.cgi = shared
         if shared["RAW_URI"] is not head.target or shared["REQUEST_METHOD"] != head.method:
             _add_request_line(shared, head)
         environ = shared.copy()
@@ -135,6 +140,16 @@ class EnvironBuilder:
         environ.update(forwarded)
         if "HTTP_SCRIPT_NAME" in forwarded:
             environ["SCRIPT_NAME"] = forwarded["HTTP_SCRIPT_NAME"]
+
+
+def _changed(former: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """Return the shared keys of fields that differ from those of ``former`` in some values."""
+    shared = former.copy()
+    for name, value in fields.changes:
+        key = _KEYS[name]
+        if key is not None:
+            shared[key] = value
+    return shared
 
 
 def _add_request_line(shared: dict[str, Any], head: RequestHead) -> None:

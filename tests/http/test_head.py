@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from geventwsgi.errors import RequestError
 from geventwsgi.http.head import RequestHead, parse_head
 from geventwsgi.http.limits import STRICT, Leniency, Limits
+
+if TYPE_CHECKING:
+    from geventwsgi.http.fields import Fields
 
 LIMITS = Limits()
 SMALL = Limits(line=40, fields=3, field_size=30, head=120)
@@ -597,3 +602,58 @@ def test_any_bytes_mean_the_same_whole_and_in_pieces(
     assert whole is not None
     assert feed(parts, limits, leniency) == whole
     assert feed([message[i : i + 1] for i in range(len(message))], limits, leniency) == whole
+
+
+# The fields of the last head
+
+
+def told(data: bytes, last: Fields | None, leniency: Leniency) -> Any:
+    """Return all that a head says, or its fault."""
+    try:
+        head = parse_head(data, LIMITS, last, 0, leniency)
+    except RequestError as error:
+        return error.status, error.reason
+    if head is None:
+        return None
+    fields = head.fields
+    return (
+        *(getattr(head, name) for name in ("method", "target", "version", "authority", "path", "query", "size")),
+        *(getattr(fields, name) for name in ("raw", "items", "content_length", "chunked", "connection")),
+        *(getattr(fields, name) for name in ("expect_continue", "host", "upgrade", "plain")),
+    )
+
+
+LINES = st.sampled_from(
+    (
+        b"Cookie: a=b", b"Cookie: a=c", b"Cookie:", b"Cookie: \xe9", b"Cookie: a\x00b", b"Cookie : a=b", b"cookie: a=b",
+        b"X-Long: " + b"x" * 9000, b"X_Y: 1", b"X-Y: 1", b"X-Y: 2", b"Host: example.org", b"Host: other.org",
+        b"Host: a b",
+        b"Content-Length: 3", b"Content-Length: 4", b"Connection: close", b"Connection: keep-alive", b" folded", b"",
+        b"Transfer-Encoding: chunked", b"Expect: 100-continue", b"Upgrade: x", b"Content-Type: a/b",
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("leniency", [Leniency(), Leniency(folding=True, spaces=True)], ids=["strict", "lenient"])
+@given(st.lists(LINES, max_size=6), st.integers(0, 5), LINES)
+def test_the_last_head_changes_nothing_of_what_the_next_says(
+    leniency: Leniency, lines: list[bytes], index: int, other: bytes
+) -> None:
+    def block(lines: list[bytes]) -> bytes:
+        return b"\r\n".join([b"GET /path?q HTTP/1.1", b"Host: example.org", *lines, b"", b""])
+
+    try:
+        first = parse_head(block(lines), LIMITS, leniency=leniency)
+    except RequestError:
+        first = None
+    if first is None:
+        return
+    changed = [*lines[:index], other, *lines[index + 1 :]]
+    assert told(block(changed), first.fields, leniency) == told(block(changed), None, leniency)
+
+
+def test_a_changed_cookie_is_all_that_is_looked_at() -> None:
+    first = parse_head(request("Cookie: a=b", "Accept: */*"), LIMITS)
+    again = parse_head(request("Cookie: a=c", "Accept: */*"), LIMITS, first.fields)
+    assert again.fields.changes == (("Cookie", "a=c"),)
+    assert again.fields.items == (("Host", "x"), ("Cookie", "a=c"), ("Accept", "*/*"))

@@ -7,6 +7,7 @@ from wsgiref.validate import check_environ
 import pytest
 
 from geventwsgi.errors import RequestError
+from geventwsgi.http.head import Limits, parse_head
 from geventwsgi.wsgi import environ as environ_module
 from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.files import FileWrapper
@@ -403,3 +404,21 @@ def test_a_block_is_taken_apart_once(monkeypatch):
     taken_apart = len(calls)
     build(exchange=FakeExchange(head), builder=builder)
     assert len(calls) == taken_apart > 0
+
+
+@pytest.mark.parametrize("changed", ["Cookie: a=c", "X-Forwarded-Proto: https", "Proxy: x", "Cookie:"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_head_that_differs_in_a_value_makes_the_environ_that_it_makes_alone(changed: str, scheme: str) -> None:
+    name = changed.partition(":")[0]
+    lines = ["GET /x HTTP/1.1", "Host: x", f"{name}: a=b", "Accept: */*", "", ""]
+    first = parse_head("\r\n".join(lines).encode(), Limits())
+    builder = EnvironBuilder(make_base())
+    builder.build(FakeExchange(first))
+    lines[2] = changed
+    data = "\r\n".join(lines).encode()
+    environs = []
+    for last in (first.fields, None):
+        environ = builder.build(FakeExchange(parse_head(data, Limits(), last), scheme=scheme))
+        # What a connection's requests share is its own.
+        environs.append({key: value for key, value in environ.items() if isinstance(value, str)})
+    assert environs[0] == environs[1]
