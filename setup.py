@@ -15,6 +15,9 @@ except ImportError:  # a build without isolation, on a machine without Cython
 
 #: In the order in which they import each other.
 MODULES = [
+    "geventwsgi.observe.escape",
+    "geventwsgi.observe.atoms",
+    "geventwsgi.observe.access",
     "geventwsgi.http.fields",
     "geventwsgi.http.head",
     "geventwsgi.http.encode",

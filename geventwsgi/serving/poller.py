@@ -49,7 +49,9 @@ class EpollPoller:
 
     def __init__(self, loop: Any) -> None:
         self._epoll = _epoll()
-        self._streams: dict[int, Stream] = {}
+        #: By descriptor, which the system keeps small.
+        self._streams: list[Stream | None] = []
+        self._open = 0
         self._watcher = loop.io(self._epoll.fileno(), _READ, ref=False)
         self._watcher.start(self._on_ready)
         _in_use.add(self)
@@ -57,17 +59,23 @@ class EpollPoller:
     def register(self, stream: Stream) -> None:
         """See :meth:`Poller.register`."""
         fd = stream.fileno()
-        if not self._streams:
+        if not self._open:
             self._watcher.ref = True  # the loop goes on for as long as there is a client
+        self._open += 1
+        while fd >= len(self._streams):
+            self._streams.append(None)
         self._streams[fd] = stream
         self._epoll.register(fd, READABLE | WRITABLE | GONE | _EDGE_TRIGGERED)
 
     def unregister(self, stream: Stream) -> None:
         """See :meth:`Poller.unregister`. Closing alone would not do: the application may have a duplicate."""
         fd = stream.fileno()
-        if self._streams.pop(fd, None) is not None:
+        if fd < len(self._streams) and self._streams[fd] is stream:
+            self._streams[fd] = None
             self._epoll.unregister(fd)
-            self._watcher.ref = bool(self._streams)
+            self._open -= 1
+            if not self._open:
+                self._watcher.ref = False
 
     def watch(self, stream: Stream, events: int) -> None:
         """See :meth:`Poller.watch`; here all are told in any case."""
@@ -81,7 +89,7 @@ class EpollPoller:
     def _on_ready(self) -> None:
         streams = self._streams
         # All first, since what one event sets going may close another's connection and open one with its descriptor.
-        told = [(streams.get(fd), events) for fd, events in self._epoll.poll(0, BATCH)]
+        told = [(streams[fd], events) for fd, events in self._epoll.poll(0, BATCH)]
         for stream, events in told:
             if stream is not None:
                 stream.happened(events)

@@ -3,6 +3,9 @@ from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving cimport deadlines
 from geventwsgi.serving.runners cimport Sleeper as CSleeper
 
+cdef class Stall(deadlines.Holder):
+    cdef object _stream
+
 cdef class Stream(deadlines.Holder):
     cdef public CSocket _sock
     cdef public double _write_timeout
@@ -25,6 +28,7 @@ cdef class Stream(deadlines.Holder):
     cdef public bint left
     cdef public object guard
     cdef object _writer
+    cdef public Stall _stall
     cdef object _poller
     cdef public bint watched
 

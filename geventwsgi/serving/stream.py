@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.sockets import Socket
 
 #: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
-SENDFILE_STEP = 1 << 20
+SENDFILE_STEP = 2 << 20
 #: Receives and sends that a greenlet may do without waiting before the others get their turn. A client whose bytes
 #: are always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
 TURN = 16
@@ -60,6 +60,21 @@ class Guard(Protocol):
         """Act on it; called in the hub, more than once."""
 
 
+class Stall(deadlines.Holder):
+    """The deadline of a stream whose client is to read."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.deadline = NEVER
+        self.tick = 0
+
+    def expire(self) -> None:
+        """See :meth:`~geventwsgi.serving.deadlines.Holder.expire`."""
+        self._stream.stalled()
+
+
 class Stream(deadlines.Holder):
     """A connected socket, read and written by greenlets of one hub."""
 
@@ -72,6 +87,7 @@ class Stream(deadlines.Holder):
         "_poller",
         "_reader",
         "_sleeper",
+        "_stall",
         "_sock",
         "_turn",
         "_write_timeout",
@@ -128,6 +144,8 @@ class Stream(deadlines.Holder):
         self.left = False
         #: Set by the connection.
         self.guard: Guard | None = None
+        #: The deadline of :meth:`_wait_writable`, made when it first waits.
+        self._stall: Stall | None = None
         #: The greenlet inside :meth:`_wait_writable`; set and reset there.
         self._writer: Any = None
         self.deadline = NEVER
@@ -445,19 +463,26 @@ class Stream(deadlines.Holder):
     def _wait_writable(self) -> None:
         self._turn = 0
         in_flight = self._step_back()
-        self._writer = writer = getcurrent()
-        stall = self._hub.loop.timer(self._write_timeout)
-        stall.start(writer.switch, True)
+        stall = self._stall
+        if stall is None:
+            stall = self._stall = Stall(self)
+        self._deadlines.arm(stall, self._write_timeout)
+        self._writer = getcurrent()
         self._poller.watch(self, WRITABLE)
         try:
             stalled = self._hub.switch()
         finally:
             self._writer = None
-            stall.close()
+            stall.deadline = NEVER
         if stalled:
             raise ClientDisconnected(f"the client has read nothing for {self._write_timeout:g} s")
         if in_flight:
             self.step_in()
+
+    def stalled(self) -> None:
+        """End the wait of a greenlet whose client has read nothing for too long."""
+        if self._writer is not None:
+            self._writer.switch(True)
 
     @property
     def writing(self) -> bool:
@@ -524,6 +549,9 @@ class Stream(deadlines.Holder):
             self._hub.loop.run_callback(self._dismiss_reader)
         self._deadlines.forget(self)
         self._sleeper = self.guard = None
+        if self._stall is not None:
+            self._deadlines.forget(self._stall)
+            self._stall = None
         if not self.closed:
             self.closed = True
             self._poller.unregister(self)
