@@ -68,10 +68,12 @@ class Deadlines:
     def _due(self, tick: int, timer: Any) -> None:
         timer.close()
         now = self._loop.now()
-        for holder in self._buckets.pop(tick):
+        holders = self._buckets.pop(tick)
+        for holder in holders:
             holder.tick = 0
+        for holder in holders:  # each may let go of another, or give it a new deadline
             if holder.deadline <= now:
                 holder.deadline = NEVER
                 holder.expire()
-            elif holder.deadline != NEVER:
+            elif holder.deadline != NEVER and not holder.tick:
                 self._enter(holder, max(int(holder.deadline / GRANULARITY), int(now / GRANULARITY)) + 1)

@@ -70,3 +70,19 @@ def test_a_thousand_share_a_handful_of_timers(deadlines: Deadlines) -> None:
     assert len(deadlines._buckets) == 1
     eventually(lambda: all(holder.expired == 1 for holder in holders))
     assert deadlines._buckets == {}
+
+
+def test_one_that_expires_may_let_go_of_another_that_is_due(deadlines: Deadlines) -> None:
+    class Closing(Waiting):
+        def expire(self) -> None:
+            super().expire()
+            for holder in holders:
+                deadlines.forget(holder)
+
+    holders = [Closing() for _ in range(5)]
+    for holder in holders:
+        deadlines.arm(holder, 0.05)
+    eventually(lambda: sum(holder.expired for holder in holders))
+    gevent.sleep(0.2)
+    assert sum(holder.expired for holder in holders) == 1
+    assert {holder.tick for holder in holders} == {0}
