@@ -18,6 +18,7 @@ from geventwsgi.config.nearest import one_line
 from geventwsgi.config.process import apply_process_settings
 from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import AppLoadError, ConfigError, StartupError
+from geventwsgi.observe import stdio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def main_and_exit() -> NoReturn:
     """Run the command as a program."""
-    sys.exit(main())
+    status = main()
+    stdio.settle()
+    sys.exit(status)
 
 
 def _run(arguments: list[str]) -> int:

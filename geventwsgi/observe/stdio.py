@@ -17,6 +17,19 @@ def flush() -> None:
             stream.flush()
 
 
+def settle() -> None:
+    """Flush at the process's end; what cannot be flushed is let go of, or Python would exit with 120 for it."""
+    for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError:  # a full disk, a lost terminal
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, fd)
+            os.close(null)
+        except (ValueError, AttributeError):
+            pass
+
+
 def capture(fd: int) -> None:
     """Lead stdout and stderr, those of child processes included, to the file that ``fd`` is open on."""
     flush()

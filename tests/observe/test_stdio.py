@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +86,12 @@ def test_a_daemon_started_without_streams_has_null_ones(tmp_path):
     """
     run(code, arguments=[str(tmp_path / "result"), "True"])
     assert (tmp_path / "result").read_text().splitlines()[:3] == ["/dev/null False"] * 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is full")
+def test_what_cannot_be_flushed_does_not_change_the_exit_status():
+    program = "import sys; from geventwsgi.observe import stdio; print('x'); sys.stderr.write('y'); {}; sys.exit(3)"
+    with Path("/dev/full").open("w") as full:
+        for call, status in (("pass", 120), ("stdio.settle()", 3)):
+            ended = subprocess.run([sys.executable, "-c", program.format(call)], stdout=full, stderr=full, check=False)
+            assert ended.returncode == status
