@@ -91,7 +91,9 @@ def test_a_daemon_started_without_streams_has_null_ones(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is full")
 def test_what_cannot_be_flushed_does_not_change_the_exit_status():
     program = "import sys; from geventwsgi.observe import stdio; print('x'); {}; sys.exit(3)"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
         for call, status in (("pass", 120), ("stdio.settle()", 3)):
-            ended = subprocess.run([sys.executable, "-c", program.format(call)], stdout=full, stderr=full, check=False)
+            command = [sys.executable, "-c", program.format(call)]
+            ended = subprocess.run(command, env=buffered, stdout=full, stderr=full, check=False)
             assert ended.returncode == status
