@@ -212,6 +212,7 @@ class Connection(runners.Sleeper):
 
     def forget(self) -> None:
         """Let go of what is kept for the next request."""
+        self.service.trimmer.count()
         self.last_head = None
         self.last_data = b""
         self.extensions = None

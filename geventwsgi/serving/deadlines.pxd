@@ -7,7 +7,7 @@ cdef class Holder:
     cpdef expire(self)
 
 cdef class Deadlines:
-    cdef object _loop
+    cdef public object loop
     cdef public dict _buckets
 
     @cython.locals(deadline=double, tick=long)

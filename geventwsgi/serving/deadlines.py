@@ -34,12 +34,12 @@ class Deadlines:
     """The buckets of one loop."""
 
     def __init__(self, loop: Any) -> None:
-        self._loop = loop
+        self.loop = loop
         self._buckets: dict[int, set[Holder]] = {}
 
     def arm(self, holder: Holder, seconds: float) -> None:
         """Give ``holder`` a deadline ``seconds`` from now, in place of the one it has."""
-        deadline = self._loop.now() + seconds
+        deadline = self.loop.now() + seconds
         holder.deadline = deadline
         tick = int(deadline / GRANULARITY) + 1
         if not holder.tick:
@@ -60,14 +60,14 @@ class Deadlines:
         bucket = self._buckets.get(tick)
         if bucket is None:
             bucket = self._buckets[tick] = set()
-            timer = self._loop.timer(max(0.0, tick * GRANULARITY - self._loop.now()), ref=False)
+            timer = self.loop.timer(max(0.0, tick * GRANULARITY - self.loop.now()), ref=False)
             timer.start(self._due, tick, timer)
         holder.tick = tick
         bucket.add(holder)
 
     def _due(self, tick: int, timer: Any) -> None:
         timer.close()
-        now = self._loop.now()
+        now = self.loop.now()
         holders = self._buckets.pop(tick)
         for holder in holders:
             holder.tick = 0

@@ -39,6 +39,7 @@ cdef class Service:
     cdef public object health_path
     cdef public object is_ready
     cdef public CLastHead last_head
+    cdef public object trimmer
     cdef public set connections
     cdef public object empty
     cdef public object refused

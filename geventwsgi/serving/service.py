@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gevent.event import Event
 
 from geventwsgi.http.encode import LastHead
+from geventwsgi.serving.memory import Trimmer
 
 if TYPE_CHECKING:
     import ssl
@@ -123,6 +124,7 @@ class Service:
         "start",
         "timeouts",
         "tls",
+        "trimmer",
         "trusts",
     )
 
@@ -181,6 +183,7 @@ class Service:
         self.is_ready = is_ready
         #: Encodes heads of responses.
         self.last_head = LastHead()
+        self.trimmer = Trimmer(deadlines.loop)
         self.connections: set[Connection] = set()
         #: Set when the last of them closes; whoever waits for that clears it first.
         self.empty = Event()

@@ -1,0 +1,42 @@
+"""Give memory back to the system when many connections have gone or have become idle.
+
+What they held is free then, but lies between what is still in use, and the C library keeps it: a worker that a crowd
+has visited would stay as large as the crowd was. Knows numbers of connections only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+#: Connections let go of before it is worth a look, and seconds between the first of them and the look.
+MANY, SECONDS = 500, 1.0
+
+try:
+    _trim: Any = ctypes.CDLL(None).malloc_trim  # glibc's alone
+except (AttributeError, OSError, TypeError):
+    _trim = None
+
+
+class Trimmer:
+    """Counts the connections that give up what they held, and trims the heap after many."""
+
+    __slots__ = ("_count", "_loop", "_timer")
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+        self._count = 0
+        self._timer: Any = None
+
+    def count(self) -> None:
+        """Note that a connection has gone or has become cold."""
+        self._count += 1
+        if self._count >= MANY and self._timer is None and _trim is not None:
+            self._timer = self._loop.timer(SECONDS, ref=False)
+            self._timer.start(self._look)
+
+    def _look(self) -> None:
+        self._timer.close()
+        self._timer = None
+        self._count = 0
+        _trim(0)
