@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
+# How long one example takes is the machine's business.
+settings.register_profile("geventwsgi", deadline=None)
+settings.load_profile("geventwsgi")
+
 
 def pytest_addoption(parser):
     parser.addoption("--byte-streams", type=int, default=2000, help="hostile byte streams sent to a real worker")
