@@ -54,8 +54,11 @@ def extensions() -> list[Extension]:
     """Return the modules to compile; one that does not is left as it is."""
     if cythonize is None:
         return []
-    found = [Extension(name, [source_of(name)], extra_compile_args=["-O2", "-g0"], optional=True) for name in MODULES]
-    return cythonize(found, compiler_directives=DIRECTIVES, build_dir="build")
+    found = [Extension(name, [source_of(name)], extra_compile_args=["-O2", "-g0"]) for name in MODULES]
+    made: list[Extension] = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build")
+    for extension in made:
+        extension.optional = True  # cythonize forgets it
+    return made
 
 
-setup(ext_modules=extensions())
+setup(ext_modules=extensions(), options={"build_ext": {"parallel": 2}})

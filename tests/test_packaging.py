@@ -143,3 +143,22 @@ def test_command_and_module_are_the_same(installed: Path, program: tuple[str, ..
     env = {**os.environ, "PYTHONPATH": ""}
     result = subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=env, text=True, timeout=60)
     assert result.stdout.startswith(f"gwsgi {version('geventwsgi')}")
+
+
+def test_a_module_that_does_not_compile_is_left_as_python(tmp_path: Path) -> None:
+    """One of them, with a compiler that fails; the whole build would take half a minute."""
+    pytest.importorskip("Cython", reason="Cython compiles the modules")
+    for name in ("setup.py", "geventwsgi/serving/_native.pyx", "geventwsgi/serving/_native.pxd"):
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text((ROOT / name).read_text())
+    text = (tmp_path / "setup.py").read_text()
+    listed = text[text.index("MODULES = [") : text.index("]\n", text.index("MODULES = ["))]
+    (tmp_path / "setup.py").write_text(text.replace(listed, 'MODULES = ["geventwsgi.serving._native"'))
+    built = subprocess.run(
+        [sys.executable, "setup.py", "build_ext", "--inplace"],
+        cwd=tmp_path, env={**os.environ, "CC": "false"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    assert "_native" in built.stderr + built.stdout
+    assert not list(tmp_path.rglob("*.so"))
