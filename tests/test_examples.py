@@ -102,8 +102,16 @@ def test_streaming_upload_with_and_without_length() -> None:
         assert (refused.status, refused.headers["Allow"]) == (405, "POST, PUT")
 
 
+INTERRUPTIBLE = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
 def test_embedded_script_works_and_serves() -> None:
-    command = [sys.executable, "embedded.py"]
+    # Python takes INT only where it was not ignored by who started the tests, as a shell does for a job in the background.
+    command = [sys.executable, "-c", INTERRUPTIBLE, "embedded.py"]
     pipe = subprocess.PIPE
     script = subprocess.Popen(command, cwd=EXAMPLES, env=with_root(), stdout=pipe, stderr=pipe, text=True)
     with script:
