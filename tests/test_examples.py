@@ -110,7 +110,7 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 
 def test_embedded_script_works_and_serves() -> None:
-    # Python takes INT only where it was not ignored by who started the tests, as a shell does for a job in the background.
+    # Python takes INT only where it was not ignored by who started the tests, as a shell does for background jobs.
     command = [sys.executable, "-c", INTERRUPTIBLE, "embedded.py"]
     pipe = subprocess.PIPE
     script = subprocess.Popen(command, cwd=EXAMPLES, env=with_root(), stdout=pipe, stderr=pipe, text=True)
