@@ -14,6 +14,7 @@ import time
 import traceback
 from contextlib import suppress
 from glob import glob
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,8 @@ class Reloader:
         if self._act_at is None or now < self._act_at:
             return []
         pending, self._pending, self._act_at = self._pending, set(), None
+        for path in pending:
+            _forget_bytecode(path)
         return sorted(pending)
 
     def _notified(self) -> Iterator[str]:
@@ -206,6 +209,13 @@ def _make_inotify(cfg: Config) -> Inotify | None:
 
 def _found(pattern: str) -> list[str]:
     return glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+
+
+def _forget_bytecode(path: str) -> None:
+    """Remove what Python has cached of a source: it overlooks a change of the same size within the same second."""
+    if path.endswith(".py"):
+        with suppress(OSError):
+            os.unlink(cache_from_source(path))  # noqa: PTH108 - as in _signature
 
 
 def _signature(path: str) -> Signature:

@@ -31,7 +31,7 @@ from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import Runners
 from geventwsgi.serving.service import ServerView, Service, Timeouts
-from geventwsgi.serving.tls import make_context
+from geventwsgi.serving.tls import make_context, noticing_cuts
 from geventwsgi.serving.trust import trust
 from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.gateway import Gateway, described
@@ -117,7 +117,11 @@ class WSGIServer(StreamServer):
         self.error_log = ErrorStream(self.logger)
         #: A ``handler_class`` writes its access lines here.
         self.log = ErrorStream(self.logger.access_log, logging.INFO)
-        self.tls = ssl_context or (make_context(self.config, gevent.ssl.SSLContext) if self.config.is_ssl else None)
+        self.tls = None
+        if ssl_context is not None:
+            self.tls = noticing_cuts(ssl_context)
+        elif self.config.is_ssl:
+            self.tls = make_context(self.config, gevent.ssl.SSLContext)
         self._worker = worker
         self._is_ready = is_ready
         self._capacity = capacity or Capacity.of(self.config)

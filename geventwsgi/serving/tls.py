@@ -10,6 +10,9 @@ from geventwsgi.errors import BindError
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
 
+#: OpenSSL's SSL_OP_IGNORE_UNEXPECTED_EOF, for which not every Python that sets it has a name.
+_IGNORE_UNEXPECTED_EOF = 1 << 7
+
 
 def make_context(config: Config, context_class: type[ssl.SSLContext] | None = None) -> ssl.SSLContext:
     """Return a server's context: TLS 1.2 or newer, ALPN ``http/1.1``, then whatever the ``ssl_context`` hook changes.
@@ -27,6 +30,15 @@ def make_context(config: Config, context_class: type[ssl.SSLContext] | None = No
             f"The ssl_context hook returned {type(context).__name__}: return the ssl.SSLContext that "
             "default_ssl_context_factory() made, or one of your own"
         )
+    return noticing_cuts(context)
+
+
+def noticing_cuts(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Let a context tell an end without close_notify from one with it, which some versions of Python make it ignore.
+
+    What such an end means is for :class:`~geventwsgi.serving.tls_stream.TLSStream` to say.
+    """
+    context.options &= ~_IGNORE_UNEXPECTED_EOF
     return context
 
 

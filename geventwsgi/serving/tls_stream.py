@@ -114,7 +114,7 @@ class TLSStream(stream.Stream):
         except ssl.SSLZeroReturnError:
             return b""
         except ssl.SSLError as error:
-            if self._ragged_eof_ends and isinstance(error, ssl.SSLEOFError):
+            if self._ragged_eof_ends and _is_cut(error):
                 return b""
             raise ClientDisconnected(f"TLS: {error.reason or error}") from error
 
@@ -214,3 +214,8 @@ class TLSStream(stream.Stream):
             with contextlib.suppress(OSError):
                 self._sock.send(self._outgoing.read())
         super().close()
+
+
+def _is_cut(error: ssl.SSLError) -> bool:
+    """Return whether the client ended without close_notify; older versions of Python have no class for it."""
+    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"

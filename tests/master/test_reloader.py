@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,18 @@ def source(tmp_path):
     path = tmp_path / "source.py"
     path.write_text("one")
     return path
+
+
+def test_the_bytecode_of_a_changed_file_is_removed(watch, source):
+    """Python takes it for current if the source has the size and the second of its change that it had before."""
+    watched = watch()
+    watched.tell(source)
+    cached = Path(cache_from_source(str(source)))
+    cached.parent.mkdir()
+    cached.write_bytes(b"stale")
+    source.write_text("two")
+    assert watched.changed() == [str(source)]
+    assert not cached.exists()
 
 
 def test_a_file_that_a_worker_names_is_watched(watch, source):

@@ -16,6 +16,7 @@ from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.stream import DeadlineExpired
+from geventwsgi.serving.tls import noticing_cuts
 from geventwsgi.serving.tls_stream import TLSStream
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
@@ -30,7 +31,7 @@ BIG = 8 << 20
 def server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates().certfile, certificates().keyfile)
-    return context
+    return noticing_cuts(context)
 
 
 def unencrypted_pair() -> tuple[TLSStream, socket.socket]:
