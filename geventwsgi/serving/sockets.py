@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+__all__ = ["Socket", "accept", "borrowed"]
+
 #: From this size on two buffers are cheaper to send together by ``sendmsg`` than to join.
 JOIN_LIMIT = 16384
 
@@ -127,4 +129,4 @@ def borrowed(fd: int) -> Iterator[RawSocket]:
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.serving._native import Socket  # type: ignore[no-redef]
+    from geventwsgi.serving._native import Socket, accept  # type: ignore[no-redef]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,3 +72,12 @@ def test_64_mib_each_way_in_either_framing(server: Gwsgi, worker: int, framing: 
         assert client.request("POST", "/", blocks(size), fields).text == f"{size} {digest(size)}"
         reply = client.get(f"/{framing}?{size}")
     assert hashlib.sha256(reply.content).hexdigest() == digest(size)
+
+
+@pytest.mark.parametrize("path", ["/", "/length", "/file"])
+def test_who_does_not_read_holds_up_nobody(server: Gwsgi, path: str) -> None:
+    with ExitStack() as stack:
+        for _ in range(3):
+            idler, other = (stack.enter_context(Client(server.url)) for _ in range(2))
+            assert idler.send("GET", f"{path}?{SIZE}").status == 200
+            assert other.get("/").status == 200

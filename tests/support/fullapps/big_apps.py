@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from tempfile import TemporaryFile
 
 from tests.support.patterns import BLOCK, blocks
 
 
 def app(environ, start_response):
-    """POST: answer with pid, length and hash of the body. GET /?SIZE: a body of that size; GET /pid: the pid."""
+    """POST: answer with pid, length and hash of the body. GET /?SIZE: a body of that size; GET /pid: the pid.
+
+    GET /length?SIZE has a Content-Length, and GET /file?SIZE is a file.
+    """
     if environ["REQUEST_METHOD"] == "POST":
         digest, size = hashlib.sha256(), 0
         while block := environ["wsgi.input"].read(BLOCK):
@@ -22,6 +26,10 @@ def app(environ, start_response):
         if environ["PATH_INFO"] == "/length":
             headers.append(("Content-Length", str(size)))
         start_response("200 OK", headers)
+        if environ["PATH_INFO"] == "/file":
+            file = TemporaryFile()  # noqa: SIM115 - the server closes it
+            file.truncate(size)
+            return environ["wsgi.file_wrapper"](file)
         return blocks(size)
     else:
         answer = str(os.getpid()).encode()

@@ -1,0 +1,49 @@
+"""What accept returns."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from geventwsgi.serving import sockets
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def listener(request):
+    family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
+    try:
+        listener = socket.create_server((request.param, 0), family=family)
+    except OSError as error:
+        pytest.skip(f"no {request.param} here: {error}")
+    with listener:
+        listener.setblocking(False)
+        yield listener
+
+
+def test_an_accepted_socket_never_waits(listener):
+    """Neither do calls that have no flag for it, as sendfile."""
+    with socket.create_connection(listener.getsockname()[:2]) as client:
+        accepted, address = sockets.accept(listener)
+        assert not os.get_blocking(accepted.fileno())
+        assert not os.get_inheritable(accepted.fileno())
+        assert address == client.getsockname()
+        accepted.close()
+
+
+def test_nobody_to_accept(listener):
+    with pytest.raises(BlockingIOError):
+        sockets.accept(listener)
+
+
+def test_a_unix_socket_has_no_address(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        listener.setblocking(False)
+        client.connect(str(tmp_path / "s"))
+        accepted, address = sockets.accept(listener)
+        assert address == ""
+        assert not os.get_blocking(accepted.fileno())
+        accepted.close()
