@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 BODY_RECV = 65536
 #: So many bytes (as a power of two) of chunk framing are as much work as one receive.
 FRAMING_TURN = 5
+#: Bytes of a file from which on it gains nothing by sharing its first packet with the head: the head goes at once, and
+#: what follows is sent as the client acknowledges, not within the call that hands it to the kernel.
+LARGE_FILE = 1 << 20
 #: Bytes of an unread body that are read away to keep the connection.
 DRAIN_BODY = 65536
 _NO_TRAILERS: list[tuple[str, str]] = []
@@ -224,7 +227,7 @@ class Http1Exchange(exchange.Exchange):
             self._mid_chunk = True
         try:
             if head:
-                self._stream.send(head, more=count > 0)
+                self._stream.send(head, more=0 < count < LARGE_FILE)
             self._stream.send_file(fileno, offset, count)
             if framing is CHUNKED:
                 self._stream.send(b"\r\n")
