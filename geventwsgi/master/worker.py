@@ -6,6 +6,7 @@ imports this module too. What the master thinks of a worker is in ``children``; 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -99,6 +100,7 @@ class Worker:
         self.servers = self.make_servers()
         hooks.require(self.cfg, "post_worker_init", self, failure=WorkerBootError)
         self.booted = True
+        gc.freeze()  # what has been loaded stays: no full collection needs to walk it again
         self.serve()
         return 0
 

@@ -9,6 +9,8 @@ cdef class Runners:
     cdef object _hub
     cdef object _ready
     cdef list _idle
+    cdef Py_ssize_t _least_idle
+    cdef object _thinning
     cdef bint _called
     cdef object _working
 

@@ -21,14 +21,16 @@ from contextvars import copy_context
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-from gevent import Greenlet, get_hub
+from gevent import Greenlet, GreenletExit, get_hub
 from greenlet import getcurrent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Runners kept for the next requests when there is nothing to do. Each has some 10 KB.
+#: Runners kept for the next requests however long there is nothing to do. Each has some 10 KB.
 KEPT = 64
+#: Seconds for which any more are kept that nobody has needed.
+LATELY = 5.0
 
 
 class Sleeper:
@@ -53,13 +55,17 @@ class Runners:
     :param spawn: makes a greenlet, not started yet, of a function.
     """
 
-    __slots__ = ("_called", "_hub", "_idle", "_ready", "_spawn", "_working")
+    __slots__ = ("_called", "_hub", "_idle", "_least_idle", "_ready", "_spawn", "_thinning", "_working")
 
     def __init__(self, spawn: Callable[[Callable[[], None]], Any] = Greenlet) -> None:
         self._spawn = spawn
         self._hub = get_hub()
         self._ready: deque[Sleeper] = deque()
+        #: Those that rest, the last to come at the end, and the first to be called.
         self._idle: list[Any] = []
+        #: The fewest that rested at once since :meth:`_thin` last looked, and what calls that while more than KEPT rest.
+        self._least_idle = 0
+        self._thinning: Any = None
         #: Whether the loop will call :meth:`_call`.
         self._called = False
         #: The runner that works and has not waited since :meth:`_call` switched to it.
@@ -77,6 +83,8 @@ class Runners:
         self._called = False
         while self._ready:
             runner = self._idle.pop() if self._idle else self._spawn(self._run)
+            if len(self._idle) < self._least_idle:
+                self._least_idle = len(self._idle)
             self._working = runner
             runner.switch()
         self._working = None
@@ -109,11 +117,25 @@ class Runners:
 
     def _rest(self, me: Any) -> bool:
         """Wait for more to do; return False if this greenlet is not to go on."""
-        if len(self._idle) >= KEPT:
-            return False
         self._idle.append(me)
+        if self._thinning is None and len(self._idle) > KEPT:
+            self._least_idle = len(self._idle)
+            self._thinning = self._hub.loop.timer(LATELY, LATELY, ref=False)
+            self._thinning.start(self._thin)
         try:
             self._hub.switch()
         except BaseException:  # noqa: BLE001 - meant for a request that has ended, as by a Timeout that it forgot
             return False
         return True
+
+    def _thin(self) -> None:
+        """End the runners that were not needed of late, but for KEPT."""
+        count = max(0, self._least_idle - KEPT)
+        surplus = self._idle[:count]
+        del self._idle[:count]
+        for runner in surplus:
+            runner.throw(GreenletExit)
+        self._least_idle = len(self._idle)
+        if self._least_idle <= KEPT:
+            self._thinning.close()
+            self._thinning = None

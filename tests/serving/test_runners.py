@@ -18,6 +18,7 @@ from gevent.local import local
 from gevent.pool import Pool
 
 from geventwsgi import WSGIServer
+from geventwsgi.serving import runners
 from geventwsgi.serving.runners import KEPT, Runners, Sleeper
 from tests.support.eventually import eventually
 
@@ -100,12 +101,30 @@ def test_greenlets_whose_requests_waited_are_used_again(crew: Crew, job: Callabl
     assert len(crew.made) <= 7
 
 
-def test_no_more_greenlets_are_kept_than_may_be(crew: Crew) -> None:
-    crew.do(*[wait] * (3 * KEPT))
-    gevent.sleep(0.05)
-    assert len(crew.made) >= 3 * KEPT
+def alive(crew: Crew) -> int:
     gc.collect()
-    assert sum(made() is not None for made in crew.made) <= KEPT
+    return sum(made() is not None for made in crew.made)
+
+
+def test_as_many_greenlets_are_kept_as_were_in_use_of_late(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "LATELY", 0.2)
+    many = 3 * KEPT
+    for _ in range(10):
+        crew.do(*[wait] * many)
+        gevent.sleep(0.01)
+    assert many <= len(crew.made) <= many + 2
+    eventually(lambda: alive(crew) <= KEPT)
+    crew.do(*[wait] * many)
+    eventually(lambda: alive(crew) <= KEPT)
+
+
+def test_greenlets_that_end_for_want_of_work_say_nothing(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runners, "LATELY", 0.01)
+    crew.do(*[wait] * (2 * KEPT))
+    eventually(lambda: alive(crew) <= KEPT)
+    assert capsys.readouterr() == ("", "")
 
 
 def set_variable() -> None:
