@@ -63,7 +63,7 @@ class Runners:
         self._ready: deque[Sleeper] = deque()
         #: Those that rest, the last to come at the end, and the first to be called.
         self._idle: list[Any] = []
-        #: The fewest that rested at once since :meth:`_thin` last looked, and what calls that while more than KEPT rest.
+        #: The fewest that rested at once since :meth:`_thin` last looked; what calls it while more than KEPT rest.
         self._least_idle = 0
         self._thinning: Any = None
         #: Whether the loop will call :meth:`_call`.
@@ -83,8 +83,7 @@ class Runners:
         self._called = False
         while self._ready:
             runner = self._idle.pop() if self._idle else self._spawn(self._run)
-            if len(self._idle) < self._least_idle:
-                self._least_idle = len(self._idle)
+            self._least_idle = min(self._least_idle, len(self._idle))
             self._working = runner
             runner.switch()
         self._working = None
