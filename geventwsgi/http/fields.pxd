@@ -11,7 +11,10 @@ cdef class Fields:
     cdef public str scheme
     cdef public bint plain
     cdef public tuple changes
-    cdef public dict former_cgi
+    cdef public Fields former
+    cdef public bint known
+    cdef public bint takes_trailers
+    cdef public bint cgi_trusted
 
 cpdef Fields changed_fields(Fields last, bytes raw, limits)
 cpdef Fields _with_changes(Fields last, bytes raw, tuple items, tuple changes)

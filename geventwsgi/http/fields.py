@@ -23,8 +23,8 @@ class Fields:
     """A head's fields and what they say about the message; shared by the requests that repeat the same block."""
 
     __slots__ = (
-        "cgi", "changes", "chunked", "connection", "content_length", "expect_continue", "former_cgi", "host", "items",
-        "plain", "raw", "scheme", "upgrade",
+        "cgi", "cgi_trusted", "changes", "chunked", "connection", "content_length", "expect_continue", "former", "host",
+        "items", "known", "plain", "raw", "scheme", "takes_trailers", "upgrade",
     )  # fmt: skip
 
     #: What a head must repeat to have the same fields: as received, each line with its CRLF. Set by ``head`` alone,
@@ -44,17 +44,23 @@ class Fields:
     host: str | None
     #: RFC 9110 section 7.8: an Upgrade field that Connection names; never in HTTP/1.0.
     upgrade: bool
-    #: Set and read by ``wsgi.environ`` alone: the environ made from these fields, copied for each request.
+    #: RFC 9110 sections 6.5.1 and 10.1.4: whether the client merges or forwards trailers.
+    takes_trailers: bool
+    #: Set by :mod:`known`: whether these fields have come again, on another connection.
+    known: bool
+    #: Set and read by ``wsgi.environ`` alone: what of an environ comes from these fields, where they are known, and
+    #: whether a trusted peer had sent them.
     cgi: dict[str, Any] | None
+    cgi_trusted: bool
     #: Set and read by ``serving.http1_exchange`` alone: the scheme that a trusted forwarder names; None until asked.
     scheme: str | None
     #: Whether each name stands once, without an underscore, in a line of its own: so that a line is one item, and what
     #: an application sees of it depends on no other.
     plain: bool
-    #: Where these fields are the former ones but for some values (:func:`changed_fields`): those items, and what was
-    #: ``cgi`` of the former; else (), None.
+    #: Where these fields are the former ones of the connection but for some values (:func:`changed_fields`): those
+    #: items, and the former; else (), None.
     changes: tuple[tuple[str, str], ...]
-    former_cgi: dict[str, Any] | None
+    former: Fields | None
 
 
 def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> Fields:
@@ -66,7 +72,8 @@ def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> F
     fields = Fields()
     fields.raw = block
     fields.items = tuple(items)
-    fields.cgi = fields.scheme = fields.former_cgi = None
+    fields.cgi = fields.scheme = fields.former = None
+    fields.known = fields.cgi_trusted = False
     fields.changes = ()
     special: dict[str, list[str]] = {}
     names = set()
@@ -80,6 +87,9 @@ def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> F
     fields.connection = frozenset(_list(special.get("connection", ())))
     fields.upgrade = "upgrade" in special and "upgrade" in fields.connection
     fields.expect_continue = _expect_continue(special.get("expect", ()))
+    fields.takes_trailers = any(
+        coding.partition(";")[0].strip() == "trailers" for coding in _list(special.get("te", ()))
+    )
     fields.chunked = _chunked(special.get("transfer-encoding"))
     fields.content_length = _content_length(special.get("content-length"))
     if fields.chunked and fields.content_length is not None:  # RFC 9112 section 6.3: the mark of request smuggling
@@ -136,11 +146,12 @@ def _with_changes(
     fields.raw, fields.items, fields.changes = raw, items, changes
     fields.plain = True
     fields.cgi = fields.scheme = None
-    fields.former_cgi = last.cgi
+    fields.known = fields.cgi_trusted = False
+    fields.former = last
+    last.former = None  # no chain
     fields.host, fields.connection, fields.upgrade = last.host, last.connection, last.upgrade
-    fields.expect_continue, fields.chunked, fields.content_length = (
-        last.expect_continue, last.chunked, last.content_length,
-    )  # fmt: skip
+    fields.expect_continue, fields.takes_trailers = last.expect_continue, last.takes_trailers
+    fields.chunked, fields.content_length = last.chunked, last.content_length
     return fields
 
 
@@ -180,7 +191,7 @@ def _mended(text: str, leniency: Leniency) -> str:
 
 
 _SPECIAL = frozenset(
-    ("connection", "content-length", "content-type", "expect", "host", "transfer-encoding", "upgrade")
+    ("connection", "content-length", "content-type", "expect", "host", "te", "transfer-encoding", "upgrade")
 )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
 from geventwsgi.http.fields cimport Fields as CFields
+from geventwsgi.http.known cimport KnownBlocks as CKnownBlocks
 
 cdef class RequestHead:
     cdef public str method
@@ -11,3 +12,7 @@ cdef class RequestHead:
     cdef public CFields fields
     cdef public Py_ssize_t size
     cdef public bint keep_alive
+
+cpdef RequestHead parse_head(
+    bytes buffer, object limits, CFields last=*, Py_ssize_t scanned=*, object leniency=*, CKnownBlocks known=*
+)

@@ -10,11 +10,16 @@ header block byte for byte, and comparing it costs a fraction of parsing it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from geventwsgi.errors import RequestError
 from geventwsgi.http import grammar
 from geventwsgi.http.fields import Fields, changed_fields, parse_field_lines, parse_fields
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.http.lines import CRLF, check_unfinished_head, read_request_line
+
+if TYPE_CHECKING:
+    from geventwsgi.http.known import KnownBlocks
 
 __all__ = ["Fields", "Leniency", "Limits", "RequestHead", "parse_field_lines", "parse_fields", "parse_head"]
 
@@ -73,14 +78,16 @@ _VERSION_SIZE = 5
 
 
 def parse_head(
-    buffer: bytes, limits: Limits, last: Fields | None = None, scanned: int = 0, leniency: Leniency = STRICT
-) -> RequestHead | None:
+    buffer: bytes, limits: Limits, last: Fields | None = None, scanned: int = 0, leniency: Leniency = STRICT,
+    known: KnownBlocks | None = None,
+) -> RequestHead | None:  # fmt: skip
     """Return the head at the start of ``buffer``, or None while it is incomplete.
 
     :param buffer: what the client sent, from the first byte of the request on.
     :param last: the fields of the previous request on this connection.
     :param scanned: how much of ``buffer`` an earlier call has seen, to spare it a second look.
     :param leniency: which faults are let through.
+    :param known: where the fields may be found if there are none of a previous request.
     :raises RequestError: 400, 414, 417, 431, 501 or 505, as soon as the bytes at hand cannot become a valid head.
     """
     start = 2 if buffer.startswith(CRLF) else 0  # RFC 9112 section 2.2: one empty line before the request is ignored
@@ -92,7 +99,7 @@ def parse_head(
     match = grammar.SERVED_REQUEST_LINE.fullmatch(buffer[start:line_end].decode("latin-1"))
     if match is None or 0 < limits.line < line_end - start:
         method, target, version = read_request_line(buffer[start:line_end], limits, leniency)
-        last = None  # its fields may have been read under another version
+        last = known = None  # their fields may have been read under another version
     else:
         method, target, minor = match.groups()
         version = _VERSIONS[minor]
@@ -104,8 +111,12 @@ def parse_head(
             fields = last
         else:
             fields = changed_fields(last, buffer[raw_start : end + 2], limits)
+    elif known is not None:
+        fields = known.find(buffer[raw_start : end + 2])
     if fields is None:
         fields = _fresh_fields(buffer[raw_start : end + 2], version, limits, leniency)
+        if known is not None:
+            known.add(fields)
 
     if target[0] == "/" and method != "CONNECT":
         authority = None

@@ -85,10 +85,10 @@ class Slot:
 
     def least(self) -> int:
         """Return the fewest requests and connections together of a worker that accepts; -1 if none does."""
-        fields, least = self._fields, -1
-        for base in range(0, fields[-1], FIELDS):  # the last field of all: where the slots end that were ever taken
-            if fields[base + ACCEPTING]:
-                load = fields[base + REQUESTS] + fields[base + CONNECTIONS]
+        least = -1
+        for base in range(0, self._fields[-1], FIELDS):  # the last field: where the slots end that were ever taken
+            if self._fields[base + ACCEPTING]:
+                load = self._fields[base + REQUESTS] + self._fields[base + CONNECTIONS]
                 if load < least or least < 0:
                     least = load
         return least

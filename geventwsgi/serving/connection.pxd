@@ -2,6 +2,7 @@ from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving cimport runners
 from geventwsgi.serving.service cimport Service as CService
 from geventwsgi.serving.stream cimport Stream as CStream
+from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 
 cdef class Connection(runners.Sleeper):
     cdef public CService service
@@ -13,7 +14,7 @@ cdef class Connection(runners.Sleeper):
     cdef public CRequestHead last_head
     cdef public bytes last_data
     cdef public object exchange
-    cdef public object extensions
+    cdef public CRepeated repeated
     cdef public object request_deadline
     cdef public object inquiry
     cdef public bint departed

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.request_deadline import RequestDeadline
     from geventwsgi.serving.service import Service
     from geventwsgi.serving.sockets import Socket
+    from geventwsgi.wsgi.repeated import Repeated
 
 
 #: Seconds for which a connection that we close still takes in what the client is sending; and while the server stops.
@@ -45,7 +46,6 @@ class Connection(runners.Sleeper):
         "default_scheme",
         "departed",
         "exchange",
-        "extensions",
         "idle_limit",
         "inquiry",
         "last_data",
@@ -53,6 +53,7 @@ class Connection(runners.Sleeper):
         "queued",
         "remote_addr",
         "remote_port",
+        "repeated",
         "request_deadline",
         "service",
         "stream",
@@ -92,8 +93,9 @@ class Connection(runners.Sleeper):
         self.last_data = b""
         #: The request that is being served. Set by :mod:`http1`; None between two requests.
         self.exchange: Http1Exchange | None = None
-        #: What every environ has of it, and the clock of its requests; set by :mod:`extensions` with the first environ.
-        self.extensions: dict[str, Any] | None = None
+        #: What the environs of its requests have in common; set by :mod:`http1`.
+        self.repeated: Repeated | None = None
+        #: The clock of its requests; set by :mod:`extensions` with the first environ.
         self.request_deadline: RequestDeadline | None = None
         #: Whether the client has left; set by :mod:`departure`.
         self.departed = False
@@ -215,7 +217,7 @@ class Connection(runners.Sleeper):
         self.service.trimmer.count()
         self.last_head = None
         self.last_data = b""
-        self.extensions = None
+        self.repeated = None
         if self.request_deadline is not None:
             self.service.deadlines.forget(self.request_deadline)
             self.request_deadline = None

@@ -23,32 +23,18 @@ TRAILERS = "geventwsgi.send_trailers"
 
 def extensions(connection: Connection, head: RequestHead) -> dict[str, Any]:
     """Return the entries of a connection's environs; trailers only where the client takes them."""
-    found = connection.extensions
-    if found is None:
-        found = connection.extensions = _made(connection)
-    if not takes_trailers(head):
-        return found
-    return {**found, TRAILERS: Sender(connection).send_trailers}
-
-
-def _made(connection: Connection) -> dict[str, Any]:
     if connection.request_deadline is None:
         connection.request_deadline = RequestDeadline(connection)
-    client = Client(connection)
-    return {
+    client, sender = Client(connection), Sender(connection)
+    found: dict[str, Any] = {
         "geventwsgi.client": client,
         "geventwsgi.deadline": connection.request_deadline,
         "waitress.client_disconnected": client.disconnected,
-        "wsgi.early_hints": Sender(connection).send_early_hints,
+        "wsgi.early_hints": sender.send_early_hints,
     }
-
-
-def takes_trailers(head: RequestHead) -> bool:
-    """Return whether the client merges or forwards trailers (RFC 9110 sections 6.5.1 and 10.1.4)."""
-    if not head.minor:
-        return False
-    codings = [value for name, value in head.fields.items if name.lower() == "te"]
-    return any(coding.partition(";")[0].strip().lower() == "trailers" for coding in ",".join(codings).split(","))
+    if head.minor and head.fields.takes_trailers:
+        found[TRAILERS] = sender.send_trailers
+    return found
 
 
 class Sender:

@@ -64,6 +64,7 @@ def _answer(connection: Connection, exchange: Http1Exchange) -> int:
     finally:
         stream.step_out()
         connection.exchange = None
+        connection.repeated = exchange.repeated
     connection.idle_limit = service.timeouts.keepalive
     if not exchange.settle():
         return ENDED
@@ -89,8 +90,10 @@ def _begin(connection: Connection, exchange: Http1Exchange) -> bool:
 def _read_head(connection: Connection, data: bytes) -> RequestHead:
     """Return the head that begins with ``data``; the clock runs from its first byte."""
     service, stream = connection.service, connection.stream
-    last = None if connection.last_head is None else connection.last_head.fields
-    head = parse_head(data, service.limits, last, 0, service.leniency)
+    last, known = None, service.known
+    if connection.last_head is not None:
+        last = connection.last_head.fields
+    head = parse_head(data, service.limits, last, 0, service.leniency, known)
     if head is None:
         with connection.incomplete():
             until = time.monotonic() + service.timeouts.head
@@ -98,12 +101,12 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
                 more = _more_of_head(connection, until)
                 scanned = len(data)
                 data += more
-                head = parse_head(data, service.limits, last, scanned, service.leniency)
+                head = parse_head(data, service.limits, last, scanned, service.leniency, known)
     if len(data) > head.size:
         stream.unread(data[head.size :])
         data = b""
+    connection.last_data = data if last is not None else b""  # many connections bring no second request
     connection.last_head = head
-    connection.last_data = data
     return head
 
 

@@ -76,6 +76,7 @@ class Http1Exchange(exchange.Exchange):
         self.remote_addr = mine.remote_addr
         self.remote_port = mine.remote_port
         self.trusted = mine.trusted
+        self.repeated = mine.repeated
         self.scheme = mine.default_scheme
         if self.trusted:
             if fields.scheme is None:

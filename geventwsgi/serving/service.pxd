@@ -1,6 +1,8 @@
 from geventwsgi.http.encode cimport LastHead as CLastHead
+from geventwsgi.http.known cimport KnownBlocks as CKnownBlocks
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving.deadlines cimport Deadlines as CDeadlines
+from geventwsgi.serving.memory cimport Trimmer as CTrimmer
 from geventwsgi.wsgi.gateway cimport Gateway as CGateway
 
 cdef class Timeouts:
@@ -39,7 +41,8 @@ cdef class Service:
     cdef public object health_path
     cdef public object is_ready
     cdef public CLastHead last_head
-    cdef public object trimmer
+    cdef public CKnownBlocks known
+    cdef public CTrimmer trimmer
     cdef public set connections
     cdef public object empty
     cdef public object refused

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gevent.event import Event
 
 from geventwsgi.http.encode import LastHead
+from geventwsgi.http.known import KnownBlocks
 from geventwsgi.serving.memory import Trimmer
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Service:
         "health_path",
         "is_ready",
         "keeps_greenlets",
+        "known",
         "last_head",
         "leniency",
         "limits",
@@ -183,6 +185,8 @@ class Service:
         self.is_ready = is_ready
         #: Encodes heads of responses.
         self.last_head = LastHead()
+        #: What header blocks were seen lately.
+        self.known = KnownBlocks()
         self.trimmer = Trimmer(deadlines.loop)
         self.connections: set[Connection] = set()
         #: Set when the last of them closes; whoever waits for that clears it first.

@@ -1,5 +1,6 @@
 from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.head cimport RequestHead as CRequestHead
+from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange
 
 cdef class EnvironBuilder:
@@ -8,6 +9,8 @@ cdef class EnvironBuilder:
     cdef object _forwarder_headers
 
     cpdef dict build(self, CExchange exchange)
-    cpdef dict _shared(self, CExchange exchange)
+    cpdef dict _of_connection(self, CExchange exchange)
+    cpdef dict _of_block(self, CExchange exchange)
 
 cpdef _add_request_line(dict shared, CRequestHead head)
+cpdef _follow(CRepeated repeated, CFields fields, str scheme)

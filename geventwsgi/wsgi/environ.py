@@ -4,9 +4,9 @@ It knows how header fields become keys, and whom to believe about ambiguous ones
 ``forwarder_headers``). What is the same for all requests of a server is given to it as ``base``; it never asks where a
 peer's trust comes from.
 
-What depends on the head alone is made once and kept in ``head.fields.cgi``: a connection's requests mostly repeat their
-header block, and copying a dictionary costs a tenth of filling it. The request line's keys are set there as well, when
-they differ from the last request's.
+A connection's requests mostly repeat their header block, in part or whole, and copying a dictionary costs a tenth of
+filling it: from the second request on what they have in common is kept (:mod:`repeated`). Of blocks that other
+connections send as well, the part that depends on nothing else is kept with the block, in ``head.fields.cgi``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from geventwsgi.errors import RequestError
 from geventwsgi.wsgi.files import FileWrapper
 from geventwsgi.wsgi.input import Input
 from geventwsgi.wsgi.memo import Memo
+from geventwsgi.wsgi.repeated import Repeated
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -78,17 +79,20 @@ class EnvironBuilder:
         """
         head = exchange.head
         fields = head.fields
-        shared = fields.cgi
-        if shared is None:
-            former, fields.former_cgi = fields.former_cgi, None
-            if former is not None and former["wsgi.url_scheme"] == exchange.scheme:
-                shared = _changed(former, fields)
-            else:
-                shared = self._shared(exchange)
-            fields.cgi = shared
-        if shared["RAW_URI"] is not head.target or shared["REQUEST_METHOD"] != head.method:
-            _add_request_line(shared, head)
-        environ = shared.copy()
+        repeated = exchange.repeated
+        if repeated is None:
+            environ = self._of_connection(exchange)
+            _add_request_line(environ, head)
+            exchange.repeated = Repeated(fields)
+        else:
+            if repeated.fields is not fields:
+                _follow(repeated, fields, exchange.scheme)
+            if repeated.environ is None:
+                repeated.environ = self._of_connection(exchange)
+            shared = repeated.environ
+            if shared["RAW_URI"] is not head.target or shared["REQUEST_METHOD"] != head.method:
+                _add_request_line(shared, head)
+            environ = shared.copy()
         if head.authority is not None:
             environ["HTTP_HOST"] = head.authority
         if fields.chunked:
@@ -99,13 +103,27 @@ class EnvironBuilder:
         environ["wsgi.input"] = Input(exchange)
         return environ
 
-    def _shared(self, exchange: Exchange) -> dict[str, Any]:
-        """Return the keys that repeat with the header block: of the server, the peer and the fields."""
+    def _of_connection(self, exchange: Exchange) -> dict[str, Any]:
+        """Return the keys that repeat with the header block, as long as it comes from the same peer."""
+        fields = exchange.head.fields
+        if not fields.known:
+            environ = self._of_block(exchange)
+        else:
+            kept = fields.cgi
+            if kept is None or fields.cgi_trusted != exchange.trusted or kept["wsgi.url_scheme"] != exchange.scheme:
+                kept = fields.cgi = self._of_block(exchange)
+                fields.cgi_trusted = exchange.trusted
+            environ = kept.copy()
+        environ["REMOTE_ADDR"] = exchange.remote_addr
+        environ["REMOTE_PORT"] = exchange.remote_port
+        environ.update(exchange.extensions())
+        return environ
+
+    def _of_block(self, exchange: Exchange) -> dict[str, Any]:
+        """Return the keys that repeat with the header block: of the server and the fields."""
         fields = exchange.head.fields
         scheme = exchange.scheme
         environ = self._base.copy()
-        environ["REMOTE_ADDR"] = exchange.remote_addr
-        environ["REMOTE_PORT"] = exchange.remote_port
         environ["wsgi.url_scheme"] = scheme
         if scheme == "https":
             environ["HTTPS"] = "on"
@@ -114,7 +132,6 @@ class EnvironBuilder:
         if fields.content_length is not None and not fields.chunked:
             environ["CONTENT_LENGTH"] = str(fields.content_length)
         self._add_fields(environ, fields, trusted=exchange.trusted)
-        environ.update(exchange.extensions())
         environ["SCRIPT_NAME"] = environ["SCRIPT_NAME"].rstrip("/")
         environ["REQUEST_METHOD"] = environ["RAW_URI"] = ""  # no request's yet
         return environ
@@ -142,14 +159,18 @@ class EnvironBuilder:
             environ["SCRIPT_NAME"] = forwarded["HTTP_SCRIPT_NAME"]
 
 
-def _changed(former: dict[str, Any], fields: Fields) -> dict[str, Any]:
-    """Return the shared keys of fields that differ from those of ``former`` in some values."""
-    shared = former.copy()
-    for name, value in fields.changes:
-        key = _KEYS[name]
-        if key is not None:
-            shared[key] = value
-    return shared
+def _follow(repeated: Repeated, fields: Fields, scheme: str) -> None:
+    """Go over to another request's fields, which may differ from the last one's in a few values only."""
+    environ = repeated.environ
+    if environ is not None and fields.former is repeated.fields and environ["wsgi.url_scheme"] == scheme:
+        for name, value in fields.changes:
+            key = _KEYS[name]
+            if key is not None:
+                environ[key] = value
+    else:
+        repeated.environ = None
+    fields.former = None
+    repeated.fields = fields
 
 
 def _add_request_line(shared: dict[str, Any], head: RequestHead) -> None:

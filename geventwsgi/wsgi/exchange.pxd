@@ -1,6 +1,7 @@
 # The compiled form of exchange.py: what its attributes are in C, and which methods are called as C functions.
 
 from geventwsgi.http.head cimport RequestHead as CRequestHead
+from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 
 cdef class Exchange:
     cdef public CRequestHead head
@@ -8,6 +9,7 @@ cdef class Exchange:
     cdef public str remote_port
     cdef public str scheme
     cdef public bint trusted
+    cdef public CRepeated repeated
     cdef public list trailers
     cdef public bint head_sent
     cdef public long long sent

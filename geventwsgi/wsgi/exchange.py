@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
+    from geventwsgi.wsgi.repeated import Repeated
 
 Headers = Sequence[tuple[str, str]]
 
@@ -20,8 +21,8 @@ class Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "head", "head_sent", "over", "remote_addr", "remote_port", "scheme", "sent", "status", "taken", "trailers",
-        "trusted",
+        "head", "head_sent", "over", "remote_addr", "remote_port", "repeated", "scheme", "sent", "status", "taken",
+        "trailers", "trusted",
     )  # fmt: skip
 
     head: RequestHead
@@ -32,6 +33,8 @@ class Exchange:
     scheme: str
     #: Whether the peer is in ``forwarded_allow_ips``.
     trusted: bool
+    #: What this environ has in common with those of the connection's other requests. Set and read by ``environ``.
+    repeated: Repeated | None
     #: Fields after a chunked body (RFC 9112 section 7.1.2), filled when the body has been read to its end.
     trailers: list[tuple[str, str]]
     #: Whether the response head has left (or was handed to the kernel). Set by :meth:`write` and :meth:`finish`.

@@ -90,5 +90,5 @@ def test_the_least_load_is_that_of_a_worker_that_accepts():
 
 def test_slots_never_taken_cost_nothing_to_ask():
     slots = SharedSlots()
-    slot = slots.take()
-    assert list(range(0, slot._fields[-1], 8)) == [0]
+    slots.take()
+    assert list(range(0, slots._fields[-1], 8)) == [0]

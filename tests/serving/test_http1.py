@@ -13,11 +13,13 @@ from gevent.event import Event
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http.head import Limits
 from geventwsgi.serving import connection
+from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.http1_exchange import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.service import Timeouts
 from geventwsgi.serving.stream import Stream
 from tests.support.eventually import eventually
 from tests.support.serving import reply, served
+from tests.support.streams import raw, tcp_pair
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -108,16 +110,32 @@ class TestPersistence:
 
     def test_the_same_header_block_is_parsed_once(self) -> None:
         with served() as one:
-            for _ in range(2):
+            for _ in range(3):
                 one.client.sendall(GET)
                 one.response()
-            first, second = one.gateway.exchanges
-            assert first.head is second.head
+            first, second, again = one.gateway.exchanges
+            assert first.head.fields is second.head.fields
+            assert second.head is again.head
             one.client.sendall(GET.replace(b"/", b"/other", 1))
             one.response()
-            third = one.gateway.exchanges[2]
-            assert third.head is not first.head
-            assert third.head.fields is first.head.fields
+            other = one.gateway.exchanges[3]
+            assert other.head is not first.head
+            assert other.head.fields is first.head.fields
+
+    def test_connections_that_send_the_same_header_block_share_its_fields(self) -> None:
+        fields = []
+        with served() as one:
+            for request in (GET, GET, GET.replace(b"\r\n\r\n", b"\r\nCookie: a=b\r\n\r\n")):
+                for _ in range(2):
+                    accepted, client = tcp_pair()
+                    with client:
+                        address = accepted.getpeername()
+                        Connection(one.service, raw(accepted), address).start()
+                        client.sendall(request)
+                        assert client.recv(1)
+                    fields.append(one.gateway.exchanges[-1].head.fields)
+        assert len({id(found) for found in fields[:4]}) == 1
+        assert fields[4] is not fields[5]
 
     @pytest.mark.parametrize("keeps_greenlets", [False, True])
     @pytest.mark.parametrize("warm", [0.05, 60.0])

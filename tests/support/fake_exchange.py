@@ -57,6 +57,7 @@ class FakeExchange(Exchange):
         self.head = head if isinstance(head, RequestHead) else make_head(head)
         self.remote_addr, self.remote_port = remote_addr, remote_port
         self.scheme, self.trusted = scheme, trusted
+        self.repeated = None
         self.trailers: list[tuple[str, str]] = []
         self.head_sent = False
         self.taken = False

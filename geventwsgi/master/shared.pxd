@@ -1,0 +1,10 @@
+cimport cython
+
+cdef class Slot:
+    cdef public int index
+    cdef int _base
+    cdef unsigned long long[::1] _fields
+
+    cpdef count(self, unsigned long long requests, unsigned long long connections)
+    @cython.locals(base=long, load=long, least=long)
+    cpdef long long least(self)

@@ -1,0 +1,11 @@
+from geventwsgi.serving.capacity cimport Capacity as CCapacity
+
+cdef class Balance:
+    cdef object _counts
+    cdef public CCapacity _capacity
+    cdef double _patience
+    cdef double _since
+    cdef double _last
+
+    cpdef tell(self)
+    cpdef bint defers(self)

@@ -1,0 +1,2 @@
+cdef class Client:
+    cdef object _connection

@@ -1,0 +1,5 @@
+from geventwsgi.http.fields cimport Fields as CFields
+
+cdef class Repeated:
+    cdef public dict environ
+    cdef public CFields fields

@@ -1,0 +1,19 @@
+"""What a connection's environs have in common while its header block repeats; ``environ`` alone makes and reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geventwsgi.http.head import Fields
+
+
+class Repeated:
+    """The last request's fields, and the environ that a request with the same fields begins with."""
+
+    __slots__ = ("environ", "fields")
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        #: None before the second request, and after one that differs in more than a few values.
+        self.environ: dict[str, Any] | None = None
