@@ -18,6 +18,7 @@ MODULES = [
     "geventwsgi.observe.escape",
     "geventwsgi.observe.atoms",
     "geventwsgi.observe.access",
+    "geventwsgi.http._scan",
     "geventwsgi.http.fields",
     "geventwsgi.http.known",
     "geventwsgi.http.head",
@@ -55,7 +56,7 @@ DIRECTIVES = {
 
 def source_of(name: str) -> str:
     """Return a module's file: what is written for the compiled core alone is Cython, the rest Python."""
-    return name.replace(".", "/") + (".pyx" if name.endswith("_native") else ".py")
+    return name.replace(".", "/") + (".pyx" if name.rpartition(".")[2].startswith("_") else ".py")
 
 
 def extensions() -> list[Extension]:

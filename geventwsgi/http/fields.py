@@ -3,7 +3,7 @@
 Knows which fields exist once, which are lists, and which contradict each other. It does not know the request line, nor
 what an application sees of a field.
 
-Well-formed lines are checked by one regular expression in C; only when that fails are they looked at one by one.
+Well-formed lines are taken apart by :mod:`scan`; only when that gives up are they looked at one by one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import RequestError
-from geventwsgi.http import grammar
+from geventwsgi.http import grammar, scan
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.http.lines import check_field_lines
 
@@ -109,34 +109,17 @@ def changed_fields(last: Fields, raw: bytes, limits: Limits) -> Fields | None:
     """
     if not last.plain:
         return None
-    lines, former = raw.split(b"\r\n"), last.raw.split(b"\r\n")
-    if len(lines) != len(former):
+    found = scan.changed_items(last.raw, raw, last.items)
+    if found is None or 0 < limits.field_size < len(raw):  # perhaps a line is too long
         return None
     items = list(last.items)
     changes = []
-    for index, line in enumerate(lines):
-        if line == former[index]:
-            continue
-        if index == 0 or index > len(items):
+    for index, item in found:
+        if item[0].lower() in _SPECIAL:
             return None
-        item = _changed_item(items[index - 1][0], line, limits)
-        if item is None:
-            return None
-        items[index - 1] = item
+        items[index] = item
         changes.append(item)
     return _with_changes(last, raw, tuple(items), tuple(changes))
-
-
-def _changed_item(name: str, line: bytes, limits: Limits) -> tuple[str, str] | None:
-    """Return a line's item, if it is a line of that name, without a fault and of no meaning here."""
-    text = line.decode("latin-1")
-    size = len(name)
-    if not text.startswith(name) or text[size : size + 1] != ":" or name.lower() in _SPECIAL:
-        return None
-    value = text[size + 1 :]
-    if grammar.FIELD_VALUE.fullmatch(value) is None or 0 < limits.field_size < len(text):
-        return None
-    return name, value.strip(grammar.OWS)
 
 
 def _with_changes(
@@ -160,34 +143,30 @@ def parse_field_lines(block: bytes, limits: Limits, leniency: Leniency = STRICT)
 
     :raises RequestError: 400 or 431.
     """
-    text = block.decode("latin-1")
-    if grammar.FIELD_LINES.fullmatch(text) is None:
+    items = scan.field_items(block)
+    if items is None:
         check_field_lines(block, limits, leniency)  # raises, unless it is a fault that is let through
-        text = _mended(text, leniency)
-    lines = text.split("\r\n")
-    lines.pop()
-    if 0 < limits.field_size < len(text):
-        for line in lines:
+        block = _mended(block, leniency)
+        items = scan.field_items(block)
+    if items is None:  # there was no line before the first to continue
+        raise RequestError(400, "a header line starts with whitespace")
+    if 0 < limits.field_size < len(block):
+        for line in block.split(b"\r\n"):
             if len(line) > limits.field_size:
                 raise RequestError(431, f"a header field is longer than {limits.field_size} bytes")
-    if 0 < limits.fields < len(lines):  # counted last, since this is not told before the last line has come
+    if 0 < limits.fields < len(items):  # counted last, since this is not told before the last line has come
         raise RequestError(431, f"more than {limits.fields} header fields")
-    items = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        items.append((name, value.strip(grammar.OWS)))
     return items
 
 
-def _mended(text: str, leniency: Leniency) -> str:
+def _mended(block: bytes, leniency: Leniency) -> bytes:
     """Return field lines rid of the faults that ``leniency`` lets through."""
+    text = block.decode("latin-1")
     if leniency.folding:
         text = grammar.OBS_FOLD.sub(" ", text)
     if leniency.spaces:
         text = grammar.SPACED_FIELD_NAME.sub(r"\1:", text)
-    if grammar.FIELD_LINES.fullmatch(text) is None:  # there was no line before the first to continue
-        raise RequestError(400, "a header line starts with whitespace")
-    return text
+    return text.encode("latin-1")
 
 
 _SPECIAL = frozenset(

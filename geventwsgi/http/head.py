@@ -3,9 +3,9 @@
 Knows RFC 9112 sections 2 and 3: where a head ends, its request line, the forms of a target. The fields are
 :mod:`fields`' business. It does not know where the bytes come from, nor what an application sees of them.
 
-A well-formed head is checked by two regular expressions in C; only when one of them fails is the head taken apart line
-by line to name the fault. The fields of the previous head on the connection are remembered: clients repeat their
-header block byte for byte, and comparing it costs a fraction of parsing it.
+A well-formed head is taken apart by :mod:`scan`; only when that gives up is it looked at line by line, to name a fault.
+The fields of the previous head on the connection are remembered: clients repeat their header block byte for byte, and
+comparing it costs a fraction of parsing it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import RequestError
-from geventwsgi.http import grammar
+from geventwsgi.http import grammar, scan
 from geventwsgi.http.fields import Fields, changed_fields, parse_field_lines, parse_fields
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.http.lines import CRLF, check_unfinished_head, read_request_line
@@ -96,12 +96,12 @@ def parse_head(
         check_unfinished_head(buffer, start, scanned, limits, leniency)
         return None
     line_end = buffer.find(CRLF, start)
-    match = grammar.SERVED_REQUEST_LINE.fullmatch(buffer[start:line_end].decode("latin-1"))
-    if match is None or 0 < limits.line < line_end - start:
+    line = scan.request_line(buffer, start, line_end)
+    if line is None or 0 < limits.line < line_end - start:
         method, target, version = read_request_line(buffer[start:line_end], limits, leniency)
         last = known = None  # their fields may have been read under another version
     else:
-        method, target, minor = match.groups()
+        method, target, minor = line
         version = _VERSIONS[minor]
 
     raw_start = line_end + 2 - _VERSION_SIZE

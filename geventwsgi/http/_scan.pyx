@@ -1,0 +1,136 @@
+"""What ``scan.py`` does, byte by byte. No byte is read before its bound is checked."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeLatin1
+from libc.string cimport memchr, memcmp
+
+from geventwsgi.http import grammar
+
+cdef extern from "Python.h":
+    int PyUnicode_KIND(object text)
+    int PyUnicode_1BYTE_KIND
+    void *PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+
+ctypedef const unsigned char *Bytes
+
+cdef unsigned char NAME[256]
+cdef unsigned char VALUE[256]
+cdef unsigned char METHOD[256]
+cdef unsigned char TARGET[256]
+
+cdef enum:
+    SHORTEST_METHOD = 3
+    LONGEST_METHOD = 20
+    VERSION = 9   # bytes of " HTTP/1.x"
+
+
+cdef fill():
+    """Take the sets of characters from the grammar."""
+    for byte in range(256):
+        char = chr(byte)
+        NAME[byte] = grammar.FIELD_NAME.fullmatch(char) is not None
+        VALUE[byte] = grammar.FIELD_VALUE.fullmatch(char) is not None
+        METHOD[byte] = grammar.CONVENTIONAL_METHOD.fullmatch(char * SHORTEST_METHOD) is not None
+        TARGET[byte] = grammar.REQUEST_TARGET.fullmatch(char) is not None
+
+
+fill()
+cdef dict METHODS = {method: method for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
+
+
+cdef inline str text(Bytes start, Bytes end):
+    return PyUnicode_DecodeLatin1(<const char *>start, end - start, NULL)
+
+
+cdef inline str stripped(Bytes start, Bytes end):
+    """Return a value without the whitespace around it."""
+    while start < end and (start[0] == b" " or start[0] == b"\t"):
+        start += 1
+    while start < end and (end[-1] == b" " or end[-1] == b"\t"):
+        end -= 1
+    return text(start, end)
+
+
+cdef inline Bytes line_end(Bytes start, Bytes end):
+    """Return where a line's CR stands, NULL if no CRLF ends it at its first LF."""
+    cdef Bytes found = <Bytes>memchr(start, b"\n", end - start) if start < end else NULL
+    if found == NULL or found == start or found[-1] != b"\r":
+        return NULL
+    return found - 1
+
+
+cdef inline bint all_values(Bytes start, Bytes end):
+    while start < end:
+        if not VALUE[start[0]]:
+            return False
+        start += 1
+    return True
+
+
+def request_line(bytes buffer, Py_ssize_t start, Py_ssize_t end):
+    """See :func:`geventwsgi.http.scan.request_line`."""
+    cdef Bytes first, at, last
+    if not 0 <= start <= end <= PyBytes_GET_SIZE(buffer):
+        return None
+    first = at = <Bytes>PyBytes_AS_STRING(buffer) + start
+    last = first + (end - start) - VERSION
+    if last <= first or memcmp(last, b" HTTP/1.", VERSION - 1) or not (last[8] == b"0" or last[8] == b"1"):
+        return None
+    while at < last and METHOD[at[0]]:
+        at += 1
+    if at - first < SHORTEST_METHOD or at - first > LONGEST_METHOD or at == last or at[0] != b" ":
+        return None
+    cdef str method = text(first, at)
+    at += 1
+    first = at
+    while at < last and TARGET[at[0]]:
+        at += 1
+    if at < last or at == first:
+        return None
+    return METHODS.get(method, method), text(first, last), "1" if last[8] == b"1" else "0"
+
+
+def field_items(bytes block):
+    """See :func:`geventwsgi.http.scan.field_items`."""
+    cdef Bytes at = <Bytes>PyBytes_AS_STRING(block), colon, cr
+    cdef Bytes end = at + PyBytes_GET_SIZE(block)
+    cdef list items = []
+    while at < end:
+        cr = line_end(at, end)
+        if cr == NULL:
+            return None
+        colon = at
+        while colon < cr and NAME[colon[0]]:
+            colon += 1
+        if colon == at or colon == cr or colon[0] != b":" or not all_values(colon + 1, cr):
+            return None
+        items.append((text(at, colon), stripped(colon + 1, cr)))
+        at = cr + 2
+    return items
+
+
+def changed_items(bytes former, bytes raw, tuple items):
+    """See :func:`geventwsgi.http.scan.changed_items`."""
+    cdef Bytes old = <Bytes>PyBytes_AS_STRING(former), new = <Bytes>PyBytes_AS_STRING(raw), old_cr, new_cr
+    cdef Bytes old_end = old + PyBytes_GET_SIZE(former), new_end = new + PyBytes_GET_SIZE(raw)
+    cdef Py_ssize_t index = -1, count = len(items), size
+    cdef list changed = []
+    while index < count:
+        old_cr, new_cr = line_end(old, old_end), line_end(new, new_end)
+        if old_cr == NULL or new_cr == NULL:
+            return None
+        if old_cr - old != new_cr - new or memcmp(old, new, old_cr - old):
+            if index < 0:
+                return None
+            name = (<tuple>items[index])[0]
+            size = PyUnicode_GET_LENGTH(name)
+            if (
+                PyUnicode_KIND(name) != PyUnicode_1BYTE_KIND or new_cr - new <= size or new[size] != b":"
+                or memcmp(new, PyUnicode_DATA(name), size) or not all_values(new + size + 1, new_cr)
+            ):
+                return None
+            changed.append((index, (name, stripped(new + size + 1, new_cr))))
+        old, new = old_cr + 2, new_cr + 2
+        index += 1
+    return changed if old == old_end and new == new_end else None
