@@ -36,11 +36,13 @@ if TYPE_CHECKING:
 
 #: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
 SENDFILE_STEP = 2 << 20
-#: Receives and sends that a greenlet may do without waiting before the others get their turn. A client whose bytes
-#: are always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
-TURN = 16
+#: Work that a greenlet may do without waiting before the others get their turn, in sends. A client whose bytes are
+#: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
+TURN = 64
+#: What a receive counts, after which there is mostly something to do.
+RECEIVE = 4
 #: What bytes that were received ahead count more: mostly a pipelined request, which will take more than a receive.
-PIPELINED = 5
+PIPELINED = 20
 #: Seconds, as few as make gevent wait for the loop's next iteration.
 ONE_ITERATION = 1e-9
 #: Bytes that a connection that we close still takes in.
@@ -120,7 +122,7 @@ class Stream(deadlines.Holder):
         self.in_flight = False
         #: Seconds of the last wait for the client's bytes; reset by whoever reads it.
         self.waited = 0.0
-        #: Receives and sends since this stream last waited.
+        #: Work since this stream last waited; see TURN.
         self._turn = 0
         self._hub = get_hub()
         self._deadlines = deadlines
@@ -168,7 +170,7 @@ class Stream(deadlines.Holder):
         """
         if self._turn > TURN:
             self._yield_turn()
-        self._turn += 1
+        self._turn += RECEIVE
         if self._ahead:
             return self._take(size)
         return self._receive(size, timeout)
@@ -186,7 +188,7 @@ class Stream(deadlines.Holder):
         """
         if self._turn > TURN:
             self._yield_turn()
-        self._turn += 1
+        self._turn += RECEIVE
         if self._ahead:
             return self._take(size)
         return self._try_receive(size)
@@ -206,9 +208,9 @@ class Stream(deadlines.Holder):
             self._wait_readable(timeout)
         return data
 
-    def spend(self, turns: int) -> None:
+    def spend(self, receives: int) -> None:
         """Count work that was done on received bytes as so many receives of this greenlet's turn."""
-        self._turn += turns
+        self._turn += receives * RECEIVE
 
     def _yield_turn(self) -> None:
         """Let every other connection that has something to do have a turn.

@@ -16,13 +16,14 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import geventwsgi
+from geventwsgi import core
 from geventwsgi.errors import RequestError
-from geventwsgi.http.body import body_for
-from geventwsgi.http.head import parse_head
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 
 if TYPE_CHECKING:
@@ -50,9 +51,33 @@ class Core:
     name: str
     parse_head: Callable[..., Any]
     body_for: Callable[..., Any]
+    #: Makes what remembers header blocks from one connection to the next.
+    known_blocks: Callable[[], Any]
+
+    @classmethod
+    def imported(cls, name: str) -> Core:
+        """Return the core that an import gives now."""
+        head, body, known = (import_module(f"geventwsgi.http.{part}") for part in ("head", "body", "known"))
+        return cls(name, head.parse_head, body.body_for, known.KnownBlocks)
 
 
-CORES = {"python": Core("python", parse_head, body_for)}
+def python_core() -> Core:
+    """Return the Python form of the parsers, although the compiled one is imported, and stays so."""
+    before, package = dict(sys.modules), geventwsgi.http
+    for name in before:
+        if name.startswith("geventwsgi.http") and name != "geventwsgi.http.limits":
+            del sys.modules[name]
+    sys.meta_path.insert(0, core.SourceFinder)
+    try:
+        return Core.imported("python")
+    finally:
+        sys.meta_path.remove(core.SourceFinder)
+        sys.modules.update(before)
+        geventwsgi.http = package  # type: ignore[attr-defined]
+
+
+CORES = {"compiled": Core.imported("compiled")} if core.name() == "compiled" else {}
+CORES["python"] = python_core() if CORES else Core.imported("python")
 
 
 class Request(NamedTuple):
@@ -83,12 +108,17 @@ class _Cut(Exception):
     """The stream ended inside a request."""
 
 
+#: By core and settings.
+KNOWN: dict[tuple[str, Limits, Leniency], Any] = {}
+
+
 class Connection:
     """Reads requests from pieces of a stream as a server's connection does."""
 
     def __init__(
         self, core: Core, pieces: Sequence[bytes], limits: Limits, leniency: Leniency, *, memory: bool
     ) -> None:
+        self._known = KNOWN.setdefault((core.name, limits, leniency), core.known_blocks()) if memory else None
         self._core = core
         self._pieces = iter(pieces)
         self._limits = limits
@@ -119,7 +149,7 @@ class Connection:
     def _request(self) -> Request:
         scanned = 0
         while True:
-            head = self._core.parse_head(self._buffer, self._limits, self._last, scanned, self._leniency)
+            head = self._core.parse_head(self._buffer, self._limits, self._last, scanned, self._leniency, self._known)
             if head is not None:
                 break
             scanned = len(self._buffer)

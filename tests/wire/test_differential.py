@@ -30,24 +30,24 @@ def test_no_core_reads_a_case_differently_whole_and_in_pieces() -> None:
     assert endings["ended in head"] and endings["ended in body"]
 
 
-def forgets_what_it_scanned(buffer: bytes, limits: Any, last: Any, scanned: int, leniency: Any) -> Any:
+def forgets_what_it_scanned(buffer: bytes, limits: Any, last: Any, scanned: int, leniency: Any, known: Any) -> Any:
     """Look for a head's end in the new bytes alone."""
     end = buffer.find(b"\r\n\r\n", scanned)
-    return None if end < 0 else parse_head(buffer, limits, last, 0, leniency)
+    return None if end < 0 else parse_head(buffer, limits, last, 0, leniency, known)
 
 
-def remembers_too_much(buffer: bytes, limits: Any, last: Any, scanned: int, leniency: Any) -> Any:
+def remembers_too_much(buffer: bytes, limits: Any, last: Any, scanned: int, leniency: Any, known: Any) -> Any:
     """Reuse the last fields for a block of the same length."""
-    head = parse_head(buffer, limits, None, scanned, leniency)
+    head = parse_head(buffer, limits, None, scanned, leniency, known)
     if head is not None and last is not None and len(last.raw) == len(head.fields.raw):
         head.fields = last
     return head
 
 
-def refuses_late(buffer: bytes, limits: Any, last: Any, scanned: int, leniency: Any) -> Any:
+def refuses_late(buffer: bytes, limits: Any, last: Any, scanned: int, leniency: Any, known: Any) -> Any:
     """Name another fault in a head that is not whole yet."""
     try:
-        return parse_head(buffer, limits, last, scanned, leniency)
+        return parse_head(buffer, limits, last, scanned, leniency, known)
     except RequestError as error:
         whole = b"\r\n\r\n" in buffer
         raise RequestError(error.status if whole else 400, error.reason) from None
@@ -89,7 +89,7 @@ def test_a_core_that_minds_how_bytes_are_cut_is_found_out(broken: Core) -> None:
     assert differential.run(2000, 7, [broken])[0]
 
 
-def permissive(buffer: bytes, limits: Any, last: Any, scanned: int, leniency: Any) -> Any:
+def permissive(buffer: bytes, limits: Any, last: Any, scanned: int, leniency: Any, known: Any) -> Any:
     return parse_head(buffer.replace(b" :", b":"), limits, last, scanned, leniency)
 
 
