@@ -22,7 +22,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import geventwsgi
-from geventwsgi import core
+from geventwsgi.core import SourceFinder
+from geventwsgi.core import name as name_of_core
 from geventwsgi.errors import RequestError
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 
@@ -67,16 +68,16 @@ def python_core() -> Core:
     for name in before:
         if name.startswith("geventwsgi.http") and name != "geventwsgi.http.limits":
             del sys.modules[name]
-    sys.meta_path.insert(0, core.SourceFinder)
+    sys.meta_path.insert(0, SourceFinder)
     try:
         return Core.imported("python")
     finally:
-        sys.meta_path.remove(core.SourceFinder)
+        sys.meta_path.remove(SourceFinder)
         sys.modules.update(before)
         geventwsgi.http = package  # type: ignore[attr-defined]
 
 
-CORES = {"compiled": Core.imported("compiled")} if core.name() == "compiled" else {}
+CORES = {"compiled": Core.imported("compiled")} if name_of_core() == "compiled" else {}
 CORES["python"] = python_core() if CORES else Core.imported("python")
 
 

@@ -17,7 +17,7 @@ from tests.wire.differential import CORES, Core
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PYTHON = CORES["python"]
+IMPORTED = Core.imported("imported")
 
 
 def test_no_core_reads_a_case_differently_whole_and_in_pieces() -> None:
@@ -78,10 +78,10 @@ def miscounting(*args: Any) -> Any:
 @pytest.mark.parametrize(
     "broken",
     [
-        replace(PYTHON, parse_head=forgets_what_it_scanned),
-        replace(PYTHON, parse_head=remembers_too_much),
-        replace(PYTHON, parse_head=refuses_late),
-        replace(PYTHON, body_for=miscounting),
+        replace(IMPORTED, parse_head=forgets_what_it_scanned),
+        replace(IMPORTED, parse_head=remembers_too_much),
+        replace(IMPORTED, parse_head=refuses_late),
+        replace(IMPORTED, body_for=miscounting),
     ],
     ids=["scanned", "remembered", "refusal", "body"],
 )
@@ -95,7 +95,7 @@ def permissive(buffer: bytes, limits: Any, last: Any, scanned: int, leniency: An
 
 @pytest.mark.parametrize("parse", [permissive])
 def test_two_cores_that_disagree_are_found_out(parse: Callable[..., Any]) -> None:
-    assert differential.run(2000, 7, [PYTHON, replace(PYTHON, name="other", parse_head=parse)])[0]
+    assert differential.run(2000, 7, [IMPORTED, replace(IMPORTED, name="other", parse_head=parse)])[0]
 
 
 def test_a_seed_makes_the_same_cases_again() -> None:
@@ -105,7 +105,7 @@ def test_a_seed_makes_the_same_cases_again() -> None:
 
 def test_an_outcome_holds_every_request_of_a_stream() -> None:
     data = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhiGET"
-    outcome = differential.Connection(PYTHON, [data], differential.Limits(), STRICT, memory=True).outcome()
+    outcome = differential.Connection(IMPORTED, [data], differential.Limits(), STRICT, memory=True).outcome()
     assert [(request.head[1], request.body, request.end) for request in outcome.requests] == [
         ("/1", b"", 28),
         ("/2", b"hi", len(data) - 3),
