@@ -7,7 +7,7 @@ other thread can be there: nothing between filling and copying lets go of the in
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcpy, strerror
 from posix.unistd cimport close
 
@@ -55,6 +55,14 @@ cdef extern from "<sys/uio.h>" nogil:
         void *iov_base
         size_t iov_len
 
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        unsigned int events
+        epoll_data_t data
+    int epoll_wait(int epoll, epoll_event *events, int most, int timeout)
+
 cdef extern from *:
     """
     #include <sys/socket.h>
@@ -77,6 +85,7 @@ cdef enum:
     SHARED = 65536   # bytes of the buffer that is received into
     JOIN_LIMIT = 16384   # below it, parts are copied together
     MAX_PARTS = 8
+    BATCH = 256   # connections told of at once, as in poller.py
 
 cdef char _buffer[SHARED]
 cdef char _joined[JOIN_LIMIT]
@@ -186,6 +195,22 @@ cdef class Socket:
 
     cpdef int fileno(self) except? -1:
         return self.fd
+
+
+def tell(epoll, list streams):
+    """See :func:`geventwsgi.serving.poller.tell`."""
+    cdef epoll_event events[BATCH]
+    cdef int fd, index, count = epoll_wait(epoll.fileno(), events, BATCH, 0)
+    cdef list told = []
+    if count < 0 and errno != EINTR:
+        PyErr_SetFromErrno(OSError)
+    for index in range(count):
+        fd = events[index].data.fd
+        told.append(streams[fd])
+    for index in range(count):
+        stream = told[index]
+        if stream is not None:
+            stream.happened(events[index].events)
 
 
 def accept(listener):

@@ -1,5 +1,5 @@
 from geventwsgi.http.head cimport RequestHead as CRequestHead
-from geventwsgi.serving cimport runners
+from geventwsgi.serving cimport http1, runners
 from geventwsgi.serving.service cimport Service as CService
 from geventwsgi.serving.stream cimport Stream as CStream
 from geventwsgi.wsgi.repeated cimport Repeated as CRepeated

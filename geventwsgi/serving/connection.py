@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from geventwsgi.http.head import RequestHead
+    from geventwsgi.serving.http1 import Left
     from geventwsgi.serving.http1_exchange import Http1Exchange
     from geventwsgi.serving.request_deadline import RequestDeadline
     from geventwsgi.serving.service import Service
@@ -136,34 +137,39 @@ class Connection(runners.Sleeper):
             self.stream.abort()
         finally:
             self.greenlet = None
-            if left == IDLE:
+            if left is IDLE:
                 self._park()
-            elif left == ENDED:
+            elif left is ENDED:
                 self.close()
-            elif left == NOTHING:
+            elif left is NOTHING:
                 self._park_on()
             else:
                 self.stream.parked_until = 0.0
                 self.service.start(self)
 
-    def _serve(self) -> int:
+    def _serve(self) -> Left:
         """Return what :func:`http1.serve` does."""
-        service, stream = self.service, self.stream
+        service = self.service
+        if service.tls is not None:
+            self._shake_hands()
+        return self._serve_to_the_end() if service.keeps_greenlets else http1.serve(self)
+
+    def _shake_hands(self) -> None:
+        stream = self.stream
         if isinstance(stream, TLSStream) and not stream.established:
             with self.incomplete():
                 try:
-                    stream.handshake(service.timeouts.tls_handshake)
+                    stream.handshake(self.service.timeouts.tls_handshake)
                 except DeadlineExpired:
                     raise ClientDisconnected("TLS handshake too slow") from None
-        return self._serve_to_the_end() if service.keeps_greenlets else http1.serve(self)
 
-    def _serve_to_the_end(self) -> int:
+    def _serve_to_the_end(self) -> Left:
         """Serve all requests in this greenlet; return that the connection has ended."""
         left = MORE
-        while left != ENDED:
-            if left != NOTHING:
+        while left is not ENDED:
+            if left is not NOTHING:
                 until = time.monotonic() + self._patience()
-            if left != MORE and not self.stream.wait(max(0.0, until - time.monotonic())):
+            if left is not MORE and not self.stream.wait(max(0.0, until - time.monotonic())):
                 break
             self.greenlet.gr_context = None  # the last request's variables are not the next one's
             left = http1.serve(self)

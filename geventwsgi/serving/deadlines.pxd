@@ -1,5 +1,7 @@
 cimport cython
 
+cdef double GRANULARITY
+
 cdef class Holder:
     cdef public double deadline
     cdef public long tick

@@ -2,7 +2,7 @@ from geventwsgi.serving.http1_exchange cimport Http1Exchange as CHttp1Exchange
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.connection cimport Connection as CConnection
 
-cpdef int serve(CConnection connection)
-cpdef int _answer(CConnection connection, CHttp1Exchange exchange)
+cpdef serve(CConnection connection)
+cpdef _answer(CConnection connection, CHttp1Exchange exchange)
 cpdef bint _begin(CConnection connection, CHttp1Exchange exchange)
 cpdef CRequestHead _read_head(CConnection connection, bytes data)

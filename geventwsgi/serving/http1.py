@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from geventwsgi.errors import ClientDisconnected, RequestError
@@ -29,12 +30,20 @@ HEAD_RECV = 8192
 #: What access logs say of a client that left before it was answered, as the gateway has it.
 LEFT = "499 Client Closed Request"
 
-#: What :func:`serve` leaves: a connection to close, to wait for, with another request that has come already, or as it
-#: was, because nothing has come (over TLS, a part of a record).
-ENDED, IDLE, MORE, NOTHING = range(4)
+
+class Left(Enum):
+    """What :func:`serve` leaves: a connection to close, to wait for, or with another request that has come already.
+
+    NOTHING has come, not even what the connection woke for: over TLS it may have been a part of a record.
+    """
+
+    ENDED, IDLE, MORE, NOTHING = range(4)
 
 
-def serve(connection: Connection) -> int:
+ENDED, IDLE, MORE, NOTHING = Left
+
+
+def serve(connection: Connection) -> Left:
     """Serve the request that has come, if one has; return what becomes of the connection."""
     stream = connection.stream
     data = stream.recv_now(HEAD_RECV)
@@ -52,7 +61,7 @@ def serve(connection: Connection) -> int:
     return _answer(connection, exchange)
 
 
-def _answer(connection: Connection, exchange: Http1Exchange) -> int:
+def _answer(connection: Connection, exchange: Http1Exchange) -> Left:
     """Have a request answered; return what becomes of the connection."""
     service, stream, head = connection.service, connection.stream, exchange.head
     connection.exchange = exchange

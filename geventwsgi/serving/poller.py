@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent import monkey
@@ -87,12 +88,20 @@ class EpollPoller:
         self._epoll.close()
 
     def _on_ready(self) -> None:
-        streams = self._streams
-        # All first, since what one event sets going may close another's connection and open one with its descriptor.
-        told = [(streams[fd], events) for fd, events in self._epoll.poll(0, BATCH)]
-        for stream, events in told:
-            if stream is not None:
-                stream.happened(events)
+        tell(self._epoll, self._streams)
+
+
+def tell(epoll: Any, streams: list[Stream | None]) -> None:
+    """Tell the streams, which stand at their descriptors' places, of what has happened to them."""
+    # All first, since what one event sets going may close another's connection and open one with its descriptor.
+    told = [(streams[fd], events) for fd, events in epoll.poll(0, BATCH)]
+    for stream, events in told:
+        if stream is not None:
+            stream.happened(events)
+
+
+with suppress(ImportError):  # not built, or not wanted
+    from geventwsgi.serving._native import tell  # type: ignore[no-redef]
 
 
 class WatcherPoller:

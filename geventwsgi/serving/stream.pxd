@@ -3,6 +3,11 @@ from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving cimport deadlines
 from geventwsgi.serving.runners cimport Sleeper as CSleeper
 
+cimport cython
+
+cdef int TURN, RECEIVE, PIPELINED
+cdef unsigned int _READABLE, _WRITABLE, _GONE, _LOST
+
 cdef class Stall(deadlines.Holder):
     cdef object _stream
 
@@ -45,6 +50,7 @@ cdef class Stream(deadlines.Holder):
     cpdef park(self, CSleeper sleeper, double timeout)
     cpdef _wake(self, bint timed_out)
     cpdef send(self, data, bint more=*)
+    @cython.locals(size=Py_ssize_t, sent=Py_ssize_t)
     cpdef send_parts(self, tuple parts)
     cpdef _wait_readable(self, timeout)
     cpdef _send_all(self, data)

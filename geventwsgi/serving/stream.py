@@ -43,6 +43,8 @@ TURN = 64
 RECEIVE = 4
 #: What bytes that were received ahead count more: mostly a pipelined request, which will take more than a receive.
 PIPELINED = 20
+#: The events, as C numbers in the compiled core.
+_READABLE, _WRITABLE, _GONE, _LOST = READABLE, WRITABLE, GONE, LOST
 #: Seconds, as few as make gevent wait for the loop's next iteration.
 ONE_ITERATION = 1e-9
 #: Bytes that a connection that we close still takes in.
@@ -282,11 +284,11 @@ class Stream(deadlines.Holder):
 
     def happened(self, events: int) -> None:
         """Act on what the poller tells, in the hub."""
-        if events & GONE:
-            self._end(lost=events & LOST != 0)
-        if events & WRITABLE and self._writer is not None:
+        if events & _GONE:
+            self._end(lost=events & _LOST != 0)
+        if events & _WRITABLE and self._writer is not None:
             self._writer.switch(False)
-        if not events & (READABLE | GONE):
+        if not events & (_READABLE | _GONE):
             return
         self.hot = True
         if self._reader is not None:

@@ -2,6 +2,8 @@ from geventwsgi.wsgi.environ cimport EnvironBuilder as CEnvironBuilder
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange
 from geventwsgi.wsgi.response cimport LastHead as CLastHead, Response as CResponse
 
+cimport cython
+
 cdef class Gateway:
     cdef public object application
     cdef CEnvironBuilder _environ
@@ -16,6 +18,7 @@ cdef class Gateway:
     cdef bint _observed
     cdef CLastHead _last_head
 
+    @cython.locals(response=CResponse, environ=dict)
     cpdef run(self, CExchange exchange)
     cpdef _send(self, result, CResponse response)
     cpdef _send_chunks(self, chunks, CResponse response)
