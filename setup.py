@@ -1,10 +1,12 @@
 """Build the compiled core, where there is a compiler; everything else about the package is in pyproject.toml.
 
 The hot modules are compiled as they are: a ``.pxd`` beside one gives its attributes C types and its methods C calls.
-Without a compiler the same modules run as Python.
+Without a compiler, or under ``GEVENTWSGI_PURE=1``, nothing is built and the same modules run as Python.
 """
 
 from __future__ import annotations
+
+import os
 
 from setuptools import Extension, setup
 
@@ -61,7 +63,7 @@ def source_of(name: str) -> str:
 
 def extensions() -> list[Extension]:
     """Return the modules to compile; one that does not is left as it is."""
-    if cythonize is None:
+    if cythonize is None or os.environ.get("GEVENTWSGI_PURE"):
         return []
     found = [Extension(name, [source_of(name)], extra_compile_args=["-O2", "-g0"]) for name in MODULES]
     made: list[Extension] = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build")
