@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gevent import monkey
+from gevent import events, monkey
+
+from geventwsgi.serving import plugins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def patch_all(warn: Callable[[str], object]) -> None:
@@ -18,7 +21,7 @@ def patch_all(warn: Callable[[str], object]) -> None:
     """
     if monkey.is_module_patched("socket"):
         return
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, _plugins_looked_for_once():
         warnings.simplefilter("always", monkey.MonkeyPatchWarning)
         monkey.patch_all()
     for warning in caught:
@@ -28,6 +31,21 @@ def patch_all(warn: Callable[[str], object]) -> None:
             warnings.showwarning(
                 warning.message, warning.category, warning.filename, warning.lineno, warning.file, warning.line
             )
+
+
+@contextmanager
+def _plugins_looked_for_once() -> Iterator[None]:
+    """Let gevent tell its subscribers only, if there is no plugin: that is most of the time that patching takes."""
+    names = vars(events)
+    found = names.get("notify_and_call_entry_points")
+    if found is None or plugins.may_listen():
+        yield
+        return
+    names["notify_and_call_entry_points"] = names["notify"]
+    try:
+        yield
+    finally:
+        names["notify_and_call_entry_points"] = found
 
 
 def _explain(message: str) -> str:

@@ -1,0 +1,44 @@
+"""Whether an installed distribution wants to hear what gevent patches (its "Plugins": entry points of four groups).
+
+gevent asks that of every distribution at each of some 25 steps, by a module that is slow to import; what is installed
+does not change meanwhile, and hardly anybody has such a plugin. Knows files only, and nothing of gevent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import PathFinder
+
+#: What the names of gevent's groups begin with.
+GROUPS = b"gevent.plugins.monkey."
+#: How the directories end that hold a distribution's metadata; an egg's is called EGG-INFO.
+_METADATA = (".dist-info", ".egg-info", "egg-info")
+#: gevent's own plugin warns of signals patched without ``os``: nothing to who patches all.
+_GEVENTS_OWN = "gevent-"
+
+
+def may_listen() -> bool:
+    """Tell whether there may be a plugin: one is named in a file, or there are distributions that are no files."""
+    if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
+        return True
+    return any(_may_hold(directory or ".") for directory in dict.fromkeys(sys.path))
+
+
+def _may_hold(directory: str) -> bool:
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - pathlib takes three times as long
+    except NotADirectoryError:  # an archive
+        return True
+    except OSError:
+        return False
+    distributions = [name for name in names if name.lower().endswith(_METADATA) and not name.startswith(_GEVENTS_OWN)]
+    return any(_names_group(f"{directory}/{name}/entry_points.txt") for name in distributions)
+
+
+def _names_group(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
+            return GROUPS in file.read()
+    except OSError:  # it has no entry points
+        return False
