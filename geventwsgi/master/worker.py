@@ -19,6 +19,7 @@ from geventwsgi.master import hooks, lastwords, stacks
 from geventwsgi.master.privileges import become
 from geventwsgi.master.system import original
 from geventwsgi.master.watchdog import interval
+from geventwsgi.observe.sinks import flush_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from geventwsgi.master.listeners import Listener
     from geventwsgi.master.shared import Slot
     from geventwsgi.observe.log import Logger
+    from geventwsgi.observe.sinks import Later
     from geventwsgi.serving.balance import Balance
     from geventwsgi.serving.server import WSGIServer
 
@@ -101,7 +103,10 @@ class Worker:
         hooks.require(self.cfg, "post_worker_init", self, failure=WorkerBootError)
         self.booted = True
         gc.freeze()  # what has been loaded stays: no full collection needs to walk it again
-        self.serve()
+        try:
+            self.serve()
+        finally:
+            self._gather_access_lines(None)
         return 0
 
     # Booting
@@ -147,10 +152,12 @@ class Worker:
 
     def serve(self) -> None:
         """Accept connections until :meth:`stop`, then drain."""
+        from gevent import get_hub
         from gevent.event import Event
 
         self._stop = Event()
         self._start_heartbeat()
+        self._gather_access_lines(get_hub().loop.run_callback)
         self.catch_signals()
         for listener in self.sockets:
             listener.listen(self.cfg.backlog)
@@ -214,6 +221,12 @@ class Worker:
             self.log.warning("The master is gone: worker %s drains and exits", self.pid)
             self.stop()
 
+    def _gather_access_lines(self, later: Later | None) -> None:
+        """Have the lines of one turn of the loop written at once, by a logger that can; None: no more."""
+        gather = getattr(self.log, "gather", None)
+        if callable(gather):
+            gather(later)
+
     # Signals
 
     def catch_abort(self) -> None:
@@ -261,6 +274,7 @@ class Worker:
     def handle_abort(self, _number: int, _frame: FrameType | None) -> None:
         """ABRT: end, in the midst of whatever blocks the loop; its stacks have been asked for before."""
         self.alive = False
+        flush_all()
         hooks.call(self.cfg, self.log, "worker_abort", self)
         self._on_abort()
 

@@ -9,35 +9,34 @@ A value may come from the client: whatever it holds, it stays inside its field (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.observe.atoms import MISSING, find_atom
+from geventwsgi.observe.atoms import MISSING, common_time, find_atom, status_code, user_name
 from geventwsgi.observe.escape import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from geventwsgi.http.head import RequestHead
     from geventwsgi.observe.atoms import Atom
 
 DEFAULT_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
-#: Renders one line, without its newline, of (resp, req, environ, duration in seconds).
-Render = Callable[[Any, Any, Mapping[str, Any], float], str]
 
-
-@dataclass(slots=True)
 class Record:
     """One request and its response, made when the response has ended, however it ended."""
 
-    #: None for a request that was refused before its head was understood.
-    req: RequestHead | None
-    #: Has ``status`` ("200 OK"), ``headers`` and ``sent`` (bytes of body).
-    resp: Any
-    #: May be empty, or hold REMOTE_ADDR alone, when the request never reached the application.
-    environ: Mapping[str, Any]
-    #: Seconds that it took.
-    duration: float
+    __slots__ = ("duration", "environ", "req", "resp")
+
+    def __init__(self, req: RequestHead | None, resp: Any, environ: Mapping[str, Any], duration: float) -> None:
+        #: None for a request that was refused before its head was understood.
+        self.req = req
+        #: Has ``status`` ("200 OK"), ``headers`` and ``sent`` (bytes of body).
+        self.resp = resp
+        #: May be empty, or hold REMOTE_ADDR alone, when the request never reached the application.
+        self.environ = environ
+        #: Seconds that it took.
+        self.duration = duration
 
 
 class SafeAtoms(dict[str, Any]):
@@ -70,8 +69,8 @@ def _number(atom: Atom) -> Atom:
     return number
 
 
-def compile_format(text: str) -> Render:
-    """Compile an ``access_log_format`` into the function that renders a line of it.
+def compile_format(text: str) -> Renderer:
+    """Compile an ``access_log_format`` into what renders a line of it.
 
     :raises ValueError: the format cannot be read; the message says where.
     """
@@ -94,7 +93,10 @@ def compile_format(text: str) -> Render:
         pieces.append("%" + match["spec"])
         plain.append("%s")
     rest = _literal(text, position, len(text))
-    return _renderer("".join(pieces) + rest, tuple(exact), "".join(plain) + rest, tuple(atoms))
+    compiled = (exact, "".join(pieces) + rest, atoms, "".join(plain) + rest)
+    if not text.startswith(DEFAULT_FORMAT):
+        return Renderer(*compiled)
+    return Combined(*compiled, more=compile_format(text[len(DEFAULT_FORMAT) :]) if text != DEFAULT_FORMAT else None)
 
 
 def _literal(text: str, start: int, end: int) -> str:
@@ -107,19 +109,98 @@ def _literal(text: str, start: int, end: int) -> str:
     return literal
 
 
-def _renderer(template: str, exact: tuple[Atom, ...], plain: str, atoms: tuple[Atom, ...]) -> Render:
-    quotes, backslashes = template.count('"'), template.count("\\")
+class Renderer:
+    """Renders lines of one format.
 
-    def render(resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> str:
+    :param template: the format for ``exact``, each converted as it is asked for.
+    :param plain: the same for ``atoms``, all as text.
+    """
+
+    __slots__ = ("_atoms", "_backslashes", "_exact", "_plain", "_quotes", "_template")
+
+    def __init__(self, exact: list[Atom], template: str, atoms: list[Atom], plain: str) -> None:
+        self._exact = exact
+        self._template = template
+        self._atoms = atoms
+        self._plain = plain
+        self._quotes = template.count('"')
+        self._backslashes = template.count("\\")
+
+    def __call__(self, resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> str:
+        """Return the line of a record, given in parts."""
+        return self.line(Record(req, resp, environ, duration))
+
+    def line(self, record: Record) -> str:
+        """Return a record's line, without its newline."""
+        resp, req, environ, duration = record.resp, record.req, record.environ, record.duration
         try:
-            values = [atom(resp, req, environ, duration) for atom in exact]
-            line = template % tuple(values)
+            values = [atom(resp, req, environ, duration) for atom in self._exact]
+            line = self._template % tuple(values)
         except (TypeError, ValueError, OverflowError):
             # A number was asked for and there is none, as in %(B)d of a request without a response.
-            return plain % tuple([escape(str(atom(resp, req, environ, duration))) for atom in atoms])
+            return self._plain % tuple([escape(str(atom(resp, req, environ, duration))) for atom in self._atoms])
         # One look at the whole line tells whether any value needs escaping: five times faster than to ask each.
-        if line.isascii() and line.isprintable() and line.count('"') == quotes and line.count("\\") == backslashes:
+        if (
+            line.isascii()
+            and line.isprintable()
+            and line.count('"') == self._quotes
+            and line.count("\\") == self._backslashes
+        ):
             return line
-        return template % tuple([escape(value) if isinstance(value, str) else value for value in values])
+        return self._template % tuple([escape(value) if isinstance(value, str) else value for value in values])
 
-    return render
+
+class Combined(Renderer):
+    """Renders the default format, which nearly everybody has, with whatever follows it, in a third of the time.
+
+    Says what the atoms say of an ordinary request; anything else is left to them.
+
+    :param more: renders what follows it.
+    """
+
+    __slots__ = ("_clock", "_code", "_more", "_status")
+
+    def __init__(
+        self, exact: list[Atom], template: str, atoms: list[Atom], plain: str, *, more: Renderer | None
+    ) -> None:
+        Renderer.__init__(self, exact, template, atoms, plain)
+        self._more = more
+        self._clock = common_time
+        # The last status, and its code.
+        self._status = self._code = ""
+
+    def line(self, record: Record) -> str:
+        """See :meth:`Renderer.line`."""
+        line = self._combined(record.environ, record.resp) if type(record.environ) is dict else None
+        if line is None:
+            return Renderer.line(self, record)
+        return line if self._more is None else line + self._more.line(record)
+
+    def _combined(self, environ: dict[str, Any], resp: Any) -> str | None:
+        """Return the line, None if it takes a closer look."""
+        method, target = environ.get("REQUEST_METHOD"), environ.get("RAW_URI")
+        protocol = environ.get("SERVER_PROTOCOL")
+        address = environ.get("REMOTE_ADDR") or MISSING
+        referer, agent = environ.get("HTTP_REFERER", MISSING), environ.get("HTTP_USER_AGENT", MISSING)
+        status, sent = resp.status, getattr(resp, "sent", None)
+        if not (
+            type(method) is str
+            and type(target) is str
+            and type(protocol) is str
+            and type(address) is str
+            and type(referer) is str
+            and type(agent) is str
+            and type(status) is str
+            and type(sent) is int
+        ):
+            return None
+        if status != self._status:
+            self._status, self._code = status, status_code(status)
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        user = MISSING if authorization is None else user_name(authorization)
+        line = (
+            f'{address} - {user} {self._clock.now()} "{method} {target} {protocol}" {self._code} {sent} '
+            f'"{referer}" "{agent}"'
+        )
+        harmless = line.isascii() and line.isprintable() and "\\" not in line and line.count('"') == 6
+        return line if harmless else None

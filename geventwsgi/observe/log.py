@@ -11,24 +11,24 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from geventwsgi.observe import outputs
 from geventwsgi.observe.access import DEFAULT_FORMAT, Record, SafeAtoms, compile_format
-from geventwsgi.observe.atoms import MISSING, all_atoms, common_time, status_code
+from geventwsgi.observe.atoms import all_atoms, common_time, status_code
 from geventwsgi.observe.lines import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler, logger_of
 from geventwsgi.observe.reopen import close_on_exec, reopen_all
 from geventwsgi.observe.stream import ErrorStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from geventwsgi.observe.access import Render
+    from geventwsgi.observe.access import Renderer
+    from geventwsgi.observe.sinks import Later, Sink
     from geventwsgi.observe.statsd import Statsd
 
-__all__ = ["ErrorStream", "Logger", "Record", "recorder", "stream_logger"]
+__all__ = ["ErrorStream", "Logger", "Record", "stream_logger"]
 
 
 class Logger:
@@ -64,9 +64,10 @@ class Logger:
         self._outputs = outputs.Outputs(cfg)
         self._log_enabled = False
         # None where a subclass makes the values, or the line.
-        self._render: Render | None = None
+        self._render: Renderer | None = None
         # The access log's only handler, if it is of ours: its lines need not go through logging.
         self._direct: LineHandler | None = None
+        self._later: Later | None = None
         self.setup(cfg)
 
     # --- setting up
@@ -91,10 +92,11 @@ class Logger:
             old.close()
         only = opened.access[0] if len(opened.access) == 1 else None
         self._direct = only if isinstance(only, LineHandler) else None
+        self.gather(self._later)
         outputs.share(self.error_log, "gunicorn.error")
         outputs.share(self.access_log, "gunicorn.access")
 
-    def _follow(self, cfg: Any, render: Render | None, statsd: Statsd | None) -> None:
+    def _follow(self, cfg: Any, render: Renderer | None, statsd: Statsd | None) -> None:
         self.cfg = cfg
         self.statsd = statsd
         self._render = render
@@ -103,7 +105,7 @@ class Logger:
     def _loggers(self) -> tuple[logging.Logger, logging.Logger]:
         return logging.getLogger("geventwsgi.error"), logging.getLogger("geventwsgi.access")
 
-    def _compile(self, cfg: Any) -> Render | None:
+    def _compile(self, cfg: Any) -> Renderer | None:
         mine = ("atoms", "now", "atoms_wrapper_class", "access_fmt")
         if any(getattr(type(self), name) is not getattr(Logger, name) for name in mine):
             return None
@@ -195,11 +197,28 @@ class Logger:
                     atoms = self.atoms(resp, req, environ, timedelta(seconds=duration))
                     self.access_log.info(self.cfg.access_log_format, self.atoms_wrapper_class(atoms))
                 else:
-                    handler.sink.write(render(resp, req, environ, duration))
+                    handler.sink.gather(render(resp, req, environ, duration))
             if self.statsd is not None:
                 self.statsd.request(status_code(resp.status), duration)
         except Exception:  # noqa: BLE001 - logged with its traceback; the request goes on
             self.exception("An access record could not be logged")
+
+    def gather(self, later: Later | None) -> None:
+        """Have the access lines of one turn of the loop written at once, in a process that has one.
+
+        :param later: calls a function at the end of the turn; None: nothing waits any more.
+        """
+        self._later = later
+        if self._direct is not None:
+            self._direct.sink.put_off(later)
+
+    def direct(self) -> tuple[Sink, Renderer] | None:
+        """Return where the next record's line goes, and what renders it, if nothing else is to be done with it."""
+        if self.statsd is None and self._log_enabled and self.access_log.isEnabledFor(logging.INFO):
+            handler, render = self._unwatched(), self._render
+            if handler is not None and render is not None:
+                return handler.sink, render
+        return None
 
     def _unwatched(self) -> LineHandler | None:
         """Return the handler that takes finished lines, if nobody else (handler, filter, formatter) wants the record.
@@ -243,35 +262,6 @@ class Logger:
         self._outputs.close()
         self.statsd = self._direct = None
         self._log_enabled = False
-
-
-# --- an access record for a logger of any kind
-
-_NO_REQUEST = SimpleNamespace(method=MISSING, uri=MISSING, version=(0, 0), headers=())
-
-
-def recorder(log: Any) -> Callable[[Record], None] | None:
-    """Return what logs a :class:`Record` with ``log``, or None if nobody wants records.
-
-    :param log: a :class:`Logger`, or gunicorn's or anything of its shape.
-    """
-    if isinstance(log, Logger) and type(log).access is Logger.access:
-        return log.record if log.access_enabled else None
-    return partial(_record_with, log)
-
-
-def _record_with(log: Any, record: Record) -> None:
-    """Call ``log.access`` with what gunicorn's loggers take for granted: a request, and its line in the environ."""
-    req = _NO_REQUEST if record.req is None else record.req
-    environ = record.environ
-    try:
-        if "REQUEST_METHOD" not in environ:
-            protocol = MISSING if record.req is None else "HTTP/{}.{}".format(*record.req.version)
-            line = {"REQUEST_METHOD": req.method, "RAW_URI": req.uri, "SERVER_PROTOCOL": protocol}
-            environ = {**line, **environ}
-        log.access(record.resp, req, environ, timedelta(seconds=record.duration))
-    except Exception:
-        log.exception("An access record could not be logged")
 
 
 # --- pywsgi's arguments

@@ -4,6 +4,7 @@ A sink never raises into the request that logs: a write that fails (a full disk,
 counted, and each later line tries again. Must not know what a line says.
 
 A line is one ``write`` of an ``O_APPEND`` descriptor, so that several processes share a file without tearing lines.
+Where a loop turns, the lines of one turn may be gathered into one ``write`` (:meth:`Sink.gather`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
+
+    #: Calls a function when what is ready in this turn of the loop has had its turn.
+    Later: TypeAlias = Callable[[Callable[[], None]], object]
 
 # 0644 whatever the umask (gunicorn's setting makes it 0): others may read a log, nobody else may write one.
 _MODE = 0o644
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 # A FIFO without a reader is an error instead of a hang; a terminal must not become the controlling one.
 _FLAGS |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+#: Bytes that a pipe takes from each of several processes without mixing them; POSIX promises no more than 512.
+WHOLE = 4096 if sys.platform == "linux" else 512
+#: Lines that are gathered before they are written whether or not the loop turns.
+MOST_GATHERED = 64
 
 _CURES = {
     errno.EISDIR: "name a file, not a directory",
@@ -80,14 +90,50 @@ class Sink:
 
     def __init__(self, label: str) -> None:
         self.losses = Losses(label)
+        self._later: Later | None = None
+        #: Gathered and not yet written.
+        self.lines: list[str] = []
+        #: What the last :meth:`put` has not written.
+        self.unwritten = b""
 
     def write(self, line: str) -> None:
         """Write one line, given without its newline; never raises an ``Exception``."""
+        self._put((line + "\n").encode("utf-8", "backslashreplace"), 1)
+
+    def put_off(self, later: Later | None) -> None:
+        """From now on, let lines that are to be gathered wait for the end of the loop's turn; None: no longer."""
+        self.flush()
+        self._later = later
+        (_gathering.discard if later is None else _gathering.add)(self)
+
+    def gather(self, line: str) -> None:
+        """Write one line; after :meth:`put_off`, with the others of this turn. Never raises an ``Exception``."""
+        if self._later is None:
+            self.write(line)
+            return
+        lines = self.lines
+        lines.append(line)
+        if len(lines) == 1:
+            self._later(self.flush)
+        elif len(lines) >= MOST_GATHERED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was gathered; never raises an ``Exception``."""
+        lines = self.lines[:]
+        del self.lines[: len(lines)]  # a line that another thread adds meanwhile stays
+        if lines:
+            for data in _pieces(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")):
+                self._put(data, 0)
+
+    def _put(self, data: bytes, records: int) -> None:
+        """Write ``data``, and count what is lost: so many records, or by their newlines if ``records`` is 0."""
         losses = self.losses
+        self.unwritten = data
         try:
-            self.put((line + "\n").encode("utf-8", "backslashreplace"))
+            self.put(data)
         except Exception as error:  # noqa: BLE001 - whatever an object's write may raise
-            losses.failed(error)
+            losses.failed(error, records or self.unwritten.count(b"\n"))
         else:
             if losses.broken:
                 losses.succeeded()
@@ -101,10 +147,37 @@ class Sink:
 
     def close(self) -> None:
         """Let go of what this sink opened itself."""
+        self.put_off(None)
+
+
+#: Those that may have lines that wait.
+_gathering: set[Sink] = set()
+
+
+def flush_all() -> None:
+    """Write all that was gathered: for who ends the process, or doubles it."""
+    for sink in tuple(_gathering):
+        sink.flush()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=flush_all)  # or the child would write its copy as well
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    """Cut lines into pieces of whole lines that a pipe takes whole, as far as each line is short enough."""
+    pieces = []
+    while len(data) > WHOLE:
+        end = (data.rfind(b"\n", 0, WHOLE) + 1) or data.index(b"\n") + 1
+        pieces.append(data[:end])
+        data = data[end:]
+    if data:
+        pieces.append(data)
+    return pieces
 
 
 class DescriptorSink(Sink):
-    """Writes to a descriptor; a line is one system call, unless the disk is almost full."""
+    """Writes to a descriptor; what is put is one system call, unless the disk is almost full."""
 
     def __init__(self, label: str) -> None:
         super().__init__(label)
@@ -117,8 +190,11 @@ class DescriptorSink(Sink):
             while left:
                 left = left[os.write(fd, left) :]
         except OSError:
-            # A part of a line is there; the next must not be glued to it.
-            self._torn = self._torn or len(left) < len(data)
+            written = len(data) - len(left)
+            if written >= 0:
+                # A part of a line is there; the next must not be glued to it.
+                self._torn = written > 0 and data[written - 1] != ord("\n")
+                self.unwritten = left
             raise
         self._torn = False
 
@@ -162,6 +238,7 @@ class FileSink(DescriptorSink):
 
         :raises OSError: it cannot be opened; the old file stays in use.
         """
+        self.flush()
         fd = self._open()
         if self.fd < 0:
             self.fd = fd
@@ -171,6 +248,7 @@ class FileSink(DescriptorSink):
 
     def close(self) -> None:
         """Close the file; later lines are lost."""
+        self.put_off(None)
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)

@@ -22,7 +22,8 @@ from gevent.socket import socket as GeventSocket
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import ConfigError
 from geventwsgi.http.limits import Leniency, Limits
-from geventwsgi.observe.log import ErrorStream, Logger, recorder, stream_logger
+from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
+from geventwsgi.observe.recorder import recorder
 from geventwsgi.serving import sockets
 from geventwsgi.serving.balance import MOMENT
 from geventwsgi.serving.capacity import Capacity

@@ -22,3 +22,4 @@ cdef class Gateway:
     cpdef run(self, CExchange exchange)
     cpdef _send(self, result, CResponse response)
     cpdef _send_chunks(self, chunks, CResponse response)
+    cpdef _observe(self, CExchange exchange, dict environ, CResponse response, double started)

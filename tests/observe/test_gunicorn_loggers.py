@@ -8,7 +8,8 @@ import pytest
 
 from geventwsgi.http.head import Limits, parse_head
 from geventwsgi.observe.access import Record
-from geventwsgi.observe.log import ErrorStream, recorder
+from geventwsgi.observe.log import ErrorStream
+from geventwsgi.observe.recorder import recorder
 
 glogging = pytest.importorskip("gunicorn.glogging", reason="gunicorn is not installed")
 

@@ -15,7 +15,8 @@ import pytest
 
 from geventwsgi.errors import ConfigError
 from geventwsgi.observe.access import Record, SafeAtoms
-from geventwsgi.observe.log import Logger, recorder, stream_logger
+from geventwsgi.observe.log import Logger, stream_logger
+from geventwsgi.observe.recorder import recorder
 from tests.observe.conftest import RECORD
 
 

@@ -1,0 +1,4 @@
+cdef class CommonLogTime:
+    cdef tuple _cached
+
+    cpdef str now(self)
