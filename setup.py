@@ -17,6 +17,7 @@ except ImportError:  # a build without isolation, on a machine without Cython
 
 #: In the order in which they import each other.
 MODULES = [
+    "geventwsgi.observe._native",
     "geventwsgi.observe.escape",
     "geventwsgi.observe.atoms",
     "geventwsgi.observe.access",

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.observe.atoms import MISSING, common_time, find_atom, status_code, user_name
-from geventwsgi.observe.escape import escape
+from geventwsgi.observe.escape import escape, fits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,13 +139,7 @@ class Renderer:
         except (TypeError, ValueError, OverflowError):
             # A number was asked for and there is none, as in %(B)d of a request without a response.
             return self._plain % tuple([escape(str(atom(resp, req, environ, duration))) for atom in self._atoms])
-        # One look at the whole line tells whether any value needs escaping: five times faster than to ask each.
-        if (
-            line.isascii()
-            and line.isprintable()
-            and line.count('"') == self._quotes
-            and line.count("\\") == self._backslashes
-        ):
+        if fits(line, self._quotes, self._backslashes):
             return line
         return self._template % tuple([escape(value) if isinstance(value, str) else value for value in values])
 
@@ -194,7 +188,7 @@ class Combined(Renderer):
             and type(sent) is int
         ):
             return None
-        if status != self._status:
+        if status is not self._status:
             self._status, self._code = status, status_code(status)
         authorization = environ.get("HTTP_AUTHORIZATION")
         user = MISSING if authorization is None else user_name(authorization)
@@ -202,5 +196,4 @@ class Combined(Renderer):
             f'{address} - {user} {self._clock.now()} "{method} {target} {protocol}" {self._code} {sent} '
             f'"{referer}" "{agent}"'
         )
-        harmless = line.isascii() and line.isprintable() and "\\" not in line and line.count('"') == 6
-        return line if harmless else None
+        return line if fits(line, 6) else None

@@ -6,11 +6,24 @@ Knows characters only. Must not know what a value means, where it came from or w
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 # Everything but printable ASCII, and of that not the quote and the backslash: what nginx's "default" escaping changes.
 _UNSAFE_IN_FIELD = re.compile(r"[^ !#-\[\]-~]")
 # What ends a line or steers a terminal: C0 but the tab, DEL, C1, and Unicode's line and paragraph separators.
 _UNSAFE_IN_TEXT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def fits(line: str, quotes: int = 0, backslashes: int = 0) -> bool:
+    """Return whether a line is printable ASCII with so many quotes and backslashes: its format's, and none of a value.
+
+    One look at the whole line is five times faster than to ask each value.
+    """
+    return line.isascii() and line.isprintable() and line.count('"') == quotes and line.count("\\") == backslashes
+
+
+with suppress(ImportError):  # not built, or not wanted
+    from geventwsgi.observe._native import fits  # type: ignore[no-redef]  # noqa: F401 - in place of the above
 
 
 def escape(value: str) -> str:
