@@ -21,12 +21,9 @@ MODULES = [
     "geventwsgi.observe.escape",
     "geventwsgi.observe.atoms",
     "geventwsgi.observe.access",
-<<<<<<< HEAD
-    "geventwsgi.http._scan",
-=======
     "geventwsgi.observe.sinks",
     "geventwsgi.observe.recorder",
->>>>>>> 8b1be18 (Gather the access lines of a loop's turn into one write, and render the combined format directly)
+    "geventwsgi.http._scan",
     "geventwsgi.http.fields",
     "geventwsgi.http.known",
     "geventwsgi.http.head",
