@@ -136,7 +136,7 @@ def test_an_application_that_cannot_be_loaded_is_the_commands_failure(launch):
     daemon = launch(app="nowhere:app")
     assert daemon.status == 4
     assert daemon.output.startswith("gwsgi: no module named 'nowhere'")
-    assert not (daemon.directory / "pid").exists()
+    wait_until(lambda: not (daemon.directory / "pid").exists())  # the command's end does not wait for the master's
 
 
 def test_an_address_in_use_is_the_commands_failure(launch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -143,9 +144,12 @@ def test_workers_are_named_with_their_number_and_a_replacement_takes_it_over():
 
 
 @pytest.mark.parametrize("flags", [["--preload"], []])
-def test_preloaded_memory_is_kept_from_the_garbage_collector(flags):
-    with Gwsgi(*flags, app=APP) as server:
-        assert (int(text_of(server, "/frozen")) > 1000) == bool(flags)
+def test_what_was_loaded_is_kept_from_the_garbage_collector(flags):
+    hook = 'import gc\ndef post_fork(server, worker): worker.log.info("frozen: %s", gc.get_freeze_count())\n'
+    with Gwsgi(*flags, app=APP, config=hook) as server:
+        before_the_fork = int(re.search(r"frozen: (\d+)", server.log_text())[1])
+        assert (before_the_fork > 1000) == bool(flags)
+        assert int(text_of(server, "/frozen")) > 1000
 
 
 def test_worker_tmp_dir_is_taken_and_said_to_have_no_effect(tmp_path):
