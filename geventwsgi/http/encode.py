@@ -6,10 +6,7 @@ Pure functions from values to bytes. The fields given here were checked by whoev
 from __future__ import annotations
 
 import time
-from email.utils import formatdate
 from enum import Enum
-from html import escape
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from geventwsgi.http.grammar import NO_CONTENT_STATUSES
@@ -54,6 +51,16 @@ def choose_framing(method: str, minor: int, status: int, length: int | None) -> 
     return CHUNKED if minor else CLOSE
 
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def imf_fixdate(timestamp: float) -> str:
+    """Return a time as ``Sun, 06 Nov 1994 08:49:37 GMT`` (RFC 9110 section 5.6.7); no name follows the locale."""
+    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(timestamp)
+    return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
+
+
 class _DateCache:
     """The Date field's value, made once a second (RFC 9110 section 6.6.1)."""
 
@@ -65,7 +72,7 @@ class _DateCache:
         second = int(time.time())
         if second != self.second:
             self.second = second
-            self.text = formatdate(second, usegmt=True)
+            self.text = imf_fixdate(second)
         return self.text
 
 
@@ -204,6 +211,8 @@ def _lines(fields: Iterable[tuple[str, str]]) -> list[str]:
 
 def status_line(status: int) -> str:
     """Return "404 Not Found" for 404; the phrase of an unregistered code is "Unknown"."""
+    from http import HTTPStatus  # noqa: PLC0415 - slow to import, and most answers bring their own phrase
+
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -215,6 +224,8 @@ def error_page(status: int, detail: str | None = None) -> bytes:
 
     :param detail: plain text shown below the title; escaped here.
     """
+    from html import escape  # noqa: PLC0415 - slow to import, and for errors alone
+
     title = status_line(status)
     body = f"<pre>{escape(detail)}</pre>\n" if detail else ""
     page = f"<!doctype html>\n<html><head><title>{title}</title></head>\n<body><h1>{title}</h1>\n{body}</body></html>\n"

@@ -185,9 +185,15 @@ def _host(values: list[str] | None) -> str | None:
         return None
     if len(values) > 1:
         raise RequestError(400, "more than one Host field")
-    if grammar.HOST.fullmatch(values[0]) is None:
+    if not is_host(values[0]):
         raise RequestError(400, "Host is not a host")
     return values[0]
+
+
+def is_host(text: str) -> bool:
+    """Tell whether it is a host, with or without a port (RFC 9110 section 7.2)."""
+    host = grammar.LITERAL_HOST if text.startswith("[") else grammar.NAMED_HOST
+    return host.fullmatch(text) is not None
 
 
 def _expect_continue(values: Sequence[str]) -> bool:

@@ -7,6 +7,21 @@ from __future__ import annotations
 
 import re
 
+
+class _Late:
+    """A regular expression that takes milliseconds to compile and is seldom needed: it is compiled at its first use."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._compiled: re.Pattern[str] | None = None
+
+    def fullmatch(self, text: str) -> re.Match[str] | None:
+        """See :meth:`re.Pattern.fullmatch`."""
+        if self._compiled is None:
+            self._compiled = re.compile(self._pattern)
+        return self._compiled.fullmatch(text)
+
+
 # RFC 5234 appendix B.1, RFC 9110 section 5.6.2:
 #   tchar = "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" / "~" / DIGIT / ALPHA
 #   token = 1*tchar
@@ -66,7 +81,9 @@ _IPV6_ADDRESS = "|".join((
     rf"(?:(?:{_H16}:){{0,6}}{_H16})?::",
 ))  # fmt: skip
 _IP_LITERAL = rf"\[(?:{_IPV6_ADDRESS}|[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\]"
-HOST = re.compile(rf"(?:{_IP_LITERAL}|{_REG_NAME}*)(?::[0-9]{{0,5}})?")
+NAMED_HOST = re.compile(rf"{_REG_NAME}*(?::[0-9]{{0,5}})?")
+#: The one that begins with a bracket.
+LITERAL_HOST = _Late(rf"{_IP_LITERAL}(?::[0-9]{{0,5}})?")
 
 # RFC 9112 section 3.2.2: absolute-form = absolute-URI. Only http and https name a resource here; userinfo is an error
 # (RFC 9110 section 4.2.4).
@@ -74,7 +91,7 @@ ABSOLUTE_FORM = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?@]+)(/[^?]*)?(?:\?(.*)
 
 # RFC 9112 section 3.2.3: authority-form = uri-host ":" port, both present, and a port that exists (RFC 9110 section
 # 9.3.6).
-AUTHORITY_FORM = re.compile(rf"(?:{_IP_LITERAL}|{_REG_NAME}+):([0-9]{{1,5}})")
+AUTHORITY_FORM = _Late(rf"(?:{_IP_LITERAL}|{_REG_NAME}+):([0-9]{{1,5}})")
 
 # RFC 9110 section 8.6: Content-Length = 1*DIGIT. 18 digits are below 2**63.
 CONTENT_LENGTH = re.compile(r"[0-9]{1,18}")

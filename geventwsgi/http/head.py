@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from geventwsgi.errors import RequestError
 from geventwsgi.http import grammar, scan
-from geventwsgi.http.fields import Fields, changed_fields, parse_field_lines, parse_fields
+from geventwsgi.http.fields import Fields, changed_fields, is_host, parse_field_lines, parse_fields
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.http.lines import CRLF, check_unfinished_head, read_request_line
 
@@ -148,7 +148,7 @@ def _special_target(method: str, target: str, fields: Fields) -> tuple[str | Non
     if target == "*" and method == "OPTIONS":
         return None, "*", ""
     match = grammar.ABSOLUTE_FORM.fullmatch(target)
-    if match is None or grammar.HOST.fullmatch(match[1]) is None or match[1].startswith(":"):
+    if match is None or not is_host(match[1]) or match[1].startswith(":"):
         raise RequestError(400, "the request target is neither a path nor an absolute URI")
     # Without a path OPTIONS asks about the server as a whole (RFC 9110 section 4.2.3).
     root = "*" if method == "OPTIONS" and match[3] is None else "/"

@@ -10,7 +10,6 @@ a hop-by-hop field would contradict the server's own framing.
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected, ResponseError
@@ -236,6 +235,8 @@ def status_line(code: int) -> str:
     """Return "404 Not Found" for 404. 499 is nginx's code for a client that left before its answer."""
     if code == 499:
         return "499 Client Closed Request"
+    from http import HTTPStatus  # noqa: PLC0415 - slow to import, and for errors alone
+
     try:
         return f"{code} {HTTPStatus(code).phrase}"
     except ValueError:

@@ -12,6 +12,7 @@ from geventwsgi.http.encode import (
     chunk_size,
     error_page,
     http_date,
+    imf_fixdate,
     response_head,
     status_line,
 )
@@ -78,7 +79,10 @@ def test_a_tunnel_has_no_length__rfc9110_9_3_6() -> None:
 
 
 def test_date_is_an_imf_fixdate__rfc9110_5_6_7() -> None:
-    assert parsedate_to_datetime(http_date()).tzinfo is not None
+    assert imf_fixdate(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
+    for month in range(12):
+        moment = 1_800_000_000 + month * 31 * 86_400
+        assert parsedate_to_datetime(imf_fixdate(moment)).timestamp() == moment
     assert http_date().endswith(" GMT")
 
 
