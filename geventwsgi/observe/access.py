@@ -161,7 +161,7 @@ class Combined(Renderer):
         self._more = more
         self._clock = common_time
         # The last status, and its code.
-        self._status = self._code = ""
+        self._status, self._code = "", status_code("")
 
     def line(self, record: Record) -> str:
         """See :meth:`Renderer.line`."""

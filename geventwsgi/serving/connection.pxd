@@ -7,7 +7,7 @@ from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 cdef class Connection(runners.Sleeper):
     cdef public CService service
     cdef public str remote_addr
-    cdef public str remote_port
+    cdef public int remote_port
     cdef public bint trusted
     cdef public str default_scheme
     cdef public CStream stream

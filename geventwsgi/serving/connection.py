@@ -68,10 +68,10 @@ class Connection(runners.Sleeper):
         """
         self.service = service
         if isinstance(address, tuple):
-            self.remote_addr, self.remote_port = address[0], str(address[1])
-            self.trusted = service.trusts(address[0])
+            self.remote_addr, self.trusted = service.peers[address[0]]
+            self.remote_port = address[1]
         else:
-            self.remote_addr = self.remote_port = ""
+            self.remote_addr, self.remote_port = "", 0
             self.trusted = service.trusts(None)
         if service.tls is None:
             self.default_scheme = "http"

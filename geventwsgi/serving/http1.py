@@ -20,6 +20,7 @@ from geventwsgi.observe.access import Record
 from geventwsgi.serving import departure, health, request_deadline
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired
+from geventwsgi.wsgi.environ import port_text
 
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
@@ -194,5 +195,5 @@ def _record(connection: Connection, reply: ErrorReply, duration: float, request:
     """Make the access record of a request that the gateway never saw."""
     service = connection.service
     if service.on_record is not None:
-        environ = {"REMOTE_ADDR": connection.remote_addr, "REMOTE_PORT": connection.remote_port}
+        environ = {"REMOTE_ADDR": connection.remote_addr, "REMOTE_PORT": port_text(connection.remote_port)}
         service.on_record(Record(request, reply, environ, duration))

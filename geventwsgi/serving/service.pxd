@@ -32,6 +32,7 @@ cdef class Service:
     cdef public object tls
     cdef public bint ragged_eof_ends
     cdef public object trusts
+    cdef public object peers
     cdef public object secure_scheme_headers
     cdef public object on_record
     cdef public object start

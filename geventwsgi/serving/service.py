@@ -10,6 +10,7 @@ from gevent.event import Event
 from geventwsgi.http.encode import LastHead
 from geventwsgi.http.known import KnownBlocks
 from geventwsgi.serving.memory import Trimmer
+from geventwsgi.wsgi.memo import Memo
 
 if TYPE_CHECKING:
     import ssl
@@ -117,6 +118,7 @@ class Service:
         "limits",
         "log",
         "on_record",
+        "peers",
         "poller",
         "ragged_eof_ends",
         "refused",
@@ -169,6 +171,8 @@ class Service:
         self.ragged_eof_ends = ragged_eof_ends
         #: Whether an address (None for a unix socket) may tell the scheme and other forwarder's fields.
         self.trusts = trusts
+        #: Addresses seen lately, each once, and whether they are trusted.
+        self.peers = Memo(lambda address: (address, trusts(address)))
         self.secure_scheme_headers = secure_scheme_headers
         #: Takes the access record of a request that never reached the gateway; None when nobody wants records.
         self.on_record = on_record

@@ -115,7 +115,7 @@ class EnvironBuilder:
                 fields.cgi_trusted = exchange.trusted
             environ = kept.copy()
         environ["REMOTE_ADDR"] = exchange.remote_addr
-        environ["REMOTE_PORT"] = exchange.remote_port
+        environ["REMOTE_PORT"] = port_text(exchange.remote_port)
         environ.update(exchange.extensions())
         return environ
 
@@ -157,6 +157,11 @@ class EnvironBuilder:
         environ.update(forwarded)
         if "HTTP_SCRIPT_NAME" in forwarded:
             environ["SCRIPT_NAME"] = forwarded["HTTP_SCRIPT_NAME"]
+
+
+def port_text(port: int) -> str:
+    """Return a client's port as REMOTE_PORT has it; 0 stands for none."""
+    return str(port) if port else ""
 
 
 def _follow(repeated: Repeated, fields: Fields, scheme: str) -> None:

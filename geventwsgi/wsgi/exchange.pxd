@@ -6,7 +6,7 @@ from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 cdef class Exchange:
     cdef public CRequestHead head
     cdef public str remote_addr
-    cdef public str remote_port
+    cdef public int remote_port
     cdef public str scheme
     cdef public bint trusted
     cdef public CRepeated repeated

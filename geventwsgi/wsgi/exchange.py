@@ -26,9 +26,9 @@ class Exchange:
     )  # fmt: skip
 
     head: RequestHead
-    #: The client's address as CGI has it, REMOTE_ADDR and REMOTE_PORT; both "" on a unix socket.
+    #: The client's address and port; "" and 0 on a unix socket.
     remote_addr: str
-    remote_port: str
+    remote_port: int
     #: "http" or "https", after a trusted forwarder's word was heard.
     scheme: str
     #: Whether the peer is in ``forwarded_allow_ips``.

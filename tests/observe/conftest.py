@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from geventwsgi.observe.access import DEFAULT_FORMAT
+from geventwsgi.observe.access import DEFAULT_FORMAT, Record
 from geventwsgi.observe.log import Logger
 
 NAMES = ("geventwsgi.error", "geventwsgi.access", "gunicorn.error", "gunicorn.access")
@@ -101,12 +101,8 @@ def request_record():
             **environ,
         }
         req = SimpleNamespace(method="GET", uri="/a%20b?c=d", version=(1, 1), headers=[("HOST", "example.org")])
-        return SimpleNamespace(
-            req=req,
-            resp=SimpleNamespace(status=status, headers=list(headers), sent=sent),
-            environ=environ,
-            duration=duration,
-        )
+        resp = SimpleNamespace(status=status, headers=list(headers), sent=sent)
+        return Record(req, resp, environ, duration)
 
     return make
 

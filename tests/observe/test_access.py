@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from geventwsgi.http.head import Limits, parse_head
 from geventwsgi.observe import atoms
-from geventwsgi.observe.access import DEFAULT_FORMAT, Record, SafeAtoms, compile_format
+from geventwsgi.observe.access import DEFAULT_FORMAT, Record, Renderer, SafeAtoms, compile_format
 
 
 def render(text, record):
@@ -125,6 +125,44 @@ def test_only_the_atoms_of_the_format_are_computed(request_record):
     environ = Environ(record.environ)
     assert compile_format("%(h)s %(q)s")(record.resp, record.req, environ, 0.0) == "192.0.2.7 c=d"
     assert environ.seen == ("REMOTE_ADDR", "QUERY_STRING")
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __format__(self, spec):
+        return "format"
+
+    def __str__(self):
+        return "str"
+
+
+_VALUES = st.none() | st.integers() | st.booleans() | st.text() | st.text().map(Text)
+_VARIABLES = ("REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL", "REMOTE_ADDR", "HTTP_REFERER", "HTTP_USER_AGENT")
+
+
+@pytest.mark.parametrize("more", ["", ' %(D)s "%({x}e)s" %%', "tail\\"])
+@given(
+    environ=st.dictionaries(st.sampled_from(_VARIABLES), st.text("aA/ -") | _VALUES),
+    authorization=st.none() | st.sampled_from(["", "Bearer", basic(b"bob:x"), basic(b'b"b:x')]),
+    status=st.sampled_from(["200 OK", "404", "", None, 204, b"201 Created", 'x"']),
+    sent=st.none() | st.integers() | st.just("7") | st.booleans(),
+)
+def test_the_default_format_is_rendered_as_any_other(more, environ, authorization, status, sent):
+    if authorization is not None:
+        environ["HTTP_AUTHORIZATION"] = authorization
+    record = Record(None, SimpleNamespace(status=status, headers=[], sent=sent), environ, 0.5)
+    renderer = compile_format(DEFAULT_FORMAT + more)
+    assert type(renderer) is not Renderer
+
+    def line(render):
+        return atoms.common_time.now(), render(record), atoms.common_time.now()
+
+    while (direct := line(renderer.line))[0] != direct[2]:
+        pass  # a second ended between
+    while (general := line(lambda record: Renderer.line(renderer, record)))[0] != general[2]:
+        pass
+    assert direct[1].replace(direct[0], "") == general[1].replace(general[0], "")
 
 
 # --- a value cannot forge a line

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventwsgi.observe.escape import clean, escape, indent
+from geventwsgi.observe.escape import clean, escape, fits, indent
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,15 @@ from geventwsgi.observe.escape import clean, escape, indent
 )
 def test_escapes_what_nginx_escapes(value, expected):
     assert escape(value) == expected
+
+
+@given(st.text(st.characters() | st.sampled_from('"\\ ~\x7f\x1f')), st.integers(0, 2), st.integers(0, 2))
+def test_a_line_fits_if_nothing_in_it_needs_escaping_but_what_its_format_has(line, quotes, backslashes):
+    harmless = re.fullmatch("[ -~]*", line) is not None
+    assert fits(line, quotes, backslashes) == (
+        harmless and (line.count('"'), line.count("\\")) == (quotes, backslashes)
+    )
+    assert fits(line) == (escape(line) == line)
 
 
 @given(st.text())

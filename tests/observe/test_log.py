@@ -233,6 +233,108 @@ def test_a_level_or_a_disabled_logger_silences_lines(make_logger, request_record
     assert capfd.readouterr().out != ""
 
 
+# --- lines of one turn of the loop
+
+
+@pytest.fixture
+def gathering(make_logger, tmp_path):
+    """Make a logger that gathers lines; return it, what it wants called at the end of a turn, and the file."""
+
+    def make():  # within the test: pytest listens to loggers that it finds
+        log, later = make_logger(accesslog=str(tmp_path / "a"), access_log_format="%(s)s"), []
+        log.gather(later.append)
+        return log, later, tmp_path / "a"
+
+    return make
+
+
+def test_records_of_a_turn_wait_for_its_end_in_their_order(gathering, request_record):
+    log, later, path = gathering()
+    record = recorder(log)
+    for status in ("200 OK", "404 Not Found", "500 Oh"):
+        record(request_record(status=status))
+    assert (path.read_text(), len(later)) == ("", 1)
+    later.pop()()
+    assert path.read_text() == "200\n404\n500\n"
+
+
+def test_records_wait_as_well_where_metrics_are_sent(make_logger, make_agent, tmp_path, request_record):
+    agent, later = make_agent(), []
+    statsd = ("127.0.0.1", agent.port)
+    log = make_logger(accesslog=str(tmp_path / "a"), access_log_format="%(s)s", statsd_host=statsd)
+    log.gather(later.append)
+    for _ in range(2):
+        recorder(log)(request_record())
+        assert "gunicorn.requests" in agent.receive()
+    assert (tmp_path / "a").read_text() == ""
+    later.pop()()
+    assert (tmp_path / "a").read_text() == "200\n200\n"
+
+
+def test_the_error_log_does_not_wait(make_logger, tmp_path):
+    log = make_logger(errorlog=str(tmp_path / "e"), accesslog=str(tmp_path / "a"))
+    log.gather([].append)
+    log.error("now")
+    assert (tmp_path / "e").read_text().endswith("now\n")
+
+
+def test_what_gathers_no_more_writes_at_once(gathering, request_record):
+    log, _, path = gathering()
+    record = recorder(log)
+    record(request_record())
+    log.gather(None)
+    assert path.read_text() == "200\n"
+    record(request_record())
+    assert path.read_text() == "200\n200\n"
+
+
+def test_a_second_setup_gathers_on_and_loses_nothing(gathering, settings, tmp_path, request_record):
+    log, later, path = gathering()
+    record = recorder(log)
+    record(request_record())
+    log.setup(settings(accesslog=str(tmp_path / "b"), access_log_format="%(m)s"))
+    assert path.read_text() == "200\n"
+    record(request_record())
+    assert (tmp_path / "b").read_text() == ""
+    later.pop()()
+    assert (tmp_path / "b").read_text() == "GET\n"
+
+
+def test_reopening_writes_what_waits_to_the_old_file(gathering, request_record):
+    log, later, path = gathering()
+    record = recorder(log)
+    record(request_record())
+    old = path.rename(path.with_suffix(".1"))
+    log.reopen_files()
+    record(request_record(status="404 No"))
+    later.pop()()
+    assert (old.read_text(), path.read_text()) == ("200\n", "404\n")
+
+
+def test_a_filter_that_comes_later_counts_from_the_next_turn_on(gathering, request_record):
+    log, later, path = gathering()
+    record = recorder(log)
+    record(request_record())
+    log.access_log.addFilter(lambda _record: False)
+    record(request_record())
+    later.pop()()
+    record(request_record())
+    log.gather(None)
+    assert path.read_text() == "200\n200\n"
+
+
+def test_a_record_that_fails_among_others_costs_itself_alone(gathering, request_record, capfd):
+    log, later, path = gathering()
+    record, wrong = recorder(log), request_record()
+    wrong.resp = None
+    for each in (wrong, request_record(), wrong, request_record()):
+        record(each)
+    for call in later:
+        call()
+    assert path.read_text() == "200\n200\n"
+    assert capfd.readouterr().err.count("[ERROR] An access record could not be logged\n") == 2
+
+
 # --- subclasses, as gunicorn's are written
 
 

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from geventwsgi.observe.sinks import FileSink, Losses, ObjectSink, Sink, StandardSink, notice, open_sink
+from geventwsgi.observe.sinks import (
+    MOST_GATHERED,
+    WHOLE,
+    FileSink,
+    Losses,
+    ObjectSink,
+    Sink,
+    StandardSink,
+    notice,
+    open_sink,
+)
 from tests.support.waiting import wait_until
 
 
@@ -118,6 +128,154 @@ def test_a_fifo_with_a_reader_gets_lines(tmp_path, make_file):
     sink.write("through")
     assert os.read(reader, 100) == b"through\n"
     os.close(reader)
+
+
+# --- gathering
+
+
+class Turn(list):
+    """What is to be called at the end of the loop's turn."""
+
+    def end(self):
+        while self:
+            self.pop(0)()
+
+
+@pytest.fixture
+def turn():
+    return Turn()
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    made = []
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: made.append(bytes(data)) or real(fd, data))
+    return made
+
+
+def test_lines_of_a_turn_are_one_write(tmp_path, make_file, turn, writes):
+    sink = make_file(tmp_path / "log")
+    sink.put_off(turn.append)
+    sink.gather("one")
+    sink.gather("zwei \ud800 é")
+    assert (writes, len(turn)) == ([], 1)
+    turn.end()
+    assert writes == ["one\nzwei \\ud800 é\n".encode()]
+    sink.gather("next turn")
+    turn.end()
+    assert (tmp_path / "log").read_text() == "one\nzwei \\ud800 é\nnext turn\n"
+
+
+def test_without_a_turn_a_gathered_line_is_written_at_once(tmp_path, make_file, writes):
+    make_file(tmp_path / "log").gather("line")
+    assert writes == [b"line\n"]
+
+
+def test_a_long_turn_does_not_gather_without_end(tmp_path, make_file, turn, writes):
+    sink = make_file(tmp_path / "log")
+    sink.put_off(turn.append)
+    for number in range(MOST_GATHERED + 1):
+        sink.gather(str(number))
+    assert len(writes) == 1
+    turn.end()
+    assert (tmp_path / "log").read_text().split() == [str(number) for number in range(MOST_GATHERED + 1)]
+
+
+def test_no_write_is_longer_than_a_pipe_takes_whole_but_for_a_line_that_is(tmp_path, make_file, turn, writes):
+    sink = make_file(tmp_path / "log")
+    sink.put_off(turn.append)
+    lengths = [WHOLE // 3, WHOLE // 3, WHOLE // 3, WHOLE - 1, 2 * WHOLE, 1, WHOLE, 5]
+    lines = [chr(ord("a") + number) * length for number, length in enumerate(lengths)]
+    for line in lines:
+        sink.gather(line)
+    turn.end()
+    assert b"".join(writes).decode().splitlines() == lines
+    assert all(data.endswith(b"\n") and (len(data) <= WHOLE or data.count(b"\n") == 1) for data in writes)
+    assert len(writes) == 7
+
+
+def test_what_was_gathered_goes_to_the_file_that_was_renamed(tmp_path, make_file, turn):
+    path = tmp_path / "log"
+    sink = make_file(path)
+    sink.put_off(turn.append)
+    sink.gather("before")
+    path.rename(tmp_path / "log.1")
+    sink.reopen()
+    sink.gather("after")
+    turn.end()
+    assert ((tmp_path / "log.1").read_text(), path.read_text()) == ("before\n", "after\n")
+
+
+@pytest.mark.parametrize("end", [FileSink.close, lambda sink: sink.put_off(None), FileSink.flush])
+def test_nothing_gathered_is_lost_at_an_end(end, tmp_path, make_file, turn):
+    sink = make_file(tmp_path / "log")
+    sink.put_off(turn.append)
+    sink.gather("line")
+    end(sink)
+    assert (tmp_path / "log").read_text() == "line\n"
+    turn.end()
+    assert (tmp_path / "log").read_text() == "line\n"
+
+
+def test_a_stream_that_closes_writes_what_was_gathered(turn, capfd):
+    sink = StandardSink("stdout")
+    sink.put_off(turn.append)
+    sink.gather("line")
+    sink.close()
+    sink.gather("at once")
+    assert capfd.readouterr().out == "line\nat once\n"
+
+
+def test_a_child_does_not_write_its_parents_lines_again(tmp_path, make_file, turn):
+    sink = make_file(tmp_path / "log")
+    sink.put_off(turn.append)
+    sink.gather("parent")
+
+    def child():
+        sink.gather("child")
+        sink.close()
+
+    assert exit_status(in_child(child)) == 0
+    sink.gather("parent again")
+    turn.end()
+    assert (tmp_path / "log").read_text() == "parent\nchild\nparent again\n"
+
+
+def test_a_full_disk_costs_each_gathered_line_and_is_said_once(make_file, turn, capsys):
+    sink = make_file("/dev/full")
+    sink.put_off(turn.append)
+    for _ in range(2):
+        for _ in range(3):
+            sink.gather("lost")
+        turn.end()
+    assert (
+        capsys.readouterr().err == "geventwsgi: accesslog /dev/full: No space left on device; each line tries again\n"
+    )
+    assert sink.losses.lost == 6
+
+
+@pytest.mark.parametrize(
+    ("room", "lost", "kept"),
+    [(10, 1, "one\ntwo\nth\nnext\n"), (8, 1, "one\ntwo\nnext\n"), (2, 3, "on\nnext\n"), (0, 3, "next\n")],
+)
+def test_a_disk_that_fills_within_a_turn_tears_one_line_at_the_most(room, lost, kept, tmp_path):
+    path = tmp_path / "log"
+
+    def fill():
+        sink, turn = FileSink(str(path), "accesslog"), Turn()
+        sink.put_off(turn.append)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+        for line in ("one", "two", "three"):
+            sink.gather(line)
+        turn.end()
+        assert sink.losses.lost == lost
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        sink.gather("next")
+        turn.end()
+
+    assert exit_status(in_child(fill)) == 0
+    assert path.read_text() == kept
 
 
 # --- reopening

@@ -47,7 +47,7 @@ class FakeExchange(Exchange):
         body: Iterable[bytes | BaseException] = (),
         *,
         remote_addr: str = "192.0.2.7",
-        remote_port: str = "50123",
+        remote_port: int = 50123,
         scheme: str = "http",
         trusted: bool = False,
         trailers: Iterable[tuple[str, str]] = (),

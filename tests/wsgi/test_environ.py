@@ -248,12 +248,12 @@ def test_a_hyphen_is_not_the_forwarders_script_name():
 
 
 def test_the_peer__rfc3875_4_1_8():
-    environ = build(remote_addr="2001:db8::1", remote_port="4711")
+    environ = build(remote_addr="2001:db8::1", remote_port=4711)
     assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("2001:db8::1", "4711")
 
 
 def test_a_peer_on_a_unix_socket_has_no_address():
-    environ = build(remote_addr="", remote_port="")
+    environ = build(remote_addr="", remote_port=0)
     assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("", "")
 
 

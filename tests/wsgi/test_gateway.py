@@ -333,7 +333,7 @@ def test_a_long_target_makes_no_long_log_line():
 
 
 def test_on_a_unix_socket_the_log_says_so():
-    (text,) = run(raising(RuntimeError()), FakeExchange(remote_addr="", remote_port="")).errors
+    (text,) = run(raising(RuntimeError()), FakeExchange(remote_addr="", remote_port=0)).errors
     assert '"GET / HTTP/1.1" from a unix socket\n' in text
 
 
