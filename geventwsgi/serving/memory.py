@@ -18,6 +18,12 @@ except (AttributeError, OSError, TypeError):
     _trim = None
 
 
+def trim() -> None:
+    """Give free memory back to the system, where the C library can."""
+    if _trim is not None:
+        _trim(0)
+
+
 class Trimmer:
     """Counts the connections that give up what they held, and trims the heap after many."""
 

@@ -24,13 +24,15 @@ from typing import TYPE_CHECKING, Any
 from gevent import Greenlet, GreenletExit, get_hub
 from greenlet import getcurrent
 
+from geventwsgi.serving import memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Runners kept for the next requests however long there is nothing to do. Each has some 10 KB.
 KEPT = 64
 #: Seconds for which any more are kept that nobody has needed.
-LATELY = 5.0
+LATELY = 0.5
 
 
 class Sleeper:
@@ -138,3 +140,4 @@ class Runners:
         if self._least_idle <= KEPT:
             self._thinning.close()
             self._thinning = None
+            memory.trim()  # what the greenlets held is of no use to requests
