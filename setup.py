@@ -17,14 +17,17 @@ except ImportError:  # a build without isolation, on a machine without Cython
 
 #: In the order in which they import each other.
 MODULES = [
+    "geventwsgi._clock",
     "geventwsgi.observe._native",
     "geventwsgi.observe.escape",
     "geventwsgi.observe.atoms",
     "geventwsgi.observe.access",
     "geventwsgi.observe.sinks",
     "geventwsgi.observe.recorder",
+    "geventwsgi.observe.stream",
     "geventwsgi.http._scan",
     "geventwsgi.http.fields",
+    "geventwsgi.http.forwarded",
     "geventwsgi.http.known",
     "geventwsgi.http.head",
     "geventwsgi.http.encode",

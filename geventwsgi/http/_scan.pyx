@@ -12,6 +12,12 @@ cdef extern from "Python.h":
     void *PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
+cdef extern from *:
+    """
+    #include <string.h>
+    """
+    void *memmem(const void *, size_t, const void *, size_t)
+
 ctypedef const unsigned char *Bytes
 
 cdef unsigned char NAME[256]
@@ -68,7 +74,16 @@ cdef inline bint all_values(Bytes start, Bytes end):
     return True
 
 
-def request_line(bytes buffer, Py_ssize_t start, Py_ssize_t end):
+cpdef Py_ssize_t end_of_head(bytes buffer, Py_ssize_t start) noexcept:
+    """See :func:`geventwsgi.http.scan.end_of_head`."""
+    cdef Bytes first = <Bytes>PyBytes_AS_STRING(buffer), found
+    if not 0 <= start < PyBytes_GET_SIZE(buffer):
+        return -1
+    found = <Bytes>memmem(first + start, PyBytes_GET_SIZE(buffer) - start, b"\r\n\r\n", 4)
+    return -1 if found == NULL else found - first
+
+
+cpdef request_line(bytes buffer, Py_ssize_t start, Py_ssize_t end):
     """See :func:`geventwsgi.http.scan.request_line`."""
     cdef Bytes first, at, last
     if not 0 <= start <= end <= PyBytes_GET_SIZE(buffer):
@@ -91,7 +106,7 @@ def request_line(bytes buffer, Py_ssize_t start, Py_ssize_t end):
     return METHODS.get(method, method), text(first, last), "1" if last[8] == b"1" else "0"
 
 
-def field_items(bytes block):
+cpdef list field_items(bytes block):
     """See :func:`geventwsgi.http.scan.field_items`."""
     cdef Bytes at = <Bytes>PyBytes_AS_STRING(block), colon, cr
     cdef Bytes end = at + PyBytes_GET_SIZE(block)
@@ -110,7 +125,7 @@ def field_items(bytes block):
     return items
 
 
-def changed_items(bytes former, bytes raw, tuple items):
+cpdef list changed_items(bytes former, bytes raw, tuple items):
     """See :func:`geventwsgi.http.scan.changed_items`."""
     cdef Bytes old = <Bytes>PyBytes_AS_STRING(former), new = <Bytes>PyBytes_AS_STRING(raw), old_cr, new_cr
     cdef Bytes old_end = old + PyBytes_GET_SIZE(former), new_end = new + PyBytes_GET_SIZE(raw)

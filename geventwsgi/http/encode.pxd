@@ -1,10 +1,22 @@
+cimport cython
+
+from geventwsgi cimport _clock as clock
+
 cpdef choose_framing(str method, int minor, int status, length)
 cpdef bytes chunk_size(Py_ssize_t size)
 
+cdef class DateCache:
+    cdef long _second
+    cdef str _text
+
+    @cython.locals(second=long)
+    cpdef str now(self)
+
 cdef class LastHead:
+    cdef DateCache _dates
     cdef object _headers
     cdef object _status
-    cdef object _date
+    cdef str _date
     cdef object _framing
     cdef object _length
     cdef object _connection

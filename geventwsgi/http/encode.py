@@ -5,10 +5,11 @@ Pure functions from values to bytes. The fields given here were checked by whoev
 
 from __future__ import annotations
 
-import time
 from enum import Enum
+from time import gmtime
 from typing import TYPE_CHECKING
 
+from geventwsgi import clock
 from geventwsgi.http.grammar import NO_CONTENT_STATUSES
 
 if TYPE_CHECKING:
@@ -57,26 +58,34 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 def imf_fixdate(timestamp: float) -> str:
     """Return a time as ``Sun, 06 Nov 1994 08:49:37 GMT`` (RFC 9110 section 5.6.7); no name follows the locale."""
-    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(timestamp)
+    year, month, day, hour, minute, second, weekday, *_ = gmtime(timestamp)
     return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
 
 
-class _DateCache:
+class DateCache:
     """The Date field's value, made once a second (RFC 9110 section 6.6.1)."""
 
+    __slots__ = ("_second", "_text")
+
     def __init__(self) -> None:
-        self.second = 0
-        self.text = ""
+        self._second = 0
+        self._text = ""
 
     def now(self) -> str:
-        second = int(time.time())
-        if second != self.second:
-            self.second = second
-            self.text = imf_fixdate(second)
-        return self.text
+        """Return it, the same object for a second."""
+        second = clock.second()
+        if second != self._second:
+            self._second = second
+            self._text = imf_fixdate(second)
+        return self._text
 
 
-http_date = _DateCache().now
+_DATES = DateCache()
+
+
+def http_date() -> str:
+    """Return the Date field's value."""
+    return _DATES.now()
 
 
 def response_head(
@@ -131,9 +140,10 @@ class LastHead:
     Compares by identity what is long and by value what is short.
     """
 
-    __slots__ = ("_connection", "_data", "_date", "_framing", "_headers", "_length", "_status")
+    __slots__ = ("_connection", "_data", "_date", "_dates", "_framing", "_headers", "_length", "_status")
 
     def __init__(self) -> None:
+        self._dates = _DATES
         self._headers: object = None
         self._status = self._date = ""
         self._framing = NONE
@@ -146,12 +156,12 @@ class LastHead:
         connection: str | None, server: str,
     ) -> bytes:  # fmt: skip
         """Return what :func:`response_head` returns; ``headers`` must not change afterwards, nor ``server``."""
-        date = http_date()
+        date = self._dates.now()
         if (
             headers is self._headers
             and date is self._date
-            and length == self._length
             and framing is self._framing
+            and length == self._length
             and connection == self._connection
             and status == self._status
         ):

@@ -1,3 +1,4 @@
+from geventwsgi.http cimport _scan as scan
 cdef class Fields:
     cdef public bytes raw
     cdef public tuple items

@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 def forwarded_scheme(fields: Fields, secure_scheme_headers: Mapping[str, str], default: str) -> str:
     """Return "http" or "https" as the forwarder's fields say, ``default`` if they say nothing.
 
+    What a former block on the same connection said holds where what differs says nothing of it.
+
     :param secure_scheme_headers: upper-case field name -> the value that means https (``secure_scheme_headers``).
     :raises RequestError: 400 when two fields contradict each other.
     """
+    former = fields.former
+    if former is not None and former.scheme is not None:
+        for name, _ in fields.changes:
+            if name.upper() in secure_scheme_headers:
+                break
+        else:
+            return former.scheme
     secure = None
     for name, value in fields.items:
         expected = secure_scheme_headers.get(name.upper())

@@ -1,3 +1,6 @@
+cimport cython
+
+from geventwsgi.http cimport _scan as scan
 from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.known cimport KnownBlocks as CKnownBlocks
 
@@ -13,6 +16,7 @@ cdef class RequestHead:
     cdef public Py_ssize_t size
     cdef public bint keep_alive
 
+@cython.locals(start=Py_ssize_t, end=Py_ssize_t, line_end=Py_ssize_t, raw_start=Py_ssize_t, fields=CFields)
 cpdef RequestHead parse_head(
     bytes buffer, object limits, CFields last=*, Py_ssize_t scanned=*, object leniency=*, CKnownBlocks known=*
 )

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Fields", "Leniency", "Limits", "RequestHead", "parse_field_lines", "parse_fields", "parse_head"]
 
-END_OF_HEAD = b"\r\n\r\n"
-
 
 class RequestHead:
     """One request's head."""
@@ -91,7 +89,7 @@ def parse_head(
     :raises RequestError: 400, 414, 417, 431, 501 or 505, as soon as the bytes at hand cannot become a valid head.
     """
     start = 2 if buffer.startswith(CRLF) else 0  # RFC 9112 section 2.2: one empty line before the request is ignored
-    end = buffer.find(END_OF_HEAD, scanned - 3 if scanned > 5 else start)
+    end = scan.end_of_head(buffer, scanned - 3 if scanned > 5 else start)
     if end < 0 or 0 < limits.head < end + 4 - start:
         check_unfinished_head(buffer, start, scanned, limits, leniency)
         return None

@@ -10,9 +10,14 @@ from contextlib import suppress
 
 from geventwsgi.http import grammar
 
-__all__ = ["changed_items", "field_items", "request_line"]
+__all__ = ["changed_items", "end_of_head", "field_items", "request_line"]
 
 Item = tuple[str, str]
+
+
+def end_of_head(buffer: bytes, start: int) -> int:
+    """Return where the CRLF CRLF stands that ends a head, searched from ``start`` on; -1 if it has not come."""
+    return buffer.find(b"\r\n\r\n", start)
 
 
 def request_line(buffer: bytes, start: int, end: int) -> tuple[str, str, str] | None:
@@ -55,4 +60,4 @@ def changed_items(former: bytes, raw: bytes, items: tuple[Item, ...]) -> list[tu
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.http._scan import changed_items, field_items, request_line  # type: ignore[no-redef]
+    from geventwsgi.http._scan import changed_items, end_of_head, field_items, request_line  # type: ignore[no-redef]

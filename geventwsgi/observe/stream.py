@@ -29,6 +29,8 @@ class ErrorStream:
     :param log: a :class:`logging.Logger`, or an object whose ``error_log`` is one.
     """
 
+    __slots__ = ("_level", "_log", "unfinished")
+
     def __init__(self, log: Any, level: int = logging.ERROR) -> None:
         self._log: logging.Logger = getattr(log, "error_log", log)
         self._level = level

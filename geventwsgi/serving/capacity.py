@@ -6,7 +6,6 @@ connection's own business.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import gevent
 from gevent import get_hub
 from gevent.hub import Waiter
 
+from geventwsgi import clock
 from geventwsgi.errors import RequestError
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Capacity:
         for connection in self.parked:
             return connection
         for connection, since in self.half_sent.items():
-            return connection if time.monotonic() - since > HOARDED_AFTER else None
+            return connection if clock.monotonic() - since > HOARDED_AFTER else None
         return None
 
     def evict(self) -> None:

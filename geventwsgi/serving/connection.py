@@ -6,7 +6,6 @@ protocol's.
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import gevent
 from gevent import GreenletExit
 from greenlet import getcurrent
 
+from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import departure, http1, runners
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
@@ -168,8 +168,8 @@ class Connection(runners.Sleeper):
         left = MORE
         while left is not ENDED:
             if left is not NOTHING:
-                until = time.monotonic() + self._patience()
-            if left is not MORE and not self.stream.wait(max(0.0, until - time.monotonic())):
+                until = clock.monotonic() + self._patience()
+            if left is not MORE and not self.stream.wait(max(0.0, until - clock.monotonic())):
                 break
             self.greenlet.gr_context = None  # the last request's variables are not the next one's
             left = http1.serve(self)
@@ -193,7 +193,7 @@ class Connection(runners.Sleeper):
         if not until:
             self._park()
             return
-        left = until - gevent.get_hub().loop.now()
+        left = until - clock.monotonic()
         if not self.cold:
             left += max(0.0, self.idle_limit - self.service.timeouts.warm)
         self._cool(max(0.0, min(left, self._patience())))
@@ -238,7 +238,7 @@ class Connection(runners.Sleeper):
     def incomplete(self) -> Iterator[None]:
         """While the block runs, count as a connection that keeps a head or a handshake incomplete."""
         half_sent = self.service.capacity.half_sent
-        half_sent[self] = time.monotonic()
+        half_sent[self] = clock.monotonic()
         try:
             yield
         finally:

@@ -1,10 +1,12 @@
 cimport cython
 
+from geventwsgi cimport _clock as clock
+
 cdef double GRANULARITY
 
 cdef class Holder:
     cdef public double deadline
-    cdef public long tick
+    cdef public double tick
 
     cpdef expire(self)
 
@@ -12,7 +14,9 @@ cdef class Deadlines:
     cdef public object loop
     cdef public dict _buckets
 
-    @cython.locals(deadline=double, tick=long)
+    @cython.locals(deadline=double, tick=double)
     cpdef arm(self, Holder holder, double seconds)
     cpdef forget(self, Holder holder)
-    cpdef _enter(self, Holder holder, long tick)
+    cpdef _enter(self, Holder holder, double tick)
+    @cython.locals(now=double)
+    cpdef _due(self, double tick, timer)

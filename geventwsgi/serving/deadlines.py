@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from geventwsgi import clock
+
 #: Seconds between two buckets: how late a deadline may be noticed.
 GRANULARITY = 0.1
 
@@ -20,10 +22,10 @@ class Holder:
 
     __slots__ = ("deadline", "tick")
 
-    #: Loop time of the deadline.
+    #: When it is, on ``clock.monotonic``; no change of the date moves it.
     deadline: float
-    #: The bucket that the holder stands in, counted in ``GRANULARITY``; 0 for none.
-    tick: int
+    #: The bucket that the holder stands in, a whole number of ``GRANULARITY``; 0 for none.
+    tick: float
 
     def expire(self) -> None:
         """Act on the passed deadline; called from the loop."""
@@ -35,13 +37,13 @@ class Deadlines:
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
-        self._buckets: dict[int, set[Holder]] = {}
+        self._buckets: dict[float, set[Holder]] = {}
 
     def arm(self, holder: Holder, seconds: float) -> None:
         """Give ``holder`` a deadline ``seconds`` from now, in place of the one it has."""
-        deadline = self.loop.now() + seconds
+        deadline = clock.monotonic() + seconds
         holder.deadline = deadline
-        tick = int(deadline / GRANULARITY) + 1
+        tick = deadline // GRANULARITY + 1
         if not holder.tick:
             self._enter(holder, tick)
         elif tick < holder.tick:
@@ -56,18 +58,18 @@ class Deadlines:
             self._buckets[holder.tick].discard(holder)
             holder.tick = 0
 
-    def _enter(self, holder: Holder, tick: int) -> None:
+    def _enter(self, holder: Holder, tick: float) -> None:
         bucket = self._buckets.get(tick)
         if bucket is None:
             bucket = self._buckets[tick] = set()
-            timer = self.loop.timer(max(0.0, tick * GRANULARITY - self.loop.now()), ref=False)
+            timer = self.loop.timer(max(0.0, tick * GRANULARITY - clock.monotonic()), ref=False)
             timer.start(self._due, tick, timer)
         holder.tick = tick
         bucket.add(holder)
 
-    def _due(self, tick: int, timer: Any) -> None:
+    def _due(self, tick: float, timer: Any) -> None:
         timer.close()
-        now = self.loop.now()
+        now = clock.monotonic()
         holders = self._buckets.pop(tick)
         for holder in holders:
             holder.tick = 0
@@ -76,4 +78,4 @@ class Deadlines:
                 holder.deadline = NEVER
                 holder.expire()
             elif holder.deadline != NEVER and not holder.tick:
-                self._enter(holder, max(int(holder.deadline / GRANULARITY), int(now / GRANULARITY)) + 1)
+                self._enter(holder, max(holder.deadline, now) // GRANULARITY + 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geventwsgi.http import encode
+from geventwsgi.wsgi.exchange import ResponseHead
 
 if TYPE_CHECKING:
     from geventwsgi.serving.http1_exchange import Http1Exchange
@@ -24,7 +25,8 @@ def answer(exchange: Http1Exchange, service: Service) -> bool:
         return False
     ready = service.is_ready() and not service.draining
     body = b"ready\n" if ready else b"draining\n"
-    exchange.start(encode.status_line(200 if ready else 503), HEADERS, len(body))
+    code = 200 if ready else 503
+    exchange.start(ResponseHead(encode.status_line(code), code, HEADERS), len(body))
     exchange.write(body)
     exchange.finish()
     return True

@@ -1,3 +1,4 @@
+from geventwsgi cimport _clock as clock
 from geventwsgi.serving.http1_exchange cimport Http1Exchange as CHttp1Exchange
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.connection cimport Connection as CConnection

@@ -7,11 +7,11 @@ with its response is ``http1_exchange``'s business, how bytes are parsed and mad
 from __future__ import annotations
 
 import math
-import time
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http import encode
 from geventwsgi.http.encode import LENGTH
@@ -67,7 +67,7 @@ def _answer(connection: Connection, exchange: Http1Exchange) -> Left:
     service, stream, head = connection.service, connection.stream, exchange.head
     connection.exchange = exchange
     try:
-        if head.path != service.health_path or not health.answer(exchange, service):
+        if service.health_path is None or head.path != service.health_path or not health.answer(exchange, service):
             if not _begin(connection, exchange):
                 return ENDED
             service.gateway.run(exchange)
@@ -91,7 +91,7 @@ def _begin(connection: Connection, exchange: Http1Exchange) -> bool:
         return False
     service.served += 1
     if service.timeouts.request:
-        exchange.began = time.monotonic()
+        exchange.began = clock.monotonic()
         if connection.request_deadline is None or not connection.request_deadline.tick:
             request_deadline.watch(connection)
     return True
@@ -106,7 +106,7 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
     head = parse_head(data, service.limits, last, 0, service.leniency, known)
     if head is None:
         with connection.incomplete():
-            until = time.monotonic() + service.timeouts.head
+            until = clock.monotonic() + service.timeouts.head
             while head is None:
                 more = _more_of_head(connection, until)
                 scanned = len(data)
@@ -122,7 +122,7 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
 
 def _more_of_head(connection: Connection, until: float) -> bytes:
     more = None
-    remaining = until - time.monotonic()
+    remaining = until - clock.monotonic()
     if remaining > 0:
         with suppress(DeadlineExpired):
             more = connection.stream.recv(HEAD_RECV, remaining)
@@ -139,17 +139,17 @@ def _turn_comes(connection: Connection, exchange: Http1Exchange) -> bool:
     :raises ClientDisconnected: the client left before.
     """
     connection.queued = True
-    began = time.monotonic()
+    began = clock.monotonic()
     try:
         if connection.stream.gone:
             departure.notice(connection)
         connection.stream.step_in(connection.service.timeouts.queue)
     except RequestError as error:
         exchange.over = True
-        _refuse(connection, error, time.monotonic() - began, exchange.head)
+        _refuse(connection, error, clock.monotonic() - began, exchange.head)
         return False
     except ClientDisconnected:
-        _record(connection, ErrorReply(LEFT, [], 0), time.monotonic() - began, exchange.head)
+        _record(connection, ErrorReply(LEFT, [], 0), clock.monotonic() - began, exchange.head)
         raise
     finally:
         connection.queued = False

@@ -11,7 +11,6 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef double _credit
     cdef long long _excess
     cdef object _framing
-    cdef object _headers
     cdef bint _keep_alive
     cdef long long _left
     cdef object _length
@@ -20,7 +19,7 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef public object audience
     cdef public double began
     cdef object _raw_socket
-    cdef object _status_line
+    cdef exchange.ResponseHead _response
     cdef CStream _stream
 
     cpdef bytes _read_body(self, body, Py_ssize_t size, double timeout)

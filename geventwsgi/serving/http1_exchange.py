@@ -17,7 +17,6 @@ from geventwsgi.serving.extensions import extensions
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.serving.upgrade import ClientSocket
 from geventwsgi.wsgi import exchange
-from geventwsgi.wsgi.memo import Memo
 
 if TYPE_CHECKING:
     from geventwsgi.http.body import Body
@@ -36,7 +35,7 @@ LARGE_FILE = 1 << 20
 #: Bytes of an unread body that are read away to keep the connection.
 DRAIN_BODY = 65536
 _NO_TRAILERS: list[tuple[str, str]] = []
-_CODES = Memo(lambda status: int(status[:3]))
+_NO_HEAD = exchange.ResponseHead("", 0, ())
 
 
 class Http1Exchange(exchange.Exchange):
@@ -49,13 +48,12 @@ class Http1Exchange(exchange.Exchange):
         "_credit",
         "_excess",
         "_framing",
-        "_headers",
         "_keep_alive",
         "_left",
         "_length",
         "_mid_chunk",
         "_raw_socket",
-        "_status_line",
+        "_response",
         "_stream",
         "_trailers",
         "audience",
@@ -91,7 +89,8 @@ class Http1Exchange(exchange.Exchange):
         self._credit = 0.0
         #: Whether the client still waits for 100 Continue. Reset by the first :meth:`read` and by the response head.
         self._continue = False
-        if fields.chunked or fields.content_length:
+        self.has_body = fields.chunked or bool(fields.content_length)
+        if self.has_body:
             self._body = body_for(fields, service.limits, self.trailers)
             self._credit = service.timeouts.body_grace
             self._continue = fields.expect_continue
@@ -109,8 +108,7 @@ class Http1Exchange(exchange.Exchange):
         self.sent = 0
         self.status = 0
         # The response as staged by start().
-        self._status_line = ""
-        self._headers: Headers = ()
+        self._response = _NO_HEAD
         self._length: int | None = None
         #: Set when the head leaves.
         self._framing = NONE
@@ -178,15 +176,11 @@ class Http1Exchange(exchange.Exchange):
 
     # The response
 
-    def start(self, status: str, headers: Headers, length: int | None) -> None:
+    def start(self, head: exchange.ResponseHead, length: int | None) -> None:
         """See :meth:`Exchange.start`."""
-        self.status = _CODES[status]
-        self._status_line = status
-        self._headers = headers
-        for name, value in headers:
-            if len(name) == 14 and name.lower() == "content-length":
-                length = int(value)
-        self._length = length
+        self._response = head
+        self.status = head.code
+        self._length = length if head.length is None else head.length
 
     def write(self, data: bytes) -> None:
         """See :meth:`Exchange.write`."""
@@ -271,16 +265,16 @@ class Http1Exchange(exchange.Exchange):
     def _encode_head(self) -> bytes:
         """Choose the framing and encode the head; from here on the response cannot be taken back."""
         self.head_sent = True
-        head, length, status = self.head, self._length, self.status
+        head, response, length, status = self.head, self._response, self._length, self.status
         framing = encode.choose_framing(head.method, head.minor, status, length)
         if status == 101:  # the application speaks another protocol from here on
             self._framing, self._keep_alive = CLOSE, False
             before = encode.CONTINUE if self._continue else b""  # RFC 9110 section 7.8
-            return before + encode.response_head(self._status_line, self._headers, framing=NONE)
+            return before + encode.response_head(response.status, response.headers, framing=NONE)
         if framing is NONE and (status < 200 or status == 204 or length == 0):
             # 1xx and 204 must not have one (RFC 9110 section 8.6), and a HEAD or 304 must not have one that the
             # corresponding GET would not have, which an empty body does not tell.
-            length = self._declared_length() if status not in (204, *range(100, 200)) else None
+            length = None if status < 200 or status == 204 else response.length
         elif framing is LENGTH:
             self._left = length or 0
         elif framing is CHUNKED:
@@ -291,15 +285,11 @@ class Http1Exchange(exchange.Exchange):
             self._keep_alive and framing is not CLOSE and not self._continue and not self._connection.service.draining
         )
         connection = (None if head.minor else "keep-alive") if keep_alive else "close"
-        headers = self._headers
+        headers = response.headers
         if self._trailers and framing is CHUNKED:
             headers = (*headers, encode.trailer_field(self._trailers))
         service = self._connection.service
-        return service.last_head.encode(self._status_line, headers, framing, length, connection, service.software)
-
-    def _declared_length(self) -> int | None:
-        """Return the Content-Length that the application itself gave."""
-        return next((int(value) for name, value in self._headers if name.lower() == "content-length"), None)
+        return service.last_head.encode(response.status, headers, framing, length, connection, service.software)
 
     def send_early_hints(self, headers: Headers) -> None:
         """Send an informational response before the final one (RFC 8297); not to HTTP/1.0, which has none."""
@@ -344,7 +334,8 @@ class Http1Exchange(exchange.Exchange):
             return
         page = encode.error_page(status, detail)
         self._keep_alive = False
-        self.start(encode.status_line(status), [("Content-Type", "text/html; charset=utf-8")], len(page))
+        headers = [("Content-Type", "text/html; charset=utf-8")]
+        self.start(exchange.ResponseHead(encode.status_line(status), status, headers), len(page))
         self.write(page)
         self.finish()
 

@@ -8,9 +8,9 @@ business.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from geventwsgi import clock
 from geventwsgi.errors import RequestTimeout
 from geventwsgi.serving import deadlines, departure
 from geventwsgi.serving.deadlines import NEVER
@@ -46,13 +46,13 @@ class RequestDeadline(deadlines.Holder):
         """Seconds until then, negative once it has passed; None if there is no deadline."""
         exchange = self._connection.exchange
         until = NEVER if exchange is None else self._until_of(exchange)
-        return None if until == NEVER else until - time.monotonic()
+        return None if until == NEVER else until - clock.monotonic()
 
     def set(self, seconds: float) -> None:
         """Give the request ``seconds`` from now on, whatever it had before."""
         if seconds < 0:
             raise ValueError(f"a deadline of {seconds} s: pass a number of seconds from now on")
-        if self._change(time.monotonic() + seconds):
+        if self._change(clock.monotonic() + seconds):
             self._connection.service.deadlines.arm(self, seconds)
 
     def lift(self) -> None:
@@ -78,7 +78,7 @@ class RequestDeadline(deadlines.Holder):
         exchange = connection.exchange
         if exchange is None or exchange.over or exchange.taken:
             return
-        remaining = self._until_of(exchange) - time.monotonic()
+        remaining = self._until_of(exchange) - clock.monotonic()
         if remaining <= 0:
             departure.throw(connection, exchange, RequestTimeout("the request took longer than it may"))
         elif remaining != NEVER:

@@ -7,12 +7,14 @@ cdef class Sleeper:
 cdef class Runners:
     cdef object _spawn
     cdef object _hub
-    cdef object _ready
+    cdef list _given
+    cdef list _turn
     cdef list _idle
     cdef Py_ssize_t _least_idle
     cdef object _thinning
     cdef bint _called
     cdef object _working
 
+    cpdef Sleeper _next(self)
     cpdef _serve(self, Sleeper sleeper, me)
     cpdef give(self, Sleeper sleeper)

@@ -16,8 +16,6 @@ Knows greenlets and whose turn it is; knows nothing of sockets and HTTP.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from contextvars import copy_context
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +55,16 @@ class Runners:
     :param spawn: makes a greenlet, not started yet, of a function.
     """
 
-    __slots__ = ("_called", "_hub", "_idle", "_least_idle", "_ready", "_spawn", "_thinning", "_working")
+    __slots__ = (
+        "_called", "_given", "_hub", "_idle", "_least_idle", "_spawn", "_thinning", "_turn", "_working",
+    )  # fmt: skip
 
     def __init__(self, spawn: Callable[[Callable[[], None]], Any] = Greenlet) -> None:
         self._spawn = spawn
         self._hub = get_hub()
-        self._ready: deque[Sleeper] = deque()
+        #: What is ready: in order, and of what was given before that, the first at the end.
+        self._given: list[Sleeper] = []
+        self._turn: list[Sleeper] = []
         #: Those that rest, the last to come at the end, and the first to be called.
         self._idle: list[Any] = []
         #: The fewest that rested at once since :meth:`_thin` last looked; what calls it while more than KEPT rest.
@@ -75,7 +77,7 @@ class Runners:
 
     def give(self, sleeper: Sleeper) -> None:
         """Have ``sleeper.run()`` called by a runner, before the loop looks at sockets again."""
-        self._ready.append(sleeper)
+        self._given.append(sleeper)
         if not self._called:
             self._called = True
             self._hub.loop.run_callback(self._call)
@@ -83,7 +85,7 @@ class Runners:
     def _call(self) -> None:
         """Let runners work; called in the hub, where each returns to when it is idle or its request waits."""
         self._called = False
-        while self._ready:
+        while self._turn or self._given:
             runner = self._idle.pop() if self._idle else self._spawn(self._run)
             self._least_idle = min(self._least_idle, len(self._idle))
             self._working = runner
@@ -93,7 +95,6 @@ class Runners:
     def _run(self) -> None:
         """Work until there is nothing to do or a request has left its mark on this greenlet."""
         me: Any = getcurrent()
-        ready = self._ready
         tree: dict[Any, Any] = {}
         me.spawn_tree_locals = tree  # the hub's, otherwise, shared by all that it spawns
         # current_thread() makes an object for this greenlet, as any log line would. After that, a new link is a wish.
@@ -101,9 +102,9 @@ class Runners:
         # Whoever may throw into this greenlet has a reference. Their number is known only while _call waits for it.
         known, references = len(attributes) + len(thread), getrefcount(me)
         while getrefcount(me) == references:
-            while ready and self._working is me:
-                self._serve(ready.popleft(), me)
-                if copy_context():
+            while self._working is me and (self._turn or self._given):
+                self._serve(self._next(), me)
+                if me.gr_context is not None:
                     me.gr_context = None
                 if tree or len(attributes) + len(thread) != known:
                     return
@@ -111,6 +112,12 @@ class Runners:
                     return
             if me.has_links() != links or not self._rest(me):
                 return
+
+    def _next(self) -> Sleeper:
+        if not self._turn:
+            self._given.reverse()
+            self._turn, self._given = self._given, self._turn
+        return self._turn.pop()
 
     def _serve(self, sleeper: Sleeper, me: Any) -> None:
         sleeper.greenlet = me

@@ -1,3 +1,4 @@
+from geventwsgi cimport _clock as clock
 from geventwsgi.serving._native cimport Socket as CSocket
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving cimport deadlines
@@ -52,6 +53,7 @@ cdef class Stream(deadlines.Holder):
     cpdef send(self, data, bint more=*)
     @cython.locals(size=Py_ssize_t, sent=Py_ssize_t)
     cpdef send_parts(self, tuple parts)
+    @cython.locals(began=double, in_flight=bint)
     cpdef _wait_readable(self, timeout)
     cpdef _send_all(self, data)
     cpdef bint _step_back(self)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gevent import get_hub, sleep
 from greenlet import getcurrent
 
+from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import deadlines
 from geventwsgi.serving.deadlines import NEVER
@@ -154,7 +155,7 @@ class Stream(deadlines.Holder):
         self._writer: Any = None
         self.deadline = NEVER
         self.tick = 0
-        #: Loop time at which the last :meth:`park` would have ended by itself; 0 if it is of no interest any more.
+        #: When the last :meth:`park` would have ended by itself (``clock.monotonic``); 0 if nobody wants to know.
         self.parked_until = 0.0
         self._poller = poller
         #: Whether the poller tells of bytes; set and reset by the poller alone.
@@ -247,16 +248,15 @@ class Stream(deadlines.Holder):
         if timeout is not None:
             self._deadlines.arm(self, timeout)
         self._turn = 0
-        loop = self._hub.loop
         in_flight = self._step_back()
-        began = loop.now()
+        began = clock.monotonic()
         self._reader = getcurrent()
         try:
             self._hub.switch()
         finally:
             self._reader = None
             self.deadline = NEVER
-        self.waited += loop.now() - began
+        self.waited += clock.monotonic() - began
         if self._expired:
             self._expired = False
             raise DeadlineExpired
@@ -334,7 +334,7 @@ class Stream(deadlines.Holder):
     def hurry(self, seconds: float) -> None:
         """Give a wait that is under way no more than ``seconds`` from now."""
         waits = self._reader is not None or self._sleeper is not None
-        if waits and self.deadline > self._hub.loop.now() + seconds:
+        if waits and self.deadline > clock.monotonic() + seconds:
             self._deadlines.arm(self, seconds)
 
     def interrupt(self) -> None:
@@ -533,10 +533,10 @@ class Stream(deadlines.Holder):
         """
         try:
             self._end_sending()
-            until = self._hub.loop.now() + seconds
+            until = clock.monotonic() + seconds
             left = LINGER_BYTES
             self._ahead = b""
-            while left > 0 and (remaining := until - self._hub.loop.now()) > 0:
+            while left > 0 and (remaining := until - clock.monotonic()) > 0:
                 data = Stream._receive(self, 65536, remaining)  # raw bytes, also where a subclass decrypts
                 if not data:
                     return

@@ -11,6 +11,7 @@ import os
 import ssl
 from typing import TYPE_CHECKING
 
+from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import stream
 from geventwsgi.serving.deadlines import NEVER
@@ -63,13 +64,13 @@ class TLSStream(stream.Stream):
         :raises DeadlineExpired: the client was too slow.
         :raises ClientDisconnected: the client left, or spoke no TLS that the context accepts.
         """
-        until = self._hub.loop.now() + timeout
+        until = clock.monotonic() + timeout
         while True:
             try:
                 self.ssl_object.do_handshake()
             except ssl.SSLWantReadError:  # noqa: PERF203 - this is how the TLS object says that it wants more
                 self._flush()
-                self._feed(super()._receive(RECORD, max(0.0, until - self._hub.loop.now())))
+                self._feed(super()._receive(RECORD, max(0.0, until - clock.monotonic())))
             except ssl.SSLError as error:
                 self.linger(ALERT_TIME)  # a reset would overtake the alert that tells the client why
                 raise ClientDisconnected(f"TLS handshake failed: {error.reason or error}") from error
@@ -83,14 +84,14 @@ class TLSStream(stream.Stream):
         if data is not None:
             return data
         # A record may come in pieces, none of which gives the client more time.
-        until = NEVER if timeout is None else self._hub.loop.now() + timeout
+        until = NEVER if timeout is None else clock.monotonic() + timeout
         while data is None:
             self._flush()
             if not self._feed(super()._receive(RECORD, timeout)):
                 return b""
             data = self._decrypt(size)
             if data is None and timeout is not None:
-                timeout = until - self._hub.loop.now()
+                timeout = until - clock.monotonic()
                 if timeout <= 0:
                     raise DeadlineExpired
         return data

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from geventwsgi.errors import RequestError
 from geventwsgi.wsgi.files import FileWrapper
-from geventwsgi.wsgi.input import Input
+from geventwsgi.wsgi.input import EMPTY, Input
 from geventwsgi.wsgi.memo import Memo
 from geventwsgi.wsgi.repeated import Repeated
 
@@ -66,6 +66,7 @@ class EnvironBuilder:
             "SCRIPT_NAME": "",
             **base,
             "wsgi.file_wrapper": FileWrapper,
+            "wsgi.input": EMPTY,
             "wsgi.input_terminated": True,
         }
         self._header_map = header_map
@@ -100,7 +101,8 @@ class EnvironBuilder:
         if fields.upgrade or head.method == "CONNECT":
             # WebSocket libraries know gunicorn's name for it.
             environ["geventwsgi.socket"] = environ["gunicorn.socket"] = exchange.raw_socket()
-        environ["wsgi.input"] = Input(exchange)
+        if exchange.has_body:
+            environ["wsgi.input"] = Input(exchange)
         return environ
 
     def _of_connection(self, exchange: Exchange) -> dict[str, Any]:

@@ -3,8 +3,15 @@
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 
+cdef class ResponseHead:
+    cdef public object status
+    cdef public int code
+    cdef public object headers
+    cdef public object length
+
 cdef class Exchange:
     cdef public CRequestHead head
+    cdef public bint has_body
     cdef public str remote_addr
     cdef public int remote_port
     cdef public str scheme
@@ -18,7 +25,7 @@ cdef class Exchange:
     cdef public bint over
 
     cpdef read(self, Py_ssize_t size)
-    cpdef start(self, status, headers, length)
+    cpdef start(self, ResponseHead head, length)
     cpdef write(self, data)
     cpdef send_file(self, int fileno, long long offset, long long count)
     cpdef finish(self)

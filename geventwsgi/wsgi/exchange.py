@@ -17,15 +17,32 @@ if TYPE_CHECKING:
 Headers = Sequence[tuple[str, str]]
 
 
+class ResponseHead:
+    """A status and headers that are fit to be sent; shared by the responses that repeat them, so nobody changes it."""
+
+    __slots__ = ("code", "headers", "length", "status")
+
+    def __init__(self, status: str, code: int, headers: Headers, length: int | None = None) -> None:
+        #: ``"200 OK"``: code, space, reason.
+        self.status = status
+        self.code = code
+        #: Checked, and free of hop-by-hop fields.
+        self.headers = headers
+        #: The Content-Length that ``headers`` have, None if there is none.
+        self.length = length
+
+
 class Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "head", "head_sent", "over", "remote_addr", "remote_port", "repeated", "scheme", "sent", "status", "taken",
-        "trailers", "trusted",
+        "has_body", "head", "head_sent", "over", "remote_addr", "remote_port", "repeated", "scheme", "sent", "status",
+        "taken", "trailers", "trusted",
     )  # fmt: skip
 
     head: RequestHead
+    #: Whether the request has a body, though it may be empty; without one, :meth:`read` need not be asked.
+    has_body: bool
     #: The client's address and port; "" and 0 on a unix socket.
     remote_addr: str
     remote_port: int
@@ -58,13 +75,12 @@ class Exchange:
         """
         raise NotImplementedError
 
-    def start(self, status: str, headers: Headers, length: int | None) -> None:
+    def start(self, head: ResponseHead, length: int | None) -> None:
         """Stage the response head; nothing leaves before the first :meth:`write` or :meth:`finish`.
 
-        May be called again until the head has left. ``headers`` are checked and free of hop-by-hop fields.
+        May be called again until the head has left.
 
-        :param status: ``"200 OK"``: code, space, reason.
-        :param length: the whole body's length where the gateway knows it and ``headers`` do not say it.
+        :param length: the whole body's length where the gateway knows it; what the headers say of it comes first.
         """
         raise NotImplementedError
 

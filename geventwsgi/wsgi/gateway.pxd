@@ -1,3 +1,5 @@
+from geventwsgi cimport _clock as clock
+from geventwsgi.observe.stream cimport ErrorStream as CErrorStream
 from geventwsgi.wsgi.environ cimport EnvironBuilder as CEnvironBuilder
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange
 from geventwsgi.wsgi.response cimport LastHead as CLastHead, Response as CResponse
@@ -8,7 +10,7 @@ cdef class Gateway:
     cdef public object application
     cdef CEnvironBuilder _environ
     cdef object _log
-    cdef object _errors
+    cdef CErrorStream _errors
     cdef bint _debug
     cdef bint _use_sendfile
     cdef object _on_record

@@ -15,9 +15,9 @@ The rules of an ending:
 from __future__ import annotations
 
 import traceback
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestError, RequestTimeout, ResponseError
 from geventwsgi.observe.access import Record
 from geventwsgi.observe.escape import escape
@@ -94,8 +94,8 @@ class Gateway:
 
     def run(self, exchange: Exchange) -> None:
         """Answer one request, or abort its connection; only an exception of ``interrupts`` comes out of it."""
-        started = perf_counter() if self._observed else 0.0
-        environ: dict[str, Any] = {}
+        started = clock.monotonic() if self._observed else 0.0
+        environ: dict[str, Any] | None = None
         body: Input | None = None
         result: Any = None
         response = Response(exchange, self._last_head)
@@ -212,10 +212,11 @@ class Gateway:
         except BaseException:  # noqa: BLE001 - as in run
             self._log.exception("Error in close() after the response to %s", described(exchange))
 
-    def _observe(self, exchange: Exchange, environ: dict[str, Any], response: Response, started: float) -> None:
+    def _observe(self, exchange: Exchange, environ: dict[str, Any] | None, response: Response, started: float) -> None:
         """Make the access record and call ``post_request``; neither may harm the connection."""
-        duration = perf_counter() - started
-        environ = environ or {"REMOTE_ADDR": exchange.remote_addr}
+        duration = clock.monotonic() - started
+        if environ is None:
+            environ = {"REMOTE_ADDR": exchange.remote_addr}
         code = exchange.status
         if exchange.taken and code != CLIENT_LEFT:
             code = SWITCHING_PROTOCOLS

@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import ClientDisconnected, RequestError
+from geventwsgi.wsgi import exchange as protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,3 +133,16 @@ class Input:
 
 def _limit(size: int | None) -> int:
     return NO_LIMIT if size is None or size < 0 else min(size, NO_LIMIT)
+
+
+class _NoBody(protocol.Exchange):
+    """Stands for every exchange without a request body."""
+
+    def read(self, size: int) -> bytes:
+        """See :meth:`Exchange.read`."""
+        del size
+        return b""
+
+
+#: What a request without a body has; nothing that is done with it changes it.
+EMPTY = Input(_NoBody())

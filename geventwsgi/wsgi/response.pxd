@@ -1,18 +1,12 @@
-from geventwsgi.wsgi.exchange cimport Exchange as CExchange
-
-cdef class CheckedHead:
-    cdef public object status
-    cdef public int code
-    cdef public list headers
-    cdef public object length
+from geventwsgi.wsgi.exchange cimport Exchange as CExchange, ResponseHead as CResponseHead
 
 cdef class LastHead:
-    cdef public CheckedHead head
+    cdef public CResponseHead head
 
 cdef class Response:
     cdef CExchange _exchange
     cdef LastHead _last
-    cdef CheckedHead _head
+    cdef CResponseHead _head
     cdef bint _staged
     cdef public object failure
     cdef public bint ended
@@ -22,4 +16,4 @@ cdef class Response:
     cpdef finish(self)
     cpdef _stage(self, length)
 
-cpdef CheckedHead _checked(status, headers)
+cpdef CResponseHead _checked(status, headers)

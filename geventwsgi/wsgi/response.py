@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected, ResponseError
+from geventwsgi.wsgi.exchange import ResponseHead
 from geventwsgi.wsgi.memo import Memo
 
 if TYPE_CHECKING:
@@ -41,19 +42,6 @@ _SWITCHING = frozenset(("connection", "upgrade"))
 _WITHOUT_CONTENT = (101, 204, 304)
 
 
-class CheckedHead:
-    """A status and headers that are fit to be sent; shared by the responses that repeat them, so nobody changes it."""
-
-    __slots__ = ("code", "headers", "length", "status")
-
-    def __init__(self, status: str, code: int, headers: list[tuple[str, str]], length: int | None = None) -> None:
-        self.status = status
-        self.code = code
-        self.headers = headers
-        #: The declared Content-Length, None if there is none.
-        self.length = length
-
-
 class LastHead:
     """The head that was checked last: most applications send the same one again and again.
 
@@ -63,7 +51,7 @@ class LastHead:
     __slots__ = ("head",)
 
     def __init__(self) -> None:
-        self.head = CheckedHead("200 OK", 200, [])
+        self.head = ResponseHead("200 OK", 200, [])
 
 
 class Response:
@@ -77,9 +65,9 @@ class Response:
 
     def __init__(self, exchange: Exchange, last: LastHead | None = None) -> None:
         self._exchange = exchange
-        self._last = last or LastHead()
+        self._last = LastHead() if last is None else last
         #: None before start_response. At the end, the gateway sets what the client got.
-        self._head: CheckedHead | None = None
+        self._head: ResponseHead | None = None
         #: Whether the exchange has status and headers; a later start_response takes that back.
         self._staged = False
         #: What a write met; a framework may have turned it into an exception of its own.
@@ -100,7 +88,7 @@ class Response:
     @property
     def headers(self) -> list[tuple[str, str]]:
         """The headers as the application gave them."""
-        return [] if self._head is None else self._head.headers[:]
+        return [] if self._head is None else list(self._head.headers)
 
     @property
     def length(self) -> int | None:
@@ -192,7 +180,7 @@ class Response:
 
     def replace(self, code: int) -> None:
         """Note, for the access log, that ``code`` is what became of the response."""
-        self._head = CheckedHead(status_line(code), code, self.headers if self._exchange.head_sent else [])
+        self._head = ResponseHead(status_line(code), code, self.headers if self._exchange.head_sent else [])
 
     def cut(self) -> None:
         """Abort the response; if nothing of it has left, it has no status."""
@@ -203,21 +191,21 @@ class Response:
     def _stage(self, length: int | None) -> None:
         """Hand the head to the exchange.
 
-        :param length: the whole body's length, if it is known by now. It is held back where the headers have it
-            already, and where a body that is absent says nothing of the one it stands for (RFC 9110 section 8.6).
+        :param length: the whole body's length, if it is known by now. It is held back where a body that is absent says
+            nothing of the one it stands for (RFC 9110 section 8.6).
         """
         head = self._head
         if head is None:
             if self._exchange.taken:
                 return  # the application took the connection over, through geventwsgi.socket
             raise ResponseError("the application did not call start_response before its body began or ended")
-        if head.length is not None or head.code in _WITHOUT_CONTENT or (length == 0 and self.head_only):
+        if (head.code != 200 and head.code in _WITHOUT_CONTENT) or (length == 0 and self.head_only):
             length = None
-        self._exchange.start(head.status, head.headers, length)
+        self._exchange.start(head, length)
         self._staged = True
 
 
-def _checked(status: Any, headers: Any) -> CheckedHead:
+def _checked(status: Any, headers: Any) -> ResponseHead:
     """Return what an application gave to start_response.
 
     :raises ResponseError: status or headers are malformed.
@@ -228,7 +216,7 @@ def _checked(status: Any, headers: Any) -> CheckedHead:
         raise ResponseError(f"the headers are of type {type(headers).__name__}: pass a list of tuples")
     code = _STATUS_CODES[status]
     headers = headers[:]  # what is checked is what is sent, whatever becomes of the application's list
-    return CheckedHead(status, code, headers, check_headers(headers, _SWITCHING if code == 101 else _NOTHING))
+    return ResponseHead(status, code, headers, check_headers(headers, _SWITCHING if code == 101 else _NOTHING))
 
 
 def status_line(code: int) -> str:

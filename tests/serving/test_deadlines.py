@@ -86,3 +86,27 @@ def test_one_that_expires_may_let_go_of_another_that_is_due(deadlines: Deadlines
     gevent.sleep(0.2)
     assert sum(holder.expired for holder in holders) == 1
     assert {holder.tick for holder in holders} == {0}
+
+
+def test_a_change_of_the_date_moves_no_deadline() -> None:
+    class Loop:
+        """A loop whose clock follows the date, as libev's does."""
+
+        ahead = 0.0
+
+        def __init__(self) -> None:
+            self.timer = gevent.get_hub().loop.timer
+
+        def now(self) -> float:
+            return gevent.get_hub().loop.now() + self.ahead
+
+    loop = Loop()
+    deadlines = Deadlines(loop)
+    holder, other = Waiting(), Waiting()
+    for one in (holder, other):
+        deadlines.arm(one, 0.05)
+    deadlines.arm(holder, 60)
+    loop.ahead = 3600.0
+    eventually(lambda: other.expired)
+    assert holder.expired == 0
+    deadlines.forget(holder)

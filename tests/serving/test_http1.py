@@ -18,6 +18,7 @@ from geventwsgi.serving.http1_exchange import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.service import Timeouts
 from geventwsgi.serving.stream import Stream
 from tests.support.eventually import eventually
+from tests.support.fake_exchange import head_of
 from tests.support.serving import reply, served
 from tests.support.streams import raw, tcp_pair
 
@@ -53,7 +54,7 @@ def stream_of(*chunks: bytes):
     """Return a run that sends chunks of unknown total length."""
 
     def run(exchange: Http1Exchange) -> None:
-        exchange.start("200 OK", [], None)
+        exchange.start(head_of("200 OK"), None)
         for chunk in chunks:
             exchange.write(chunk)
         exchange.finish()
@@ -469,7 +470,7 @@ class TestResponses:
     @pytest.mark.parametrize("declared", [None, 7])
     def test_head_does_not_guess_a_length_from_an_empty_body__rfc9110_8_6(self, declared: int | None) -> None:
         def run(exchange: Http1Exchange) -> None:
-            exchange.start("200 OK", [("content-length", str(declared))] if declared else [], None)
+            exchange.start(head_of("200 OK", [("content-length", str(declared))] if declared else []), None)
             assert exchange.finish() is None
 
         with served(run) as one:
@@ -481,7 +482,7 @@ class TestResponses:
         complaints = []
 
         def run(exchange: Http1Exchange) -> None:
-            exchange.start("200 OK", [("Content-Length", "10")], None)
+            exchange.start(head_of("200 OK", [("Content-Length", "10")]), None)
             exchange.write(b"short")
             complaints.append(exchange.finish())
 
@@ -493,7 +494,7 @@ class TestResponses:
         complaints = []
 
         def run(exchange: Http1Exchange) -> None:
-            exchange.start("200 OK", [("Content-Length", "5")], None)
+            exchange.start(head_of("200 OK", [("Content-Length", "5")]), None)
             exchange.write(b"fiv")
             exchange.write(b"e and")
             exchange.write(b" more")
@@ -508,8 +509,8 @@ class TestResponses:
 
     def test_start_again_replaces_the_staged_head(self) -> None:
         def run(exchange: Http1Exchange) -> None:
-            exchange.start("200 OK", [("A", "1"), ("Content-Length", "7")], None)
-            exchange.start("503 Busy", [("B", "2")], 4)
+            exchange.start(head_of("200 OK", [("A", "1"), ("Content-Length", "7")]), None)
+            exchange.start(head_of("503 Busy", [("B", "2")]), 4)
             exchange.write(b"wait")
             exchange.finish()
 
@@ -524,7 +525,7 @@ class TestResponses:
             with tempfile.TemporaryFile() as file:
                 file.write(b"hello world")
                 file.flush()
-                exchange.start("200 OK", [], length)
+                exchange.start(head_of("200 OK"), length)
                 exchange.send_file(file.fileno(), 0, 11)
                 exchange.finish()
                 assert exchange.sent == (0 if exchange.head.method == "HEAD" else 11)
@@ -540,7 +541,7 @@ class TestResponses:
             with tempfile.TemporaryFile() as file:
                 file.write(b"hello world")
                 file.flush()
-                exchange.start("200 OK", [("Content-Length", "5")], None)
+                exchange.start(head_of("200 OK", [("Content-Length", "5")]), None)
                 exchange.send_file(file.fileno(), 0, 11)
                 assert "6 bytes beyond" in str(exchange.finish())
 
@@ -551,7 +552,7 @@ class TestResponses:
         statuses = []
 
         def run(exchange: Http1Exchange) -> None:
-            exchange.start("200 OK", [], None)
+            exchange.start(head_of("200 OK"), None)
             try:
                 while True:
                     exchange.write(b"x" * 65536)
@@ -573,7 +574,7 @@ class TestResponses:
         def run(exchange: Http1Exchange) -> None:
             with tempfile.TemporaryFile() as file:
                 file.truncate(64 << 20)
-                exchange.start("200 OK", [], 64 << 20)
+                exchange.start(head_of("200 OK"), 64 << 20)
                 with pytest.raises(ClientDisconnected):
                     exchange.send_file(file.fileno(), 0, 64 << 20)
             statuses.append(exchange.status)
@@ -589,7 +590,7 @@ class TestResponses:
 class TestFailures:
     def test_before_the_head_it_is_an_error_page(self) -> None:
         def run(exchange: Http1Exchange) -> None:
-            exchange.start("200 OK", [("A", "1")], 2)
+            exchange.start(head_of("200 OK", [("A", "1")]), 2)
             exchange.fail(500, "<trace>")
 
         with served(run) as one:
@@ -604,7 +605,7 @@ class TestFailures:
         received = []
 
         def run(exchange: Http1Exchange) -> None:
-            exchange.start("200 OK", [], length)
+            exchange.start(head_of("200 OK"), length)
             exchange.write(b"begun")
             gevent.sleep(0.1)
             exchange.fail(500)
@@ -622,7 +623,7 @@ class TestUpgrade:
 
     def test_101_lets_the_application_name_its_protocol__rfc9110_7_8(self) -> None:
         def run(exchange: Http1Exchange) -> None:
-            exchange.start("101 Switching Protocols", [("Upgrade", "echo"), ("Connection", "Upgrade")], None)
+            exchange.start(head_of("101 Switching Protocols", [("Upgrade", "echo"), ("Connection", "Upgrade")]), None)
             exchange.write(b"raw")
             exchange.write(b" bytes")
             assert exchange.finish() is None
@@ -867,7 +868,7 @@ class TestFairness:
 
     def test_a_response_of_tiny_chunks_yields(self) -> None:
         def run(exchange: Http1Exchange) -> None:
-            exchange.start("200 OK", [], None)
+            exchange.start(head_of("200 OK"), None)
             for _ in range(3000):
                 exchange.write(b"x")
             exchange.finish()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.http.head import Limits, RequestHead, parse_head
-from geventwsgi.wsgi.exchange import Exchange
+from geventwsgi.wsgi.exchange import Exchange, ResponseHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +29,12 @@ def make_head(request: str = GET) -> RequestHead:
     head = parse_head(text.encode("latin-1"), Limits())
     assert head is not None
     return head
+
+
+def head_of(status: str, headers: Headers = ()) -> ResponseHead:
+    """Return what the gateway would make of an application's status and headers."""
+    length = next((int(value) for name, value in headers if name.lower() == "content-length"), None)
+    return ResponseHead(status, int(status[:3]), headers, length)
 
 
 class FakeExchange(Exchange):
@@ -55,6 +61,7 @@ class FakeExchange(Exchange):
         fail_raises: BaseException | None = None,
     ) -> None:
         self.head = head if isinstance(head, RequestHead) else make_head(head)
+        self.has_body = True
         self.remote_addr, self.remote_port = remote_addr, remote_port
         self.scheme, self.trusted = scheme, trusted
         self.repeated = None
@@ -130,12 +137,14 @@ class FakeExchange(Exchange):
             self._script.appendleft(item[size:])
         return item[:size] or self.read(size)
 
-    def start(self, status: str, headers: Headers, length: int | None) -> None:
+    def start(self, head: ResponseHead, length: int | None) -> None:
         self._called("start", not self.head_sent and not self._over, "start after the head had left")
-        declared = any(name.lower() == "content-length" for name, _ in headers)
-        self._require(not (declared and length is not None), "start with a length that the headers have")
-        self.status = int(status[:3])
-        self.started = (status, tuple(headers), length)
+        right = head_of(head.status, head.headers)
+        self._require(
+            (head.code, head.length) == (right.code, right.length), "start with a head that contradicts itself"
+        )
+        self.status = head.code
+        self.started = (head.status, tuple(head.headers), length if head.length is None else None)
 
     def write(self, data: bytes) -> None:
         self._called("write", self.started is not None and not self._over, "write outside a response")

@@ -20,6 +20,7 @@ from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import Runners
 from geventwsgi.serving.service import Service, Timeouts
 from geventwsgi.wsgi.gateway import Gateway
+from tests.support.fake_exchange import head_of
 from tests.support.streams import raw, tcp_pair
 
 Run = Callable[[Http1Exchange], object]
@@ -40,7 +41,7 @@ class FakeGateway(Gateway):
 
 def reply(exchange: Http1Exchange, body: bytes = b"ok", status: str = "200 OK") -> str | None:
     """Answer an exchange with one chunk of known length."""
-    exchange.start(status, [], len(body))
+    exchange.start(head_of(status), len(body))
     exchange.write(body)
     return exchange.finish()
 

@@ -7,8 +7,8 @@ import inspect
 import pytest
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.wsgi.exchange import Exchange
-from tests.support.fake_exchange import FakeExchange
+from geventwsgi.wsgi.exchange import Exchange, ResponseHead
+from tests.support.fake_exchange import FakeExchange, head_of
 
 
 def test_it_has_every_member_of_the_interface_with_its_signature():
@@ -34,7 +34,7 @@ def misuse_after(*calls):
         exchange.check()
 
 
-START = ("start", "200 OK", [], None)
+START = ("start", head_of("200 OK"), None)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,8 @@ START = ("start", "200 OK", [], None)
         (START, ("finish",), ("write", b"x")),
         (START, ("finish",), ("abort",)),
         (("abort",), ("fail", 500)),
-        (("start", "200 OK", [("content-length", "1")], 1), ("write", b"x"), ("finish",)),
+        (("start", ResponseHead("200 OK", 404, []), None), ("finish",)),
+        (("start", ResponseHead("200 OK", 200, [("content-length", "1")], 2), None), ("write", b"x"), ("finish",)),
         (("read", 0), START, ("finish",)),
     ],
 )
@@ -68,7 +69,7 @@ def test_proper_use_is_not_found_fault_with(calls):
 
 def test_a_client_that_left_is_499():
     exchange = FakeExchange(disconnect_after=0)
-    exchange.start("200 OK", [], None)
+    exchange.start(head_of("200 OK"), None)
     with pytest.raises(ClientDisconnected):
         exchange.write(b"x")
     assert exchange.status == 499
