@@ -25,6 +25,7 @@ MODULES = [
     "geventwsgi.observe.sinks",
     "geventwsgi.observe.recorder",
     "geventwsgi.observe.stream",
+    "geventwsgi.http.limits",
     "geventwsgi.http._scan",
     "geventwsgi.http.fields",
     "geventwsgi.http.forwarded",

@@ -74,6 +74,27 @@ cdef inline bint all_values(Bytes start, Bytes end):
     return True
 
 
+cpdef Py_ssize_t start_of_head(bytes buffer) noexcept:
+    """See :func:`geventwsgi.http.scan.start_of_head`."""
+    return 2 if PyBytes_GET_SIZE(buffer) >= 2 and not memcmp(PyBytes_AS_STRING(buffer), b"\r\n", 2) else 0
+
+
+cpdef Py_ssize_t end_of_line(bytes buffer, Py_ssize_t start) noexcept:
+    """See :func:`geventwsgi.http.scan.end_of_line`."""
+    cdef Bytes first = <Bytes>PyBytes_AS_STRING(buffer), at, end = first + PyBytes_GET_SIZE(buffer)
+    if start < 0:
+        return -1
+    at = first + start
+    while at < end:
+        at = <Bytes>memchr(at, b"\r", end - at)
+        if at == NULL or at + 1 >= end:
+            return -1
+        if at[1] == b"\n":
+            return at - first
+        at += 1
+    return -1
+
+
 cpdef Py_ssize_t end_of_head(bytes buffer, Py_ssize_t start) noexcept:
     """See :func:`geventwsgi.http.scan.end_of_head`."""
     cdef Bytes first = <Bytes>PyBytes_AS_STRING(buffer), found

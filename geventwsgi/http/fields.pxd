@@ -1,10 +1,14 @@
+cimport cython
+
 from geventwsgi.http cimport _scan as scan
+from geventwsgi.http.limits cimport Limits as CLimits
 cdef class Fields:
     cdef public bytes raw
     cdef public tuple items
     cdef public object content_length
     cdef public bint chunked
     cdef public frozenset connection
+    cdef public bint persists
     cdef public bint expect_continue
     cdef public str host
     cdef public bint upgrade
@@ -17,5 +21,6 @@ cdef class Fields:
     cdef public bint takes_trailers
     cdef public bint cgi_trusted
 
-cpdef Fields changed_fields(Fields last, bytes raw, limits)
+@cython.locals(found=list, items=list, changes=list, item=tuple, index=Py_ssize_t)
+cpdef Fields changed_fields(Fields last, bytes raw, CLimits limits)
 cpdef Fields _with_changes(Fields last, bytes raw, tuple items, tuple changes)

@@ -24,7 +24,7 @@ class Fields:
 
     __slots__ = (
         "cgi", "cgi_trusted", "changes", "chunked", "connection", "content_length", "expect_continue", "former", "host",
-        "items", "known", "plain", "raw", "scheme", "takes_trailers", "upgrade",
+        "items", "known", "persists", "plain", "raw", "scheme", "takes_trailers", "upgrade",
     )  # fmt: skip
 
     #: What a head must repeat to have the same fields: as received, each line with its CRLF. Set by ``head`` alone,
@@ -38,6 +38,8 @@ class Fields:
     chunked: bool
     #: RFC 9110 section 7.6.1: the options of all Connection fields, in lower case.
     connection: frozenset[str]
+    #: RFC 9112 section 9.3: whether the client lets the connection persist.
+    persists: bool
     #: RFC 9110 section 10.1.1; never in HTTP/1.0.
     expect_continue: bool
     #: The value of Host; None when absent.
@@ -85,6 +87,7 @@ def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> F
     fields.plain = len(names) == len(items) == block.count(b"\n") and b"_" not in "".join(names).encode("latin-1")
     fields.host = _host(special.get("host"))
     fields.connection = frozenset(_list(special.get("connection", ())))
+    fields.persists = "close" not in fields.connection
     fields.upgrade = "upgrade" in special and "upgrade" in fields.connection
     fields.expect_continue = _expect_continue(special.get("expect", ()))
     fields.takes_trailers = any(
@@ -133,6 +136,7 @@ def _with_changes(
     fields.former = last
     last.former = None  # no chain
     fields.host, fields.connection, fields.upgrade = last.host, last.connection, last.upgrade
+    fields.persists = last.persists
     fields.expect_continue, fields.takes_trailers = last.expect_continue, last.takes_trailers
     fields.chunked, fields.content_length = last.chunked, last.content_length
     return fields

@@ -1,6 +1,7 @@
 cimport cython
 
 from geventwsgi.http cimport _scan as scan
+from geventwsgi.http.limits cimport Limits as CLimits
 from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.known cimport KnownBlocks as CKnownBlocks
 
@@ -18,5 +19,5 @@ cdef class RequestHead:
 
 @cython.locals(start=Py_ssize_t, end=Py_ssize_t, line_end=Py_ssize_t, raw_start=Py_ssize_t, fields=CFields)
 cpdef RequestHead parse_head(
-    bytes buffer, object limits, CFields last=*, Py_ssize_t scanned=*, object leniency=*, CKnownBlocks known=*
+    bytes buffer, CLimits limits, CFields last=*, Py_ssize_t scanned=*, object leniency=*, CKnownBlocks known=*
 )

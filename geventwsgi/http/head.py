@@ -16,7 +16,7 @@ from geventwsgi.errors import RequestError
 from geventwsgi.http import grammar, scan
 from geventwsgi.http.fields import Fields, changed_fields, is_host, parse_field_lines, parse_fields
 from geventwsgi.http.limits import STRICT, Leniency, Limits
-from geventwsgi.http.lines import CRLF, check_unfinished_head, read_request_line
+from geventwsgi.http.lines import check_unfinished_head, read_request_line
 
 if TYPE_CHECKING:
     from geventwsgi.http.known import KnownBlocks
@@ -46,13 +46,9 @@ class RequestHead:
         self.fields = fields
         #: Bytes that the head took of the buffer.
         self.size = size
-        #: Whether the client lets the connection persist (RFC 9112 section 9.3). After CONNECT it may not: whatever the
-        #: answer, what follows is meant for a tunnel (RFC 9931 section 8).
-        self.keep_alive = (
-            "close" not in fields.connection
-            and method != "CONNECT"
-            and (version == (1, 1) or "keep-alive" in fields.connection)
-        )
+        #: Whether the connection may persist. After CONNECT it may not: whatever the answer, what follows is meant for
+        #: a tunnel (RFC 9931 section 8).
+        self.keep_alive = self.fields.persists and method != "CONNECT"
 
     @property
     def uri(self) -> str:
@@ -88,12 +84,12 @@ def parse_head(
     :param known: where the fields may be found if there are none of a previous request.
     :raises RequestError: 400, 414, 417, 431, 501 or 505, as soon as the bytes at hand cannot become a valid head.
     """
-    start = 2 if buffer.startswith(CRLF) else 0  # RFC 9112 section 2.2: one empty line before the request is ignored
+    start = scan.start_of_head(buffer)
     end = scan.end_of_head(buffer, scanned - 3 if scanned > 5 else start)
     if end < 0 or 0 < limits.head < end + 4 - start:
         check_unfinished_head(buffer, start, scanned, limits, leniency)
         return None
-    line_end = buffer.find(CRLF, start)
+    line_end = scan.end_of_line(buffer, start)
     line = scan.request_line(buffer, start, line_end)
     if line is None or 0 < limits.line < line_end - start:
         method, target, version = read_request_line(buffer[start:line_end], limits, leniency)
@@ -134,6 +130,7 @@ def _fresh_fields(raw: bytes, version: tuple[int, int], limits: Limits, leniency
     elif fields.chunked:
         raise RequestError(400, "Transfer-Encoding does not exist in HTTP/1.0")  # RFC 9112 section 6.1
     else:
+        fields.persists = fields.persists and "keep-alive" in fields.connection
         fields.expect_continue = False  # RFC 9110 section 10.1.1
         fields.upgrade = False  # RFC 9110 section 7.8
     return fields

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of a request, in bytes but for ``fields``; 0 means no bound.
+    """The bounds of a request, in bytes but for ``fields``; 0 means no bound."""
 
-    :ivar line: the request line without its CRLF; beyond it 414 (``limit_request_line``).
-    :ivar fields: number of field lines; beyond it 431 (``limit_request_fields``).
-    :ivar field_size: one field line without its CRLF; beyond it 431 (``limit_request_field_size``).
-    :ivar head: the whole head; beyond it 431.
-    :ivar body: the decoded body; beyond it 413 (``limit_request_body``).
-    """
+    __slots__ = ("body", "field_size", "fields", "head", "line")
 
-    line: int = 4094
-    fields: int = 100
-    field_size: int = 8190
-    head: int = 65536
-    body: int = 0
+    def __init__(
+        self, line: int = 4094, fields: int = 100, field_size: int = 8190, head: int = 65536, body: int = 0
+    ) -> None:
+        #: The request line without its CRLF; beyond it 414 (``limit_request_line``).
+        self.line = line
+        #: Number of field lines; beyond it 431 (``limit_request_fields``).
+        self.fields = fields
+        #: One field line without its CRLF; beyond it 431 (``limit_request_field_size``).
+        self.field_size = field_size
+        #: The whole head; beyond it 431.
+        self.head = head
+        #: The decoded body; beyond it 413 (``limit_request_body``).
+        self.body = body
 
 
-@dataclass(frozen=True, slots=True)
-class Leniency:
+class Leniency(NamedTuple):
     """What is let through although a proxy in front may read it differently; nothing by default.
 
     It concerns heads only: trailers, which nobody's old client sends, stay strict.

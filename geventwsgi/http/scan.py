@@ -10,9 +10,19 @@ from contextlib import suppress
 
 from geventwsgi.http import grammar
 
-__all__ = ["changed_items", "end_of_head", "field_items", "request_line"]
+__all__ = ["changed_items", "end_of_head", "end_of_line", "field_items", "request_line", "start_of_head"]
 
 Item = tuple[str, str]
+
+
+def start_of_head(buffer: bytes) -> int:
+    """Return where a head begins: one empty line before it is ignored (RFC 9112 section 2.2)."""
+    return 2 if buffer.startswith(b"\r\n") else 0
+
+
+def end_of_line(buffer: bytes, start: int) -> int:
+    """Return where the CRLF stands that ends the line that begins at ``start``; -1 if it has not come."""
+    return buffer.find(b"\r\n", start)
 
 
 def end_of_head(buffer: bytes, start: int) -> int:
@@ -60,4 +70,11 @@ def changed_items(former: bytes, raw: bytes, items: tuple[Item, ...]) -> list[tu
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.http._scan import changed_items, end_of_head, field_items, request_line  # type: ignore[no-redef]
+    from geventwsgi.http._scan import (  # type: ignore[no-redef]
+        changed_items,
+        end_of_head,
+        end_of_line,
+        field_items,
+        request_line,
+        start_of_head,
+    )

@@ -78,7 +78,7 @@ def _answer(connection: Connection, exchange: Http1Exchange) -> Left:
     connection.idle_limit = service.timeouts.keepalive
     if not exchange.settle():
         return ENDED
-    return MORE if stream.hot or stream.ahead else IDLE
+    return MORE if stream.hot or stream.ahead() else IDLE
 
 
 def _begin(connection: Connection, exchange: Http1Exchange) -> bool:

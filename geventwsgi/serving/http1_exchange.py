@@ -380,7 +380,7 @@ class Http1Exchange(exchange.Exchange):
             return False
         if self._keep_alive and self._read_away():
             return True
-        if stream.ahead or (self._body is not None and not self._body.done):
+        if stream.ahead() or (self._body is not None and not self._body.done):
             self._connection.linger()
         return False
 

@@ -43,6 +43,7 @@ cdef class Stream(deadlines.Holder):
     cpdef bytes _take(self, Py_ssize_t size)
     cpdef _try_receive(self, Py_ssize_t size)
     cpdef bytes _receive(self, Py_ssize_t size, timeout)
+    cpdef bint ahead(self)
     cpdef spend(self, int receives)
     cpdef unread(self, bytes data)
     cpdef step_in(self, timeout=*)

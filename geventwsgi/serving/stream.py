@@ -227,9 +227,8 @@ class Stream(deadlines.Holder):
         """Hand back received bytes that belong to whoever reads next."""
         self._ahead = data + self._ahead
 
-    @property
     def ahead(self) -> bool:
-        """Whether bytes were received that nobody has asked for, and of which the loop will not tell."""
+        """Return whether bytes were received that nobody has asked for, and of which the loop will not tell."""
         return bool(self._ahead)
 
     def wait(self, timeout: float) -> bool:
@@ -362,7 +361,7 @@ class Stream(deadlines.Holder):
     def park(self, sleeper: Sleeper, timeout: float) -> None:
         """Keep the connection without a greenlet until bytes or the client's end come, or ``timeout`` seconds pass.
 
-        What has come before is not told again: nothing may be :attr:`hot` or :attr:`ahead`.
+        What has come before is not told again: nothing may be :attr:`hot` or :meth:`ahead`.
 
         :param sleeper: is woken once.
         """

@@ -129,9 +129,8 @@ class TLSStream(stream.Stream):
             self._incoming.write_eof()
         return True
 
-    @property
     def ahead(self) -> bool:
-        """See :attr:`Stream.ahead`."""
+        """See :meth:`Stream.ahead`."""
         return bool(self._ahead or self.ssl_object.pending() or self._incoming.pending)
 
     def happened(self, events: int) -> None:

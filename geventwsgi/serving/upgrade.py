@@ -72,7 +72,7 @@ class ClientSocket:
             raise TimeoutError("timed out") from None
         finally:
             if self._readiness is not None:
-                self._readiness.show(ahead=self._stream.ahead)
+                self._readiness.show(ahead=self._stream.ahead())
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into ``buffer``; return the number of bytes, 0 at the end. Raises as :meth:`recv`."""
@@ -143,11 +143,11 @@ class ClientSocket:
         Where bytes have been received ahead, or are encrypted, it is not the socket's own: that would not tell of them.
         """
         if self._readiness is None:
-            hidden = self._stream.ahead or isinstance(self._stream, TLSStream)
+            hidden = self._stream.ahead() or isinstance(self._stream, TLSStream)
             if not (hidden and hasattr(os, "eventfd")):
                 return self._stream.fileno()
             self._readiness = _Readiness(self._stream.fileno())
-        self._readiness.show(ahead=self._stream.ahead)
+        self._readiness.show(ahead=self._stream.ahead())
         return self._readiness.fileno()
 
     def getpeername(self) -> Any:

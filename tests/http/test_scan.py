@@ -153,3 +153,29 @@ def test_both_see_the_same_changes(lines: list[bytes], data: st.DataObject) -> N
     if found is not None:
         everything = dict(enumerate(items)) | dict(found)
         assert list(everything.values()) == PYTHON.field_items(raw[5:])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_where_a_head_begins_and_ends(form: Any) -> None:
+    assert [form.start_of_head(data) for data in (b"", b"\r", b"\n\r", b"\r\n", b"\r\nGET", b"GET\r\n")] == [
+        0,
+        0,
+        0,
+        2,
+        2,
+        0,
+    ]
+    assert form.end_of_line(b"ab\r\ncd\r\n", 0) == 2
+    assert form.end_of_line(b"ab\r\ncd\r\n", 3) == 6
+    assert form.end_of_line(b"a\rb\r\r\n", 0) == 4
+    assert form.end_of_head(b"a\r\n\r\r\n\r\n\r\n", 0) == 4
+    assert form.end_of_head(b"a\r\n\r\n", 1) == 1
+    for start in range(8):
+        assert form.end_of_line(b"ab\r", start) == form.end_of_head(b"ab\r\n\r", start) == -1
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a"]), max_size=12).map(b"".join), st.integers(0, 14))
+def test_both_find_the_same_ends(data: bytes, start: int) -> None:
+    for name in ("end_of_line", "end_of_head"):
+        assert getattr(scan, name)(data, start) == getattr(PYTHON, name)(data, start), name
+    assert scan.start_of_head(data) == PYTHON.start_of_head(data)

@@ -83,11 +83,11 @@ class TestReading:
     def test_handed_back_bytes_come_first(self, stream: Stream, client: socket.socket) -> None:
         client.sendall(b"wire")
         stream.unread(b"back")
-        assert stream.ahead
+        assert stream.ahead()
         assert stream.recv(3) == b"bac"
         stream.unread(b"c")
         assert stream.recv(100) == b"ck"
-        assert not stream.ahead
+        assert not stream.ahead()
         assert stream.recv(100, 5) == b"wire"
 
     def test_deadline(self, stream: Stream, client: socket.socket) -> None:
