@@ -47,8 +47,8 @@ MODULES = [
     "geventwsgi.serving.client",
     "geventwsgi.serving.extensions",
     "geventwsgi.serving.memory",
-    "geventwsgi.serving.poller",
     "geventwsgi.serving._native",
+    "geventwsgi.serving.poller",
     "geventwsgi.serving.stream",
     "geventwsgi.serving.tls_stream",
     "geventwsgi.serving.runners",
@@ -56,6 +56,7 @@ MODULES = [
     "geventwsgi.serving.connection",
     "geventwsgi.serving.http1_exchange",
     "geventwsgi.serving.http1",
+    "geventwsgi.serving.acceptor",
 ]
 DIRECTIVES = {
     "language_level": 3,

@@ -1,10 +1,12 @@
 cimport cython
 
+cdef int ACCEPTING, CONNECTIONS, FIELDS, REQUESTS
+
 cdef class Slot:
     cdef public int index
     cdef int _base
     cdef unsigned long long[::1] _fields
 
     cpdef count(self, unsigned long long requests, unsigned long long connections)
-    @cython.locals(base=long, load=long, least=long)
+    @cython.locals(base=long, end=long, load=long, least=long)
     cpdef long long least(self)

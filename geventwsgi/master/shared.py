@@ -86,11 +86,14 @@ class Slot:
     def least(self) -> int:
         """Return the fewest requests and connections together of a worker that accepts; -1 if none does."""
         least = -1
-        for base in range(0, self._fields[-1], FIELDS):  # the last field: where the slots end that were ever taken
+        base = 0
+        end = self._fields[-1]  # where the slots end that were ever taken
+        while base < end:
             if self._fields[base + ACCEPTING]:
                 load = self._fields[base + REQUESTS] + self._fields[base + CONNECTIONS]
                 if load < least or least < 0:
                     least = load
+            base += FIELDS
         return least
 
     def clear(self) -> None:

@@ -12,3 +12,20 @@ cdef class Socket:
     cpdef close(self)
     cpdef int fileno(self) except? -1
     cpdef int detach(self) except? -1
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        unsigned int events
+        epoll_data_t data
+
+cdef class EpollSet:
+    cdef int fd
+
+    cpdef add(self, int fd, unsigned int events)
+    cpdef remove(self, int fd)
+    cdef _change(self, int operation, int fd, epoll_event *event)
+    cpdef tell(self, list streams)
+    cpdef int fileno(self) except? -1
+    cpdef close(self)

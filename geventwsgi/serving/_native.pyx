@@ -7,7 +7,7 @@ other thread can be there: nothing between filling and copying lets go of the in
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
 from libc.string cimport memcpy, strerror
 from posix.unistd cimport close
 
@@ -56,11 +56,9 @@ cdef extern from "<sys/uio.h>" nogil:
         size_t iov_len
 
 cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        int fd
-    struct epoll_event:
-        unsigned int events
-        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
+    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
     int epoll_wait(int epoll, epoll_event *events, int most, int timeout)
 
 cdef extern from *:
@@ -85,7 +83,7 @@ cdef enum:
     SHARED = 65536   # bytes of the buffer that is received into
     JOIN_LIMIT = 16384   # below it, parts are copied together
     MAX_PARTS = 8
-    BATCH = 256   # connections told of at once, as in poller.py
+    BATCH = 256   # descriptors told of at once, as in epoll.py
 
 cdef char _buffer[SHARED]
 cdef char _joined[JOIN_LIMIT]
@@ -197,20 +195,53 @@ cdef class Socket:
         return self.fd
 
 
-def tell(epoll, list streams):
-    """See :func:`geventwsgi.serving.poller.tell`."""
-    cdef epoll_event events[BATCH]
-    cdef int fd, index, count = epoll_wait(epoll.fileno(), events, BATCH, 0)
-    cdef list told = []
-    if count < 0 and errno != EINTR:
-        PyErr_SetFromErrno(OSError)
-    for index in range(count):
-        fd = events[index].data.fd
-        told.append(streams[fd])
-    for index in range(count):
-        stream = told[index]
-        if stream is not None:
-            stream.happened(events[index].events)
+cdef class EpollSet:
+    """See :class:`geventwsgi.serving.epoll.EpollSet`."""
+
+    def __cinit__(self):
+        self.fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.fd < 0:
+            PyErr_SetFromErrno(OSError)
+
+    def __dealloc__(self):
+        self.close()
+
+    cpdef add(self, int fd, unsigned int events):
+        cdef epoll_event event
+        event.events = events
+        event.data.fd = fd
+        self._change(EPOLL_CTL_ADD, fd, &event)
+
+    cpdef remove(self, int fd):
+        cdef epoll_event ignored
+        self._change(EPOLL_CTL_DEL, fd, &ignored)
+
+    cdef _change(self, int operation, int fd, epoll_event *event):
+        if epoll_ctl(self.fd, operation, fd, event) < 0:
+            PyErr_SetFromErrno(OSError)
+
+    cpdef tell(self, list streams):
+        cdef epoll_event events[BATCH]
+        cdef int fd, index, count = epoll_wait(self.fd, events, BATCH, 0)
+        cdef list told = []
+        if count < 0 and errno != EINTR:
+            PyErr_SetFromErrno(OSError)
+        for index in range(count):
+            fd = events[index].data.fd
+            told.append(streams[fd])
+        for index in range(count):
+            stream = told[index]
+            if stream is not None:
+                stream.happened(events[index].events)
+
+    cpdef int fileno(self) except? -1:
+        return self.fd
+
+    cpdef close(self):
+        cdef int fd = self.fd
+        self.fd = -1
+        if fd >= 0:
+            close(fd)
 
 
 def accept(listener):
@@ -219,6 +250,8 @@ def accept(listener):
     cdef socklen_t size = sizeof(address)
     cdef int fd = accept4(listener.fileno(), <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
+        if errno == EAGAIN or errno == ECONNABORTED or errno == EINTR:
+            return None
         PyErr_SetFromErrno(OSError)
     return Socket(fd, address.ss_family), _named(&address)
 

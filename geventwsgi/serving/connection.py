@@ -114,10 +114,7 @@ class Connection(runners.Sleeper):
 
     def start(self) -> None:
         """Begin to serve."""
-        if self.service.tls is None and not self.service.keeps_greenlets:
-            self._park()
-        else:
-            self.service.start(self)
+        self.service.runners.give(self)
 
     def run(self) -> None:
         """Serve one request, if one has come; called again when the next is there."""
@@ -145,7 +142,7 @@ class Connection(runners.Sleeper):
                 self._park_on()
             else:
                 self.stream.parked_until = 0.0
-                self.service.start(self)
+                self.service.runners.give(self)
 
     def _serve(self) -> Left:
         """Return what :func:`http1.serve` does."""
@@ -209,7 +206,7 @@ class Connection(runners.Sleeper):
         if timed_out:
             self.close()
         else:
-            service.start(self)
+            service.runners.give(self)
 
     def _cool(self, seconds: float) -> None:
         """Wait on, but with as little as a connection can have."""

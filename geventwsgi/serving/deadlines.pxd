@@ -12,6 +12,7 @@ cdef class Holder:
 
 cdef class Deadlines:
     cdef public object loop
+    cdef public object hub
     cdef public dict _buckets
 
     @cython.locals(deadline=double, tick=double)

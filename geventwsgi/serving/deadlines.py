@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gevent import get_hub
+
 from geventwsgi import clock
 
 #: Seconds between two buckets: how late a deadline may be noticed.
@@ -37,6 +39,8 @@ class Deadlines:
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
+        #: The hub of that loop.
+        self.hub = get_hub()
         self._buckets: dict[float, set[Holder]] = {}
 
     def arm(self, holder: Holder, seconds: float) -> None:

@@ -1,6 +1,13 @@
-cdef class EpollPoller:
+from geventwsgi.serving._native cimport EpollSet as CEpollSet
+
+cdef class Poller:
     cdef object __weakref__
-    cdef object _epoll
+
+    cpdef watch(self, stream, int fd, int events)
+    cpdef forget(self, stream, int fd)
+
+cdef class EpollPoller(Poller):
+    cdef CEpollSet _set
     cdef list _streams
     cdef Py_ssize_t _open
     cdef object _watcher

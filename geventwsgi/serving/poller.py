@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import os
 import weakref
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from gevent import monkey
+from geventwsgi.serving import epoll
 
 if TYPE_CHECKING:
     from geventwsgi.serving.stream import Stream
@@ -24,87 +23,72 @@ if TYPE_CHECKING:
 READABLE, WRITABLE, ENDED, LOST = 0x1, 0x4, 0x2000, 0x10 | 0x8
 GONE = ENDED | LOST
 _EDGE_TRIGGERED = 1 << 31
-#: Connections told of at once; the rest follow in the loop's next iteration.
-BATCH = 256
 _READ, _WRITE = 1, 2
 
 
-class Poller(Protocol):
+class Poller:
     """Tells streams of their events, by :meth:`.Stream.happened`; one object serves one loop."""
 
-    def register(self, stream: Stream) -> None:
-        """Tell ``stream`` of its events from now on, first of those that are true already."""
+    def watch(self, stream: Stream, fd: int, events: int) -> None:
+        """Make sure that the next of ``events`` is told; the first time, also those that are true already.
 
-    def unregister(self, stream: Stream) -> None:
+        :param fd: the stream's descriptor.
+        """
+        raise NotImplementedError
+
+    def forget(self, stream: Stream, fd: int) -> None:
         """Tell it no more; before its socket is closed."""
-
-    def watch(self, stream: Stream, events: int) -> None:
-        """Make sure that the next of ``events`` is told."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of everything."""
+        raise NotImplementedError
 
 
-class EpollPoller:
+class EpollPoller(Poller):
     """One edge-triggered epoll set, itself watched by the loop."""
 
     def __init__(self, loop: Any) -> None:
-        self._epoll = _epoll()
+        self._set = epoll.EpollSet()
         #: By descriptor, which the system keeps small.
         self._streams: list[Stream | None] = []
         self._open = 0
-        self._watcher = loop.io(self._epoll.fileno(), _READ, ref=False)
+        self._watcher = loop.io(self._set.fileno(), _READ, ref=False)
         self._watcher.start(self._on_ready)
         _in_use.add(self)
 
-    def register(self, stream: Stream) -> None:
-        """See :meth:`Poller.register`."""
-        fd = stream.fileno()
+    def watch(self, stream: Stream, fd: int, events: int) -> None:  # noqa: ARG002 - all are told once one is
+        """See :meth:`Poller.watch`."""
+        while fd >= len(self._streams):
+            self._streams.append(None)
+        if self._streams[fd] is stream:
+            return
         if not self._open:
             self._watcher.ref = True  # the loop goes on for as long as there is a client
         self._open += 1
-        while fd >= len(self._streams):
-            self._streams.append(None)
         self._streams[fd] = stream
-        self._epoll.register(fd, READABLE | WRITABLE | GONE | _EDGE_TRIGGERED)
+        self._set.add(fd, READABLE | WRITABLE | GONE | _EDGE_TRIGGERED)
 
-    def unregister(self, stream: Stream) -> None:
-        """See :meth:`Poller.unregister`. Closing alone would not do: the application may have a duplicate."""
-        fd = stream.fileno()
+    def forget(self, stream: Stream, fd: int) -> None:
+        """See :meth:`Poller.forget`. Closing alone would not do: the application may have a duplicate."""
         if fd < len(self._streams) and self._streams[fd] is stream:
             self._streams[fd] = None
-            self._epoll.unregister(fd)
+            self._set.remove(fd)
             self._open -= 1
             if not self._open:
                 self._watcher.ref = False
-
-    def watch(self, stream: Stream, events: int) -> None:
-        """See :meth:`Poller.watch`; here all are told in any case."""
 
     def close(self) -> None:
         """See :meth:`Poller.close`."""
         self._streams.clear()
         self._watcher.close()
-        self._epoll.close()
+        self._set.close()
 
     def _on_ready(self) -> None:
-        tell(self._epoll, self._streams)
+        self._set.tell(self._streams)
 
 
-def tell(epoll: Any, streams: list[Stream | None]) -> None:
-    """Tell the streams, which stand at their descriptors' places, of what has happened to them."""
-    # All first, since what one event sets going may close another's connection and open one with its descriptor.
-    told = [(streams[fd], events) for fd, events in epoll.poll(0, BATCH)]
-    for stream, events in told:
-        if stream is not None:
-            stream.happened(events)
-
-
-with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.serving._native import tell  # type: ignore[no-redef]
-
-
-class WatcherPoller:
+class WatcherPoller(Poller):
     """A watcher of the loop for each stream. They are level-triggered: one that is of no use now is stopped."""
 
     def __init__(self, loop: Any) -> None:
@@ -112,33 +96,30 @@ class WatcherPoller:
         self._readers: dict[Stream, Any] = {}
         self._writers: dict[Stream, Any] = {}
 
-    def register(self, stream: Stream) -> None:
-        """See :meth:`Poller.register`."""
-        watcher = self._readers[stream] = self._loop.io(stream.fileno(), _READ)
-        watcher.start(self._on_readable, stream)
+    def watch(self, stream: Stream, fd: int, events: int) -> None:
+        """See :meth:`Poller.watch`."""
+        if events & READABLE:
+            self._watcher(self._readers, stream, fd, _READ).start(self._on_readable, stream)
+        if events & WRITABLE:
+            self._watcher(self._writers, stream, fd, _WRITE).start(self._on_writable, stream)
 
-    def unregister(self, stream: Stream) -> None:
-        """See :meth:`Poller.unregister`."""
+    def _watcher(self, watchers: dict[Stream, Any], stream: Stream, fd: int, event: int) -> Any:
+        watcher = watchers.get(stream)
+        if watcher is None:
+            watcher = watchers[stream] = self._loop.io(fd, event)
+        return watcher
+
+    def forget(self, stream: Stream, fd: int) -> None:  # noqa: ARG002 - for the set's sake
+        """See :meth:`Poller.forget`."""
         for watchers in (self._readers, self._writers):
             watcher = watchers.pop(stream, None)
             if watcher is not None:
                 watcher.close()
 
-    def watch(self, stream: Stream, events: int) -> None:
-        """See :meth:`Poller.watch`."""
-        if events & READABLE:
-            stream.watched = True
-            self._readers[stream].start(self._on_readable, stream)
-        if events & WRITABLE:
-            watcher = self._writers.get(stream)
-            if watcher is None:
-                watcher = self._writers[stream] = self._loop.io(stream.fileno(), _WRITE)
-            watcher.start(self._on_writable, stream)
-
     def close(self) -> None:
         """See :meth:`Poller.close`."""
-        for stream in tuple(self._readers):
-            self.unregister(stream)
+        for stream in (*self._readers, *self._writers):
+            self.forget(stream, -1)
 
     def _on_readable(self, stream: Stream) -> None:
         events = READABLE
@@ -156,7 +137,7 @@ class WatcherPoller:
 
 def poller(loop: Any) -> Poller:
     """Return the best poller that this system has for ``loop``."""
-    return WatcherPoller(loop) if _epoll is None else EpollPoller(loop)
+    return EpollPoller(loop) if epoll.exists else WatcherPoller(loop)
 
 
 def _close_in_child() -> None:
@@ -165,10 +146,6 @@ def _close_in_child() -> None:
         one.close()
 
 
-try:
-    _epoll = monkey.get_original("select", "epoll")  # which gevent takes out of the module that it patches
-except AttributeError:
-    _epoll = None
 _in_use: weakref.WeakSet[EpollPoller] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_in_child)

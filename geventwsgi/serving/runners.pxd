@@ -18,3 +18,6 @@ cdef class Runners:
     cpdef Sleeper _next(self)
     cpdef _serve(self, Sleeper sleeper, me)
     cpdef give(self, Sleeper sleeper)
+
+cdef class OneEach(Runners):
+    pass

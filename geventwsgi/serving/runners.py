@@ -148,3 +148,11 @@ class Runners:
             self._thinning.close()
             self._thinning = None
             memory.trim()  # what the greenlets held is of no use to requests
+
+
+class OneEach(Runners):
+    """Gives each its own greenlet, which ``spawn`` starts as well: a pool's, say."""
+
+    def give(self, sleeper: Sleeper) -> None:
+        """See :meth:`Runners.give`."""
+        self._spawn(sleeper.run)

@@ -6,11 +6,9 @@ Puts the parts of this folder together and offers them with the arguments, metho
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import socket
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,13 +22,11 @@ from geventwsgi.errors import ConfigError
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
 from geventwsgi.observe.recorder import recorder
-from geventwsgi.serving import sockets
-from geventwsgi.serving.balance import MOMENT
+from geventwsgi.serving.acceptor import Acceptor
 from geventwsgi.serving.capacity import Capacity
-from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import poller
-from geventwsgi.serving.runners import Runners
+from geventwsgi.serving.runners import OneEach, Runners
 from geventwsgi.serving.service import ServerView, Service, Timeouts
 from geventwsgi.serving.tls import make_context, noticing_cuts
 from geventwsgi.serving.trust import trust
@@ -46,14 +42,10 @@ if TYPE_CHECKING:
 SOFTWARE = "geventwsgi"
 #: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
 MIN_HEAD = 65536
-#: What accept says when the system, not the client, is at its end.
-EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 #: When the kernel asks a silent client's: after so many seconds, every so many seconds, so often.
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-#: Seconds without accepting when there is no room.
-PAUSE = 0.1
-#: Seconds between two log lines about that.
-QUIET = 10.0
+#: What a watcher of the loop waits for.
+READ = 1
 #: Seconds that a greenlet gets to end after it was killed.
 KILL_MARGIN = 1.0
 #: Requests that are named in the log when they are cut.
@@ -126,7 +118,6 @@ class WSGIServer(StreamServer):
         self._worker = worker
         self._is_ready = is_ready
         self._capacity = capacity or Capacity.of(self.config)
-        self._last_exhausted = 0.0
         self._view = ServerView()
         #: A pool bounds connections, so that each keeps its place while it is idle; and so for a callable.
         self._keeps_greenlets = spawn != "default"
@@ -202,8 +193,9 @@ class WSGIServer(StreamServer):
             for name, value in KEEPALIVE.items():
                 if hasattr(socket, name):
                     self.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        self._acceptor = Acceptor(self.socket, self._capacity, self.logger, self._pause, self.max_accept)
         if self.handler_class is None:
-            self._service = self._make_service()
+            self._service = self._acceptor.service = self._make_service()
 
     def _make_service(self) -> Service:
         config, logger = self.config, self.logger
@@ -240,14 +232,11 @@ class WSGIServer(StreamServer):
             on_record=on_record,
             cancels=config.on_disconnect == "cancel",
             half_close_ends=config.half_close == "gone",
-            start=self._give_greenlet if self._keeps_greenlets else Runners().give,
+            runners=OneEach(self._spawn) if self._keeps_greenlets else Runners(),  # type: ignore[attr-defined]
             keeps_greenlets=self._keeps_greenlets,
             health_path=config.health_path,
             is_ready=self._is_ready,
         )
-
-    def _give_greenlet(self, connection: Connection) -> None:
-        self._spawn(connection.run)  # type: ignore[attr-defined]  # BaseServer's own
 
     def _hook(self, name: str) -> Callable[..., object] | None:
         """Return a server hook with its worker argument filled in; None if the operator gave none."""
@@ -256,33 +245,17 @@ class WSGIServer(StreamServer):
 
     # Accepting
 
+    def start_accepting(self) -> None:
+        """Watch the listening socket."""
+        if self._service is None or self._keeps_greenlets:
+            super().start_accepting()  # which looks whether a pool is full
+        elif self._watcher is None:  # gevent's own, with which it stops
+            self._watcher: Any = self.loop.io(self.socket.fileno(), READ)
+            self._watcher.start(self._acceptor.accept)
+
     def do_read(self) -> tuple[Socket, Any] | None:  # type: ignore[override]  # do_handle takes it
         """Accept one connection; None if there is none, or no room for one."""
-        capacity, balance = self._capacity, self._capacity.balance
-        if capacity.full and capacity.dispensable() is None:
-            if balance is not None:
-                balance.leave()
-            self._pause(PAUSE)
-            return None
-        if balance is not None and balance.defers():
-            self._pause(MOMENT)
-            return None
-        try:
-            sock, address = sockets.accept(self.socket)
-        except (BlockingIOError, ConnectionAbortedError):  # another process was faster, or the client gave up
-            return None
-        except OSError as error:
-            if error.errno not in EXHAUSTED:
-                raise
-            self._exhausted(error)
-            return None
-        if not capacity.admits(address[0] if isinstance(address, tuple) else ""):
-            self.logger.debug("Refused a connection from %s: it has %s", address[0], capacity.per_address)
-            sock.close()
-            return None
-        if capacity.full:
-            capacity.evict()
-        return sock, address
+        return self._acceptor.take()
 
     def _pause(self, seconds: float) -> None:
         """Accept nothing for a moment. What waits in the backlog keeps waiting."""
@@ -296,23 +269,10 @@ class WSGIServer(StreamServer):
                 self._capacity.balance.join()
             self.start_accepting()
 
-    def _exhausted(self, error: OSError) -> None:
-        """Go on as well as possible without descriptors or memory for another socket."""
-        now = time.monotonic()
-        if now - self._last_exhausted > QUIET:
-            self._last_exhausted = now
-            self.logger.error(
-                "Cannot accept connections: %s; idle ones are closed meanwhile. Raise the limit (ulimit -n) or lower "
-                "limit_connections",
-                error.strerror,
-            )
-        self._capacity.evict()
-        self._pause(PAUSE)
-
     def do_handle(self, sock: Socket, address: Any) -> None:  # type: ignore[override]  # what do_read returns
         """Start serving an accepted connection."""
         if self._service is not None:
-            Connection(self._service, sock, address).start()
+            self._acceptor.begin(sock, address)
         else:
             super().do_handle(GeventSocket(fileno=sock.detach()), address)
 

@@ -2,6 +2,8 @@ from geventwsgi.http.encode cimport LastHead as CLastHead
 from geventwsgi.http.known cimport KnownBlocks as CKnownBlocks
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving.deadlines cimport Deadlines as CDeadlines
+from geventwsgi.serving.poller cimport Poller as CPoller
+from geventwsgi.serving.runners cimport Runners as CRunners
 from geventwsgi.serving.memory cimport Trimmer as CTrimmer
 from geventwsgi.wsgi.gateway cimport Gateway as CGateway
 
@@ -24,7 +26,7 @@ cdef class Service:
     cdef public object limits
     cdef public object leniency
     cdef public Timeouts timeouts
-    cdef public object poller
+    cdef public CPoller poller
     cdef public CDeadlines deadlines
     cdef public CCapacity capacity
     cdef public object log
@@ -35,7 +37,7 @@ cdef class Service:
     cdef public object peers
     cdef public object secure_scheme_headers
     cdef public object on_record
-    cdef public object start
+    cdef public CRunners runners
     cdef public bint cancels
     cdef public bint half_close_ends
     cdef public bint keeps_greenlets

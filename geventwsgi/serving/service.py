@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.connection import Connection
     from geventwsgi.serving.deadlines import Deadlines
     from geventwsgi.serving.poller import Poller
+    from geventwsgi.serving.runners import Runners
     from geventwsgi.wsgi.gateway import Gateway
 
 
@@ -122,10 +123,10 @@ class Service:
         "poller",
         "ragged_eof_ends",
         "refused",
+        "runners",
         "secure_scheme_headers",
         "served",
         "software",
-        "start",
         "timeouts",
         "tls",
         "trimmer",
@@ -149,7 +150,7 @@ class Service:
         trusts: Callable[[str | None], bool],
         secure_scheme_headers: Mapping[str, str],
         on_record: Callable[[Record], object] | None,
-        start: Callable[[Connection], object],
+        runners: Runners,
         cancels: bool = False,
         half_close_ends: bool = False,
         keeps_greenlets: bool = False,
@@ -176,8 +177,8 @@ class Service:
         self.secure_scheme_headers = secure_scheme_headers
         #: Takes the access record of a request that never reached the gateway; None when nobody wants records.
         self.on_record = on_record
-        #: Has a connection's :meth:`~.connection.Connection.run` called by a greenlet.
-        self.start = start
+        #: Have a connection's :meth:`~.connection.Connection.run` called by a greenlet.
+        self.runners = runners
         #: Whether a request is cancelled when its client leaves (``on_disconnect``), and whether a client that closes
         #: its sending side counts as one that has left (``half_close``).
         self.cancels = cancels

@@ -108,13 +108,17 @@ class Socket:
         return self._sock.fileno()
 
 
-def accept(listener: Any) -> tuple[Socket, Any]:
+def accept(listener: Any) -> tuple[Socket, Any] | None:
     """Return the next connection of a listening socket and its client's address.
 
-    :raises BlockingIOError: there is none.
-    :raises OSError: as ``socket.accept``.
+    None if there is none: another process was faster, or the client gave up.
+
+    :raises OSError: what else ``socket.accept`` says.
     """
-    fd, address = listener._accept()  # noqa: SLF001 - the one call that makes no socket object
+    try:
+        fd, address = listener._accept()  # noqa: SLF001 - the one call that makes no socket object
+    except (BlockingIOError, ConnectionAbortedError):
+        return None
     return Socket(fd, listener.family), address
 
 

@@ -1,5 +1,6 @@
 from geventwsgi cimport _clock as clock
 from geventwsgi.serving._native cimport Socket as CSocket
+from geventwsgi.serving.poller cimport Poller as CPoller
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving cimport deadlines
 from geventwsgi.serving.runners cimport Sleeper as CSleeper
@@ -35,9 +36,10 @@ cdef class Stream(deadlines.Holder):
     cdef public object guard
     cdef object _writer
     cdef public Stall _stall
-    cdef object _poller
+    cdef CPoller _poller
     cdef public bint watched
 
+    cpdef watch(self)
     cpdef bytes recv(self, Py_ssize_t size, timeout=*)
     cpdef recv_now(self, Py_ssize_t size)
     cpdef bytes _take(self, Py_ssize_t size)

@@ -18,7 +18,7 @@ import os
 from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gevent import get_hub, sleep
+from gevent import sleep
 from greenlet import getcurrent
 
 from geventwsgi import clock
@@ -127,12 +127,13 @@ class Stream(deadlines.Holder):
         self.waited = 0.0
         #: Work since this stream last waited; see TURN.
         self._turn = 0
-        self._hub = get_hub()
+        self._hub = deadlines.hub
         self._deadlines = deadlines
         #: Received but not yet asked for.
         self._ahead = b""
-        #: Whether the kernel probably has bytes, or the end. Set by events, reset by a receive that finds no more.
-        self.hot = False
+        #: Whether the kernel probably has bytes, or the end: at first, since who connects has something to say. Set by
+        #: events, reset by a receive that finds no more.
+        self.hot = True
         #: The greenlet inside :meth:`_wait_readable`; set and reset there.
         self._reader: Any = None
         #: Whom to wake instead of a greenlet; set by :meth:`park`.
@@ -158,9 +159,14 @@ class Stream(deadlines.Holder):
         #: When the last :meth:`park` would have ended by itself (``clock.monotonic``); 0 if nobody wants to know.
         self.parked_until = 0.0
         self._poller = poller
-        #: Whether the poller tells of bytes; set and reset by the poller alone.
-        self.watched = True
-        poller.register(self)
+        #: Whether the poller tells of bytes; reset by a poller that no longer does.
+        self.watched = False
+
+    def watch(self) -> None:
+        """From now on learn of what the client does, even while nobody waits for it."""
+        if not (self.watched or self.closed):
+            self.watched = True
+            self._poller.watch(self, self._sock.fileno(), _READABLE)
 
     # Reading
 
@@ -242,8 +248,7 @@ class Stream(deadlines.Holder):
     def _wait_readable(self, timeout: float | None) -> None:
         if self._interrupted:
             return
-        if not self.watched:
-            self._poller.watch(self, READABLE)
+        self.watch()
         if timeout is not None:
             self._deadlines.arm(self, timeout)
         self._turn = 0
@@ -368,8 +373,7 @@ class Stream(deadlines.Holder):
         self._turn = 0
         self._sleeper = sleeper
         self._deadlines.arm(self, timeout)
-        if not self.watched:
-            self._poller.watch(self, READABLE)
+        self.watch()
 
     def unpark(self) -> None:
         """Wake a parked connection at once, as if its client had sent something."""
@@ -471,7 +475,7 @@ class Stream(deadlines.Holder):
             stall = self._stall = Stall(self)
         self._deadlines.arm(stall, self._write_timeout)
         self._writer = getcurrent()
-        self._poller.watch(self, WRITABLE)
+        self._poller.watch(self, self._sock.fileno(), _WRITABLE)
         try:
             stalled = self._hub.switch()
         finally:
@@ -557,7 +561,7 @@ class Stream(deadlines.Holder):
             self._stall = None
         if not self.closed:
             self.closed = True
-            self._poller.unregister(self)
+            self._poller.forget(self, self._sock.fileno())
             self._sock.close()
 
     def abort(self) -> None:

@@ -33,8 +33,7 @@ def test_an_accepted_socket_never_waits(listener):
 
 
 def test_nobody_to_accept(listener):
-    with pytest.raises(BlockingIOError):
-        sockets.accept(listener)
+    assert sockets.accept(listener) is None
 
 
 def test_a_unix_socket_has_no_address(tmp_path):

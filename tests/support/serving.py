@@ -17,7 +17,7 @@ from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.poller import poller
-from geventwsgi.serving.runners import Runners
+from geventwsgi.serving.runners import OneEach, Runners
 from geventwsgi.serving.service import Service, Timeouts
 from geventwsgi.wsgi.gateway import Gateway
 from tests.support.fake_exchange import head_of
@@ -110,7 +110,7 @@ def served(
         trusts=lambda _address: trusted,
         secure_scheme_headers={"X-FORWARDED-PROTO": "https"},
         on_record=records.append if record else None,
-        start=(lambda connection: gevent.spawn(connection.run)) if keeps_greenlets else Runners().give,
+        runners=OneEach(gevent.spawn) if keeps_greenlets else Runners(),
         keeps_greenlets=keeps_greenlets,
     )
     accepted, client = tcp_pair()

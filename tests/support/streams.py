@@ -49,6 +49,7 @@ def stream_pair(make_poller: Callable[[Any], Poller] = poller) -> Iterator[tuple
     loop = gevent.get_hub().loop
     events = make_poller(loop)
     stream = Stream(raw(accepted), events, Deadlines(loop))
+    stream.watch()
     try:
         yield stream, client
     finally:

@@ -1,0 +1,25 @@
+from geventwsgi cimport _clock as clock
+from geventwsgi.serving.capacity cimport Capacity as CCapacity
+from geventwsgi.serving.connection cimport Connection as CConnection
+from geventwsgi.serving.service cimport Service as CService
+
+cimport cython
+
+cdef class Acceptor:
+    cdef object _listener
+    cdef CCapacity _capacity
+    cdef object _log
+    cdef object _pause
+    cdef int _most
+    cdef double _last_failure
+    cdef public CService service
+    cdef list _begun
+
+    @cython.locals(accepted=tuple)
+    cpdef accept(self)
+    @cython.locals(service=CService, connection=CConnection)
+    cpdef begin(self, sock, address)
+    @cython.locals(begun=list, connection=CConnection)
+    cpdef _watch(self)
+    @cython.locals(capacity=CCapacity, accepted=tuple)
+    cpdef take(self)

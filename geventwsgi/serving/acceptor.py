@@ -1,0 +1,117 @@
+"""The listening socket: connections are taken in turns, and none while there is no room for one.
+
+Knows what accept may say and what bounds the number of connections; what becomes of one is ``connection``'s business.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi import clock
+from geventwsgi.serving import sockets
+from geventwsgi.serving.balance import MOMENT
+from geventwsgi.serving.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from geventwsgi.observe.log import Logger
+    from geventwsgi.serving.capacity import Capacity
+    from geventwsgi.serving.service import Service
+    from geventwsgi.serving.sockets import Socket
+
+#: What accept says when the system, not the client, is at its end.
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+#: Seconds without accepting when there is no room.
+PAUSE = 0.1
+#: Seconds between two log lines about that.
+QUIET = 10.0
+
+
+class Acceptor:
+    """Takes the connections of one listening socket.
+
+    :param pause: makes the loop look away from the socket for so many seconds. What waits in the backlog keeps waiting.
+    :param most: connections taken in one turn of the loop.
+    """
+
+    #: What connections are served with; set before the first :meth:`begin`.
+    service: Service
+
+    def __init__(
+        self, listener: Any, capacity: Capacity, log: Logger, pause: Callable[[float], object], most: int
+    ) -> None:
+        self._listener = listener
+        self._capacity = capacity
+        self._log = log
+        self._pause = pause
+        self._most = most
+        self._last_failure = float("-inf")
+        #: Connections begun in this turn.
+        self._begun: list[Connection] = []
+
+    def accept(self) -> None:
+        """Serve the connections that wait, as many as one turn has; called in the hub when there are any."""
+        for _ in range(self._most):
+            accepted = self.take()
+            if accepted is None:
+                return
+            self.begin(*accepted)
+
+    def begin(self, sock: Socket, address: Any) -> None:
+        """Start to serve an accepted connection."""
+        service = self.service
+        connection = Connection(service, sock, address)
+        connection.start()
+        if not self._begun:
+            service.deadlines.loop.run_callback(self._watch)
+        self._begun.append(connection)
+
+    def _watch(self) -> None:
+        """Have the poller watch the clients of this turn, but for those that are answered and gone already.
+
+        Most send their request with the handshake, and many never another one: those cost the poller nothing.
+        """
+        begun, self._begun = self._begun, []
+        for connection in begun:
+            connection.stream.watch()
+
+    def take(self) -> tuple[Socket, Any] | None:
+        """Accept one connection; None if there is none, or no room for one."""
+        capacity, balance = self._capacity, self._capacity.balance
+        if capacity.full and capacity.dispensable() is None:
+            if balance is not None:
+                balance.leave()
+            self._pause(PAUSE)
+            return None
+        if balance is not None and balance.defers():
+            self._pause(MOMENT)
+            return None
+        try:
+            accepted = sockets.accept(self._listener)
+        except OSError as error:
+            self._failed(error)
+            return None
+        if accepted is None:
+            return None
+        address = accepted[1]
+        if not capacity.admits(address[0] if isinstance(address, tuple) else ""):
+            self._log.debug("Refused a connection from %s: it has %s", address[0], capacity.per_address)
+            accepted[0].close()
+            return None
+        if capacity.full:
+            capacity.evict()
+        return accepted
+
+    def _failed(self, error: OSError) -> None:
+        """Go on as well as possible: without descriptors or memory for another socket, or whatever is wrong."""
+        now = clock.monotonic()
+        exhausted = error.errno in EXHAUSTED
+        if now - self._last_failure > QUIET:
+            self._last_failure = now
+            cure = "; idle ones are closed meanwhile. Raise the limit (ulimit -n) or lower limit_connections"
+            self._log.error("Cannot accept connections: %s%s", error.strerror, cure if exhausted else "")
+        if exhausted:
+            self._capacity.evict()
+        self._pause(PAUSE)
