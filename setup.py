@@ -62,6 +62,8 @@ DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": False,  # an annotation says what is meant, a .pxd what is compiled
 }
+#: Who sets CFLAGS says how: with debugging symbols, with a sanitizer.
+COMPILE_ARGS = [] if os.environ.get("CFLAGS") else ["-O2", "-g0"]
 
 
 def source_of(name: str) -> str:
@@ -73,7 +75,7 @@ def extensions() -> list[Extension]:
     """Return the modules to compile; one that does not is left as it is."""
     if cythonize is None or os.environ.get("GEVENTWSGI_PURE"):
         return []
-    found = [Extension(name, [source_of(name)], extra_compile_args=["-O2", "-g0"]) for name in MODULES]
+    found = [Extension(name, [source_of(name)], extra_compile_args=COMPILE_ARGS) for name in MODULES]
     made: list[Extension] = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build")
     for extension in made:
         extension.optional = True  # cythonize forgets it

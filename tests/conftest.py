@@ -11,3 +11,4 @@ settings.load_profile("geventwsgi")
 
 def pytest_addoption(parser):
     parser.addoption("--byte-streams", type=int, default=2000, help="hostile byte streams sent to a real worker")
+    parser.addoption("--requests", type=int, default=20_000, help="requests after which memory must be as before")

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from functools import cache
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGE = ROOT / "geventwsgi"
+BUILDING = {**os.environ, "PYTHONWARNINGS": "ignore", "GEVENTWSGI_PURE": "1"}
 #: Imports that may fail, each at the place that needs it.
 OPTIONAL = {
     "setproctitle": "setproctitle",
@@ -35,32 +37,49 @@ OPTIONAL = {
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of what belongs to it, so that no build directory appears in the working tree."""
-    directory = tmp_path_factory.mktemp("wheel")
-    source = directory / "source"
-    files = [*(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE")), *PACKAGE.rglob("*")]
-    for path in files:
-        if path.is_file() and "__pycache__" not in path.parts:
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy what belongs to the package, so that no build directory appears in the working tree."""
+    source = tmp_path_factory.mktemp("package") / "source"
+    names = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
+    for path in [*(ROOT / name for name in names), *PACKAGE.rglob("*")]:
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in {".c", ".so"}:
             target = source / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    pip("wheel", "--no-build-isolation", "--wheel-dir", str(directory), str(source))
-    (built,) = directory.glob("*.whl")
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    """Build the pure wheel; to compile would take minutes."""
+    pip("wheel", "--no-build-isolation", "--wheel-dir", str(source.parent), str(source))
+    (built,) = source.parent.glob("*.whl")
+    assert built.name.endswith("-py3-none-any.whl")
     return built
 
 
 def pip(*arguments: str) -> None:
     """Run pip without an index: nothing may come from outside."""
     command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", *arguments, "--no-index", "--no-deps"]
-    env = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    subprocess.run(command, check=True, env=env, timeout=100)
+    subprocess.run(command, check=True, env=BUILDING, timeout=100)
 
 
 def test_wheel_has_every_module_and_no_test(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.py")}
     assert names == expected | {"geventwsgi/py.typed"}
+
+
+def test_source_archive_has_what_is_compiled_and_nothing_that_was(source: Path, tmp_path: Path) -> None:
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=source, env=BUILDING, capture_output=True, timeout=100)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames() if "/geventwsgi/" in name}
+    sources = {path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".pyx", ".pxd"}}
+    assert {path.suffix for path in sources} == {".py", ".pyx", ".pxd"}
+    assert names >= {str(path.relative_to(ROOT)) for path in sources}
+    assert not [name for name in names if name.endswith((".c", ".so"))]
 
 
 def test_runtime_dependencies_are_gevent_and_greenlet() -> None:

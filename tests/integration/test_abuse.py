@@ -10,11 +10,11 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.memory import MIB, descriptors, private
 from tests.support.process import ROOT, Gwsgi
 from tests.support.waiting import wait_until
 
@@ -28,7 +28,6 @@ pytestmark = [
 
 APP = "tests.support.apps.abused:application"
 GET = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
-MIB = 1 << 20
 
 
 @pytest.fixture(autouse=True)
@@ -41,16 +40,6 @@ def _many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def descriptors(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-
-def private_memory(pid: int) -> int:
-    """Return the bytes that belong to this process alone."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
 
 
 @contextmanager
@@ -111,7 +100,7 @@ def test_a_good_client_is_served_among_thousands_of_bad_ones() -> None:
         client = GoodClient(server.address)
         client.keep_alive(500)
         calm = client.keep_alive(2000)
-        before = descriptors(worker), private_memory(worker)
+        before = descriptors(worker), private(worker)
         with attackers(server.address):
             wait_until(lambda: descriptors(worker) > 3000, 90, "all attackers at work")
             client.keep_alive(100)
@@ -123,7 +112,7 @@ def test_a_good_client_is_served_among_thousands_of_bad_ones() -> None:
         client.sock.close()
 
         def growth() -> float:
-            return (private_memory(worker) - before[1]) / MIB
+            return (private(worker) - before[1]) / MIB
 
         wait_until(lambda: growth() < 20, 10, "private memory within 20 MiB of the start")
         # The times are for the reader of ``pytest -s``: what a busy machine does to them must fail no test.

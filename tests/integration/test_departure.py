@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.certificates import certificates
 from tests.support.client import Client
+from tests.support.memory import descriptors
+from tests.support.mix import until
 from tests.support.process import Gwsgi
 from tests.support.waiting import wait_until
 
@@ -36,18 +38,6 @@ def connect(url: str) -> socket.socket:
     if parts.scheme == "https":
         return certificates().client_context().wrap_socket(client, server_hostname=parts.hostname)
     return client
-
-
-def read_until(client: socket.socket, end: bytes) -> None:
-    received = b""
-    while not received.endswith(end):
-        piece = client.recv(65536)
-        assert piece, received
-        received += piece
-
-
-def descriptors(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def idle_descriptors(server: Gwsgi, pid: int) -> int:
@@ -92,7 +82,7 @@ def test_300_clients_leave_and_every_request_knows_within_half_a_second(
             client.sendall(REQUESTS[path].format(path).encode())
         if path == "/stream":  # what is unread would make the system answer with a reset at once
             for client in clients:
-                read_until(client, b"first\r\n")
+                until(client, b"first\r\n")
         wait_until(lambda: said(server, path)[0] == CLIENTS)
         left = time.monotonic()
         for client in clients:

@@ -1,4 +1,4 @@
-"""How much memory another process uses, from /proc (proc(5)); Linux only."""
+"""How much memory, and how many descriptors, another process uses, from /proc (proc(5)); Linux only."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def rss(pid: int) -> int:
 def pss(pid: int) -> int:
     """Return the proportional set, in bytes: a page that n processes share counts as its nth part in each."""
     return _field(Path(f"/proc/{pid}/smaps_rollup"), "Pss")
+
+
+def private(pid: int) -> int:
+    """Return the bytes that belong to this process alone."""
+    return sum(_field(Path(f"/proc/{pid}/smaps_rollup"), f"Private_{part}") for part in ("Clean", "Dirty", "Hugetlb"))
+
+
+def descriptors(pid: int) -> int:
+    """Return how many descriptors are open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def reset_peak(pid: int) -> None:
