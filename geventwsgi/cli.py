@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from geventwsgi import core
+from geventwsgi.collector import uncollected
 from geventwsgi.config.flags import help_text, read_flags
 from geventwsgi.config.loader import load_app
 from geventwsgi.config.nearest import one_line
@@ -54,7 +55,7 @@ def _run(arguments: list[str]) -> int:
     if asked.help or asked.version:
         return _say(help_text() if asked.help else _versions())
     environ, directory = dict(os.environ), _working_directory()  # as they are now: the settings will change both
-    cfg = load(arguments, environ, directory)
+    cfg = load(asked.given, environ, directory)
     if cfg.print_config:
         _say(_listing(cfg))
     if cfg.check_config:
@@ -63,12 +64,13 @@ def _run(arguments: list[str]) -> int:
         return 0
     _require_application(cfg)
     first = [cfg]
-    return _serve(lambda: first.pop() if first else load(arguments, environ, directory))
+    return _serve(lambda: first.pop() if first else load(asked.given, environ, directory))
 
 
 def _serve(load_config: Callable[[], Config]) -> int:
     if hasattr(os, "fork"):
-        from geventwsgi.master.arbiter import Arbiter  # noqa: PLC0415 - only serving needs it, and only where there is fork
+        with uncollected():
+            from geventwsgi.master.arbiter import Arbiter  # noqa: PLC0415 - only serving needs it, where there is fork
 
         return Arbiter(load_config).run()
     from geventwsgi.master.single import run_single  # noqa: PLC0415 - the other way

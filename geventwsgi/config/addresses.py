@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 DEFAULT_PORT = 8000
 STATSD_PORT = 8125
 
 
-@dataclass(frozen=True, slots=True)
-class TCPAddress:
+class TCPAddress(NamedTuple):
     """A host (a name or an IP address, without brackets) and a port; port 0 lets the system choose."""
 
     host: str
@@ -28,8 +27,7 @@ class TCPAddress:
             return self.host == "localhost"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(NamedTuple):
     """The path of a unix socket."""
 
     path: str
@@ -38,8 +36,7 @@ class UnixAddress:
         return f"unix:{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class FdAddress:
+class FdAddress(NamedTuple):
     """A file descriptor that is a listening socket already, inherited from the parent process."""
 
     fd: int

@@ -1,7 +1,8 @@
 """A configuration file: Python that is run for the names it leaves behind.
 
 It knows where each name was given its value, so that a wrong value can be told by file and line, and which names look
-like misspelt settings. What the values mean is not known here.
+like misspelt settings. What the values mean is not known here. Imported only where there is a file: it needs the syntax
+tree of Python to read one.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import ast
 import importlib
 import sys
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi.config.nearest import one_line
 from geventwsgi.config.settings import BY_NAME, Given, nearest_setting
@@ -22,13 +22,10 @@ from geventwsgi.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Read from the working directory if no file is named, the first that exists.
-DEFAULT_FILES = ("gwsgi.conf.py", "gunicorn.conf.py")
 _SIMPLE = (str, int, float, list, tuple, dict, type(None))
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
+class ConfigFile(NamedTuple):
     """What a configuration file says.
 
     :param given: setting -> what the file gives it; None in the file leaves a setting at its default.
@@ -38,11 +35,6 @@ class ConfigFile:
     location: str
     given: dict[str, Given]
     warnings: tuple[str, ...]
-
-
-def default_file(directory: str) -> str | None:
-    """Return the name of the configuration file that `directory` holds, if it holds one."""
-    return next((name for name in DEFAULT_FILES if Path(directory, name).is_file()), None)
 
 
 def read_file(location: str, directory: str) -> ConfigFile:

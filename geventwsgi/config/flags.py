@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting, nearest_setting
 from geventwsgi.errors import ConfigError
@@ -19,8 +18,7 @@ _EPILOG = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(NamedTuple):
     """What a list of arguments asks for.
 
     :param given: setting -> what its flag gave; the application is ``wsgi_app``.
@@ -67,9 +65,12 @@ class _Parser(argparse.ArgumentParser):
         usage = "gwsgi [OPTIONS] [MODULE:APP]"
         super().__init__("gwsgi", usage, epilog=_EPILOG, add_help=False, argument_default=argparse.SUPPRESS)
         self.source = source
-        self.add_argument("applications", nargs="*", default=[], metavar="MODULE:APP", help="the application to serve")
-        self.add_argument("-h", "--help", action="store_true", help="show this and exit")
-        self.add_argument("-v", "--version", action="store_true", help="show the versions and exit")
+        # In groups of their own: what stands in none is formatted as it is added, which takes longer than all the rest.
+        add = self.add_argument_group("positional arguments").add_argument
+        add("applications", nargs="*", default=[], metavar="MODULE:APP", help="the application to serve")
+        add = self.add_argument_group("options").add_argument
+        add("-h", "--help", action="store_true", help="show this and exit")
+        add("-v", "--version", action="store_true", help="show the versions and exit")
         for section, settings in groupby(SETTINGS, lambda setting: setting.section):
             group = self.add_argument_group(section)
             for setting in settings:

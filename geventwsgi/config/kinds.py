@@ -7,14 +7,13 @@ Nothing here knows a setting.
 
 from __future__ import annotations
 
-import inspect
 import ipaddress
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from reprlib import Repr
-from typing import Any
+from types import FunctionType
+from typing import Any, NamedTuple
 
 from geventwsgi.config.addresses import parse_address, parse_host_port, parse_statsd_address
 from geventwsgi.config.loader import load_object
@@ -35,8 +34,7 @@ _short = Repr()
 _short.maxstring = _short.maxother = 80
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """How a setting is read, and what its flag looks like.
 
     :param parse: what was given -> value; raises ``ValueError`` with a predicate.
@@ -271,7 +269,7 @@ def _worker_class(given: Any) -> Any:
 
 
 def _logger_class(given: Any) -> Any:
-    if inspect.isfunction(given):
+    if isinstance(given, FunctionType):
         given = given()
     if isinstance(given, type):
         return given
@@ -363,6 +361,8 @@ def default_ssl_context(_config: Any, default_ssl_context_factory: Callable[[], 
 
 
 def _accepts(function: Callable[..., Any], count: int) -> bool:
+    import inspect  # noqa: PLC0415 - slow to import, and most servers have no hook
+
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:
@@ -391,6 +391,8 @@ def hook(parameters: str, *, shorter: Iterable[int] = ()) -> Kind:
         for count in shorter:
             if _accepts(function, count):
                 return lambda *arguments: function(*arguments[:count])
+        import inspect  # noqa: PLC0415 - as above
+
         name = getattr(function, "__name__", type(function).__name__)
         raise ValueError(f"must take ({parameters}), but {name} takes {inspect.signature(function)}")
 

@@ -6,14 +6,12 @@ What goes wrong is told in one line, cause and cure. An exception that the impor
 
 from __future__ import annotations
 
-import ast
 import importlib
-import inspect
 import os
-import pkgutil
 import traceback
-from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path, PurePath
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.nearest import did_you_mean, one_line
@@ -37,14 +35,14 @@ def load_app(spec: str) -> Callable[..., Any]:
     :raises AppLoadError: one line; ``__cause__`` is the application's own exception, if it raised one.
     """
     module_name, colon, expression = (part.strip() for part in spec.partition(":"))
-    target = _parse(expression, spec) if colon else None
+    path, arguments = _parse(expression, spec) if colon else ([], None)
     _refuse_file_name(module_name, expression, spec)
     module = _imported(module_name, AppLoadError)
-    if target is None:
+    if not colon:
         return _checked(_conventional(module), spec)
-    found = _attribute(module, target.path, AppLoadError)
-    if target.arguments is not None:
-        return _checked(_made(found, target, spec), spec)
+    found = _attribute(module, path, AppLoadError)
+    if arguments is not None:
+        return _checked(_made(found, path, arguments, spec), spec)
     return _checked(found, spec, suggest=f"{spec}()")
 
 
@@ -67,52 +65,14 @@ def load_object(spec: Any, what: str) -> Any:
 # --- what is asked for
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What stands after the colon: a dotted name, and the arguments to call it with (None: it is not called)."""
+def _parse(expression: str, spec: str) -> tuple[list[str], tuple[list[Any], dict[str, Any]] | None]:
+    """Return a dotted name, and the arguments to call it with (None: it is not called)."""
+    path = expression.split(".")
+    if all(name.isascii() and name.isidentifier() and not iskeyword(name) for name in path):
+        return path, None
+    from geventwsgi.config.expression import read_expression  # noqa: PLC0415 - see there
 
-    path: list[str]
-    arguments: tuple[list[Any], dict[str, Any]] | None
-
-
-def _parse(expression: str, spec: str) -> _Target:
-    arguments = None
-    try:
-        node = ast.parse(expression, mode="eval").body
-        if isinstance(node, ast.Call):
-            arguments = _literals(node, spec)
-            node = node.func
-        return _Target(_dotted(node), arguments)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise AppLoadError(
-            f"cannot read {expression!r} in {spec!r}: write MODULE:NAME, or MODULE:FACTORY(...) with literal arguments"
-        ) from None
-
-
-def _dotted(node: ast.expr) -> list[str]:
-    """Return the names of ``a.b.c``; ``ValueError`` if it is another kind of expression."""
-    if isinstance(node, ast.Attribute):
-        return [*_dotted(node.value), node.attr]
-    if isinstance(node, ast.Name):
-        return [node.id]
-    raise ValueError
-
-
-def _literals(call: ast.Call, spec: str) -> tuple[list[Any], dict[str, Any]]:
-    if not all(keyword.arg for keyword in call.keywords):
-        raise AppLoadError(f"** in {spec!r} is not supported: name each argument of the factory")
-    keywords = {str(keyword.arg): _literal(keyword.value, spec) for keyword in call.keywords}
-    return [_literal(argument, spec) for argument in call.args], keywords
-
-
-def _literal(node: ast.expr, spec: str) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (TypeError, ValueError):
-        raise AppLoadError(
-            f"{ast.unparse(node)} in {spec!r} is no literal: a factory takes text, numbers, True, False, None "
-            "and lists or dictionaries of them"
-        ) from None
+    return read_expression(expression, spec)
 
 
 def _refuse_file_name(module_name: str, expression: str, spec: str) -> None:
@@ -148,6 +108,8 @@ def _module_hint(name: str) -> str:
     parent, _, _ = name.rpartition(".")
     if parent:
         return f" ({parent!r} is there, but has no such module)"
+    import pkgutil  # noqa: PLC0415 - for the error alone
+
     here = str(Path.cwd())
     hint = did_you_mean(name, (module.name for module in pkgutil.iter_modules([here])))
     return f" in {here} or on Python's path{hint or '; --chdir or --pythonpath says where to look'}"
@@ -197,10 +159,10 @@ def _conventional(module: ModuleType) -> Any:
 # --- making and checking it
 
 
-def _made(factory: Any, target: _Target, spec: str) -> Any:
-    arguments, keywords = target.arguments or ([], {})
+def _made(factory: Any, path: list[str], called_with: tuple[list[Any], dict[str, Any]], spec: str) -> Any:
+    arguments, keywords = called_with
     if not callable(factory):
-        raise AppLoadError(f"{'.'.join(target.path)!r} in {spec!r} is {_a(factory)}, which cannot be called")
+        raise AppLoadError(f"{'.'.join(path)!r} in {spec!r} is {_a(factory)}, which cannot be called")
     if problem := _mismatch(factory, *arguments, **keywords):
         raise AppLoadError(f"{spec!r} does not fit the factory's parameters: {problem}")
     try:
@@ -227,6 +189,10 @@ def _checked(app: Any, spec: str, suggest: str = "") -> Callable[..., Any]:
 
 def _mismatch(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> str:
     """Return why the arguments do not fit the function's signature; empty if they do, or if it does not tell."""
+    if isinstance(function, FunctionType) and not keywords and _takes(function, len(arguments)):
+        return ""
+    import inspect  # noqa: PLC0415 - slow to import, and most applications are seen to by the lines above
+
     try:
         signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
@@ -236,6 +202,11 @@ def _mismatch(function: Callable[..., Any], *arguments: Any, **keywords: Any) ->
     except TypeError as error:
         return str(error)
     return ""
+
+
+def _takes(function: FunctionType, count: int) -> bool:
+    """Tell whether a function has exactly so many parameters, all of them positional."""
+    return function.__code__.co_argcount == count and not function.__code__.co_kwonlyargcount
 
 
 def _a(found: object) -> str:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi.config import kinds as k
 from geventwsgi.config.nearest import nearest
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting.
 
     :param default: what it is when nobody sets it (already what its kind's parser returns).
@@ -69,8 +67,7 @@ class Setting:
         return self.kind.parse(given)
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """What a source says of a setting, unparsed, and the source's name: ``flag --workers``, ``gwsgi.conf.py:12``."""
 
     value: Any
@@ -464,7 +461,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
 }
 # fmt: on
 
-SETTINGS = tuple(replace(setting, section=title) for title, group in _TABLE.items() for setting in group)
+SETTINGS = tuple(setting._replace(section=title) for title, group in _TABLE.items() for setting in group)
 BY_NAME: Mapping[str, Setting] = MappingProxyType({setting.name: setting for setting in SETTINGS})
 
 

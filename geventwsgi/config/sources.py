@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import copy
 import ipaddress
-import shlex
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.addresses import Address, TCPAddress, parse_address
-from geventwsgi.config.files import default_file, read_file
 from geventwsgi.config.flags import read_flags
 from geventwsgi.config.kinds import NETWORKS, nothing
 from geventwsgi.config.loader import load_object
@@ -23,8 +21,12 @@ from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting, neares
 from geventwsgi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from geventwsgi.config.files import ConfigFile
+
+#: Read from the working directory if no file is named, the first that exists.
+DEFAULT_FILES = ("gwsgi.conf.py", "gunicorn.conf.py")
 DEFAULT = "default"
 _OLD_TLS = ("SSLv3", "TLSv1", "TLSv1_1")
 
@@ -174,25 +176,24 @@ class Config:
         return [ipaddress.ip_network(address) for address in self.proxy_allow_ips if address != "*"]
 
 
-def load(argv: Sequence[str], environ: Mapping[str, str], directory: str | None = None) -> Config:
+def load(flags: Mapping[str, Given], environ: Mapping[str, str], directory: str | None = None) -> Config:
     """Read the configuration anew from flags, environment and file.
 
     The configuration file is Python and is run; `directory` is importable to it, and stays so.
 
-    :param argv: the arguments, without the program's name.
+    :param flags: what the command line gives, as :func:`~.flags.read_flags` has read it.
     :param directory: what relative paths to the file and of ``chdir`` start from; the working directory by default.
     :raises ConfigError: one line that names the source of what is wrong.
     """
     directory = directory or str(Path.cwd())
     make_importable(directory)
-    flags = read_flags(argv).given
     variable = _read_variable(environ)
     values: dict[str, Any] = {}
     if flags.get("wsgi_app"):
         values["default_proc_name"] = flags["wsgi_app"].value
     asked = flags.get("config") or variable.get("config")
     location = asked.value if asked else default_file(directory)
-    file = read_file(location, directory) if location else None
+    file = _read_file(location, directory) if location else None
     if file:
         values["config"] = file.location
     layers = [file.given if file else {}, variable, flags]
@@ -202,10 +203,25 @@ def load(argv: Sequence[str], environ: Mapping[str, str], directory: str | None 
     return Config(values, sources, file.warnings if file else ())
 
 
+def default_file(directory: str) -> str | None:
+    """Return the name of the configuration file that `directory` holds, if it holds one."""
+    return next((name for name in DEFAULT_FILES if Path(directory, name).is_file()), None)
+
+
+def _read_file(location: str, directory: str) -> ConfigFile:
+    from geventwsgi.config.files import read_file  # noqa: PLC0415 - see there
+
+    return read_file(location, directory)
+
+
 def _read_variable(environ: Mapping[str, str]) -> dict[str, Given]:
+    if not environ.get("GWSGI_CMD_ARGS"):
+        return {}
+    import shlex  # noqa: PLC0415 - for this alone
+
     source = "environment GWSGI_CMD_ARGS"
     try:
-        arguments = shlex.split(environ.get("GWSGI_CMD_ARGS", ""))
+        arguments = shlex.split(environ["GWSGI_CMD_ARGS"])
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from None
     return read_flags(arguments, source).given if arguments else {}

@@ -7,7 +7,6 @@ workers, ``reload`` is what HUP begins, ``upgrade`` what USR2 does. Nothing happ
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import time
@@ -27,7 +26,7 @@ from geventwsgi.master.reload import Reload
 from geventwsgi.master.reloader import Sources
 from geventwsgi.master.report import BootFailure
 from geventwsgi.master.signals import SignalPipe
-from geventwsgi.master.system import meeting_place, set_title, share_memory
+from geventwsgi.master.system import meeting_place, remove_meeting_place, set_title, share_memory
 from geventwsgi.master.systemd import Activation, Systemd, take_sockets
 from geventwsgi.master.upgrade import Kin, working_directory
 from geventwsgi.master.worker import load_configured_app
@@ -215,7 +214,7 @@ class Arbiter:
             worker.send(signal.SIGTERM)
         self._look_at_kin()
         self._leave_addresses()
-        shutil.rmtree(self.meeting_place, ignore_errors=True)
+        remove_meeting_place(self.meeting_place)
         if self._pidfile:
             self._pidfile.remove()
         if self._started:

@@ -201,8 +201,9 @@ def _bind_tcp(address: TCPAddress, cfg: Any) -> socket.socket:
 def _resolve(address: TCPAddress) -> tuple[int, Any]:
     """Return family and socket address; a name that has both gets its IPv4 address, as under gunicorn."""
     getaddrinfo = original("socket", "getaddrinfo")
+    host = address.host.encode() if address.host.isascii() else address.host  # as text it is put through IDNA's tables
     try:
-        found = getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = getaddrinfo(host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         cause = getattr(error, "strerror", None) or error
         raise BindError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,6 +80,8 @@ def _is_alive(pid: int) -> bool:
 
 
 def _write(path: Path) -> None:
+    import tempfile  # with random and hashlib, for those who want a pidfile
+
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     draft = Path(name)
     try:

@@ -13,13 +13,11 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from glob import glob
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import ConfigError
-from geventwsgi.master.inotify import Inotify
 from geventwsgi.master.orders import hup
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.config.sources import Config
     from geventwsgi.master.arbiter import Arbiter
+    from geventwsgi.master.inotify import Inotify
     from geventwsgi.master.signals import SignalPipe
 
 #: Seconds between two looks at the files, without inotify.
@@ -197,6 +196,8 @@ class Reloader:
 def _make_inotify(cfg: Config) -> Inotify | None:
     if cfg.reload_engine == "poll":
         return None
+    from geventwsgi.master.inotify import Inotify  # with ctypes, for developers alone
+
     try:
         return Inotify()
     except OSError as error:
@@ -208,6 +209,8 @@ def _make_inotify(cfg: Config) -> Inotify | None:
 
 
 def _found(pattern: str) -> list[str]:
+    from glob import glob  # as above
+
     return glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
 
 

@@ -6,13 +6,11 @@ if it lies in the operator's code, which begins where ours ends.
 
 from __future__ import annotations
 
-import json
 import os
 import traceback
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from geventwsgi.errors import StartupError, WorkerBootError
 
@@ -29,8 +27,7 @@ PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>", f"importlib{os.sep}__init__.py")
 
 
-@dataclass(frozen=True, slots=True)
-class BootFailure:
+class BootFailure(NamedTuple):
     """Why a worker could not serve.
 
     :param status: the exit status, if it ends the server.
@@ -61,13 +58,17 @@ class BootFailure:
 
     def encode(self) -> bytes:
         """Return it as one line of JSON."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        import json  # for failures alone
+
+        return json.dumps(self._asdict()).encode() + b"\n"
 
 
 def decode(data: bytes) -> BootFailure | None:
     """Return the failure that a worker wrote; None if it wrote none, or was killed as it did."""
     for line in data.splitlines():
         if line.startswith(b"{"):
+            import json  # as above
+
             with suppress(ValueError, TypeError):
                 return BootFailure(**json.loads(line))
     return None

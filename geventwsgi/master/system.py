@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import tempfile
 from importlib import import_module
 from typing import Any
 
@@ -42,5 +41,14 @@ def meeting_place() -> str:
 
     Nobody can guess it and be there first. It is short enough for a unix socket's address (some 100 bytes).
     """
-    parent = tempfile.gettempdir()
-    return os.path.join(parent if len(parent) < 40 else "/tmp", f"gwsgi-{os.urandom(16).hex()}")  # noqa: S108, PTH118
+    named = os.environ.get("TMPDIR", "")
+    suits = named.startswith("/") and len(named) < 40 and os.access(named, os.W_OK | os.X_OK)
+    parent = named if suits else "/tmp"  # noqa: S108 - what is made there has a secret name and is private
+    return f"{parent}/gwsgi-{os.urandom(16).hex()}"
+
+
+def remove_meeting_place(path: str) -> None:
+    """Remove the directory with what is left in it."""
+    from shutil import rmtree  # with all of Python's archives, for servers that end
+
+    rmtree(path, ignore_errors=True)

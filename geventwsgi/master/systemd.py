@@ -10,8 +10,7 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from geventwsgi.master.system import original
 
@@ -28,8 +27,7 @@ FIRST = 3
 # --- sockets
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(NamedTuple):
     """A listening socket that systemd passes, and the name that its unit gives it (FileDescriptorName=)."""
 
     fd: int

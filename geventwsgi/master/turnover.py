@@ -5,7 +5,6 @@ It marks them as due and says why; that each serves on until its successor is re
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +35,11 @@ def resident(pid: int) -> int:
 
 def request_limit(cfg: Config) -> int:
     """Return after how many requests one worker is due; 0 for never."""
-    jitter = random.randint(0, cfg.max_requests_jitter)  # noqa: S311 - chance, not a secret
-    return cfg.max_requests + jitter if cfg.max_requests else 0
+    if not (cfg.max_requests and cfg.max_requests_jitter):
+        return int(cfg.max_requests)
+    from random import randint  # with hashlib and all of its algorithms, for those who want jitter
+
+    return int(cfg.max_requests + randint(0, cfg.max_requests_jitter))  # noqa: S311 - chance, not a secret
 
 
 def _limited(cfg: Config) -> bool:

@@ -7,7 +7,6 @@ unix socket, and the pidfile (the new master's has ``.2`` at its end until its p
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -43,7 +42,7 @@ class Kin:
         #: The pid of the master before; 0 without one.
         self.parent = int(parent) if parent == str(os.getppid()) else 0
         #: The descriptors that it passes, by the text of their address.
-        self.sockets: dict[str, list[int]] = json.loads(sockets) if self.parent else {}
+        self.sockets = _read_sockets(sockets) if self.parent else {}
         #: The pid of the master after; 0 without one.
         self.successor = 0
         self._promoted = not self.parent
@@ -94,6 +93,8 @@ class Kin:
 
         :raises OSError: the system has no process left.
         """
+        import json  # for upgrades alone
+
         command = [sys.executable, *sys.orig_argv[1:]]
         sockets = {str(listener.address): _listening(listener) for listener in listeners}
         told = {**environ, PARENT: str(os.getpid()), SOCKETS: json.dumps(sockets)}
@@ -136,3 +137,10 @@ def _become(signals: SignalPipe, command: list[str], environ: dict[str, str], fd
         sys.stderr.write(f"gwsgi: {command[0]} cannot be executed: {error}\n")
     finally:
         os._exit(1)
+
+
+def _read_sockets(text: str) -> dict[str, list[int]]:
+    import json  # as above
+
+    sockets: dict[str, list[int]] = json.loads(text)
+    return sockets

@@ -10,8 +10,10 @@ import gc
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.collector import uncollected
 from geventwsgi.config.loader import load_app, load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
 from geventwsgi.events.place import HERE
@@ -324,6 +326,8 @@ def prepare_gevent(warn: Callable[[str], object]) -> None:
         import gevent
 
         gevent.reinit()
-    from geventwsgi.serving.patch import patch_all
+    with uncollected():
+        from geventwsgi.serving.patch import patch_all
 
-    patch_all(warn)
+        patch_all(warn)
+        import_module("geventwsgi.serving.server")  # only now that everything is patched

@@ -10,7 +10,6 @@ thread or a socket of the unpatched kind (``logging`` has locks of its own, whic
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +22,7 @@ from geventwsgi.observe.stream import ErrorStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from geventwsgi.observe.access import Renderer
     from geventwsgi.observe.sinks import Later, Sink
@@ -194,6 +194,8 @@ class Logger:
             if self._log_enabled and self.access_log.isEnabledFor(logging.INFO):
                 handler, render = self._unwatched(), self._render
                 if handler is None or render is None:
+                    from datetime import timedelta  # noqa: PLC0415 - slow to import, and for gunicorn's interface alone
+
                     atoms = self.atoms(resp, req, environ, timedelta(seconds=duration))
                     self.access_log.info(self.cfg.access_log_format, self.atoms_wrapper_class(atoms))
                 else:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi.errors import ConfigError
 from geventwsgi.observe import stdio
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from geventwsgi.observe.statsd import Statsd
 
 
-@dataclass(frozen=True, slots=True)
-class Formats:
+class Formats(NamedTuple):
     """``%``-style formats of :mod:`logging`."""
 
     error: str
@@ -35,17 +33,17 @@ class Formats:
     syslog: str
 
 
-@dataclass(slots=True)
 class Outputs:
     """What one setup has opened."""
 
-    cfg: Any
-    error: list[OwnHandler] = field(default_factory=list)
-    access: list[OwnHandler] = field(default_factory=list)
-    #: Where stdout and stderr are led.
-    captured: FileSink | None = None
-    statsd: Statsd | None = None
-    logconfig: LogConfig | None = None
+    def __init__(self, cfg: Any, statsd: Statsd | None = None) -> None:
+        self.cfg = cfg
+        self.error: list[OwnHandler] = []
+        self.access: list[OwnHandler] = []
+        #: Where stdout and stderr are led.
+        self.captured: FileSink | None = None
+        self.statsd = statsd
+        self.logconfig: LogConfig | None = None
 
     def install(self, error_log: logging.Logger, access_log: logging.Logger) -> None:
         """Put it all into effect, in place of what an earlier setup gave these loggers.

@@ -6,7 +6,6 @@ a line, nor who makes records.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -65,6 +64,8 @@ def recorder(log: Any) -> Callable[[Record], None] | None:
 
 def _record_with(log: Any, record: Record) -> None:
     """Call ``log.access`` with what gunicorn's loggers take for granted: a request, and its line in the environ."""
+    from datetime import timedelta  # noqa: PLC0415 - slow to import, and for gunicorn's interface alone
+
     req = _NO_REQUEST if record.req is None else record.req
     environ = record.environ
     try:

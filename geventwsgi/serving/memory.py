@@ -6,22 +6,19 @@ has visited would stay as large as the crowd was. Knows numbers of connections o
 
 from __future__ import annotations
 
-import ctypes
+from contextlib import suppress
 from typing import Any
 
 #: Connections let go of before it is worth a look, and seconds between the first of them and the look.
 MANY, SECONDS = 500, 1.0
 
-try:
-    _trim: Any = ctypes.CDLL(None).malloc_trim  # glibc's alone
-except (AttributeError, OSError, TypeError):
-    _trim = None
-
 
 def trim() -> None:
-    """Give free memory back to the system, where the C library can."""
-    if _trim is not None:
-        _trim(0)
+    """Give free memory back to the system, where the C library can: ``malloc_trim`` is glibc's alone."""
+    import ctypes  # noqa: PLC0415 - slow to import, and a worker that never sees a crowd does without
+
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Trimmer:
@@ -37,7 +34,7 @@ class Trimmer:
     def count(self) -> None:
         """Note that a connection has gone or has become cold."""
         self._count += 1
-        if self._count >= MANY and self._timer is None and _trim is not None:
+        if self._count >= MANY and self._timer is None:
             self._timer = self._loop.timer(SECONDS, ref=False)
             self._timer.start(self._look)
 
@@ -45,4 +42,4 @@ class Trimmer:
         self._timer.close()
         self._timer = None
         self._count = 0
-        _trim(0)
+        trim()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gevent import events, monkey
+from gevent import config, events, monkey
 
 from geventwsgi.serving import plugins
 
@@ -21,6 +22,7 @@ def patch_all(warn: Callable[[str], object]) -> None:
     """
     if monkey.is_module_patched("socket"):
         return
+    _leave_pprint()
     with warnings.catch_warnings(record=True) as caught, _plugins_looked_for_once():
         warnings.simplefilter("always", monkey.MonkeyPatchWarning)
         monkey.patch_all()
@@ -31,6 +33,22 @@ def patch_all(warn: Callable[[str], object]) -> None:
             warnings.showwarning(
                 warning.message, warning.category, warning.filename, warning.lineno, warning.file, warning.line
             )
+
+
+def _leave_pprint() -> None:
+    """Have the hub import ``pprint`` (and ``inspect``) when it shows the context of an error, not when it is made.
+
+    What the operator has chosen for that stays.
+    """
+    if "GEVENT_FORMAT_CONTEXT" not in os.environ and config.settings["format_context"].value is None:
+        config.format_context = f"{__name__}.{saferepr.__name__}"
+
+
+def saferepr(context: object) -> str:
+    """Call ``pprint.saferepr``, gevent's own choice for ``format_context``."""
+    import pprint  # noqa: PLC0415 - that is the purpose
+
+    return pprint.saferepr(context)
 
 
 @contextmanager

@@ -8,8 +8,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,13 +52,12 @@ class FileWrapper:
             close()
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """The part of an open regular file from its current position to its end."""
 
     fileno: int
     offset: int
-    count: int
+    length: int
 
 
 def regular_extent(filelike: Any) -> Extent | None:

@@ -154,7 +154,7 @@ class Gateway:
         left = None if response.length is None else max(0, response.length - response.sent)
         extent = regular_extent(wrapper.filelike) if self._use_sendfile else None
         if extent is not None:
-            count = extent.count if left is None else min(left, extent.count)
+            count = extent.length if left is None else min(left, extent.length)
             response.write_file(extent.fileno, extent.offset, count)
         else:
             self._send_chunks(wrapper if left is None else wrapper.blocks(left), response)

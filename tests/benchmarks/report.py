@@ -22,6 +22,7 @@ answered. One worker, pinned to one core; the client ([wrk](https://github.com/w
 another core. Servers take turns, each turn with a process started afresh; the figures are medians, and what stands in
 parentheses is the least and the most of the turns. Each server runs with its defaults, its access log off, and the same
 application; before each turn its response is checked: status, body, and chunks or closing where the row asks for them.
+What is timed from exec on runs in an environment that holds the server and what it requires, and nothing else.
 
 `tox -e bench` in a clone measures on your machine and writes this page; `tox -e bench -- --help` tells how to measure a
 part. It needs Linux and wrk. bjoern needs a C compiler and libev's headers, the floor a C compiler, nginx is taken from

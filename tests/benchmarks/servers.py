@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +35,7 @@ class Way:
     :param port: on 127.0.0.1.
     :param scratch: a directory for what it writes; it holds the file that is sent, as ``file``.
     :param tools: a directory for programs that are compiled once.
-    :param python: the interpreter that ours runs under.
+    :param python: the interpreter that it runs under.
     :param certificate: certificate and key, or nothing for plain TCP.
     :param access_log: a file, or None for no access log.
     :param close: a server that parses nothing is to close after each response.
@@ -63,6 +62,7 @@ class Server:
     :param title: its name in a report.
     :param command: the command line for a way of starting it.
     :param distribution: what pip calls it; empty if it is not pip's.
+    :param beside: distributions that it cannot do without and does not require.
     :param env: variables of its environment.
     :param peer: it runs the application, and is not ours.
     """
@@ -70,6 +70,7 @@ class Server:
     title: str
     command: Callable[[Way], list[str]]
     distribution: str = ""
+    beside: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     peer: bool = True
 
@@ -82,7 +83,7 @@ def _ours(way: Way) -> list[str]:
 def _gunicorn(way: Way) -> list[str]:
     log = ["--access-logfile", str(way.access_log)] if way.access_log else []
     flags = ["-k", "gevent", "--bind", way.address, *_certificate_flags(way), *log]
-    return [sys.executable, "-m", "gunicorn", *flags, "benchapp:app"]
+    return [way.python, "-m", "gunicorn", *flags, "benchapp:app"]
 
 
 def _certificate_flags(way: Way) -> list[str]:
@@ -90,17 +91,17 @@ def _certificate_flags(way: Way) -> list[str]:
 
 
 def _script(kind: str) -> Callable[[Way], list[str]]:
-    return lambda way: [sys.executable, "serve.py", kind, str(way.port), *way.certificate]
+    return lambda way: [way.python, "serve.py", kind, str(way.port), *way.certificate]
 
 
 def _granian(way: Way) -> list[str]:
     tls = [text for pair in zip(("--ssl-certificate", "--ssl-keyfile"), way.certificate, strict=False) for text in pair]
     flags = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(way.port), *tls]
-    return [sys.executable, "-m", "granian", *flags, "benchapp:app"]
+    return [way.python, "-m", "granian", *flags, "benchapp:app"]
 
 
 def _waitress(way: Way) -> list[str]:
-    return [sys.executable, "-m", "waitress", f"--listen={way.address}", "benchapp:app"]
+    return [way.python, "-m", "waitress", f"--listen={way.address}", "benchapp:app"]
 
 
 NGINX = """\
@@ -157,7 +158,7 @@ SERVERS = {
     "ours-plain": Server("geventwsgi, plain Python", _ours, env=PURE, peer=False),
     "before": Server("geventwsgi, before", _ours, peer=False),
     "before-plain": Server("geventwsgi, before, plain Python", _ours, env=PURE, peer=False),
-    "gunicorn": Server("gunicorn -k gevent", _gunicorn, "gunicorn"),
+    "gunicorn": Server("gunicorn -k gevent", _gunicorn, "gunicorn", ("gevent", "packaging")),
     "pywsgi": Server("gevent.pywsgi", _script("pywsgi"), "gevent"),
     "bjoern": Server("bjoern", _script("bjoern"), "bjoern"),
     "fastwsgi": Server("fastwsgi", _script("fastwsgi"), "fastwsgi"),

@@ -6,6 +6,7 @@ It puts servers, processes and clients together; it knows no report.
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from tests.benchmarks import client
 from tests.benchmarks.processes import Session, free_port, running
 from tests.benchmarks.rows import CROWD, file_bytes, request
 from tests.benchmarks.servers import MEASURED, SERVERS, LeftOutError, Way, environment
+from tests.benchmarks.thin import thin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +42,14 @@ class Bench:
     seconds: int = 3
     warm: int = 1
     core: int = 0
+
+    def python(self, row: Row, name: str) -> str:
+        """Return the interpreter for a server: where time from exec counts, of an environment that has nothing else."""
+        own, server = self.pythons.get(name.removesuffix("-plain")), SERVERS[name]
+        python, distribution = own or sys.executable, "geventwsgi" if own else server.distribution
+        if row.kind != "start" or not distribution:
+            return python
+        return thin(python, (distribution, *server.beside), self.tools)
 
     def request_file(self, row: Row) -> Path:
         """Return the file that holds a row's request, for wrk."""
@@ -100,7 +110,7 @@ def started(bench: Bench, row: Row, name: str, *, log: bool) -> Iterator[Started
             port,
             scratch,
             bench.tools,
-            bench.pythons.get(name.removesuffix("-plain"), ""),
+            bench.python(row, name),
             bench.certificate if row.tls else (),
             scratch / "access.log" if log else None,
             close=row.close,

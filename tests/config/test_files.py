@@ -5,8 +5,9 @@ from textwrap import dedent
 
 import pytest
 
-from geventwsgi.config.files import default_file, read_file
+from geventwsgi.config.files import read_file
 from geventwsgi.config.settings import BY_NAME, Given
+from geventwsgi.config.sources import default_file
 from geventwsgi.errors import ConfigError
 
 

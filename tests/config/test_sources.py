@@ -11,6 +11,7 @@ import pytest
 
 from geventwsgi.config import kinds
 from geventwsgi.config.addresses import FdAddress, TCPAddress, UnixAddress
+from geventwsgi.config.flags import read_flags
 from geventwsgi.config.settings import BY_NAME, SETTINGS
 from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import ConfigError
@@ -162,7 +163,7 @@ def load_here(tmp_path, monkeypatch):
     def load_here(*flags, file=None, name="gwsgi.conf.py", **environ):
         if file is not None:
             (tmp_path / name).write_text(dedent(file))
-        return load(flags, environ, str(tmp_path))
+        return load(read_flags(flags).given, environ, str(tmp_path))
 
     return load_here
 
@@ -340,7 +341,7 @@ def test_chdir_starts_from_the_directory_of_the_start(load_here, tmp_path):
 def test_the_directory_of_the_start_is_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
-    assert load([], {}).chdir == str(tmp_path)
+    assert load({}, {}).chdir == str(tmp_path)
 
 
 def test_a_file_may_import_from_the_directory_of_the_start(load_here, tmp_path, monkeypatch):

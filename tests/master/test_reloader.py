@@ -13,7 +13,7 @@ import pytest
 
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import ConfigError
-from geventwsgi.master import reloader as reloader_module
+from geventwsgi.master import inotify
 from geventwsgi.master.reloader import QUIET, Reloader, Reporter
 from geventwsgi.master.signals import SignalPipe
 
@@ -283,7 +283,7 @@ def test_no_inotify_is_an_error_if_it_is_asked_for_and_polling_if_not(monkeypatc
     def none():
         raise OSError(24, "too many instances")
 
-    monkeypatch.setattr(reloader_module, "Inotify", none)
+    monkeypatch.setattr(inotify, "Inotify", none)
     with SignalPipe([]) as signals:
         with pytest.raises(ConfigError, match=r"inotify cannot be used \(too many instances\): choose poll"):
             Reloader(Config.of(reload=True, reload_engine="inotify"), signals)

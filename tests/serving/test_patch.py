@@ -50,3 +50,23 @@ warnings.simplefilter("always")
 patch_all(print)
 """
     assert run(code) == ["shown: mine"]
+
+
+SHOWN = """
+import sys
+from gevent import config
+from geventwsgi.serving.patch import patch_all
+{before}
+patch_all(print)
+import gevent
+gevent.get_hub()
+print("pprint" in sys.modules, config.format_context({{"a": 1}}))
+"""
+
+
+def test_pprint_is_imported_when_a_context_is_shown() -> None:
+    assert run(SHOWN.format(before="")) == ["False {'a': 1}"]
+
+
+def test_what_shows_a_context_stays_as_the_operator_chose() -> None:
+    assert run(SHOWN.format(before="config.format_context = 'builtins.len'")) == ["False 1"]
