@@ -21,5 +21,7 @@ cdef class Combined(Renderer):
     cdef Renderer _more
     cdef str _status
     cdef str _code
+    cdef object _sent
+    cdef str _size
 
     cpdef str _combined(self, dict environ, resp)

@@ -152,7 +152,7 @@ class Combined(Renderer):
     :param more: renders what follows it.
     """
 
-    __slots__ = ("_clock", "_code", "_more", "_status")
+    __slots__ = ("_clock", "_code", "_more", "_sent", "_size", "_status")
 
     def __init__(
         self, exact: list[Atom], template: str, atoms: list[Atom], plain: str, *, more: Renderer | None
@@ -160,8 +160,9 @@ class Combined(Renderer):
         Renderer.__init__(self, exact, template, atoms, plain)
         self._more = more
         self._clock = common_time
-        # The last status, and its code.
+        # The last status, and its code; the last size, and its text.
         self._status, self._code = "", status_code("")
+        self._sent, self._size = 0, "0"
 
     def line(self, record: Record) -> str:
         """See :meth:`Renderer.line`."""
@@ -190,10 +191,12 @@ class Combined(Renderer):
             return None
         if status is not self._status:
             self._status, self._code = status, status_code(status)
+        if sent != self._sent:
+            self._sent, self._size = sent, str(sent)
         authorization = environ.get("HTTP_AUTHORIZATION")
         user = MISSING if authorization is None else user_name(authorization)
         line = (
-            f'{address} - {user} {self._clock.now()} "{method} {target} {protocol}" {self._code} {sent} '
+            f'{address} - {user} {self._clock.now()} "{method} {target} {protocol}" {self._code} {self._size} '
             f'"{referer}" "{agent}"'
         )
         return line if fits(line, 6) else None

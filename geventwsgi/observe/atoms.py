@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from geventwsgi import clock
+
 #: The value of what is not known.
 MISSING = "-"
 
@@ -32,11 +34,14 @@ class CommonLogTime:
 
     def now(self) -> str:
         """Return for example ``[22/Nov/2026:20:13:43 +0000]``."""
-        second, text = self._cached
-        now = int(time.time())
-        if now != second:
-            text = self._format(now)
-            self._cached = (now, text)
+        return self.at(clock.second())
+
+    def at(self, second: int) -> str:
+        """Return it for a second since 1970; the same object while that is the same."""
+        cached, text = self._cached
+        if second != cached:
+            text = self._format(second)
+            self._cached = (second, text)
         return text
 
     def _format(self, second: int) -> str:

@@ -35,7 +35,7 @@ class Recorder:
         self._sink: Sink | None = None
         self._renderer: Renderer | None = None
 
-    def __call__(self, record: Record) -> None:
+    def take(self, record: Record) -> None:
         """Log one request; never raises an ``Exception``."""
         sink, renderer = self._sink, self._renderer
         if sink is None or renderer is None or not sink.lines:
@@ -58,7 +58,7 @@ def recorder(log: Any) -> Callable[[Record], None] | None:
     if isinstance(log, Logger) and type(log).access is Logger.access:
         if not log.access_enabled:
             return None
-        return Recorder(log) if _is_plain(type(log)) else log.record
+        return Recorder(log).take if _is_plain(type(log)) else log.record
     return partial(_record_with, log)
 
 

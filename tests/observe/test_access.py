@@ -300,18 +300,16 @@ def zone(monkeypatch):
         ("NST3:30", "[14/Nov/2023:18:43:20 -0330]"),
     ],
 )
-def test_time_in_the_common_log_format(name, expected, zone, monkeypatch):
+def test_time_in_the_common_log_format(name, expected, zone):
     zone(name)
-    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.9)
-    assert atoms.CommonLogTime().now() == expected
+    assert atoms.CommonLogTime().at(1_700_000_000) == expected
 
 
-def test_time_is_formatted_once_a_second(monkeypatch):
-    clock = iter([100.0, 100.9, 101.0])
-    monkeypatch.setattr(time, "time", lambda: next(clock))
+def test_time_is_formatted_once_a_second():
     log_time = atoms.CommonLogTime()
-    first, same, later = log_time.now(), log_time.now(), log_time.now()
+    first, same, later = log_time.at(100), log_time.at(100), log_time.at(101)
     assert first is same and first != later
+    assert log_time.now() in {log_time.at(int(time.time()) - 1), log_time.at(int(time.time()))}
 
 
 def test_a_missing_atom_of_a_mapping_is_a_dash():
