@@ -185,19 +185,9 @@ def _other_framing(status: str, framing: Framing, length: int | None) -> str:
     return f"Content-Length: {length}\r\n"
 
 
-#: Lines of chunk sizes that were sent lately, which a stream repeats, and how many of them.
-_CHUNK_SIZES: dict[int, bytes] = {}
-REMEMBERED_SIZES = 256
-
-
 def chunk_size(size: int) -> bytes:
     """Return the line before a chunk's data (RFC 9112 section 7.1)."""
-    line = _CHUNK_SIZES.get(size)
-    if line is None:
-        if len(_CHUNK_SIZES) >= REMEMBERED_SIZES:
-            _CHUNK_SIZES.clear()
-        line = _CHUNK_SIZES[size] = b"%x\r\n" % size
-    return line
+    return b"%x\r\n" % size
 
 
 def last_chunk(trailers: Iterable[tuple[str, str]]) -> bytes:

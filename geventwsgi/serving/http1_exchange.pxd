@@ -6,6 +6,8 @@ from geventwsgi.wsgi cimport exchange
 
 cdef class Http1Exchange(exchange.Exchange):
     cdef object _body
+    cdef Py_ssize_t _chunk_size
+    cdef bytes _chunk_line
     cdef CConnection _connection
     cdef bint _continue
     cdef double _credit
@@ -24,7 +26,7 @@ cdef class Http1Exchange(exchange.Exchange):
 
     cpdef bytes _read_body(self, body, Py_ssize_t size, double timeout)
     cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)
-    cpdef _send(self, tuple parts)
+    cpdef _send(self, first, second, third=*, fourth=*)
     cpdef _lost(self)
     cpdef bytes _encode_head(self)
     cpdef bint settle(self)

@@ -43,6 +43,8 @@ class Http1Exchange(exchange.Exchange):
 
     __slots__ = (
         "_body",
+        "_chunk_line",
+        "_chunk_size",
         "_connection",
         "_continue",
         "_credit",
@@ -115,6 +117,8 @@ class Http1Exchange(exchange.Exchange):
         #: Bytes of content still owed under LENGTH, and bytes that the application gave beyond them.
         self._left = 0
         self._excess = 0
+        #: The last chunk's size, which the next one mostly repeats, and its line.
+        self._chunk_size, self._chunk_line = 0, b""
         #: What :meth:`send_trailers` was given.
         self._trailers: tuple[tuple[str, str], ...] = ()
 
@@ -194,15 +198,18 @@ class Http1Exchange(exchange.Exchange):
                 data = data[: self._left]
             self._left -= len(data)
         elif framing is CHUNKED:
+            size = len(data)
+            if size != self._chunk_size:
+                self._chunk_size, self._chunk_line = size, encode.chunk_size(size)
             self._mid_chunk = True
-            self._send((head, encode.chunk_size(len(data)), data, b"\r\n"))
+            self._send(head, self._chunk_line, data, b"\r\n")
             self._mid_chunk = False
-            self.sent += len(data)
+            self.sent += size
             return
         elif framing is NONE:
             data = b""
         if head or data:
-            self._send((head, data))
+            self._send(head, data)
             self.sent += len(data)
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
@@ -239,9 +246,9 @@ class Http1Exchange(exchange.Exchange):
         if not self.head_sent:
             if self._length is None:
                 self._length = 0
-            self._send((self._encode_head(),))
+            self._send(self._encode_head(), b"")
         if self._framing is CHUNKED:
-            self._send((encode.last_chunk(self._trailers) if self._trailers else encode.LAST_CHUNK,))
+            self._send(encode.last_chunk(self._trailers) if self._trailers else encode.LAST_CHUNK, b"")
         elif self._left:
             self._keep_alive = False
             return f"the response ended {self._left} bytes short of its Content-Length of {self._length}"
@@ -249,9 +256,9 @@ class Http1Exchange(exchange.Exchange):
             return f"the response went {self._excess} bytes beyond its Content-Length of {self._length}; they were cut"
         return None
 
-    def _send(self, parts: tuple[bytes, ...]) -> None:
+    def _send(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"") -> None:
         try:
-            self._stream.send_parts(parts)
+            self._stream.send_parts(first, second, third, fourth)
         except ClientDisconnected:
             self._lost()
             raise

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.errors import ClientDisconnected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from typing_extensions import Buffer
 
 __all__ = ["Socket", "accept", "borrowed"]
 
-#: From this size on two buffers are cheaper to send together by ``sendmsg`` than to join.
+#: Beyond this size buffers are cheaper to send together by ``sendmsg`` than to join.
 JOIN_LIMIT = 16384
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -72,9 +72,10 @@ class Socket:
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
 
-    def send_parts(self, parts: Sequence[bytes], size: int) -> int:
-        """Send what the kernel takes of ``parts``, ``size`` bytes in all, as if they were one."""
-        if size < JOIN_LIMIT or not hasattr(self._sock, "sendmsg"):
+    def send_parts(self, first: bytes, second: bytes, third: bytes, fourth: bytes) -> int:
+        """Send what the kernel takes of the parts, as if they were one."""
+        parts = (first, second, third, fourth)
+        if sum(map(len, parts)) <= JOIN_LIMIT or not hasattr(self._sock, "sendmsg"):
             return self.send(b"".join(parts))
         try:
             return self._sock.sendmsg(parts)

@@ -224,10 +224,15 @@ class Stream(deadlines.Holder):
     def _yield_turn(self) -> None:
         """Let every other connection that has something to do have a turn.
 
-        By a timer, not by ``sleep(0)``: gevent runs callbacks for 5 ms before it looks at sockets again.
+        By a timer, not by a callback: gevent runs callbacks for 5 ms before it looks at sockets again.
         """
         self._turn = 0
-        sleep(ONE_ITERATION)
+        timer = self._hub.loop.timer(ONE_ITERATION)
+        timer.start(getcurrent().switch)
+        try:
+            self._hub.switch()
+        finally:
+            timer.close()
 
     def unread(self, data: bytes) -> None:
         """Hand back received bytes that belong to whoever reads next."""
@@ -410,21 +415,18 @@ class Stream(deadlines.Holder):
             self._wait_writable()
             self._send_all(memoryview(data)[sent:])
 
-    def send_parts(self, parts: tuple[bytes, ...]) -> None:
-        """Send all of ``parts`` by one system call where the kernel takes them; raises as :meth:`send`."""
+    def send_parts(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"") -> None:
+        """Send all parts by one system call where the kernel takes them; raises as :meth:`send`."""
         if self._turn > TURN:
             self._yield_turn()
         if self.left:
             raise ClientDisconnected(LEFT)
         self._turn += 1
-        size = 0
-        for part in parts:
-            size += len(part)
-        sent = self._sock.send_parts(parts, size)
-        if sent == size:
+        sent = self._sock.send_parts(first, second, third, fourth)
+        if sent == len(first) + len(second) + len(third) + len(fourth):
             return
         self._wait_writable()
-        for part in parts:
+        for part in (first, second, third, fourth):
             if sent < len(part):
                 self._send_all(memoryview(part)[sent:])
             sent = max(0, sent - len(part))

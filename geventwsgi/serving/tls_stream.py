@@ -164,8 +164,9 @@ class TLSStream(stream.Stream):
                 raise ClientDisconnected(f"TLS: {error.reason or error}") from error
             self._flush(more=more)
 
-    def send_parts(self, parts: tuple[bytes, ...]) -> None:
+    def send_parts(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"") -> None:
         """See :meth:`Stream.send_parts`."""
+        parts = (first, second, third, fourth)
         if sum(map(len, parts)) <= BLOCK:
             self.send(b"".join(parts))
         else:

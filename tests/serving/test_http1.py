@@ -424,7 +424,7 @@ class TestResponses:
         sends = []
 
         class Telling(Stream):
-            def send_parts(self, parts: tuple[bytes, ...]) -> None:
+            def send_parts(self, *parts: bytes) -> None:
                 sends.append(b"".join(parts))
                 self.send(sends[-1])
 

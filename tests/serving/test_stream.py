@@ -232,7 +232,7 @@ class TestWriting:
     def test_parts_arrive_joined(self, stream: Stream, client: socket.socket) -> None:
         parts = [b"head", b"x" * BIG, b"", b"tail"]
         writer = gevent.spawn(
-            lambda: (stream.send_parts((b"a", b"b")), stream.send_parts(tuple(parts)), stream.close()),
+            lambda: (stream.send_parts(b"a", b"b"), stream.send_parts(*parts), stream.close()),
         )
         assert read_all(client) == b"ab" + b"".join(parts)
         writer.get(timeout=5)
@@ -246,7 +246,7 @@ class TestWriting:
     def test_writing_to_a_reset_connection_is_a_disconnect(self, stream: Stream, client: socket.socket) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         client.close()
-        for send in (lambda: stream.send(b"x"), lambda: stream.send_parts((b"x", b"y" * BIG))):
+        for send in (lambda: stream.send(b"x"), lambda: stream.send_parts(b"x", b"y" * BIG)):
             with pytest.raises(ClientDisconnected):
                 send()
 

@@ -200,8 +200,8 @@ class TestWriting:
         data = os.urandom(1 << 16) * (BIG >> 16)
         writer = gevent.spawn(
             lambda: (
-                stream.send_parts((b"he", b"ad")),
-                stream.send_parts((b"1", data)),
+                stream.send_parts(b"he", b"ad"),
+                stream.send_parts(b"1", data),
                 stream.send(b"end"),
                 stream.close(),
             )
