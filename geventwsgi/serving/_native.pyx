@@ -8,7 +8,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
-from libc.string cimport memcpy, strerror
+from libc.string cimport memcmp, memcpy, strerror
 from posix.unistd cimport close
 
 from geventwsgi.errors import ClientDisconnected
@@ -259,14 +259,23 @@ def accept(listener):
     return Socket(fd, address.ss_family), _named(&address)
 
 
+# The last client's address and its text: behind a proxy all have the same.
+cdef in_addr _last_address
+cdef str _last_host = None
+
+
 cdef _named(sockaddr_storage *address):
     """Return an address as the standard library does."""
     cdef char host[46]
     cdef sockaddr_in *four = <sockaddr_in *>address
     cdef sockaddr_in6 *six = <sockaddr_in6 *>address
+    global _last_host
     if address.ss_family == AF_INET:
-        inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host))
-        return host.decode("ascii"), ntohs(four.sin_port)
+        if _last_host is None or memcmp(&_last_address, &four.sin_addr, sizeof(in_addr)):
+            inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host))
+            _last_host = host.decode("ascii")
+            _last_address = four.sin_addr
+        return _last_host, ntohs(four.sin_port)
     if address.ss_family == AF_INET6:
         inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof(host))
         return host.decode("ascii"), ntohs(six.sin6_port), ntohl(six.sin6_flowinfo), six.sin6_scope_id

@@ -1,5 +1,7 @@
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 
+cimport cython
+
 cdef class Balance:
     cdef object _counts
     cdef public CCapacity _capacity
@@ -8,4 +10,5 @@ cdef class Balance:
     cdef double _last
 
     cpdef tell(self)
+    @cython.locals(least=long)
     cpdef bint defers(self)

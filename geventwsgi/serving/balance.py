@@ -54,7 +54,7 @@ class Balance:
     def tell(self) -> None:
         """Tell the others of a connection that has come or gone."""
         capacity = self._capacity
-        self._counts.count(capacity.in_flight, capacity.open)
+        self._counts.count(capacity.in_flight(), capacity.open())
 
     def join(self) -> None:
         """From now on take connections."""
@@ -69,7 +69,7 @@ class Balance:
         """Return whether a connection that waits now had better be taken by another worker."""
         self.tell()
         least = self._counts.least()
-        if least < 0 or self._capacity.in_flight + self._capacity.open <= least + (least >> SLACK):
+        if least < 0 or self._capacity.in_flight() + self._capacity.open() <= least + (least >> SLACK):
             self._patience = PATIENCE
             return False
         now = time.monotonic()

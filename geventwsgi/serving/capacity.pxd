@@ -13,5 +13,7 @@ cdef class Capacity:
 
     cpdef take(self, timeout=*)
     cpdef give_back(self)
+    cpdef int in_flight(self)
+    cpdef int open(self)
     cpdef enter(self, connection)
     cpdef leave(self, connection)

@@ -100,9 +100,8 @@ class Capacity:
         else:
             self.free += 1
 
-    @property
     def in_flight(self) -> int:
-        """Requests that are being served and do not wait for their client."""
+        """Return how many requests are being served and do not wait for their client."""
         return self.requests - self.free
 
     def admits(self, address: str) -> bool:
@@ -138,9 +137,8 @@ class Capacity:
         """Requests that wait for their turn."""
         return len(self._waiting)
 
-    @property
     def open(self) -> int:
-        """Open connections."""
+        """Return how many connections are open."""
         return len(self._open)
 
     @property

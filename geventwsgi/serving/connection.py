@@ -67,26 +67,27 @@ class Connection(runners.Sleeper):
         :param address: what accept said: a tuple for TCP, anything else for a unix socket.
         """
         self.service = service
+        mine = self.service  # of a C type in the compiled core, which arguments have not
         if isinstance(address, tuple):
-            self.remote_addr, self.trusted = service.peers[address[0]]
+            self.remote_addr, self.trusted = mine.peers[address[0]]
             self.remote_port = address[1]
         else:
             self.remote_addr, self.remote_port = "", 0
-            self.trusted = service.trusts(None)
-        if service.tls is None:
+            self.trusted = mine.trusts(None)
+        if mine.tls is None:
             self.default_scheme = "http"
-            self.stream = Stream(sock, service.poller, service.deadlines, service.timeouts.write)
+            self.stream = Stream(sock, mine.poller, mine.deadlines, mine.timeouts.write)
         else:
             self.default_scheme = "https"
             self.stream = TLSStream(
                 sock,
-                service.poller,
-                service.deadlines,
-                service.tls,
-                write_timeout=service.timeouts.write,
-                ragged_eof_ends=service.ragged_eof_ends,
+                mine.poller,
+                mine.deadlines,
+                mine.tls,
+                write_timeout=mine.timeouts.write,
+                ragged_eof_ends=mine.ragged_eof_ends,
             )
-        self.stream.capacity = service.capacity
+        self.stream.capacity = mine.capacity
         self.stream.guard = self
         #: The last request's head, and its bytes if they came alone: the next request mostly repeats them, in part or
         #: whole. Set by :mod:`http1`; forgotten when the connection gets cold.
@@ -105,12 +106,12 @@ class Connection(runners.Sleeper):
         #: Whether the request waits for its turn; set by :mod:`shedding`.
         self.queued = False
         #: How long it may be idle, in seconds: until its first request, then between two. Set by :mod:`http1`.
-        self.idle_limit = service.timeouts.first_byte
+        self.idle_limit = mine.timeouts.first_byte
         #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
         self.cold = False
         self.greenlet = None
-        service.connections.add(self)
-        service.capacity.enter(self)
+        mine.connections.add(self)
+        mine.capacity.enter(self)
 
     def start(self) -> None:
         """Begin to serve."""

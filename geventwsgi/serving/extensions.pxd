@@ -1,6 +1,8 @@
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 
+from geventwsgi.serving.connection cimport Connection as CConnection
+
 cdef class Sender:
     cdef object _connection
 
-cpdef dict extensions(connection, CRequestHead head)
+cpdef extend(dict environ, CConnection connection, CRequestHead head)

@@ -21,20 +21,17 @@ if TYPE_CHECKING:
 TRAILERS = "geventwsgi.send_trailers"
 
 
-def extensions(connection: Connection, head: RequestHead) -> dict[str, Any]:
-    """Return the entries of a connection's environs; trailers only where the client takes them."""
+def extend(environ: dict[str, Any], connection: Connection, head: RequestHead) -> None:
+    """Add the entries of a connection's environs; trailers only where the client takes them."""
     if connection.request_deadline is None:
         connection.request_deadline = RequestDeadline(connection)
     client, sender = Client(connection), Sender(connection)
-    found: dict[str, Any] = {
-        "geventwsgi.client": client,
-        "geventwsgi.deadline": connection.request_deadline,
-        "waitress.client_disconnected": client.disconnected,
-        "wsgi.early_hints": sender.send_early_hints,
-    }
+    environ["geventwsgi.client"] = client
+    environ["geventwsgi.deadline"] = connection.request_deadline
+    environ["waitress.client_disconnected"] = client.disconnected
+    environ["wsgi.early_hints"] = sender.send_early_hints
     if head.minor and head.fields.takes_trailers:
-        found[TRAILERS] = sender.send_trailers
-    return found
+        environ[TRAILERS] = sender.send_trailers
 
 
 class Sender:

@@ -13,7 +13,7 @@ from geventwsgi.http.body import body_for
 from geventwsgi.http.encode import CHUNKED, CLOSE, LENGTH, NONE
 from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
 from geventwsgi.serving import departure
-from geventwsgi.serving.extensions import extensions
+from geventwsgi.serving.extensions import extend
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.serving.upgrade import ClientSocket
 from geventwsgi.wsgi import exchange
@@ -328,9 +328,9 @@ class Http1Exchange(exchange.Exchange):
 
     # The environ
 
-    def extensions(self) -> dict[str, Any]:
-        """See :meth:`Exchange.extensions`."""
-        return extensions(self._connection, self.head)
+    def extend(self, environ: dict[str, Any]) -> None:
+        """See :meth:`Exchange.extend`."""
+        extend(environ, self._connection, self.head)
 
     # The end
 

@@ -301,7 +301,7 @@ class WSGIServer(StreamServer):
     @property
     def requests(self) -> int:
         """Requests in flight, of all servers that share the capacity."""
-        return self._capacity.in_flight
+        return self._capacity.in_flight()
 
     @property
     def served(self) -> int:

@@ -127,8 +127,8 @@ class Stream(deadlines.Holder):
         self.waited = 0.0
         #: Work since this stream last waited; see TURN.
         self._turn = 0
-        self._hub = deadlines.hub
         self._deadlines = deadlines
+        self._hub = self._deadlines.hub
         #: Received but not yet asked for.
         self._ahead = b""
         #: Whether the kernel probably has bytes, or the end: at first, since who connects has something to say. Set by

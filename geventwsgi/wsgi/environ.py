@@ -118,7 +118,7 @@ class EnvironBuilder:
             environ = kept.copy()
         environ["REMOTE_ADDR"] = exchange.remote_addr
         environ["REMOTE_PORT"] = port_text(exchange.remote_port)
-        environ.update(exchange.extensions())
+        exchange.extend(environ)
         return environ
 
     def _of_block(self, exchange: Exchange) -> dict[str, Any]:

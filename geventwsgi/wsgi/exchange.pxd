@@ -32,5 +32,5 @@ cdef class Exchange:
     cpdef fail(self, int status, detail=*)
     cpdef abort(self)
     cpdef thrown(self)
-    cpdef dict extensions(self)
+    cpdef extend(self, dict environ)
     cpdef raw_socket(self)

@@ -116,8 +116,8 @@ class Exchange:
         """Return what was raised in the application's greenlet (the client left, the request took too long), once."""
         raise NotImplementedError
 
-    def extensions(self) -> dict[str, Any]:
-        """Return what the protocol adds to the environ, the same for requests that repeat their header block."""
+    def extend(self, environ: dict[str, Any]) -> None:
+        """Add what the protocol has for the environ, the same for requests that repeat their header block."""
         raise NotImplementedError
 
     def raw_socket(self) -> Any:

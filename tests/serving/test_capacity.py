@@ -40,13 +40,13 @@ class TestBooks:
         for name in "abcd":
             gevent.spawn(take, name)
         eventually(lambda: len(order) == 2)
-        assert capacity.in_flight == 2
+        assert capacity.in_flight() == 2
         for _ in "ab":
             capacity.give_back()
         eventually(lambda: len(order) == 4)
         assert order == ["a", "b", "c", "d"]
         capacity.give_back()
-        assert capacity.in_flight == 1
+        assert capacity.in_flight() == 1
 
     @pytest.mark.parametrize("late", [False, True], ids=["while it waits", "as its turn comes"])
     def test_a_request_that_ends_while_it_waits_takes_nobodys_place(self, *, late: bool) -> None:
@@ -57,9 +57,9 @@ class TestBooks:
         waiting.kill(block=not late)
         capacity.give_back()
         waiting.join()
-        assert capacity.in_flight == 0
+        assert capacity.in_flight() == 0
         capacity.take()
-        assert capacity.in_flight == 1
+        assert capacity.in_flight() == 1
 
     @pytest.mark.parametrize("limit", [8, 64, 100])
     def test_with_few_descriptors_half_are_for_connections(self, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:

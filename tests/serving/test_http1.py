@@ -654,16 +654,16 @@ class TestUpgrade:
             sock = exchange.raw_socket()
             sock.sendall(b"taken")
             assert sock.recv(10) == b"more"
-            flights.append(one.service.capacity.in_flight)
+            flights.append(one.service.capacity.in_flight())
 
         flights: list[int] = []
         with served(run) as one:
             one.client.sendall(self.REQUEST)
             assert one.client.recv(10) == b"taken"
-            flights.append(one.service.capacity.in_flight)
+            flights.append(one.service.capacity.in_flight())
             one.client.sendall(b"more")
             assert one.rest() == b""
-            assert [*flights, one.service.capacity.in_flight] == [0, 0, 0]
+            assert [*flights, one.service.capacity.in_flight()] == [0, 0, 0]
 
     def test_a_greenlet_that_reads_on_when_the_application_has_returned_is_told(self) -> None:
         def run(exchange: Http1Exchange) -> None:
@@ -682,7 +682,7 @@ class TestUpgrade:
         with served(run) as one:
             assert one.ask(self.REQUEST) == b"done"
             assert readers[0].get(timeout=5) == "the connection has been closed"
-            assert one.service.capacity.in_flight == 0
+            assert one.service.capacity.in_flight() == 0
 
     def test_unused_it_changes_nothing(self) -> None:
         def run(exchange: Http1Exchange) -> None:

@@ -150,4 +150,4 @@ def test_a_refusal_leaves_the_books_in_order() -> None:
     with pytest.raises(RequestError, match="503"):
         capacity.take(0.01)
     capacity.give_back()
-    assert capacity.in_flight == 0
+    assert capacity.in_flight() == 0

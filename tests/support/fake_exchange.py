@@ -196,8 +196,8 @@ class FakeExchange(Exchange):
     def thrown(self) -> BaseException | None:
         return self.raised
 
-    def extensions(self) -> dict[str, Any]:
-        return {"geventwsgi.client": self.socket}
+    def extend(self, environ: dict[str, Any]) -> None:
+        environ["geventwsgi.client"] = self.socket
 
     def raw_socket(self) -> Any:
         return self.socket

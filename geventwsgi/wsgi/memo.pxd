@@ -1,0 +1,3 @@
+cdef class Memo:
+    cdef object _function
+    cdef dict _values
