@@ -5,13 +5,18 @@ other thread can be there: nothing between filling and copying lets go of the in
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
+from cpython.ref cimport Py_DECREF, PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
 from libc.string cimport memcmp, memcpy, strerror
 from posix.unistd cimport close
 
 from geventwsgi.errors import ClientDisconnected
+
+cdef extern from "Python.h":
+    PyObject *PyBytes_FromStringAndSize(const char *data, Py_ssize_t size) except NULL
+    int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
@@ -120,19 +125,24 @@ cdef class Socket:
         if size > SHARED // 4:
             return self._recv_large(size)
         count = recv(self.fd, _buffer, size, MSG_DONTWAIT)
-        return _nothing() if count < 0 else PyBytes_FromStringAndSize(_buffer, count)
+        return _nothing() if count < 0 else _buffer[:count]
 
     cdef _recv_large(self, Py_ssize_t size):
-        # Straight into what the caller gets, unless so little came that a copy costs less than the memory would.
-        cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
-        cdef ssize_t count = recv(self.fd, PyBytes_AS_STRING(data), size, MSG_DONTWAIT)
+        # Straight into what the caller gets.
+        cdef PyObject *data = PyBytes_FromStringAndSize(NULL, size)
+        cdef ssize_t count = recv(self.fd, PyBytes_AS_STRING(<object>data), size, MSG_DONTWAIT)
         if count < 0:
+            Py_DECREF(<object>data)
             return _nothing()
-        return data if count == size else data[:count]
+        if count < size:
+            _PyBytes_Resize(&data, count)  # lets the memory behind go, without a copy
+        found = <object>data
+        Py_DECREF(found)
+        return found
 
     cpdef peek(self):
         cdef ssize_t count = recv(self.fd, _buffer, 1, MSG_PEEK | MSG_DONTWAIT)
-        return _nothing() if count < 0 else PyBytes_FromStringAndSize(_buffer, count)
+        return _nothing() if count < 0 else _buffer[:count]
 
     cpdef Py_ssize_t send(self, data, bint more=False) except -1:
         cdef Py_buffer view

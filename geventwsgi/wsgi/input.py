@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from geventwsgi.wsgi.exchange import Exchange
 
-#: Bytes fetched when fewer are wanted. From this size on, a read fetches what it wants and hands it on uncopied.
+#: Bytes fetched when few are wanted.
 BLOCK_SIZE = 65536
+#: From so many bytes on, a read fetches what it wants and hands it on uncopied.
+DIRECT_SIZE = 16384
 #: Bytes fetched at once at most: ``read(1 << 40)`` must not make anybody allocate that much.
 FETCH_LIMIT = 1 << 20
 #: More than any body has, and little enough to be added to.
@@ -111,7 +113,7 @@ class Input:
 
     def _next(self, size: int) -> bytes:
         """Return 1 to ``size`` bytes that follow the used-up block; ``b""`` at the end, or if none are wanted."""
-        if size >= BLOCK_SIZE:
+        if size >= DIRECT_SIZE:
             return self._fetch(min(size, FETCH_LIMIT))
         return self._take(size) if size and self._fill() else b""
 
