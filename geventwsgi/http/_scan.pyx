@@ -1,6 +1,8 @@
 """What ``scan.py`` does, byte by byte. No byte is read before its bound is checked."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.string cimport memchr, memcmp
 
@@ -146,27 +148,33 @@ cpdef list field_items(bytes block):
     return items
 
 
-cpdef list changed_items(bytes former, bytes raw, tuple items):
+cpdef tuple changed_items(bytes former, bytes raw, tuple items):
     """See :func:`geventwsgi.http.scan.changed_items`."""
     cdef Bytes old = <Bytes>PyBytes_AS_STRING(former), new = <Bytes>PyBytes_AS_STRING(raw), old_cr, new_cr
     cdef Bytes old_end = old + PyBytes_GET_SIZE(former), new_end = new + PyBytes_GET_SIZE(raw)
     cdef Py_ssize_t index = -1, count = len(items), size
+    cdef tuple now = PyTuple_New(count), item
     cdef list changed = []
     while index < count:
         old_cr, new_cr = line_end(old, old_end), line_end(new, new_end)
         if old_cr == NULL or new_cr == NULL:
             return None
+        item = <tuple>items[index] if index >= 0 else None
         if old_cr - old != new_cr - new or memcmp(old, new, old_cr - old):
-            if index < 0:
+            if item is None:
                 return None
-            name = (<tuple>items[index])[0]
+            name = item[0]
             size = PyUnicode_GET_LENGTH(name)
             if (
                 PyUnicode_KIND(name) != PyUnicode_1BYTE_KIND or new_cr - new <= size or new[size] != b":"
                 or memcmp(new, PyUnicode_DATA(name), size) or not all_values(new + size + 1, new_cr)
             ):
                 return None
-            changed.append((index, (name, stripped(new + size + 1, new_cr))))
+            item = (name, stripped(new + size + 1, new_cr))
+            changed.append(item)
+        if item is not None:
+            Py_INCREF(item)
+            PyTuple_SET_ITEM(now, index, item)
         old, new = old_cr + 2, new_cr + 2
         index += 1
-    return changed if old == old_end and new == new_end else None
+    return (now, tuple(changed)) if old == old_end and new == new_end else None

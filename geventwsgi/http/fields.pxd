@@ -21,6 +21,6 @@ cdef class Fields:
     cdef public bint takes_trailers
     cdef public bint cgi_trusted
 
-@cython.locals(found=list, items=list, changes=list, item=tuple, index=Py_ssize_t)
+@cython.locals(found=tuple, items=tuple, changes=tuple)
 cpdef Fields changed_fields(Fields last, bytes raw, CLimits limits)
 cpdef Fields _with_changes(Fields last, bytes raw, tuple items, tuple changes)

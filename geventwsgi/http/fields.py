@@ -115,14 +115,11 @@ def changed_fields(last: Fields, raw: bytes, limits: Limits) -> Fields | None:
     found = scan.changed_items(last.raw, raw, last.items)
     if found is None or 0 < limits.field_size < len(raw):  # perhaps a line is too long
         return None
-    items = list(last.items)
-    changes = []
-    for index, item in found:
-        if item[0].lower() in _SPECIAL:
+    items, changes = found
+    for name, _ in changes:
+        if name.lower() in _SPECIAL:
             return None
-        items[index] = item
-        changes.append(item)
-    return _with_changes(last, raw, tuple(items), tuple(changes))
+    return _with_changes(last, raw, items, changes)
 
 
 def _with_changes(

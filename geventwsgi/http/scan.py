@@ -48,8 +48,10 @@ def field_items(block: bytes) -> list[Item] | None:
     return items
 
 
-def changed_items(former: bytes, raw: bytes, items: tuple[Item, ...]) -> list[tuple[int, Item]] | None:
-    """Return what differs between a block and a well-formed former one, if only values do: indexes and new items.
+def changed_items(
+    former: bytes, raw: bytes, items: tuple[Item, ...]
+) -> tuple[tuple[Item, ...], tuple[Item, ...]] | None:
+    """Return the items of a block that differs from a well-formed former one in values alone, and which are new.
 
     :param former: as :attr:`.Fields.raw`, whose lines after the first are ``items``.
     :param raw: the block, as well.
@@ -58,15 +60,16 @@ def changed_items(former: bytes, raw: bytes, items: tuple[Item, ...]) -> list[tu
     lines, former_lines = raw.split(b"\r\n"), former.split(b"\r\n")
     if len(lines) != len(former_lines) or lines[0] != former_lines[0]:
         return None
-    changed = []
+    now, changed = list(items), []
     for index, item in enumerate(items):
         line = lines[index + 1]
         if line != former_lines[index + 1]:
             name, colon, value = line.decode("latin-1").partition(":")
             if name != item[0] or not colon or grammar.FIELD_VALUE.fullmatch(value) is None:
                 return None
-            changed.append((index, (name, value.strip(grammar.OWS))))
-    return changed if lines[len(items) + 1 :] == [b""] else None
+            now[index] = (name, value.strip(grammar.OWS))
+            changed.append(now[index])
+    return (tuple(now), tuple(changed)) if lines[len(items) + 1 :] == [b""] else None
 
 
 with suppress(ImportError):  # not built, or not wanted

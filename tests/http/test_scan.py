@@ -102,9 +102,9 @@ def test_field_lines(form: Any, block: bytes, expected: list[tuple[str, str]] | 
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b"1.1\r\nHost: h\r\nCookie: a\r\n", []),
-        (b"1.1\r\nHost: h\r\nCookie:  \xe9 c \r\n", [(1, ("Cookie", "\xe9 c"))]),
-        (b"1.1\r\nHost: i\r\nCookie:\r\n", [(0, ("Host", "i")), (1, ("Cookie", ""))]),
+        (b"1.1\r\nHost: h\r\nCookie: a\r\n", {}),
+        (b"1.1\r\nHost: h\r\nCookie:  \xe9 c \r\n", {"Cookie": "\xe9 c"}),
+        (b"1.1\r\nHost: i\r\nCookie:\r\n", {"Host": "i", "Cookie": ""}),
         (b"1.0\r\nHost: h\r\nCookie: a\r\n", None),
         (b"1.1\r\nHost: h\r\n", None),
         (b"1.1\r\nHost: h\r\nCookie: a\r\nX: 1\r\n", None),
@@ -120,9 +120,13 @@ def test_field_lines(form: Any, block: bytes, expected: list[tuple[str, str]] | 
         (b"", None),
     ],
 )
-def test_changed_lines(form: Any, raw: bytes, expected: list[tuple[int, tuple[str, str]]] | None) -> None:
+def test_changed_lines(form: Any, raw: bytes, expected: dict[str, str] | None) -> None:
     former, items = b"1.1\r\nHost: h\r\nCookie: a\r\n", (("Host", "h"), ("Cookie", "a"))
-    assert form.changed_items(former, raw, items) == expected
+    found = form.changed_items(former, raw, items)
+    if expected is None:
+        assert found is None
+    else:
+        assert found == (tuple({**dict(items), **expected}.items()), tuple(expected.items()))
 
 
 @given(st.one_of(st.binary(max_size=30), st.tuples(st.sampled_from([b"GET", b"A-B"]), st.binary(max_size=6)).map(
@@ -151,20 +155,13 @@ def test_both_see_the_same_changes(lines: list[bytes], data: st.DataObject) -> N
     found = scan.changed_items(b"1.1\r\n" + former, raw, tuple(items))
     assert found == PYTHON.changed_items(b"1.1\r\n" + former, raw, tuple(items))
     if found is not None:
-        everything = dict(enumerate(items)) | dict(found)
-        assert list(everything.values()) == PYTHON.field_items(raw[5:])
+        assert list(found[0]) == PYTHON.field_items(raw[5:])
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_where_a_head_begins_and_ends(form: Any) -> None:
-    assert [form.start_of_head(data) for data in (b"", b"\r", b"\n\r", b"\r\n", b"\r\nGET", b"GET\r\n")] == [
-        0,
-        0,
-        0,
-        2,
-        2,
-        0,
-    ]
+    starts = {b"": 0, b"\r": 0, b"\n\r": 0, b"\r\n": 2, b"\r\nGET": 2, b"GET\r\n": 0}
+    assert {data: form.start_of_head(data) for data in starts} == starts
     assert form.end_of_line(b"ab\r\ncd\r\n", 0) == 2
     assert form.end_of_line(b"ab\r\ncd\r\n", 3) == 6
     assert form.end_of_line(b"a\rb\r\r\n", 0) == 4
