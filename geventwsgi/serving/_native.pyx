@@ -279,7 +279,7 @@ cdef _named(sockaddr_storage *address):
     cdef char host[46]
     cdef sockaddr_in *four = <sockaddr_in *>address
     cdef sockaddr_in6 *six = <sockaddr_in6 *>address
-    global _last_host
+    global _last_address, _last_host
     if address.ss_family == AF_INET:
         if _last_host is None or memcmp(&_last_address, &four.sin_addr, sizeof(in_addr)):
             inet_ntop(AF_INET, &four.sin_addr, host, sizeof(host))

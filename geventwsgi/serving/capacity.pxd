@@ -5,7 +5,7 @@ cdef class Capacity:
     cdef public int queue
     cdef public int free
     cdef object _waiting
-    cdef public set _open
+    cdef int _open
     cdef public dict _by_address
     cdef public object balance
     cdef public dict parked

@@ -46,7 +46,7 @@ class Capacity:
         self.free = requests
         #: Requests beyond, in order.
         self._waiting: deque[Waiter[None]] = deque()
-        self._open: set[Connection] = set()
+        self._open = 0
         #: Tells other workers how many there are; set by :class:`~.balance.Balance`.
         self.balance: Balance | None = None
         self._by_address: dict[str, int] = {}
@@ -110,7 +110,8 @@ class Capacity:
 
     def enter(self, connection: Connection) -> None:
         """Count a connection in."""
-        self._open.add(connection)
+        self._open += 1
+        connection.counted = True
         if self.balance is not None:
             self.balance.tell()
         if self.per_address:
@@ -119,9 +120,10 @@ class Capacity:
 
     def leave(self, connection: Connection) -> None:
         """Count a connection out; a second call does nothing."""
-        if connection not in self._open:
+        if not connection.counted:
             return
-        self._open.remove(connection)
+        connection.counted = False
+        self._open -= 1
         if self.balance is not None:
             self.balance.tell()
         self.parked.pop(connection, None)
@@ -139,12 +141,12 @@ class Capacity:
 
     def open(self) -> int:
         """Return how many connections are open."""
-        return len(self._open)
+        return self._open
 
     @property
     def full(self) -> bool:
         """Whether one more connection would be too many."""
-        return len(self._open) >= self.connections
+        return self._open >= self.connections
 
     def dispensable(self) -> Connection | None:
         """Return the connection to end where one must go, if there is one.

@@ -21,6 +21,7 @@ cdef class Connection(runners.Sleeper):
     cdef public bint queued
     cdef public double idle_limit
     cdef public bint cold
+    cdef public bint counted
 
     cpdef start(self)
     cpdef _park(self)

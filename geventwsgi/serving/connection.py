@@ -44,6 +44,7 @@ class Connection(runners.Sleeper):
 
     __slots__ = (
         "cold",
+        "counted",
         "default_scheme",
         "departed",
         "exchange",
@@ -109,6 +110,8 @@ class Connection(runners.Sleeper):
         self.idle_limit = mine.timeouts.first_byte
         #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
         self.cold = False
+        #: Whether it counts among the open ones; set and reset by the capacity.
+        self.counted = False
         self.greenlet = None
         mine.connections.add(self)
         mine.capacity.enter(self)

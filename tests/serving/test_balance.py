@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from geventwsgi.serving import balance as module
@@ -44,12 +46,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+class Held:
+    """A connection, as far as the capacity is concerned."""
+
+    counted = False
+
+
 def holding(number: int, other: int) -> tuple[Balance, FakeCounts]:
     """Return the balance of a worker that has ``number`` connections, while another has the load ``other``."""
     capacity, counts = Capacity(1000), FakeCounts(other)
     balance = Balance(counts, capacity)
-    for index in range(number):
-        capacity.enter(index)  # type: ignore[arg-type]
+    for _ in range(number):
+        capacity.enter(Held())  # type: ignore[arg-type]
     return balance, counts
 
 
@@ -76,9 +84,11 @@ def test_requests_in_flight_count_too() -> None:
 
 
 def test_comings_and_goings_are_told_at_once() -> None:
-    balance, counts = holding(2, 0)
+    balance, counts = holding(1, 0)
+    held: Any = Held()
+    balance._capacity.enter(held)
     assert counts.told == (0, 2)
-    balance._capacity.leave(1)  # type: ignore[arg-type]
+    balance._capacity.leave(held)
     assert counts.told == (0, 1)
     balance.join()
     assert counts.accepting is True

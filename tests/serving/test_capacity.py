@@ -235,7 +235,7 @@ def test_a_connection_leaves_the_books_whatever_ended_it(make: Callable[..., WSG
         client.close()
     eventually(lambda: server.connections == 0)
     capacity = server._capacity
-    assert (capacity._open, capacity.parked, capacity.half_sent, capacity._by_address) == (set(), {}, {}, {})
+    assert (capacity.open(), capacity.parked, capacity.half_sent, capacity._by_address) == (0, {}, {}, {})
 
 
 class TestSlots:

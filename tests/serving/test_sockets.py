@@ -46,3 +46,15 @@ def test_a_unix_socket_has_no_address(tmp_path):
         assert address == ""
         assert not os.get_blocking(accepted.fileno())
         accepted.close()
+
+
+def test_each_client_has_its_own_address():
+    """Whatever the last one was."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        for host in ("127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.1"):
+            with socket.create_connection(listener.getsockname(), source_address=(host, 0)) as client:
+                accepted, address = sockets.accept(listener)
+                assert address == client.getsockname()
+                assert address[0] == host
+                accepted.close()
