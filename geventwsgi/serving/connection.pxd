@@ -25,6 +25,6 @@ cdef class Connection(runners.Sleeper):
 
     cpdef start(self)
     cpdef _park(self)
-    cpdef _serve(self)
+    cpdef _go_on(self, left)
     cpdef linger(self)
     cpdef close(self)

@@ -17,6 +17,7 @@ from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import departure, http1, runners
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
+from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from geventwsgi.serving.tls_stream import TLSStream
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.http1 import Left
-    from geventwsgi.serving.http1_exchange import Http1Exchange
     from geventwsgi.serving.request_deadline import RequestDeadline
     from geventwsgi.serving.service import Service
     from geventwsgi.serving.sockets import Socket
@@ -127,33 +127,38 @@ class Connection(runners.Sleeper):
             return  # killed before this greenlet had its turn
         if self.greenlet is None:
             self.greenlet = getcurrent()
+        service = self.service
         left = ENDED
         try:
-            left = self._serve()
+            if service.tls is not None:
+                self._shake_hands()
+            if service.keeps_greenlets:
+                self._serve_to_the_end()
+            else:
+                # What http1.serve does, without its frame: a request that waits keeps all through which it was called.
+                found = http1.receive(self)
+                left = http1.answer(self, found) if isinstance(found, Http1Exchange) else found
         except (ClientDisconnected, DeadlineExpired) as error:
-            self.service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
+            service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
             self.stream.abort()
         except Exception:
-            self.service.log.exception("A connection from %s failed; please report this", self.remote_addr)
+            service.log.exception("A connection from %s failed; please report this", self.remote_addr)
             self.stream.abort()
         finally:
             self.greenlet = None
-            if left is IDLE:
-                self._park()
-            elif left is ENDED:
-                self.close()
-            elif left is NOTHING:
-                self._park_on()
-            else:
-                self.stream.parked_until = 0.0
-                self.service.runners.give(self)
+            self._go_on(left)
 
-    def _serve(self) -> Left:
-        """Return what :func:`http1.serve` does."""
-        service = self.service
-        if service.tls is not None:
-            self._shake_hands()
-        return self._serve_to_the_end() if service.keeps_greenlets else http1.serve(self)
+    def _go_on(self, left: Left) -> None:
+        """Do what becomes of the connection."""
+        if left is IDLE:
+            self._park()
+        elif left is ENDED:
+            self.close()
+        elif left is NOTHING:
+            self._park_on()
+        else:
+            self.stream.parked_until = 0.0
+            self.service.runners.give(self)
 
     def _shake_hands(self) -> None:
         stream = self.stream
@@ -164,8 +169,8 @@ class Connection(runners.Sleeper):
                 except DeadlineExpired:
                     raise ClientDisconnected("TLS handshake too slow") from None
 
-    def _serve_to_the_end(self) -> Left:
-        """Serve all requests in this greenlet; return that the connection has ended."""
+    def _serve_to_the_end(self) -> None:
+        """Serve all requests of the connection in this greenlet."""
         left = MORE
         while left is not ENDED:
             if left is not NOTHING:
@@ -174,7 +179,6 @@ class Connection(runners.Sleeper):
                 break
             self.greenlet.gr_context = None  # the last request's variables are not the next one's
             left = http1.serve(self)
-        return ENDED
 
     def _patience(self) -> float:
         """Return for how many seconds the connection may be idle from now."""

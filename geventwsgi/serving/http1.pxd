@@ -4,6 +4,7 @@ from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.connection cimport Connection as CConnection
 
 cpdef serve(CConnection connection)
-cpdef _answer(CConnection connection, CHttp1Exchange exchange)
+cpdef receive(CConnection connection)
+cpdef answer(CConnection connection, CHttp1Exchange exchange)
 cpdef bint _begin(CConnection connection, CHttp1Exchange exchange)
 cpdef CRequestHead _read_head(CConnection connection, bytes data)

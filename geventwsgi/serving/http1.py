@@ -46,6 +46,12 @@ ENDED, IDLE, MORE, NOTHING = Left
 
 def serve(connection: Connection) -> Left:
     """Serve the request that has come, if one has; return what becomes of the connection."""
+    found = receive(connection)
+    return answer(connection, found) if isinstance(found, Http1Exchange) else found
+
+
+def receive(connection: Connection) -> Http1Exchange | Left:
+    """Return the request that has come, or else what becomes of the connection."""
     stream = connection.stream
     data = stream.recv_now(HEAD_RECV)
     if not data:
@@ -55,14 +61,13 @@ def serve(connection: Connection) -> Left:
     try:
         if head is None or data != connection.last_data:
             head = _read_head(connection, data)
-        exchange = Http1Exchange(connection, head)
+        return Http1Exchange(connection, head)
     except RequestError as error:
         _refuse(connection, error)
         return ENDED
-    return _answer(connection, exchange)
 
 
-def _answer(connection: Connection, exchange: Http1Exchange) -> Left:
+def answer(connection: Connection, exchange: Http1Exchange) -> Left:
     """Have a request answered; return what becomes of the connection."""
     service, stream, head = connection.service, connection.stream, exchange.head
     connection.exchange = exchange

@@ -9,6 +9,7 @@ cdef class Runners:
     cdef object _hub
     cdef list _given
     cdef list _turn
+    cdef Py_ssize_t _usual
     cdef list _idle
     cdef Py_ssize_t _least_idle
     cdef object _thinning
@@ -16,7 +17,6 @@ cdef class Runners:
     cdef object _working
 
     cpdef Sleeper _next(self)
-    cpdef _serve(self, Sleeper sleeper, me)
     cpdef give(self, Sleeper sleeper)
 
 cdef class OneEach(Runners):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import Greenlet, GreenletExit, get_hub
 from greenlet import getcurrent
+from greenlet import greenlet as RawGreenlet
 
 from geventwsgi.serving import memory
 
@@ -56,12 +57,15 @@ class Runners:
     """
 
     __slots__ = (
-        "_called", "_given", "_hub", "_idle", "_least_idle", "_spawn", "_thinning", "_turn", "_working",
+        "_called", "_given", "_hub", "_idle", "_least_idle", "_spawn", "_thinning", "_turn", "_usual",
+        "_working",
     )  # fmt: skip
 
     def __init__(self, spawn: Callable[[Callable[[], None]], Any] = Greenlet) -> None:
         self._spawn = spawn
         self._hub = get_hub()
+        #: How many attributes a greenlet's thread object has before an application adds one of its own.
+        self._usual: int = RawGreenlet(lambda: len(vars(threading.current_thread()))).switch()
         #: What is ready: in order, and of what was given before that, the first at the end.
         self._given: list[Sleeper] = []
         self._turn: list[Sleeper] = []
@@ -97,16 +101,27 @@ class Runners:
         me: Any = getcurrent()
         tree: dict[Any, Any] = {}
         me.spawn_tree_locals = tree  # the hub's, otherwise, shared by all that it spawns
-        # current_thread() makes an object for this greenlet, as any log line would. After that, a new link is a wish.
-        attributes, thread, links = vars(me), vars(threading.current_thread()), me.has_links()
+        # A new link is a wish, but for the one of the object that current_thread() makes, as for any log line. Where
+        # threading is not patched there is one already, which all greenlets share.
+        threads, count = threading._active, 0  # type: ignore[attr-defined]  # noqa: SLF001 - without making one
+        thread = threads.get(threading.get_ident())
+        usual = self._usual if thread is None else len(vars(thread))
+        attributes, links = vars(me), me.has_links()
         # Whoever may throw into this greenlet has a reference. Their number is known only while _call waits for it.
-        known, references = len(attributes) + len(thread), getrefcount(me)
+        known, references = len(attributes), getrefcount(me)
         while getrefcount(me) == references:
             while self._working is me and (self._turn or self._given):
-                self._serve(self._next(), me)
+                sleeper = self._next()
+                sleeper.greenlet = me
+                sleeper.run()
+                del sleeper  # nobody's while this greenlet rests
                 if me.gr_context is not None:
                     me.gr_context = None
-                if tree or len(attributes) + len(thread) != known:
+                if thread is None and len(threads) != count:
+                    count = len(threads)
+                    thread = threads.get(threading.get_ident())
+                    links = links or thread is not None
+                if tree or len(attributes) != known or (thread is not None and len(vars(thread)) != usual):
                     return
                 if self._working is me and getrefcount(me) != references:
                     return
@@ -118,10 +133,6 @@ class Runners:
             self._given.reverse()
             self._turn, self._given = self._given, self._turn
         return self._turn.pop()
-
-    def _serve(self, sleeper: Sleeper, me: Any) -> None:
-        sleeper.greenlet = me
-        sleeper.run()
 
     def _rest(self, me: Any) -> bool:
         """Wait for more to do; return False if this greenlet is not to go on."""
