@@ -49,6 +49,7 @@ MODULES = [
     "geventwsgi.serving.memory",
     "geventwsgi.serving._native",
     "geventwsgi.serving.poller",
+    "geventwsgi.serving.sending",
     "geventwsgi.serving.stream",
     "geventwsgi.serving.tls_stream",
     "geventwsgi.serving.runners",

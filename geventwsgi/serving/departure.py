@@ -17,7 +17,7 @@ from gevent import get_hub
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import client
-from geventwsgi.serving.stream import LEFT
+from geventwsgi.serving.sending import LEFT
 
 if TYPE_CHECKING:
     from geventwsgi.serving.connection import Connection

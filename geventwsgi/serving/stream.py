@@ -14,7 +14,6 @@ The poller tells of an event when it happens, whether or not anybody waits for i
 
 from __future__ import annotations
 
-import os
 from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,35 +22,25 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving import deadlines
+from geventwsgi.serving import sending
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.poller import GONE, LOST, READABLE, WRITABLE
 from geventwsgi.serving.sockets import borrowed
 
 if TYPE_CHECKING:
-    from geventwsgi.serving.capacity import Capacity
     from geventwsgi.serving.deadlines import Deadlines
     from geventwsgi.serving.poller import Poller
     from geventwsgi.serving.runners import Sleeper
     from geventwsgi.serving.sockets import Socket
 
-#: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
-SENDFILE_STEP = 2 << 20
-#: Work that a greenlet may do without waiting before the others get their turn, in sends. A client whose bytes are
-#: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
-TURN = 64
 #: What a receive counts, after which there is mostly something to do.
 RECEIVE = 4
 #: What bytes that were received ahead count more: mostly a pipelined request, which will take more than a receive.
 PIPELINED = 20
 #: The events, as C numbers in the compiled core.
 _READABLE, _WRITABLE, _GONE, _LOST = READABLE, WRITABLE, GONE, LOST
-#: Seconds, as few as make gevent wait for the loop's next iteration.
-ONE_ITERATION = 1e-9
 #: Bytes that a connection that we close still takes in.
 LINGER_BYTES = 64 << 20
-
-LEFT = "the client has left"
 
 
 class DeadlineExpired(Exception):
@@ -65,70 +54,22 @@ class Guard(Protocol):
         """Act on it; called in the hub, more than once."""
 
 
-class Stall(deadlines.Holder):
-    """The deadline of a stream whose client is to read."""
-
-    __slots__ = ("_stream",)
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self.deadline = NEVER
-        self.tick = 0
-
-    def expire(self) -> None:
-        """See :meth:`~geventwsgi.serving.deadlines.Holder.expire`."""
-        self._stream.stalled()
-
-
-class Stream(deadlines.Holder):
+class Stream(sending.Sending):
     """A connected socket, read and written by greenlets of one hub."""
 
     __slots__ = (
-        "_ahead",
-        "_deadlines",
-        "_expired",
-        "_hub",
-        "_interrupted",
-        "_poller",
-        "_reader",
-        "_sleeper",
-        "_sock",
-        "_stall",
-        "_turn",
-        "_write_timeout",
-        "_writer",
-        "capacity",
-        "closed",
-        "gone",
-        "guard",
-        "hot",
-        "in_flight",
-        "left",
-        "lost",
-        "parked_until",
-        "waited",
-        "watched",
-    )
+        "_ahead", "_expired", "_interrupted", "_reader", "_sleeper", "gone", "guard", "hot", "lost", "parked_until",
+        "waited", "watched",
+    )  # fmt: skip
 
     def __init__(self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float = 60.0) -> None:
         """Take over ``sock``.
 
         :param write_timeout: seconds without progress after which a client that does not read is dropped.
         """
-        self._sock = sock
-        self._write_timeout = write_timeout
-        #: Whether :meth:`close` or :meth:`abort` was called.
-        self.closed = False
-        #: Where the requests in flight are counted; set by the connection.
-        self.capacity: Capacity | None = None
-        #: Whether a request is counted there, which a wait for its client interrupts. Set by :mod:`http1`.
-        self.in_flight = False
+        sending.Sending.__init__(self, sock, poller, deadlines, write_timeout)
         #: Seconds of the last wait for the client's bytes; reset by whoever reads it.
         self.waited = 0.0
-        #: Work since this stream last waited; see TURN.
-        self._turn = 0
-        self._deadlines = deadlines
-        self._hub = self._deadlines.hub
         #: Received but not yet asked for.
         self._ahead = b""
         #: Whether the kernel probably has bytes, or the end: at first, since who connects has something to say. Set by
@@ -146,19 +87,12 @@ class Stream(deadlines.Holder):
         self.gone = False
         #: Whether the connection is over for good: reset, or closed in both directions.
         self.lost = False
-        #: Set by :meth:`give_up` for good.
-        self.left = False
         #: Set by the connection.
         self.guard: Guard | None = None
-        #: The deadline of :meth:`_wait_writable`, made when it first waits.
-        self._stall: Stall | None = None
-        #: The greenlet inside :meth:`_wait_writable`; set and reset there.
-        self._writer: Any = None
         self.deadline = NEVER
         self.tick = 0
         #: When the last :meth:`park` would have ended by itself (``clock.monotonic``); 0 if nobody wants to know.
         self.parked_until = 0.0
-        self._poller = poller
         #: Whether the poller tells of bytes; reset by a poller that no longer does.
         self.watched = False
 
@@ -177,9 +111,7 @@ class Stream(deadlines.Holder):
         :raises DeadlineExpired: nothing came in time.
         :raises ClientDisconnected: the connection was reset.
         """
-        if self._turn > TURN:
-            self._yield_turn()
-        self._turn += RECEIVE
+        self._work(RECEIVE)
         if self._ahead:
             return self._take(size)
         return self._receive(size, timeout)
@@ -195,9 +127,7 @@ class Stream(deadlines.Holder):
 
         :raises ClientDisconnected: the connection was reset.
         """
-        if self._turn > TURN:
-            self._yield_turn()
-        self._turn += RECEIVE
+        self._work(RECEIVE)
         if self._ahead:
             return self._take(size)
         return self._try_receive(size)
@@ -220,19 +150,6 @@ class Stream(deadlines.Holder):
     def spend(self, receives: int) -> None:
         """Count work that was done on received bytes as so many receives of this greenlet's turn."""
         self._turn += receives * RECEIVE
-
-    def _yield_turn(self) -> None:
-        """Let every other connection that has something to do have a turn.
-
-        By a timer, not by a callback: gevent runs callbacks for 5 ms before it looks at sockets again.
-        """
-        self._turn = 0
-        timer = self._hub.loop.timer(ONE_ITERATION)
-        timer.start(getcurrent().switch)
-        try:
-            self._hub.switch()
-        finally:
-            timer.close()
 
     def unread(self, data: bytes) -> None:
         """Hand back received bytes that belong to whoever reads next."""
@@ -271,25 +188,6 @@ class Stream(deadlines.Holder):
             raise DeadlineExpired
         if in_flight:
             self.step_in()
-
-    def step_in(self, timeout: float | None = None) -> None:
-        """Count a request as in flight, when its turn comes (:meth:`.Capacity.take`)."""
-        if self.capacity is not None:
-            self.capacity.take(timeout)
-            self.in_flight = True
-
-    def _step_back(self) -> bool:
-        """Let others have the request's place while it waits for its client; return whether it had one."""
-        if not self.in_flight:
-            return False
-        self.step_out()
-        return True
-
-    def step_out(self) -> None:
-        """Count a request out; a second call does nothing."""
-        if self.in_flight and self.capacity is not None:
-            self.in_flight = False
-            self.capacity.give_back()
 
     def happened(self, events: int) -> None:
         """Act on what the poller tells, in the hub."""
@@ -397,132 +295,12 @@ class Stream(deadlines.Holder):
         if sleeper is not None:
             sleeper.wake(timed_out)
 
-    # Writing
-
-    def send(self, data: bytes, more: bool = False) -> None:
-        """Send all of ``data``.
-
-        :param more: hold it back for what follows at once, where the system can.
-        :raises ClientDisconnected: the client has left, or has read nothing for too long.
-        """
-        if self._turn > TURN:
-            self._yield_turn()
-        if self.left:
-            raise ClientDisconnected(LEFT)
-        self._turn += 1
-        sent = self._sock.send(data, more)
-        if sent < len(data):
-            self._wait_writable()
-            self._send_all(memoryview(data)[sent:])
-
-    def send_parts(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"") -> None:
-        """Send all parts by one system call where the kernel takes them; raises as :meth:`send`."""
-        if self._turn > TURN:
-            self._yield_turn()
-        if self.left:
-            raise ClientDisconnected(LEFT)
-        self._turn += 1
-        sent = self._sock.send_parts(first, second, third, fourth)
-        if sent == len(first) + len(second) + len(third) + len(fourth):
-            return
-        self._wait_writable()
-        for part in (first, second, third, fourth):
-            if sent < len(part):
-                self._send_all(memoryview(part)[sent:])
-            sent = max(0, sent - len(part))
-
-    def _send_all(self, data: memoryview) -> None:
-        """Send all of ``data``, which the kernel may not have room for at once.
-
-        That there is room is told once, when there was none before: so try first, and wait only after less was taken.
-        """
-        while not self.left:
-            data = data[self._sock.send(data) :]
-            if not data:
-                return
-            self._wait_writable()
-        raise ClientDisconnected(LEFT)
-
-    def send_file(self, fileno: int, offset: int, count: int) -> None:
-        """Send ``count`` bytes of a regular file from ``offset`` without copying them through this process.
-
-        :raises ClientDisconnected: as :meth:`send`; also when the file ends early, since nothing right can follow.
-        """
-        step = 0
-        while count:
-            if self.left:
-                raise ClientDisconnected(LEFT)
-            try:
-                sent = os.sendfile(self._sock.fileno(), fileno, offset, min(count, SENDFILE_STEP))
-            except BlockingIOError:
-                self._wait_writable()
-                step = 0
-                continue
-            except OSError as error:
-                raise ClientDisconnected(str(error)) from error
-            if not sent:
-                raise ClientDisconnected("the file became shorter while it was sent")
-            offset += sent
-            count -= sent
-            step += sent
-            if step >= SENDFILE_STEP and count:
-                step = 0
-                self._yield_turn()
-
-    def _wait_writable(self) -> None:
-        self._turn = 0
-        in_flight = self._step_back()
-        stall = self._stall
-        if stall is None:
-            stall = self._stall = Stall(self)
-        self._deadlines.arm(stall, self._write_timeout)
-        self._writer = getcurrent()
-        self._poller.watch(self, self._sock.fileno(), _WRITABLE)
-        try:
-            stalled = self._hub.switch()
-        finally:
-            self._writer = None
-            stall.deadline = NEVER
-        if stalled:
-            raise ClientDisconnected(f"the client has read nothing for {self._write_timeout:g} s")
-        if in_flight:
-            self.step_in()
-
-    def stalled(self) -> None:
-        """End the wait of a greenlet whose client has read nothing for too long."""
-        if self._writer is not None:
-            self._writer.switch(True)
-
-    @property
-    def writing(self) -> bool:
-        """Whether a greenlet waits for the client to read."""
-        return self._writer is not None
-
-    def send_aside(self, data: bytes) -> int:
-        """Send a few bytes from the hub, between what greenlets send; return how many the kernel took, mostly all."""
-        if self.writing or self.closed:
-            return 0
-        try:
-            return self._sock.send(data)
-        except ClientDisconnected:
-            return 0
-
     # Ending
 
     def failed(self) -> bool:
         """Return whether the connection was reset; the kernel says it once."""
         with borrowed(self._sock.fileno()) as sock:
             return bool(sock.getsockopt(SOL_SOCKET, SO_ERROR))
-
-    def give_up(self) -> None:
-        """Let every later send fail: the client has left, whatever the kernel still takes for it."""
-        self.left = True
-        if self._writer is not None:
-            self._hub.loop.run_callback(self._resume_writer)
-
-    def _resume_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.switch(False)
 
     def waited_for_by(self, greenlet: Any) -> bool:
         """Return whether ``greenlet`` waits for this very socket, and so learns of its end by itself."""

@@ -1,0 +1,36 @@
+from geventwsgi.serving._native cimport Socket as CSocket
+from geventwsgi.serving.capacity cimport Capacity as CCapacity
+from geventwsgi.serving cimport deadlines
+from geventwsgi.serving.poller cimport Poller as CPoller
+
+cimport cython
+
+cdef int TURN
+cdef unsigned int _WRITABLE
+
+cdef class Stall(deadlines.Holder):
+    cdef object _sending
+
+cdef class Sending(deadlines.Holder):
+    cdef public CSocket _sock
+    cdef CPoller _poller
+    cdef deadlines.Deadlines _deadlines
+    cdef public object _hub
+    cdef public double _write_timeout
+    cdef public bint closed
+    cdef public CCapacity capacity
+    cdef public bint in_flight
+    cdef int _turn
+    cdef public bint left
+    cdef public Stall _stall
+    cdef object _writer
+
+    cpdef _work(self, int amount)
+    cpdef _yield_turn(self)
+    cpdef step_in(self, timeout=*)
+    cpdef bint _step_back(self)
+    cpdef step_out(self)
+    cpdef send(self, data, bint more=*)
+    @cython.locals(sent=Py_ssize_t)
+    cpdef send_parts(self, first, second, third=*, fourth=*)
+    cpdef _send_all(self, data)

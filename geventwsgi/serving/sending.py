@@ -1,0 +1,236 @@
+"""The half of a connected socket that sends, and the turns of who works on it.
+
+Knows bytes, waiting for room, and a client that does not take them; reading is :mod:`stream`'s part. Waits on the loop
+directly, as that does.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+
+from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving import deadlines
+from geventwsgi.serving.deadlines import NEVER
+from geventwsgi.serving.poller import WRITABLE
+
+if TYPE_CHECKING:
+    from geventwsgi.serving.capacity import Capacity
+    from geventwsgi.serving.deadlines import Deadlines
+    from geventwsgi.serving.poller import Poller
+    from geventwsgi.serving.sockets import Socket
+
+#: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
+SENDFILE_STEP = 2 << 20
+#: Work that a greenlet may do without waiting before the others get their turn, in sends. A client whose bytes are
+#: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
+TURN = 64
+#: The event, as a C number in the compiled core.
+_WRITABLE = WRITABLE
+#: Seconds, as few as make gevent wait for the loop's next iteration.
+ONE_ITERATION = 1e-9
+
+LEFT = "the client has left"
+
+
+class Stall(deadlines.Holder):
+    """The deadline of a stream whose client is to read."""
+
+    __slots__ = ("_sending",)
+
+    def __init__(self, sending: Sending) -> None:
+        self._sending = sending
+        self.deadline = NEVER
+        self.tick = 0
+
+    def expire(self) -> None:
+        """See :meth:`~geventwsgi.serving.deadlines.Holder.expire`."""
+        self._sending.stalled()
+
+
+class Sending(deadlines.Holder):
+    """A connected socket, written to by greenlets of one hub; what a :class:`~.stream.Stream` is besides reading."""
+
+    __slots__ = (
+        "_deadlines", "_hub", "_poller", "_sock", "_stall", "_turn", "_write_timeout", "_writer", "capacity", "closed",
+        "in_flight", "left",
+    )  # fmt: skip
+
+    def __init__(self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float) -> None:
+        self._sock = sock
+        self._poller = poller
+        self._deadlines = deadlines
+        self._hub = self._deadlines.hub
+        self._write_timeout = write_timeout
+        #: Whether the socket was closed from this side; set by :class:`~.stream.Stream`.
+        self.closed = False
+        #: Where the requests in flight are counted; set by the connection.
+        self.capacity: Capacity | None = None
+        #: Whether a request is counted there, which a wait for its client interrupts. Set by :mod:`http1`.
+        self.in_flight = False
+        #: Work since this stream last waited; see TURN.
+        self._turn = 0
+        #: Set by :meth:`give_up` for good.
+        self.left = False
+        #: The deadline of :meth:`_wait_writable`, made when it first waits.
+        self._stall: Stall | None = None
+        #: The greenlet inside :meth:`_wait_writable`; set and reset there.
+        self._writer: Any = None
+
+    # Turns
+
+    def _work(self, amount: int) -> None:
+        """Count what is about to be done, in sends; after a turn of it the others come first."""
+        if self._turn > TURN:
+            self._yield_turn()
+        self._turn += amount
+
+    def _yield_turn(self) -> None:
+        """Let every other connection that has something to do have a turn.
+
+        By a timer, not by a callback: gevent runs callbacks for 5 ms before it looks at sockets again.
+        """
+        self._turn = 0
+        timer = self._hub.loop.timer(ONE_ITERATION)
+        timer.start(getcurrent().switch)
+        try:
+            self._hub.switch()
+        finally:
+            timer.close()
+
+    def step_in(self, timeout: float | None = None) -> None:
+        """Count a request as in flight, when its turn comes (:meth:`.Capacity.take`)."""
+        if self.capacity is not None:
+            self.capacity.take(timeout)
+            self.in_flight = True
+
+    def _step_back(self) -> bool:
+        """Let others have the request's place while it waits for its client; return whether it had one."""
+        if not self.in_flight:
+            return False
+        self.step_out()
+        return True
+
+    def step_out(self) -> None:
+        """Count a request out; a second call does nothing."""
+        if self.in_flight and self.capacity is not None:
+            self.in_flight = False
+            self.capacity.give_back()
+
+    # Sending
+
+    def send(self, data: bytes, more: bool = False) -> None:
+        """Send all of ``data``.
+
+        :param more: hold it back for what follows at once, where the system can.
+        :raises ClientDisconnected: the client has left, or has read nothing for too long.
+        """
+        self._work(1)
+        if self.left:
+            raise ClientDisconnected(LEFT)
+        sent = self._sock.send(data, more)
+        if sent < len(data):
+            self._wait_writable()
+            self._send_all(memoryview(data)[sent:])
+
+    def send_parts(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"") -> None:
+        """Send all parts by one system call where the kernel takes them; raises as :meth:`send`."""
+        self._work(1)
+        if self.left:
+            raise ClientDisconnected(LEFT)
+        sent = self._sock.send_parts(first, second, third, fourth)
+        if sent == len(first) + len(second) + len(third) + len(fourth):
+            return
+        self._wait_writable()
+        for part in (first, second, third, fourth):
+            if sent < len(part):
+                self._send_all(memoryview(part)[sent:])
+            sent = max(0, sent - len(part))
+
+    def _send_all(self, data: memoryview) -> None:
+        """Send all of ``data``, which the kernel may not have room for at once.
+
+        That there is room is told once, when there was none before: so try first, and wait only after less was taken.
+        """
+        while not self.left:
+            data = data[self._sock.send(data) :]
+            if not data:
+                return
+            self._wait_writable()
+        raise ClientDisconnected(LEFT)
+
+    def send_file(self, fileno: int, offset: int, count: int) -> None:
+        """Send ``count`` bytes of a regular file from ``offset`` without copying them through this process.
+
+        :raises ClientDisconnected: as :meth:`send`; also when the file ends early, since nothing right can follow.
+        """
+        step = 0
+        while count:
+            if self.left:
+                raise ClientDisconnected(LEFT)
+            try:
+                sent = os.sendfile(self._sock.fileno(), fileno, offset, min(count, SENDFILE_STEP))
+            except BlockingIOError:
+                self._wait_writable()
+                step = 0
+                continue
+            except OSError as error:
+                raise ClientDisconnected(str(error)) from error
+            if not sent:
+                raise ClientDisconnected("the file became shorter while it was sent")
+            offset += sent
+            count -= sent
+            step += sent
+            if step >= SENDFILE_STEP and count:
+                step = 0
+                self._yield_turn()
+
+    def _wait_writable(self) -> None:
+        self._turn = 0
+        in_flight = self._step_back()
+        stall = self._stall
+        if stall is None:
+            stall = self._stall = Stall(self)
+        self._deadlines.arm(stall, self._write_timeout)
+        self._writer = getcurrent()
+        self._poller.watch(self, self._sock.fileno(), _WRITABLE)  # type: ignore[arg-type]  # each is a Stream
+        try:
+            stalled = self._hub.switch()
+        finally:
+            self._writer = None
+            stall.deadline = NEVER
+        if stalled:
+            raise ClientDisconnected(f"the client has read nothing for {self._write_timeout:g} s")
+        if in_flight:
+            self.step_in()
+
+    def stalled(self) -> None:
+        """End the wait of a greenlet whose client has read nothing for too long."""
+        if self._writer is not None:
+            self._writer.switch(True)
+
+    @property
+    def writing(self) -> bool:
+        """Whether a greenlet waits for the client to read."""
+        return self._writer is not None
+
+    def send_aside(self, data: bytes) -> int:
+        """Send a few bytes from the hub, between what greenlets send; return how many the kernel took, mostly all."""
+        if self.writing or self.closed:
+            return 0
+        try:
+            return self._sock.send(data)
+        except ClientDisconnected:
+            return 0
+
+    def give_up(self) -> None:
+        """Let every later send fail: the client has left, whatever the kernel still takes for it."""
+        self.left = True
+        if self._writer is not None:
+            self._hub.loop.run_callback(self._resume_writer)
+
+    def _resume_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.switch(False)
