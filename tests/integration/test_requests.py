@@ -18,8 +18,8 @@ from tests.support.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Blocks of Python's allocator that the server's own memory of heads may hold more than before. It is bounded: 64 blocks
-#: of fields with some 40 objects each, and names.
+#: Blocks of Python's allocator that the server's own memory of heads may hold more than before. It is bounded: by 64
+#: header blocks with some 40 objects each, and by names.
 SLACK = 5000
 #: A million leaks of the smallest object that anybody leaks, 48 bytes, would be 46 MiB.
 LIMIT = 8 * MIB
