@@ -110,8 +110,10 @@ class Acceptor:
         exhausted = error.errno in EXHAUSTED
         if now - self._last_failure > QUIET:
             self._last_failure = now
-            cure = "; idle ones are closed meanwhile. Raise the limit (ulimit -n) or lower limit_connections"
-            self._log.error("Cannot accept connections: %s%s", error.strerror, cure if exhausted else "")
+            cure = "it is tried again; look for a firewall or a policy of the system that forbids it"
+            if exhausted:
+                cure = "idle ones are closed meanwhile. Raise the limit (ulimit -n) or lower limit_connections"
+            self._log.error("Cannot accept connections: %s; %s", error.strerror, cure)
         if exhausted:
             self._capacity.evict()
         self._pause(PAUSE)

@@ -65,9 +65,9 @@ class EpollPoller(Poller):
             return
         if not self._open:
             self._watcher.ref = True  # the loop goes on for as long as there is a client
+        self._set.add(fd, READABLE | WRITABLE | GONE | _EDGE_TRIGGERED)  # first: the system may have no room
         self._open += 1
         self._streams[fd] = stream
-        self._set.add(fd, READABLE | WRITABLE | GONE | _EDGE_TRIGGERED)
 
     def forget(self, stream: Stream, fd: int) -> None:
         """See :meth:`Poller.forget`. Closing alone would not do: the application may have a duplicate."""
