@@ -12,6 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.collector import share_memory
 from geventwsgi.config.process import apply_process_settings
 from geventwsgi.errors import StartupError
 from geventwsgi.master import hooks
@@ -26,7 +27,7 @@ from geventwsgi.master.reload import Reload
 from geventwsgi.master.reloader import Sources
 from geventwsgi.master.report import BootFailure
 from geventwsgi.master.signals import SignalPipe
-from geventwsgi.master.system import meeting_place, remove_meeting_place, set_title, share_memory
+from geventwsgi.master.system import meeting_place, remove_meeting_place, set_title
 from geventwsgi.master.systemd import Activation, Systemd, take_sockets
 from geventwsgi.master.upgrade import Kin, working_directory
 from geventwsgi.master.worker import load_configured_app

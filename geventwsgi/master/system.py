@@ -6,7 +6,6 @@ or the embedding script has patched the standard library. Looking an original up
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from importlib import import_module
@@ -28,12 +27,6 @@ def set_title(title: str) -> None:
     except ImportError:
         return
     setproctitle(title)
-
-
-def share_memory() -> None:
-    """Keep what has been loaded out of the garbage collector, whose marks would unshare its pages after a fork."""
-    gc.collect()
-    gc.freeze()
 
 
 def meeting_place() -> str:

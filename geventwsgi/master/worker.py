@@ -6,14 +6,13 @@ imports this module too. What the master thinks of a worker is in ``children``; 
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.collector import uncollected
+from geventwsgi.collector import settle, uncollected
 from geventwsgi.config.loader import load_app, load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
 from geventwsgi.events.place import HERE
@@ -104,7 +103,7 @@ class Worker:
         self.servers = self.make_servers()
         hooks.require(self.cfg, "post_worker_init", self, failure=WorkerBootError)
         self.booted = True
-        gc.freeze()  # what has been loaded stays: no full collection needs to walk it again
+        settle()
         try:
             self.serve()
         finally:

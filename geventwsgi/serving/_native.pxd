@@ -6,7 +6,7 @@ cdef class Socket:
     cpdef recv(self, Py_ssize_t size)
     cpdef peek(self)
     cpdef Py_ssize_t send(self, data, bint more=*) except -1
-    cpdef Py_ssize_t send_parts(self, first, second, third, fourth) except -1
+    cpdef Py_ssize_t send_parts(self, first, second, third, fourth, bint more=*) except -1
     cpdef end_sending(self)
     cpdef reset_on_close(self)
     cpdef close(self)

@@ -74,15 +74,15 @@ cdef extern from *:
     #define MSG_MORE 0
     #endif
     /* writev() without the signal that a write to a closed connection would raise */
-    static ssize_t send_vector(int fd, struct iovec *parts, int count) {
+    static ssize_t send_vector(int fd, struct iovec *parts, int count, int flags) {
         struct msghdr message = {0};
         message.msg_iov = parts;
         message.msg_iovlen = count;
-        return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        return sendmsg(fd, &message, flags);
     }
     """
     int MSG_MORE
-    ssize_t send_vector(int fd, iovec *parts, int count) nogil
+    ssize_t send_vector(int fd, iovec *parts, int count, int flags) nogil
 
 cdef enum:
     SHARED = 65536   # bytes of the buffer that is received into
@@ -159,11 +159,11 @@ cdef class Socket:
             return 0
         return count
 
-    cpdef Py_ssize_t send_parts(self, first, second, third, fourth) except -1:
+    cpdef Py_ssize_t send_parts(self, first, second, third, fourth, bint more=False) except -1:
         cdef iovec vector[PARTS]
         cdef Py_ssize_t size = 0
         cdef ssize_t count
-        cdef int index
+        cdef int index, flags = MSG_NOSIGNAL | MSG_DONTWAIT | (MSG_MORE if more else 0)
         _point(vector, first)
         _point(vector + 1, second)
         _point(vector + 2, third)
@@ -171,13 +171,13 @@ cdef class Socket:
         for index in range(PARTS):
             size += vector[index].iov_len
         if size > JOIN_LIMIT:
-            count = send_vector(self.fd, vector, PARTS)
+            count = send_vector(self.fd, vector, PARTS, flags)
         else:
             size = 0
             for index in range(PARTS):
                 memcpy(_joined + size, vector[index].iov_base, vector[index].iov_len)
                 size += vector[index].iov_len
-            count = send(self.fd, _joined, size, MSG_NOSIGNAL | MSG_DONTWAIT)
+            count = send(self.fd, _joined, size, flags)
         if count < 0:
             _nothing()
             return 0

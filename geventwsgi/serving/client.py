@@ -80,7 +80,11 @@ class Client:
             raise ClientDisconnected("the client has left")
 
     def disconnected(self) -> bool:
-        """Return whether the client has left; ``environ["waitress.client_disconnected"]`` is this method."""
+        """Return whether the client has left."""
+        return self._connection.departed
+
+    def __call__(self) -> bool:
+        """As ``environ["waitress.client_disconnected"]``, which this object is too: see :meth:`disconnected`."""
         return self._connection.departed
 
     def _audience(self) -> Audience:

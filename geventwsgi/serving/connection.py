@@ -6,6 +6,7 @@ protocol's.
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -121,35 +122,51 @@ class Connection(runners.Sleeper):
         self.service.runners.give(self)
 
     def run(self) -> None:
-        """Serve one request, if one has come; called again when the next is there."""
+        """Serve one request, if one has come; called again when the next is there.
+
+        All else is in functions of its own: this one's frame is kept in memory for each request that waits.
+        """
         if self.stream.closed:
             self.greenlet = None
             return  # killed before this greenlet had its turn
         if self.greenlet is None:
             self.greenlet = getcurrent()
-        service = self.service
-        left = ENDED
         try:
-            if service.tls is not None:
+            if self.service.tls is not None:
                 self._shake_hands()
-            if service.keeps_greenlets:
-                self._serve_to_the_end()
+            if self.service.keeps_greenlets:
+                left = self._serve_to_the_end()
             else:
-                # What http1.serve does, without its frame: a request that waits keeps all through which it was called.
+                # What http1.serve does, without its frame.
                 found = http1.receive(self)
                 left = http1.answer(self, found) if isinstance(found, Http1Exchange) else found
-        except (ClientDisconnected, DeadlineExpired) as error:
-            service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
-            self.stream.abort()
-        except Exception:
-            service.log.exception("A connection from %s failed; please report this", self.remote_addr)
+        except BaseException:  # noqa: BLE001 - which it is, is asked there
+            self._broke()
+        else:
+            self._go_on(left)
+
+    def _broke(self) -> None:
+        """Act on the exception that is being handled; raise it on if it is meant for the greenlet."""
+        error = sys.exc_info()[1]
+        service = self.service
+        http1.finish(self)
+        try:
+            if isinstance(error, (ClientDisconnected, DeadlineExpired)):
+                service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
+            elif isinstance(error, Exception):
+                service.log.exception(  # noqa: LOG004 - one is being handled
+                    "A connection from %s failed; please report this", self.remote_addr
+                )
+            elif error is not None:
+                raise error
             self.stream.abort()
         finally:
-            self.greenlet = None
-            self._go_on(left)
+            error = None  # its traceback leads back to here
+            self._go_on(ENDED)
 
     def _go_on(self, left: Left) -> None:
         """Do what becomes of the connection."""
+        self.greenlet = None
         if left is IDLE:
             self._park()
         elif left is ENDED:
@@ -169,8 +186,8 @@ class Connection(runners.Sleeper):
                 except DeadlineExpired:
                     raise ClientDisconnected("TLS handshake too slow") from None
 
-    def _serve_to_the_end(self) -> None:
-        """Serve all requests of the connection in this greenlet."""
+    def _serve_to_the_end(self) -> Left:
+        """Serve all requests of the connection in this greenlet; return ENDED."""
         left = MORE
         while left is not ENDED:
             if left is not NOTHING:
@@ -179,6 +196,7 @@ class Connection(runners.Sleeper):
                 break
             self.greenlet.gr_context = None  # the last request's variables are not the next one's
             left = http1.serve(self)
+        return ENDED
 
     def _patience(self) -> float:
         """Return for how many seconds the connection may be idle from now."""
@@ -285,7 +303,7 @@ class Connection(runners.Sleeper):
         """Close the socket and leave the server's books; a second call does nothing."""
         connections = self.service.connections
         if self in connections:
-            connections.remove(self)
+            connections.discard(self)
             self.service.capacity.leave(self)
             self.stream.close()
             self.forget()

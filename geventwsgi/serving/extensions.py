@@ -25,24 +25,22 @@ def extend(environ: dict[str, Any], connection: Connection, head: RequestHead) -
     """Add the entries of a connection's environs; trailers only where the client takes them."""
     if connection.request_deadline is None:
         connection.request_deadline = RequestDeadline(connection)
-    client, sender = Client(connection), Sender(connection)
-    environ["geventwsgi.client"] = client
+    environ["geventwsgi.client"] = environ["waitress.client_disconnected"] = Client(connection)
     environ["geventwsgi.deadline"] = connection.request_deadline
-    environ["waitress.client_disconnected"] = client.disconnected
-    environ["wsgi.early_hints"] = sender.send_early_hints
+    environ["wsgi.early_hints"] = EarlyHints(connection)
     if head.minor and head.fields.takes_trailers:
-        environ[TRAILERS] = sender.send_trailers
+        environ[TRAILERS] = Trailers(connection)
 
 
-class Sender:
-    """What an application sends beside status, headers and body."""
+class EarlyHints:
+    """``environ["wsgi.early_hints"]``; an object that is called is half as large as a method of one."""
 
     __slots__ = ("_connection",)
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def send_early_hints(self, headers: list[tuple[str, str]]) -> None:
+    def __call__(self, headers: list[tuple[str, str]]) -> None:
         """Send a ``103 Early Hints`` with these fields, mostly ``Link``; may be called again.
 
         Does nothing for an HTTP/1.0 client, which knows no such response, or after the head has left.
@@ -56,7 +54,16 @@ class Sender:
         if exchange is not None:
             exchange.send_early_hints(headers)
 
-    def send_trailers(self, trailers: list[tuple[str, str]]) -> None:
+
+class Trailers:
+    """``environ["geventwsgi.send_trailers"]``."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __call__(self, trailers: list[tuple[str, str]]) -> None:
         """Have these fields sent after the body, if that goes out in chunks (it has no Content-Length).
 
         To be called before the body's end; before its first byte if a ``Trailer`` field is to announce them.

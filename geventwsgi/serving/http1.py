@@ -68,22 +68,26 @@ def receive(connection: Connection) -> Http1Exchange | Left:
 
 
 def answer(connection: Connection, exchange: Http1Exchange) -> Left:
-    """Have a request answered; return what becomes of the connection."""
+    """Have a request answered; return what becomes of the connection. If it raises, :func:`finish` is still to come."""
     service, stream, head = connection.service, connection.stream, exchange.head
     connection.exchange = exchange
-    try:
-        if service.health_path is None or head.path != service.health_path or not health.answer(exchange, service):
-            if not _begin(connection, exchange):
-                return ENDED
-            service.gateway.run(exchange)
-    finally:
-        stream.step_out()
-        connection.exchange = None
-        connection.repeated = exchange.repeated
+    if service.health_path is None or head.path != service.health_path or not health.answer(exchange, service):
+        if not _begin(connection, exchange):
+            finish(connection)
+            return ENDED
+        service.gateway.run(exchange)
+    finish(connection)
+    connection.repeated = exchange.repeated
     connection.idle_limit = service.timeouts.keepalive
     if not exchange.settle():
         return ENDED
     return MORE if stream.hot or stream.ahead() else IDLE
+
+
+def finish(connection: Connection) -> None:
+    """Let go of the request that was served, however that ended."""
+    connection.stream.step_out()
+    connection.exchange = None
 
 
 def _begin(connection: Connection, exchange: Http1Exchange) -> bool:

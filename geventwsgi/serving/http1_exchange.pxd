@@ -4,6 +4,8 @@ from geventwsgi.serving.connection cimport Connection as CConnection
 from geventwsgi.serving.stream cimport Stream as CStream
 from geventwsgi.wsgi cimport exchange
 
+cimport cython
+
 cdef class Http1Exchange(exchange.Exchange):
     cdef object _body
     cdef Py_ssize_t _chunk_size
@@ -26,7 +28,9 @@ cdef class Http1Exchange(exchange.Exchange):
 
     cpdef bytes _read_body(self, body, Py_ssize_t size, double timeout)
     cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)
-    cpdef _send(self, first, second, third=*, fourth=*)
+    @cython.locals(size=Py_ssize_t)
+    cpdef write(self, data, bint last=*)
+    cpdef _send(self, first, second, third=*, fourth=*, bint more=*)
     cpdef _lost(self)
     cpdef bytes _encode_head(self)
     cpdef bint settle(self)

@@ -186,7 +186,7 @@ class Http1Exchange(exchange.Exchange):
         self.status = head.code
         self._length = length if head.length is None else head.length
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, last: bool = False) -> None:
         """See :meth:`Exchange.write`."""
         if not data or self.taken:
             return
@@ -209,7 +209,7 @@ class Http1Exchange(exchange.Exchange):
         elif framing is NONE:
             data = b""
         if head or data:
-            self._send(head, data)
+            self._send(head, data, b"", b"", last and not self._keep_alive)
             self.sent += len(data)
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
@@ -229,7 +229,7 @@ class Http1Exchange(exchange.Exchange):
             self._mid_chunk = True
         try:
             if head:
-                self._stream.send(head, more=0 < count < LARGE_FILE)
+                self._stream.send(head, 0 < count < LARGE_FILE)
             self._stream.send_file(fileno, offset, count)
             if framing is CHUNKED:
                 self._stream.send(b"\r\n")
@@ -256,9 +256,9 @@ class Http1Exchange(exchange.Exchange):
             return f"the response went {self._excess} bytes beyond its Content-Length of {self._length}; they were cut"
         return None
 
-    def _send(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"") -> None:
+    def _send(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"", more: bool = False) -> None:
         try:
-            self._stream.send_parts(first, second, third, fourth)
+            self._stream.send_parts(first, second, third, fourth, more)
         except ClientDisconnected:
             self._lost()
             raise

@@ -5,7 +5,7 @@ cdef class Sleeper:
     cpdef run(self)
 
 cdef class Runners:
-    cdef object _spawn
+    cdef object _kind
     cdef object _hub
     cdef list _given
     cdef list _turn
@@ -20,4 +20,4 @@ cdef class Runners:
     cpdef give(self, Sleeper sleeper)
 
 cdef class OneEach(Runners):
-    pass
+    cdef object _spawn

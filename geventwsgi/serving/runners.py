@@ -53,16 +53,16 @@ class Sleeper:
 class Runners:
     """The runners of one server, and what is ready for them.
 
-    :param spawn: makes a greenlet, not started yet, of a function.
+    :param kind: what a runner is.
     """
 
     __slots__ = (
-        "_called", "_given", "_hub", "_idle", "_least_idle", "_spawn", "_thinning", "_turn", "_usual",
-        "_working",
+        "_called", "_given", "_hub", "_idle", "_kind", "_least_idle", "_thinning", "_turn", "_usual", "_working"
     )  # fmt: skip
 
-    def __init__(self, spawn: Callable[[Callable[[], None]], Any] = Greenlet) -> None:
-        self._spawn = spawn
+    def __init__(self, kind: type[Any] = Greenlet) -> None:
+        #: What it runs is the class's: an attribute of each greenlet would take as much memory as the greenlet.
+        self._kind: Any = type("Runner", (kind,), {"__slots__": (), "_run": staticmethod(self._run)})
         self._hub = get_hub()
         #: How many attributes a greenlet's thread object has before an application adds one of its own.
         self._usual: int = RawGreenlet(lambda: len(vars(threading.current_thread()))).switch()
@@ -90,7 +90,7 @@ class Runners:
         """Let runners work; called in the hub, where each returns to when it is idle or its request waits."""
         self._called = False
         while self._turn or self._given:
-            runner = self._idle.pop() if self._idle else self._spawn(self._run)
+            runner = self._idle.pop() if self._idle else self._kind()
             self._least_idle = min(self._least_idle, len(self._idle))
             self._working = runner
             runner.switch()
@@ -162,7 +162,16 @@ class Runners:
 
 
 class OneEach(Runners):
-    """Gives each its own greenlet, which ``spawn`` starts as well: a pool's, say."""
+    """Gives each its own greenlet.
+
+    :param spawn: makes a greenlet of a function, and starts it: a pool's, say.
+    """
+
+    __slots__ = ("_spawn",)
+
+    def __init__(self, spawn: Callable[[Callable[[], None]], Any]) -> None:
+        super().__init__()
+        self._spawn = spawn
 
     def give(self, sleeper: Sleeper) -> None:
         """See :meth:`Runners.give`."""

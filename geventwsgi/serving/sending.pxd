@@ -22,6 +22,7 @@ cdef class Sending(deadlines.Holder):
     cdef public bint in_flight
     cdef int _turn
     cdef public bint left
+    cdef bint _held
     cdef public Stall _stall
     cdef object _writer
 
@@ -32,5 +33,5 @@ cdef class Sending(deadlines.Holder):
     cpdef step_out(self)
     cpdef send(self, data, bint more=*)
     @cython.locals(sent=Py_ssize_t)
-    cpdef send_parts(self, first, second, third=*, fourth=*)
+    cpdef send_parts(self, first, second, third=*, fourth=*, bint more=*)
     cpdef _send_all(self, data)

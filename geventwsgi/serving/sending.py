@@ -54,8 +54,8 @@ class Sending(deadlines.Holder):
     """A connected socket, written to by greenlets of one hub; what a :class:`~.stream.Stream` is besides reading."""
 
     __slots__ = (
-        "_deadlines", "_hub", "_poller", "_sock", "_stall", "_turn", "_write_timeout", "_writer", "capacity", "closed",
-        "in_flight", "left",
+        "_deadlines", "_held", "_hub", "_poller", "_sock", "_stall", "_turn", "_write_timeout", "_writer", "capacity",
+        "closed", "in_flight", "left",
     )  # fmt: skip
 
     def __init__(self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float) -> None:
@@ -74,6 +74,8 @@ class Sending(deadlines.Holder):
         self._turn = 0
         #: Set by :meth:`give_up` for good.
         self.left = False
+        #: Whether the kernel holds back what was sent last, for the end of the connection.
+        self._held = False
         #: The deadline of :meth:`_wait_writable`, made when it first waits.
         self._stall: Stall | None = None
         #: The greenlet inside :meth:`_wait_writable`; set and reset there.
@@ -135,12 +137,19 @@ class Sending(deadlines.Holder):
             self._wait_writable()
             self._send_all(memoryview(data)[sent:])
 
-    def send_parts(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"") -> None:
-        """Send all parts by one system call where the kernel takes them; raises as :meth:`send`."""
+    def send_parts(
+        self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"", more: bool = False
+    ) -> None:
+        """Send all parts by one system call where the kernel takes them.
+
+        :param more: as :meth:`send` has it; what follows may be the end of the connection.
+        :raises ClientDisconnected: as :meth:`send`.
+        """
         self._work(1)
         if self.left:
             raise ClientDisconnected(LEFT)
-        sent = self._sock.send_parts(first, second, third, fourth)
+        self._held = more
+        sent = self._sock.send_parts(first, second, third, fourth, more)
         if sent == len(first) + len(second) + len(third) + len(fourth):
             return
         self._wait_writable()

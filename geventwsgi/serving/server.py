@@ -13,10 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gevent.ssl
-from gevent import GreenletExit
+from gevent import GreenletExit, sleep
 from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
 
+from geventwsgi import clock
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import ConfigError
 from geventwsgi.http.limits import Leniency, Limits
@@ -24,10 +25,12 @@ from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
 from geventwsgi.observe.recorder import recorder
 from geventwsgi.serving.acceptor import Acceptor
 from geventwsgi.serving.capacity import Capacity
+from geventwsgi.serving.connection import LAST_CALL
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import OneEach, Runners
 from geventwsgi.serving.service import ServerView, Service, Timeouts
+from geventwsgi.serving.sockets import deferred, end_deferral, prepare
 from geventwsgi.serving.tls import make_context, noticing_cuts
 from geventwsgi.serving.trust import trust
 from geventwsgi.wsgi.environ import EnvironBuilder
@@ -42,10 +45,10 @@ if TYPE_CHECKING:
 SOFTWARE = "geventwsgi"
 #: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
 MIN_HEAD = 65536
-#: When the kernel asks a silent client's: after so many seconds, every so many seconds, so often.
-KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 #: What a watcher of the loop waits for.
 READ = 1
+#: Seconds between two looks for clients that have connected and said nothing yet.
+AGAIN = 0.02
 #: Seconds that a greenlet gets to end after it was killed.
 KILL_MARGIN = 1.0
 #: Requests that are named in the log when they are cut.
@@ -186,13 +189,8 @@ class WSGIServer(StreamServer):
         super().init_socket()
         self.update_environ()
         if self.family != getattr(socket, "AF_UNIX", None):
-            # Accepted sockets inherit it on Linux. Without it a small answer can wait 40 ms for an acknowledgement.
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Nor would a client that vanished without a word (a dead battery) ever be missed while nothing is sent.
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in KEEPALIVE.items():
-                if hasattr(socket, name):
-                    self.socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            # A listener of reuse_port may be closed while others serve on, and would take along who has said nothing.
+            prepare(self.socket, defer=not self.config.reuse_port)
         self._acceptor = Acceptor(self.socket, self._capacity, self.logger, self._pause, self.max_accept)
         if self.handler_class is None:
             self._service = self._acceptor.service = self._make_service()
@@ -351,6 +349,15 @@ class WSGIServer(StreamServer):
         return False
 
     def _sweep(self) -> None:
+        """Accept what waits, and who has connected and is about to say something."""
+        until = clock.monotonic() + LAST_CALL
+        end_deferral(self.socket)
+        self._accept_all()
+        while deferred(self.socket) and clock.monotonic() < until:
+            sleep(AGAIN)
+            self._accept_all()
+
+    def _accept_all(self) -> None:
         """Accept what waits, though not for ever: new connections may come as fast as these are taken."""
         for _ in range(self.config.backlog):
             accepted = self.do_read()

@@ -22,6 +22,8 @@ cdef class Stream(sending.Sending):
     cdef public bint watched
 
     cpdef watch(self)
+    cpdef close(self)
+    cpdef _let_go(self)
     cpdef bytes recv(self, Py_ssize_t size, timeout=*)
     cpdef recv_now(self, Py_ssize_t size)
     cpdef bytes _take(self, Py_ssize_t size)

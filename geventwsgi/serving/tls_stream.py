@@ -164,11 +164,13 @@ class TLSStream(stream.Stream):
                 raise ClientDisconnected(f"TLS: {error.reason or error}") from error
             self._flush(more=more)
 
-    def send_parts(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"") -> None:
+    def send_parts(
+        self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"", more: bool = False
+    ) -> None:
         """See :meth:`Stream.send_parts`."""
         parts = (first, second, third, fourth)
         if sum(map(len, parts)) <= BLOCK:
-            self.send(b"".join(parts))
+            self.send(b"".join(parts), more)
         else:
             for part in parts:
                 self.send(part)

@@ -84,11 +84,13 @@ class Exchange:
         """
         raise NotImplementedError
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, last: bool = False) -> None:
         """Send body bytes, with the head if it has not left; ``b""`` does nothing.
 
         Bytes past the Content-Length and bytes of a response that has no body (HEAD, 204, 304) are dropped.
 
+        :param last: the exchange ends now, with nothing in between: a connection that ends with it may do so in the
+            same packet.
         :raises ClientDisconnected: the client left or stopped reading.
         """
         raise NotImplementedError

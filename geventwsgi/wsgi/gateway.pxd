@@ -22,6 +22,7 @@ cdef class Gateway:
 
     @cython.locals(response=CResponse, environ=dict)
     cpdef run(self, CExchange exchange)
+    cpdef _end(self, CExchange exchange, dict environ, result, CResponse response, double started)
     cpdef _send(self, result, CResponse response)
     cpdef _send_chunks(self, chunks, CResponse response)
     cpdef _observe(self, CExchange exchange, dict environ, CResponse response, double started)

@@ -14,6 +14,7 @@ The rules of an ending:
 
 from __future__ import annotations
 
+import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -93,7 +94,10 @@ class Gateway:
         self._last_head = LastHead()
 
     def run(self, exchange: Exchange) -> None:
-        """Answer one request, or abort its connection; only an exception of ``interrupts`` comes out of it."""
+        """Answer one request, or abort its connection; only an exception of ``interrupts`` comes out of it.
+
+        All else is in functions of its own: this one's frame is kept in memory for each request that waits.
+        """
         started = clock.monotonic() if self._observed else 0.0
         environ: dict[str, Any] | None = None
         body: Input | None = None
@@ -110,21 +114,10 @@ class Gateway:
             exchange.over = True
             if complaint is not None:
                 self._log.error("Wrong length of the response to %s: %s", described(exchange), complaint)
-        except self._interrupts:
-            response.cut()
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever is no interrupt ends this exchange, not the server
-            self._fail(error, exchange, response, body)
-        finally:
-            response.ended = True
-            try:
-                if type(result) is not list:  # which has no close()
-                    self._close(result, exchange)
-                if self._errors is not None and self._errors.unfinished:
-                    self._errors.flush()  # this greenlet's next request may be anybody's
-            finally:
-                if self._observed:
-                    self._observe(exchange, environ, response, started)
+        except BaseException:  # noqa: BLE001 - whatever is no interrupt ends this exchange, not the server
+            self._broke(exchange, environ, body, result, response, started)
+        else:
+            self._end(exchange, environ, result, response, started)
 
     # Sending
 
@@ -132,7 +125,7 @@ class Gateway:
         """Send what the application returned, each chunk at once."""
         if isinstance(result, (list, tuple)) and len(result) < 2:
             if result:
-                response.write_last(result[0])
+                response.write_last(result[0], type(result) is list and not self._observed)
         elif type(result) is FileWrapper:
             self._send_file(result, response)
         else:
@@ -142,10 +135,9 @@ class Gateway:
         if isinstance(chunks, (str, bytes)) or not (hasattr(chunks, "__iter__") or hasattr(chunks, "__getitem__")):
             kind = type(chunks).__name__
             raise ResponseError(f"the application returned {kind}: return an iterable of bytes, such as [b'text']")
-        write = response.write
         head_only = response.head_only
         for chunk in chunks:
-            write(chunk)
+            response.write(chunk)
             if head_only and chunk:
                 break  # an endless stream would otherwise run on for a client that waits for nothing but the head
 
@@ -160,6 +152,21 @@ class Gateway:
             self._send_chunks(wrapper if left is None else wrapper.blocks(left), response)
 
     # Ending
+
+    def _broke(
+        self, exchange: Exchange, environ: dict[str, Any] | None, body: Input | None, result: Any, response: Response,
+        started: float,
+    ) -> None:  # fmt: skip
+        """Act on the exception that is being handled; raise it on if it is an interrupt."""
+        error: BaseException = sys.exc_info()[1]  # type: ignore[assignment]  # there is one
+        try:
+            if isinstance(error, self._interrupts):
+                response.cut()
+                raise error
+            self._fail(error, exchange, response, body)
+        finally:
+            error = None  # type: ignore[assignment]  # its traceback leads back to here
+            self._end(exchange, environ, result, response, started)
 
     def _fail(self, error: BaseException, exchange: Exchange, response: Response, body: Input | None) -> None:
         """Answer a failure by its cause: what the exchange raised counts however the application wrapped it."""
@@ -200,6 +207,20 @@ class Gateway:
         self._log.debug("Client left: %s", described(exchange))
         response.replace(CLIENT_LEFT)
         exchange.abort()
+
+    def _end(
+        self, exchange: Exchange, environ: dict[str, Any] | None, result: Any, response: Response, started: float
+    ) -> None:
+        """Do what comes after every response."""
+        response.ended = True
+        try:
+            if type(result) is not list:  # which has no close()
+                self._close(result, exchange)
+            if self._errors is not None and self._errors.unfinished:
+                self._errors.flush()  # this greenlet's next request may be anybody's
+        finally:
+            if self._observed:
+                self._observe(exchange, environ, response, started)
 
     def _close(self, result: Any, exchange: Exchange) -> None:
         """Call the iterable's ``close()``. The response has ended: what happens here is nothing to the client."""

@@ -11,7 +11,8 @@ cdef class Response:
     cdef public object failure
     cdef public bint ended
 
-    cpdef write_last(self, data)
+    cpdef write(self, data)
+    cpdef write_last(self, data, bint at_once=*)
     cpdef write_file(self, int fileno, long long offset, long long count)
     cpdef finish(self)
     cpdef _stage(self, length)

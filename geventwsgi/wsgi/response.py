@@ -153,14 +153,17 @@ class Response:
             self.failure = error
             raise
 
-    def write_last(self, data: bytes) -> None:
-        """Send ``data``, after which nothing follows: unless something went before, its length is the response's."""
+    def write_last(self, data: bytes, at_once: bool = False) -> None:
+        """Send ``data``, after which nothing follows: unless something went before, its length is the response's.
+
+        :param at_once: the end of the exchange follows with nothing in between; see :meth:`.Exchange.write`.
+        """
         if not isinstance(data, bytes):
             raise _not_bytes(data)
         if not self._staged:
             self._stage(len(data))
         if data:
-            self._exchange.write(data)
+            self._exchange.write(data, at_once)
 
     def write_file(self, fileno: int, offset: int, count: int) -> None:
         """Send a part of a regular file, after which nothing follows."""

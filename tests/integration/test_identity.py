@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from geventwsgi.collector import YOUNG
 from tests.support import inflight
 from tests.support.process import Gwsgi, children_of
 from tests.support.waiting import wait_until
@@ -153,6 +154,12 @@ def post_fork(server, worker):
     with Gwsgi(*flags, app=APP, config=config) as server:
         assert f"app frozen: {bool(flags)}" in server.log_text()
         assert int(text_of(server, "/frozen")) > 1000
+
+
+@pytest.mark.parametrize(("config", "threshold"), [("", YOUNG), ("import gc; gc.set_threshold(1234)", 1234)])
+def test_requests_that_wait_are_not_searched_for_garbage(config, threshold):
+    with Gwsgi(app=APP, config=config) as server:
+        assert text_of(server, "/threshold") == str(threshold)
 
 
 def test_worker_tmp_dir_is_taken_and_said_to_have_no_effect(tmp_path):

@@ -424,8 +424,10 @@ class TestResponses:
         sends = []
 
         class Telling(Stream):
-            def send_parts(self, *parts: bytes) -> None:
-                sends.append(b"".join(parts))
+            def send_parts(
+                self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"", more: bool = False
+            ) -> None:
+                sends.append(first + second + third + fourth)
                 self.send(sends[-1])
 
         monkeypatch.setattr(connection, "Stream", Telling)

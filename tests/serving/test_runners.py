@@ -53,12 +53,14 @@ class Crew:
 
     def __init__(self) -> None:
         self.made: list[weakref.ref[Greenlet]] = []
-        self.runners = Runners(self._spawn)
+        made = self.made
 
-    def _spawn(self, function: Callable[[], None]) -> Greenlet:
-        greenlet = Greenlet(function)
-        self.made.append(weakref.ref(greenlet))
-        return greenlet
+        class Noted(Greenlet):
+            def __init__(self) -> None:
+                super().__init__()
+                made.append(weakref.ref(self))
+
+        self.runners = Runners(Noted)
 
     def do(self, *jobs: Callable[[], object]) -> None:
         """Run jobs that became ready together, and wait for the last of them."""

@@ -43,6 +43,7 @@ def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[by
 
 
 Make = Callable[..., WSGIServer]
+deferring = pytest.mark.skipif(not hasattr(socket, "TCP_DEFER_ACCEPT"), reason="no TCP_DEFER_ACCEPT here")
 
 
 @pytest.fixture
@@ -64,6 +65,15 @@ def make() -> Iterator[Make]:
 def connect(server: WSGIServer) -> socket.socket:
     client = socket.create_connection((server.server_host, server.server_port))
     client.settimeout(10)
+    return client
+
+
+def answered(server: WSGIServer) -> socket.socket:
+    """Return a client that has had a request answered."""
+    client = connect(server)
+    client.sendall(GET)
+    while not client.recv(1000).endswith(b"hello"):
+        pass
     return client
 
 
@@ -128,6 +138,30 @@ class TestListeners:
             (connection,) = server._service.connections
             with borrowed(connection.stream.fileno()) as sock:
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    @deferring
+    def test_a_connection_is_accepted_with_its_first_bytes(self, make: Make) -> None:
+        server = make(show_environ)
+        with connect(server) as silent:
+            assert f"REMOTE_PORT={silent.getsockname()[1]}\n".encode() not in ask(server)
+            assert server.connections == 0
+            silent.sendall(CLOSE)
+            assert rest(silent).startswith(b"HTTP/1.1 200 OK\r\n")
+
+    @deferring
+    def test_a_silent_client_is_accepted_a_moment_later(self, make: Make) -> None:
+        """And then has its time, as ever."""
+        server = make(first_byte_timeout=0.2)
+        with connect(server) as silent:
+            eventually(lambda: server.connections == 1)
+            assert silent.recv(100) == b""
+
+    def test_a_listener_that_may_be_closed_before_the_server_keeps_nobody_to_itself(self, make: Make) -> None:
+        server = make(reuse_port=True)
+        with connect(server):
+            eventually(lambda: server.connections == 1)
+            if hasattr(socket, "TCP_DEFER_ACCEPT"):
+                assert server.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) == 0
 
 
 class TestPywsgi:
@@ -369,7 +403,7 @@ class TestCounting:
     def test_connections_and_requests(self, make: Make) -> None:
         server = make(slow)
         assert (server.connections, server.requests) == (0, 0)
-        idle, busy = connect(server), connect(server)
+        idle, busy = answered(server), connect(server)
         busy.sendall(GET)
         eventually(lambda: (server.connections, server.requests) == (2, 1))
         assert busy.recv(1000).endswith(b"hello")
@@ -382,7 +416,7 @@ class TestCounting:
 class TestDrain:
     def test_answers_what_is_in_flight_and_closes_what_is_idle(self, make: Make) -> None:
         server = make(slow)
-        idle, busy = connect(server), connect(server)
+        idle, busy = answered(server), connect(server)
         busy.sendall(GET)
         eventually(lambda: server.requests == 1)
         draining = gevent.spawn(server.drain, 10)
@@ -404,6 +438,24 @@ class TestDrain:
         gevent.sleep(0)
         assert server.drain(5)
         assert rest(client).endswith(b"hello")
+
+    @deferring
+    def test_a_sweep_waits_for_the_first_bytes_of_who_has_connected(self, make: Make) -> None:
+        server = make()
+        client = connect(server)
+        draining = gevent.spawn(server.drain, 5, sweep=True)
+        gevent.sleep(0.1)
+        client.sendall(GET)
+        answer = rest(client)
+        assert answer.endswith(b"hello")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert draining.get(timeout=5) is True
+
+    @deferring
+    def test_a_sweep_does_not_wait_for_ever_for_the_silent(self, make: Make) -> None:
+        server = make()
+        with connect(server):
+            assert server.drain(5, sweep=True)
 
     def test_cuts_what_does_not_end_in_time(self, make: Make) -> None:
         ended: list[str] = []

@@ -32,6 +32,31 @@ def test_an_accepted_socket_never_waits(listener):
         accepted.close()
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_DEFER_ACCEPT"), reason="no TCP_DEFER_ACCEPT here")
+def test_a_connection_is_kept_back_until_its_first_bytes_come(listener):
+    sockets.prepare(listener, defer=True)
+    assert not sockets.deferred(listener)
+    with socket.create_connection(listener.getsockname()[:2]) as client:
+        assert sockets.deferred(listener)
+        assert sockets.accept(listener) is None
+        client.sendall(b"x")
+        accepted, _ = sockets.accept(listener)
+        assert not sockets.deferred(listener)
+        assert accepted.recv(10) == b"x"
+        accepted.close()
+        sockets.end_deferral(listener)
+        with socket.create_connection(listener.getsockname()[:2]):
+            sockets.accept(listener)[0].close()
+
+
+def test_a_unix_socket_keeps_nobody_back(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        sockets.end_deferral(listener)
+        assert not sockets.deferred(listener)
+
+
 def test_nobody_to_accept(listener):
     assert sockets.accept(listener) is None
 

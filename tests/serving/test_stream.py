@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from typing import TYPE_CHECKING
 
 import gevent
@@ -236,6 +237,37 @@ class TestWriting:
         )
         assert read_all(client) == b"ab" + b"".join(parts)
         writer.get(timeout=5)
+
+    @pytest.mark.skipif(not hasattr(socket, "MSG_MORE"), reason="no MSG_MORE here")
+    def test_what_is_held_leaves_with_the_end(self, stream: Stream, client: socket.socket) -> None:
+        """In one packet, even where the client has sent more than anybody will read."""
+        client.sendall(b"and more")
+        eventually(stream._readable)
+        began = time.monotonic()
+        stream.send_parts(b"he", b"llo", b"", b"", True)
+        client.setblocking(False)
+        received = b""
+        try:
+            received = client.recv(100)
+            assert time.monotonic() - began > 0.1  # the kernel waits for 0.2 s
+        except BlockingIOError:
+            pass
+        stream.close()
+        client.settimeout(5)
+        assert received or client.recv(100) == b"hello"
+
+    def test_what_is_held_does_not_leave_with_a_reset(self, stream: Stream, client: socket.socket) -> None:
+        stream.send_parts(b"he", b"llo", b"", b"", True)
+        stream.abort()
+        with pytest.raises(ConnectionResetError):
+            client.recv(100)
+
+    def test_the_end_of_what_is_held_may_come_too_late(self, stream: Stream, client: socket.socket) -> None:
+        stream.send_parts(b"he", b"llo", b"", b"", True)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+        stream.close()
+        assert stream.fileno() == -1
 
     def test_a_reader_that_stops_is_dropped(self, stream: Stream, client: socket.socket) -> None:
         stream._write_timeout = 0.05

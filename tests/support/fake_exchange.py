@@ -78,6 +78,8 @@ class FakeExchange(Exchange):
         self.read_sizes: list[int] = []
         #: The arguments of the last :meth:`start`; what was in force when the head left is what the client got.
         self.started: tuple[str, Headers, int | None] | None = None
+        #: Whether a :meth:`write` said that it was the last.
+        self.last = False
         #: The pieces of body as the client got them.
         self.pieces: list[bytes] = []
         #: The (fileno, offset, count) of each :meth:`send_file`.
@@ -146,10 +148,11 @@ class FakeExchange(Exchange):
         self.status = head.code
         self.started = (head.status, tuple(head.headers), length if head.length is None else None)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, last: bool = False) -> None:
         self._called("write", self.started is not None and not self._over, "write outside a response")
         if not data:
             return
+        self.last = last
         if self._disconnect_after is not None and self.sent + len(data) > self._disconnect_after:
             self.status = 499
             raise ClientDisconnected("the client left")

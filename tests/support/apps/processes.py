@@ -89,6 +89,7 @@ ACTIONS = {
     "/orphan": orphan,
     "/print": lambda argument: print(argument, flush=True),
     "/frozen": lambda _argument: gc.get_freeze_count(),
+    "/threshold": lambda _argument: gc.get_threshold()[0],
     "/imported": lambda _argument: IMPORTED_BY,
 }
 
