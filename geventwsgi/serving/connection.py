@@ -149,7 +149,7 @@ class Connection(runners.Sleeper):
         """Act on the exception that is being handled; raise it on if it is meant for the greenlet."""
         error = sys.exc_info()[1]
         service = self.service
-        http1.finish(self)
+        http1.release(self)
         try:
             if isinstance(error, (ClientDisconnected, DeadlineExpired)):
                 service.log.debug("Connection from %s ended: %s", self.remote_addr, error)

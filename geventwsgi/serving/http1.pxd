@@ -6,6 +6,6 @@ from geventwsgi.serving.connection cimport Connection as CConnection
 cpdef serve(CConnection connection)
 cpdef receive(CConnection connection)
 cpdef answer(CConnection connection, CHttp1Exchange exchange)
-cpdef finish(CConnection connection)
+cpdef release(CConnection connection)
 cpdef bint _begin(CConnection connection, CHttp1Exchange exchange)
 cpdef CRequestHead _read_head(CConnection connection, bytes data)

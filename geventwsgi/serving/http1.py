@@ -68,15 +68,15 @@ def receive(connection: Connection) -> Http1Exchange | Left:
 
 
 def answer(connection: Connection, exchange: Http1Exchange) -> Left:
-    """Have a request answered; return what becomes of the connection. If it raises, :func:`finish` is still to come."""
+    """Have a request answered; return what becomes of the connection. If it raises, :func:`release` is to follow."""
     service, stream, head = connection.service, connection.stream, exchange.head
     connection.exchange = exchange
     if service.health_path is None or head.path != service.health_path or not health.answer(exchange, service):
         if not _begin(connection, exchange):
-            finish(connection)
+            release(connection)
             return ENDED
         service.gateway.run(exchange)
-    finish(connection)
+    release(connection)
     connection.repeated = exchange.repeated
     connection.idle_limit = service.timeouts.keepalive
     if not exchange.settle():
@@ -84,7 +84,7 @@ def answer(connection: Connection, exchange: Http1Exchange) -> Left:
     return MORE if stream.hot or stream.ahead() else IDLE
 
 
-def finish(connection: Connection) -> None:
+def release(connection: Connection) -> None:
     """Let go of the request that was served, however that ended."""
     connection.stream.step_out()
     connection.exchange = None
