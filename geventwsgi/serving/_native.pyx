@@ -10,6 +10,7 @@ from cpython.exc cimport PyErr_SetFromErrno
 from cpython.ref cimport Py_DECREF, PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
 from libc.string cimport memcmp, memcpy, strerror
+from posix.types cimport off_t
 from posix.unistd cimport close
 
 from geventwsgi.errors import ClientDisconnected
@@ -59,6 +60,9 @@ cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
         void *iov_base
         size_t iov_len
+
+cdef extern from "<sys/sendfile.h>" nogil:
+    ssize_t sendfile(int target, int source, off_t *offset, size_t count)
 
 cdef extern from "<sys/epoll.h>" nogil:
     int epoll_create1(int flags)
@@ -182,6 +186,15 @@ cdef class Socket:
             _nothing()
             return 0
         return count
+
+    cpdef send_file(self, int fileno, long long offset, Py_ssize_t count):
+        cdef off_t start = offset
+        cdef ssize_t sent
+        with nogil:  # the file may have to be read first
+            sent = sendfile(self.fd, fileno, &start, count)
+            while sent < 0 and errno == EINTR:
+                sent = sendfile(self.fd, fileno, &start, count)
+        return _nothing() if sent < 0 else sent
 
     cpdef end_sending(self):
         if shutdown(self.fd, SHUT_WR) < 0:

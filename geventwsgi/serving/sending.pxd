@@ -35,3 +35,6 @@ cdef class Sending(deadlines.Holder):
     @cython.locals(sent=Py_ssize_t)
     cpdef send_parts(self, first, second, third=*, fourth=*, bint more=*)
     cpdef _send_all(self, data)
+    @cython.locals(step=Py_ssize_t, sent=Py_ssize_t)
+    cpdef send_file(self, int fileno, long long offset, long long count)
+    cpdef _wait_writable(self)

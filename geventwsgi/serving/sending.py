@@ -6,7 +6,6 @@ directly, as that does.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
@@ -179,14 +178,12 @@ class Sending(deadlines.Holder):
         while count:
             if self.left:
                 raise ClientDisconnected(LEFT)
-            try:
-                sent = os.sendfile(self._sock.fileno(), fileno, offset, min(count, SENDFILE_STEP))
-            except BlockingIOError:
+            taken = self._sock.send_file(fileno, offset, min(count, SENDFILE_STEP))
+            if taken is None:
                 self._wait_writable()
                 step = 0
                 continue
-            except OSError as error:
-                raise ClientDisconnected(str(error)) from error
+            sent = taken  # a number, in C as well
             if not sent:
                 raise ClientDisconnected("the file became shorter while it was sent")
             offset += sent

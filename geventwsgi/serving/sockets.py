@@ -6,6 +6,7 @@ library's socket, and in ``_native.pyx`` over the descriptor alone, without an o
 
 from __future__ import annotations
 
+import os
 import socket as constants
 import struct
 from _socket import socket as RawSocket
@@ -89,6 +90,15 @@ class Socket:
             return self._sock.sendmsg(parts, (), _MSG_MORE if more else 0)
         except BlockingIOError:
             return 0
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+
+    def send_file(self, fileno: int, offset: int, count: int) -> int | None:
+        """Send what the kernel takes of a file's bytes; return how many, 0 at the file's end, None for no room."""
+        try:
+            return os.sendfile(self._sock.fileno(), fileno, offset, count)
+        except BlockingIOError:
+            return None
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
 
