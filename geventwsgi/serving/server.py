@@ -330,7 +330,7 @@ class WSGIServer(StreamServer):
             service.draining = True
             self._view.draining.set()
             if sweep and not self.closed:
-                self._sweep()
+                self._sweep(min(timeout, LAST_CALL))
         self.close()
         if service is None:
             return True
@@ -348,9 +348,9 @@ class WSGIServer(StreamServer):
         service.empty.wait(KILL_MARGIN)
         return False
 
-    def _sweep(self) -> None:
-        """Accept what waits, and who has connected and is about to say something."""
-        until = clock.monotonic() + LAST_CALL
+    def _sweep(self, timeout: float) -> None:
+        """Accept what waits, and who has connected and says something within ``timeout`` seconds."""
+        until = clock.monotonic() + timeout
         end_deferral(self.socket)
         self._accept_all()
         while deferred(self.socket) and clock.monotonic() < until:
