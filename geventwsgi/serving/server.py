@@ -353,9 +353,10 @@ class WSGIServer(StreamServer):
         until = clock.monotonic() + timeout
         end_deferral(self.socket)
         self._accept_all()
-        while deferred(self.socket) and clock.monotonic() < until:
+        while not self.closed and deferred(self.socket) and clock.monotonic() < until:
             sleep(AGAIN)
-            self._accept_all()
+            if not self.closed:  # by a second signal
+                self._accept_all()
 
     def _accept_all(self) -> None:
         """Accept what waits, though not for ever: new connections may come as fast as these are taken."""

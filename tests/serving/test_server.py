@@ -456,6 +456,17 @@ class TestDrain:
         with connect(server):
             assert server.drain(5, sweep=True)
 
+    @deferring
+    def test_a_sweep_ends_with_a_drain_in_more_of_a_hurry(self, make: Make) -> None:
+        log = io.StringIO()
+        server = make(error_log=log)
+        with connect(server):
+            draining = gevent.spawn(server.drain, 5, sweep=True)
+            gevent.sleep(0.05)
+            assert server.drain(0)
+            assert draining.get(timeout=5)
+        assert log.getvalue() == ""
+
     def test_cuts_what_does_not_end_in_time(self, make: Make) -> None:
         ended: list[str] = []
 
