@@ -42,7 +42,11 @@ cdef extern from "<arpa/inet.h>" nogil:
     unsigned short ntohs(unsigned short number)
     unsigned int ntohl(unsigned int number)
 
+cdef extern from "<netinet/tcp.h>" nogil:
+    int TCP_NODELAY
+
 cdef extern from "<netinet/in.h>" nogil:
+    int IPPROTO_TCP
     struct in_addr:
         pass
     struct in6_addr:
@@ -195,6 +199,10 @@ cdef class Socket:
             while sent < 0 and errno == EINTR:
                 sent = sendfile(self.fd, fileno, &start, count)
         return _nothing() if sent < 0 else sent
+
+    cpdef gather(self, bint on):
+        cdef int at_once = not on
+        setsockopt(self.fd, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof(at_once))
 
     cpdef end_sending(self):
         if shutdown(self.fd, SHUT_WR) < 0:

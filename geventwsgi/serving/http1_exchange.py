@@ -258,7 +258,10 @@ class Http1Exchange(exchange.Exchange):
 
     def _send(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"", more: bool = False) -> None:
         try:
-            self._stream.send_parts(first, second, third, fourth, more)
+            if first:
+                self._stream.send_parts(first, second, third, fourth, more)
+            else:
+                self._stream.send_piece(second, third, fourth)
         except ClientDisconnected:
             self._lost()
             raise

@@ -1,3 +1,4 @@
+from geventwsgi cimport _clock as clock
 from geventwsgi.serving._native cimport Socket as CSocket
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving cimport deadlines
@@ -5,7 +6,8 @@ from geventwsgi.serving.poller cimport Poller as CPoller
 
 cimport cython
 
-cdef int TURN
+cdef int TURN, BURST
+cdef double PAUSE
 cdef unsigned int _WRITABLE
 
 cdef class Stall(deadlines.Holder):
@@ -20,6 +22,8 @@ cdef class Sending(deadlines.Holder):
     cdef public bint closed
     cdef public CCapacity capacity
     cdef public bint in_flight
+    cdef int _pieces
+    cdef double _last_piece
     cdef int _turn
     cdef public bint left
     cdef bint _held
@@ -34,6 +38,9 @@ cdef class Sending(deadlines.Holder):
     cpdef send(self, data, bint more=*)
     @cython.locals(sent=Py_ssize_t)
     cpdef send_parts(self, first, second, third=*, fourth=*, bint more=*)
+    @cython.locals(now=double)
+    cpdef send_piece(self, first, second, third)
+    cpdef _end_burst(self)
     cpdef _send_all(self, data)
     @cython.locals(step=Py_ssize_t, sent=Py_ssize_t)
     cpdef send_file(self, int fileno, long long offset, long long count)

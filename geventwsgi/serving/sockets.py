@@ -102,6 +102,14 @@ class Socket:
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
 
+    def gather(self, on: bool) -> None:
+        """Have the kernel send small pieces together while the client has yet to acknowledge (RFC 896), or each alone.
+
+        What has been gathered leaves when this is switched off.
+        """
+        with suppress(OSError):  # nothing to switch on a UNIX socket
+            self._sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, not on)
+
     def end_sending(self) -> None:
         """Say that nothing more will be sent."""
         try:

@@ -342,7 +342,7 @@ class Stream(sending.Sending):
         if not self.closed:
             self.closed = True
             self._poller.forget(self, self._sock.fileno())
-            if self._held:
+            if self._held or self._pieces == sending.BURST:
                 self._let_go()
             self._sock.close()
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import inflight
+from tests.support.apps.stalls import BURST
+from tests.support.client import Client
 from tests.support.process import Gwsgi
 from tests.support.waiting import wait_until
 
@@ -27,6 +29,18 @@ def pids_seen(server, count=12):
 
 def title_of(pid):
     return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+
+
+# Streams
+
+
+def test_what_a_burst_has_sent_arrives_though_the_application_then_blocks_the_worker(tmp_path):
+    """The kernel may hold a burst's last pieces back, but only until the client acknowledges those before."""
+    with Gwsgi(app="tests.support.apps.stalls:application") as server, Client(server.url) as client:
+        response = client.send("GET", str(tmp_path / "go"))
+        assert response.read(len(BURST)) == BURST
+        (tmp_path / "go").touch()
+        assert response.read() == b"end\n"
 
 
 # Workers

@@ -13,10 +13,12 @@ from gevent import socket
 from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import EpollPoller, WatcherPoller
+from geventwsgi.serving.sockets import borrowed
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from tests.support.eventually import eventually
-from tests.support.streams import Woken, iterations, stream_pair
+from tests.support.streams import Woken, iterations, raw, stream_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -289,6 +291,76 @@ class TestWriting:
         client.close()
         with pytest.raises(ClientDisconnected):
             writer.get(timeout=5)
+
+
+class TestPieces:
+    """Pieces of a response, which leave at once, or together in the midst of a burst."""
+
+    def test_a_burst_is_gathered_until_the_application_waits(self, stream: Stream, client: socket.socket) -> None:
+        sent = send_burst(stream)
+        gevent.sleep(0)
+        assert leave_at_once(stream)
+        assert receive(client, sent)
+
+    def test_a_burst_ends_with_a_pause(self, stream: Stream, client: socket.socket) -> None:
+        """An application that computes between its pieces sends each of them at once."""
+        sent = send_burst(stream)
+        until = time.monotonic() + 0.01
+        while time.monotonic() < until:
+            pass
+        stream.send_piece(b"1", b"2", b"3")
+        assert leave_at_once(stream)
+        assert receive(client, sent + 1)
+
+    def test_each_wait_lets_everything_leave(self, stream: Stream, client: socket.socket) -> None:
+        for _ in range(100):
+            stream.send_piece(b"1", b"2", b"3")
+            gevent.sleep(0)
+            assert leave_at_once(stream)
+            assert receive(client, 1)
+
+    def test_a_burst_leaves_with_the_end(self, stream: Stream, client: socket.socket) -> None:
+        """Even where the client has sent more than anybody will read."""
+        client.sendall(b"and more")
+        eventually(stream._readable)
+        sent = send_burst(stream)
+        stream.close()
+        assert receive(client, sent)
+        gevent.sleep(0)  # what was to end the burst finds the stream closed
+
+    def test_a_unix_socket_gathers_nothing(self) -> None:
+        ours, client = socket.socketpair()
+        loop = gevent.get_hub().loop
+        poller = EpollPoller(loop)
+        stream = Stream(raw(ours), poller, Deadlines(loop))
+        for _ in range(100):
+            stream.send_piece(b"1", b"2", b"3")
+        gevent.sleep(0)
+        assert receive(client, 100)
+        stream.close()
+        client.close()
+        poller.close()
+
+
+def send_burst(stream: Stream) -> int:
+    """Send pieces until the kernel gathers them; return how many were sent."""
+    for number in range(10_000):  # others may take the processor meanwhile, which is a pause
+        stream.send_piece(b"1", b"2", b"3")
+        if not leave_at_once(stream):
+            return number + 1
+    raise AssertionError("nothing was gathered")
+
+
+def leave_at_once(stream: Stream) -> bool:
+    with borrowed(stream.fileno()) as sock:
+        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+
+def receive(client: socket.socket, pieces: int) -> bool:
+    received = b""
+    while len(received) < 3 * pieces:
+        received += client.recv(1 << 20)
+    return received == b"123" * pieces
 
 
 class TestFiles:
