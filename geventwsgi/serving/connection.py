@@ -20,9 +20,9 @@ from geventwsgi.serving import departure, http1, runners
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired, Stream
-from geventwsgi.serving.tls_stream import TLSStream
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     from geventwsgi.http.head import RequestHead
@@ -81,14 +81,7 @@ class Connection(runners.Sleeper):
             self.stream = Stream(sock, mine.poller, mine.deadlines, mine.timeouts.write)
         else:
             self.default_scheme = "https"
-            self.stream = TLSStream(
-                sock,
-                mine.poller,
-                mine.deadlines,
-                mine.tls,
-                write_timeout=mine.timeouts.write,
-                ragged_eof_ends=mine.ragged_eof_ends,
-            )
+            self.stream = _tls_stream(mine, sock, mine.tls)
         self.stream.capacity = mine.capacity
         self.stream.guard = self
         #: The last request's head, and its bytes if they came alone: the next request mostly repeats them, in part or
@@ -178,8 +171,8 @@ class Connection(runners.Sleeper):
             self.service.runners.give(self)
 
     def _shake_hands(self) -> None:
-        stream = self.stream
-        if isinstance(stream, TLSStream) and not stream.established:
+        stream: Any = self.stream
+        if stream.encrypted and not stream.established:
             with self.incomplete():
                 try:
                     stream.handshake(self.service.timeouts.tls_handshake)
@@ -309,3 +302,16 @@ class Connection(runners.Sleeper):
             self.forget()
             if not connections:
                 self.service.empty.set()
+
+
+def _tls_stream(service: Service, sock: Socket, context: ssl.SSLContext) -> Stream:
+    from geventwsgi.serving.tls_stream import TLSStream  # noqa: PLC0415 - with ssl, which takes 4 ms
+
+    return TLSStream(
+        sock,
+        service.poller,
+        service.deadlines,
+        context,
+        write_timeout=service.timeouts.write,
+        ragged_eof_ends=service.ragged_eof_ends,
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gevent import config, events, monkey
 
-from geventwsgi.serving import plugins
+from geventwsgi.serving import latepatch, plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ def patch_all(warn: Callable[[str], object]) -> None:
     if monkey.is_module_patched("socket"):
         return
     _leave_pprint()
-    with warnings.catch_warnings(record=True) as caught, _plugins_looked_for_once():
+    with warnings.catch_warnings(record=True) as caught, _in_haste():
         warnings.simplefilter("always", monkey.MonkeyPatchWarning)
         monkey.patch_all()
     for warning in caught:
@@ -52,11 +52,21 @@ def saferepr(context: object) -> str:
 
 
 @contextmanager
-def _plugins_looked_for_once() -> Iterator[None]:
-    """Let gevent tell its subscribers only, if there is no plugin: that is most of the time that patching takes."""
+def _in_haste() -> Iterator[None]:
+    """Let patching take as little time as it can, if there is no plugin of gevent's that wants to hear of each step."""
+    if plugins.may_listen():
+        yield
+        return
+    with _subscribers_told_only(), latepatch.postponed(_subscribers_told_only):
+        yield
+
+
+@contextmanager
+def _subscribers_told_only() -> Iterator[None]:
+    """Let gevent tell its subscribers, and not look for plugins: that is most of the time that patching takes."""
     names = vars(events)
     found = names.get("notify_and_call_entry_points")
-    if found is None or plugins.may_listen():
+    if found is None:
         yield
         return
     names["notify_and_call_entry_points"] = names["notify"]

@@ -12,7 +12,6 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import gevent.ssl
 from gevent import GreenletExit, sleep
 from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
@@ -31,7 +30,6 @@ from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import OneEach, Runners
 from geventwsgi.serving.service import ServerView, Service, Timeouts
 from geventwsgi.serving.sockets import deferred, end_deferral, prepare
-from geventwsgi.serving.tls import make_context, noticing_cuts
 from geventwsgi.serving.trust import trust
 from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.gateway import Gateway, described
@@ -114,10 +112,8 @@ class WSGIServer(StreamServer):
         #: A ``handler_class`` writes its access lines here.
         self.log = ErrorStream(self.logger.access_log, logging.INFO)
         self.tls = None
-        if ssl_context is not None:
-            self.tls = noticing_cuts(ssl_context)
-        elif self.config.is_ssl:
-            self.tls = make_context(self.config, gevent.ssl.SSLContext)
+        if ssl_context is not None or self.config.is_ssl:
+            self.tls = _tls_context(self.config, ssl_context)
         self._worker = worker
         self._is_ready = is_ready
         self._capacity = capacity or Capacity.of(self.config)
@@ -389,6 +385,15 @@ def _websocket_wrapper(config: Config) -> Callable[[Any], Any]:
             f"{config.source('wsgi_websocket')}: it needs wsproto ({error}): pip install geventwsgi[wsproto]"
         ) from None
     return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size)
+
+
+def _tls_context(config: Config, given: Any) -> Any:
+    """Return the context that was given, or one from the settings."""
+    from gevent.ssl import SSLContext  # noqa: PLC0415 - takes 4 ms, which few workers need
+
+    from geventwsgi.serving.tls import make_context, noticing_cuts  # noqa: PLC0415 - the same
+
+    return make_context(config, SSLContext) if given is None else noticing_cuts(given)
 
 
 def timeouts_of(config: Config) -> Timeouts:

@@ -62,6 +62,9 @@ class Stream(sending.Sending):
         "waited", "watched",
     )  # fmt: skip
 
+    #: Whether what is received means nothing before :class:`~.tls_stream.TLSStream` has decrypted it.
+    encrypted = False
+
     def __init__(self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float = 60.0) -> None:
         """Take over ``sock``.
 

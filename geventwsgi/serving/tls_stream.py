@@ -35,6 +35,8 @@ class TLSStream(stream.Stream):
 
     __slots__ = ("_incoming", "_outgoing", "_ragged_eof_ends", "established", "ssl_object")
 
+    encrypted = True
+
     def __init__(
         self,
         sock: Socket,

@@ -17,7 +17,6 @@ from gevent import monkey
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.sockets import borrowed
 from geventwsgi.serving.stream import DeadlineExpired, Stream
-from geventwsgi.serving.tls_stream import TLSStream
 from geventwsgi.serving.turns import Turns
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ class ClientSocket:
         Where bytes have been received ahead, or are encrypted, it is not the socket's own: that would not tell of them.
         """
         if self._readiness is None:
-            hidden = self._stream.ahead() or isinstance(self._stream, TLSStream)
+            hidden = self._stream.ahead() or self._stream.encrypted
             if not (hidden and hasattr(os, "eventfd")):
                 return self._stream.fileno()
             self._readiness = _Readiness(self._stream.fileno())

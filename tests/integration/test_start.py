@@ -14,10 +14,10 @@ IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$", re.MULTILINE)
 DEAR = {
     *("ast", "asyncio", "ctypes", "dataclasses", "datetime", "email", "encodings.idna", "glob", "hashlib"),
     *("html", "http", "importlib.metadata", "inspect", "json", "logging.config", "pkg_resources", "pprint", "random"),
-    *("shlex", "shutil", "tempfile", "tomllib", "urllib.request", "xml", "zipfile"),
+    *("shlex", "shutil", "ssl", "subprocess", "tempfile", "tomllib", "urllib.request", "xml", "zipfile"),
 }
 #: What a worker needs, and its master does not.
-WORKERS = {"gevent", "greenlet", "ssl", "subprocess", "geventwsgi.http", "geventwsgi.wsgi"}
+WORKERS = {"gevent", "greenlet", "geventwsgi.http", "geventwsgi.wsgi"}
 
 
 @pytest.fixture(scope="module")

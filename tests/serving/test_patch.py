@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def run(code: str) -> list[str]:
@@ -71,3 +77,66 @@ def test_pprint_is_imported_when_a_context_is_shown() -> None:
 
 def test_what_shows_a_context_stays_as_the_operator_chose() -> None:
     assert run(SHOWN.format(before="config.format_context = 'builtins.len'")) == ["False 1"]
+
+
+LATE = """
+import sys
+from geventwsgi.serving.patch import patch_all
+patch_all(print)
+print("ssl" in sys.modules, "subprocess" in sys.modules, len(sys.meta_path))
+{first}
+import gevent.ssl, gevent.subprocess, ssl, subprocess
+from gevent import monkey
+print(ssl.SSLContext is gevent.ssl.SSLContext, subprocess.Popen is gevent.subprocess.Popen)
+print(monkey.is_module_patched("ssl"), monkey.is_module_patched("subprocess"))
+print(monkey.get_original("ssl", "SSLContext") is ssl.SSLContext, type(ssl.__loader__).__name__, len(sys.meta_path))
+"""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import ssl, subprocess",
+        "import gevent.ssl, gevent.subprocess",
+        "from gevent import monkey; monkey.patch_all()",
+        "import urllib3.util.ssl_ as one, ssl; assert one.SSLContext is ssl.SSLContext",
+        "import threading; one = threading.Thread(target=__import__, args=('ssl',)); one.start(); one.join()",
+    ],
+)
+def test_what_few_need_is_patched_as_it_is_imported(first: str) -> None:
+    before, *after = run(LATE.format(first=first))
+    assert before.startswith("False False ")
+    finders = int(before.split()[-1])
+    assert after == ["True True", "True True", f"False SourceFileLoader {finders - 1}"]
+
+
+def test_a_module_that_cannot_be_imported_is_as_it_would_be() -> None:
+    code = """
+import sys
+from geventwsgi.serving.patch import patch_all
+patch_all(print)
+sys.modules["_ssl"] = None  # as in a Python built without OpenSSL
+for _ in range(2):
+    try:
+        import ssl
+    except ImportError as error:
+        print(error.name)
+import subprocess
+print(subprocess.Popen.__module__)
+"""
+    assert run(code) == ["_ssl", "_ssl", "gevent.subprocess"]
+
+
+def test_who_listens_to_gevent_hears_of_every_module_at_once(tmp_path: Path) -> None:
+    distribution = tmp_path / "listener-1.dist-info"
+    distribution.mkdir()
+    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: listener\nVersion: 1\n")
+    (distribution / "entry_points.txt").write_text("[gevent.plugins.monkey.did_patch_module]\nx = listener:heard\n")
+    (tmp_path / "listener.py").write_text("def heard(event): print(event.module_name)\n")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from geventwsgi.serving.patch import patch_all
+patch_all(print)
+"""
+    assert {"ssl", "subprocess"} <= set(run(code))

@@ -1,0 +1,102 @@
+"""Modules of the standard library that are patched when they are first imported: many applications need none of them.
+
+To import ``ssl`` and ``subprocess`` takes a tenth of a start. Nobody sees such a module unpatched: whoever imports it
+gets it once it is patched, as if that had been done before.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent import monkey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+#: Each has a counterpart of the same name in gevent, and a function of :mod:`gevent.monkey` that patches it.
+LATE = ("ssl", "subprocess")
+
+
+@contextmanager
+def postponed(patching: Callable[[], AbstractContextManager[object]]) -> Iterator[None]:
+    """Let what is patched in the block pass those by that are not imported yet: they are patched when they are.
+
+    :param patching: what each of them is patched inside of.
+    """
+    late = {name for name in LATE if not {name, f"gevent.{name}"} & sys.modules.keys()}
+    names = vars(monkey)
+    functions = {f"patch_{name}": names[f"patch_{name}"] for name in late}
+    names.update(dict.fromkeys(functions, _not_yet))
+    try:
+        yield
+    finally:
+        names.update(functions)
+    if late:
+        sys.meta_path.insert(0, LatePatches(late, patching))
+
+
+def _not_yet(*_: object, **__: object) -> None:
+    """Stand for a function that patches."""
+
+
+class LatePatches:
+    """A finder (:class:`importlib.abc.MetaPathFinder`) that has modules patched as they are imported.
+
+    Two imports are watched for each: at the end of the module's own its counterpart is imported, and at the end of the
+    counterpart's, when both are whole, one is patched by the other. So it does not matter which is asked for first.
+    """
+
+    def __init__(self, late: set[str], patching: Callable[[], AbstractContextManager[object]]) -> None:
+        self._late = late
+        self._patching = patching
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """See :meth:`importlib.abc.MetaPathFinder.find_spec`: what the other finders say, with a loader of our own."""
+        late = name.removeprefix("gevent.")
+        if late not in self._late:
+            return None
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+        spec: Any = next((spec for spec in found if spec is not None), None)
+        if spec is not None:
+            spec.loader = _Loader(spec.loader, self._import_counterpart if name == late else self._patch)
+        return spec  # type: ignore[no-any-return]  # its loader has what a loader needs, and no base class
+
+    @staticmethod
+    def _import_counterpart(module: ModuleType) -> None:
+        import_module(f"gevent.{module.__name__}")  # does nothing if it is that which imports the module
+
+    def _patch(self, counterpart: ModuleType) -> None:
+        name = counterpart.__name__.removeprefix("gevent.")
+        if name in self._late:
+            self._late.discard(name)
+            setattr(gevent, name, counterpart)  # as the import will do at its very end
+            with self._patching():
+                getattr(monkey, f"patch_{name}")()
+        if not self._late and self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+
+class _Loader:
+    """A module's own loader, and something to do once it has executed the module."""
+
+    def __init__(self, loader: Any, then: Callable[[ModuleType], None]) -> None:
+        self._loader = loader
+        self._then = then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """See :meth:`importlib.abc.Loader.exec_module`."""
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._then(module)
