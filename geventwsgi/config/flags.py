@@ -1,21 +1,17 @@
-"""The command line: flags of the settings table, as text to values yet unparsed, and ``--help``."""
+"""The command line: flags of the settings table, as text to values yet unparsed.
+
+What is written plainly is read here, as argparse would; the rest is left to argparse (``parser``), which takes a
+thirtieth of a start: beginnings of flags, ``-w3``, whatever is wrong.
+"""
 
 from __future__ import annotations
 
-import argparse
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting, nearest_setting
-from geventwsgi.errors import ConfigError
+from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_EPILOG = (
-    "Flags go before those in GWSGI_CMD_ARGS, and both before the configuration file. PORT, WEB_CONCURRENCY, "
-    "FORWARDED_ALLOW_IPS and SENDFILE alter defaults. Hooks and some dictionaries can be set in the file only."
-)
 
 
 class CommandLine(NamedTuple):
@@ -29,23 +25,18 @@ class CommandLine(NamedTuple):
     version: bool = False
 
 
-_TWO = "one application is served at a time, and two are named"
-
-
 def read_flags(arguments: Sequence[str], source: str = "") -> CommandLine:
     """Read the flags and the application from a list of arguments.
 
     :param source: where the arguments come from, if not from the command line.
     :raises ConfigError: one line: an unknown flag (with the nearest), a missing value, two applications.
     """
-    parser = _Parser(source)
-    found, unknown = parser.parse_known_args(list(arguments))
-    if unknown:
-        parser.refuse(f"unknown flag {unknown[0]}{_hint(unknown[0])}" if unknown[0].startswith("-") else _TWO)
-    values = vars(found)
+    values = _read_plainly(arguments)
+    if values is None:
+        from geventwsgi.config.parser import Parser  # noqa: PLC0415 - takes 3 ms
+
+        values = Parser(source).read(arguments)
     applications = values.pop("applications")
-    if len(applications) > 1:
-        parser.refuse(_TWO)
     asked = {name: values.pop(name, False) for name in ("help", "version")}
     given = {name: Given(value, source or f"flag {BY_NAME[name].long_flag}") for name, value in values.items()}
     if applications:
@@ -55,58 +46,43 @@ def read_flags(arguments: Sequence[str], source: str = "") -> CommandLine:
 
 def help_text() -> str:
     """Return what ``--help`` prints: every flag, grouped as the table is."""
-    return _Parser().format_help()
+    from geventwsgi.config.parser import Parser  # noqa: PLC0415 - as above
+
+    return Parser().format_help()
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse over the table; it raises what argparse would print and exit for."""
-
-    def __init__(self, source: str = "") -> None:
-        usage = "gwsgi [OPTIONS] [MODULE:APP]"
-        super().__init__("gwsgi", usage, epilog=_EPILOG, add_help=False, argument_default=argparse.SUPPRESS)
-        self.source = source
-        # In groups of their own: what stands in none is formatted as it is added, which takes longer than all the rest.
-        add = self.add_argument_group("positional arguments").add_argument
-        add("applications", nargs="*", default=[], metavar="MODULE:APP", help="the application to serve")
-        add = self.add_argument_group("options").add_argument
-        add("-h", "--help", action="store_true", help="show this and exit")
-        add("-v", "--version", action="store_true", help="show the versions and exit")
-        for section, settings in groupby(SETTINGS, lambda setting: setting.section):
-            group = self.add_argument_group(section)
-            for setting in settings:
-                if setting.flags:
-                    group.add_argument(*setting.flags, dest=setting.name, help=_help(setting), **_shape(setting))
-
-    def refuse(self, message: str) -> NoReturn:
-        """Raise the error, with the source of the arguments named."""
-        raise ConfigError(f"{self.source}: {message}" if self.source else message)
-
-    def error(self, message: str) -> NoReturn:
-        self.refuse(f"{message}; see gwsgi --help")
-
-
-def _shape(setting: Setting) -> dict[str, Any]:
-    """Return argparse's keywords for the flag's argument, or for its having none."""
-    kind = setting.kind
-    if not kind.metavar:
-        return {"action": "store_const", "const": kind.constant}
-    shape: dict[str, Any] = {"metavar": kind.metavar}
-    if kind.repeat:
-        shape["action"] = "append"
-    elif kind.constant is not None:
-        shape.update(nargs="?", const=kind.constant)
-    return shape
+def _read_plainly(arguments: Sequence[str]) -> dict[str, Any] | None:
+    """Return what each flag gave, if all are whole and each value stands alone or behind a ``=``; else None."""
+    flags = {flag: setting for setting in SETTINGS for flag in setting.flags}
+    values: dict[str, Any] = {"applications": []}
+    waiting: Setting | None = None  # for its value
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if argument[:1] != "-":
+            if waiting is not None:
+                _give(values, waiting, argument)
+            elif values["applications"]:
+                return None
+            else:
+                values["applications"].append(argument)
+            waiting = None
+        elif waiting is not None or flag not in flags or not flag.startswith("--" if equals else "-"):
+            return None
+        elif equals:
+            if value in ("", "--") or not flags[flag].kind.metavar:
+                return None
+            _give(values, flags[flag], value)
+        elif not flags[flag].kind.metavar:
+            values[flags[flag].name] = flags[flag].kind.constant
+        elif flags[flag].kind.constant is not None and not flags[flag].kind.repeat:
+            return None  # its value may be left out
+        else:
+            waiting = flags[flag]
+    return None if waiting else values
 
 
-def _help(setting: Setting) -> str:
-    notes = f" Default: {setting.default_text}." if setting.kind.metavar else ""
-    if not setting.effective:
-        notes += f" (No effect {setting.no_effect}.)"
-    return (setting.help + notes).replace("%", "%%")
-
-
-def _hint(flag: str) -> str:
-    name = flag.partition("=")[0].strip("-").replace("-", "_")
-    meant = nearest_setting(name)
-    flags = BY_NAME[meant].flags if meant else ()
-    return f"; did you mean {flags[-1]}?" if flags else "; see gwsgi --help"
+def _give(values: dict[str, Any], setting: Setting, value: str) -> None:
+    if setting.kind.repeat:
+        values.setdefault(setting.name, []).append(value)
+    else:
+        values[setting.name] = value

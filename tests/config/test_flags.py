@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from geventwsgi.config.flags import CommandLine, help_text, read_flags
+from geventwsgi.config.flags import CommandLine, _read_plainly, help_text, read_flags
+from geventwsgi.config.parser import Parser
 from geventwsgi.config.settings import SETTINGS, Given
 from geventwsgi.errors import ConfigError
 
@@ -75,6 +78,31 @@ def test_the_source_of_other_arguments_is_named_for_all():
 def test_help_and_version_are_asked_for():
     assert read_flags(["-h"]) == CommandLine({}, help=True)
     assert read_flags(["--version"]) == CommandLine({}, version=True)
+
+
+def test_what_is_read_plainly_is_what_argparse_reads():
+    """Random command lines, of which a third is plain; the seed is in the failure."""
+    seed = random.randrange(1 << 30)
+    chance = random.Random(seed)
+    flags = [flag for setting in SETTINGS for flag in setting.flags]
+    plain = 0
+    for _ in range(2000):
+        arguments = [argument for _ in range(chance.randrange(5)) for argument in part(chance, flags)]
+        values = _read_plainly(arguments)
+        if values is None:
+            continue
+        plain += 1
+        assert values == Parser().read(arguments), f"seed {seed}: {arguments}"
+    assert plain > 300
+
+
+def part(chance, flags):
+    """Return one argument or two, mostly sensible."""
+    flag = chance.choice(flags)
+    value = chance.choice(["3", "app:app", "a b", "a=b", "", "-", "-1", "-w", "--", "x"])
+    return chance.choice(
+        [[value], [flag], [flag, value], [flag, value], [f"{flag}={value}"], [flag + value], [flag[:-1]]]
+    )
 
 
 def test_help_names_every_flag_under_its_section(monkeypatch):

@@ -1,0 +1,86 @@
+"""The command line by argparse: what is not written plainly, what is wrong, and ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from geventwsgi.config.settings import BY_NAME, SETTINGS, Setting, nearest_setting
+from geventwsgi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EPILOG = (
+    "Flags go before those in GWSGI_CMD_ARGS, and both before the configuration file. PORT, WEB_CONCURRENCY, "
+    "FORWARDED_ALLOW_IPS and SENDFILE alter defaults. Hooks and some dictionaries can be set in the file only."
+)
+_TWO = "one application is served at a time, and two are named"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse over the table; it raises what argparse would print and exit for."""
+
+    def __init__(self, source: str = "") -> None:
+        usage = "gwsgi [OPTIONS] [MODULE:APP]"
+        super().__init__("gwsgi", usage, epilog=_EPILOG, add_help=False, argument_default=argparse.SUPPRESS)
+        self.source = source
+        # In groups of their own: what stands in none is formatted as it is added, which takes longer than all the rest.
+        add = self.add_argument_group("positional arguments").add_argument
+        add("applications", nargs="*", default=[], metavar="MODULE:APP", help="the application to serve")
+        add = self.add_argument_group("options").add_argument
+        add("-h", "--help", action="store_true", help="show this and exit")
+        add("-v", "--version", action="store_true", help="show the versions and exit")
+        for section, settings in groupby(SETTINGS, lambda setting: setting.section):
+            group = self.add_argument_group(section)
+            for setting in settings:
+                if setting.flags:
+                    group.add_argument(*setting.flags, dest=setting.name, help=_help(setting), **_shape(setting))
+
+    def read(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """Return what each flag gave; the applications, one at the most, are ``applications``.
+
+        :raises ConfigError: one line: an unknown flag (with the nearest), a missing value, two applications.
+        """
+        found, unknown = self.parse_known_args(list(arguments))
+        if unknown:
+            self.refuse(f"unknown flag {unknown[0]}{_hint(unknown[0])}" if unknown[0].startswith("-") else _TWO)
+        if len(found.applications) > 1:
+            self.refuse(_TWO)
+        return vars(found)
+
+    def refuse(self, message: str) -> NoReturn:
+        """Raise the error, with the source of the arguments named."""
+        raise ConfigError(f"{self.source}: {message}" if self.source else message)
+
+    def error(self, message: str) -> NoReturn:
+        """See :meth:`argparse.ArgumentParser.error`."""
+        self.refuse(f"{message}; see gwsgi --help")
+
+
+def _shape(setting: Setting) -> dict[str, Any]:
+    """Return argparse's keywords for the flag's argument, or for its having none."""
+    kind = setting.kind
+    if not kind.metavar:
+        return {"action": "store_const", "const": kind.constant}
+    shape: dict[str, Any] = {"metavar": kind.metavar}
+    if kind.repeat:
+        shape["action"] = "append"
+    elif kind.constant is not None:
+        shape.update(nargs="?", const=kind.constant)
+    return shape
+
+
+def _help(setting: Setting) -> str:
+    notes = f" Default: {setting.default_text}." if setting.kind.metavar else ""
+    if not setting.effective:
+        notes += f" (No effect {setting.no_effect}.)"
+    return (setting.help + notes).replace("%", "%%")
+
+
+def _hint(flag: str) -> str:
+    name = flag.partition("=")[0].strip("-").replace("-", "_")
+    meant = nearest_setting(name)
+    flags = BY_NAME[meant].flags if meant else ()
+    return f"; did you mean {flags[-1]}?" if flags else "; see gwsgi --help"
