@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from geventwsgi import core
@@ -104,7 +103,7 @@ def _require_application(cfg: Config) -> None:
 
 def _working_directory() -> str:
     try:
-        return str(Path.cwd())
+        return os.getcwd()
     except OSError as error:
         raise ConfigError(f"the working directory cannot be found ({error.strerror}): change to another one") from None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, SourceFileLoader
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 #: The module that is built last; without it nothing that was built before is of use.
-_LAST = Path(__file__).with_name("serving") / "_native"
+_LAST = os.path.join(os.path.dirname(__file__), "serving", "_native")
 
 
 class SourceFinder:
@@ -43,5 +42,5 @@ def choose() -> None:
 
 def name() -> str:
     """Return "compiled" or "Python": the core that runs."""
-    built = any(_LAST.with_name(_LAST.name + suffix).exists() for suffix in EXTENSION_SUFFIXES)
+    built = any(os.path.exists(_LAST + suffix) for suffix in EXTENSION_SUFFIXES)
     return "compiled" if built and not os.environ.get("GEVENTWSGI_PURE") else "Python"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
 import traceback
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,7 +48,7 @@ def read_file(location: str, directory: str) -> ConfigFile:
         source = _read(shown, shown) if shown.endswith(".py") else b""
     else:
         shown = location.removeprefix("file:")
-        path = str(Path(directory, shown))
+        path = os.path.abspath(os.path.join(directory, shown))
         source = _read(path, shown)
         names = _run(source, path, shown)
     assignments = _Assignments(source)
@@ -65,7 +65,8 @@ def read_file(location: str, directory: str) -> ConfigFile:
 
 def _read(path: str, shown: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise ConfigError(f"cannot read the configuration file {shown!r}: {error.strerror}") from None
 

@@ -10,7 +10,6 @@ import importlib
 import os
 import traceback
 from keyword import iskeyword
-from pathlib import Path, PurePath
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +77,8 @@ def _parse(expression: str, spec: str) -> tuple[list[str], tuple[list[Any], dict
 def _refuse_file_name(module_name: str, expression: str, spec: str) -> None:
     if not (module_name.endswith(".py") or "/" in module_name or os.sep in module_name):
         return
+    from pathlib import PurePath  # noqa: PLC0415 - for the error alone
+
     path = PurePath(module_name.removesuffix(".py"))
     name = f":{expression}" if expression else ""
     if path.is_absolute() or ".." in path.parts:
@@ -110,7 +111,7 @@ def _module_hint(name: str) -> str:
         return f" ({parent!r} is there, but has no such module)"
     import pkgutil  # noqa: PLC0415 - for the error alone
 
-    here = str(Path.cwd())
+    here = os.getcwd()
     hint = did_you_mean(name, (module.name for module in pkgutil.iter_modules([here])))
     return f" in {here} or on Python's path{hint or '; --chdir or --pythonpath says where to look'}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from geventwsgi.errors import ConfigError
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 def make_importable(*directories: str) -> None:
     """Put directories before all others on the import path, in their order, but for those that are on it already."""
-    absolute = [str(Path(directory).absolute()) for directory in directories]
+    absolute = [os.path.abspath(directory) for directory in directories]
     sys.path[:0] = [directory for directory in dict.fromkeys(absolute) if directory not in sys.path]
 
 

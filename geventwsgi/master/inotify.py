@@ -7,7 +7,6 @@ import os
 import struct
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
 IN_ISDIR = 0x40000000
@@ -72,7 +71,7 @@ class Inotify:
             if mask & IN_ISDIR:
                 self.grown = True
             elif mask & CHANGES and name and watch in self._directories:
-                paths.add(str(Path(self._directories[watch], os.fsdecode(name))))
+                paths.add(os.path.join(self._directories[watch], os.fsdecode(name)))
         return paths
 
     def close(self) -> None:

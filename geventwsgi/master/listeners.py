@@ -10,7 +10,6 @@ import os
 import socket
 import stat
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from geventwsgi.config.addresses import Address, FdAddress, TCPAddress, UnixAddress
@@ -43,10 +42,10 @@ class Listener:
         #: Whether each seat has a socket of its own.
         self.spreads = isinstance(address, TCPAddress) and _reuses_port(sock)
         self._open.add(self)
-        self._file: tuple[Path, int, int] | None = None
+        self._file: tuple[str, int, int] | None = None
         if isinstance(address, UnixAddress):
-            path = Path(address.path).absolute()  # the working directory may change
-            status = path.stat()
+            path = os.path.abspath(address.path)  # the working directory may change
+            status = os.stat(path)
             self._file = path, status.st_dev, status.st_ino
 
     def __str__(self) -> str:
@@ -117,9 +116,9 @@ class Listener:
             return
         path, *identity = self._file
         with suppress(OSError):
-            status = path.stat()
+            status = os.stat(path)
             if [status.st_dev, status.st_ino] == identity:
-                path.unlink()
+                os.unlink(path)
 
 
 def close_others(listeners: Collection[Listener]) -> None:
@@ -254,9 +253,9 @@ def _make_way(address: UnixAddress) -> None:
 
     :raises BindError: a server answers there, or it is no socket.
     """
-    path = Path(address.path)
+    path = address.path
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode
     except OSError:
         return  # there is nothing, or bind says what is wrong
     if not stat.S_ISSOCK(mode):
@@ -267,7 +266,7 @@ def _make_way(address: UnixAddress) -> None:
         sock.connect(address.path)
     except ConnectionRefusedError:
         with suppress(OSError):  # bind says what is wrong
-            path.unlink()
+            os.unlink(path)
     except BlockingIOError:
         raise BindError(_in_use(address)) from None  # its backlog is full
     except OSError as error:
@@ -283,11 +282,12 @@ def _in_use(address: Address) -> str:
 
 
 def _explain_unix(address: UnixAddress, error: OSError) -> str:
-    path = Path(address.path)
+    path = address.path
     if error.errno is None:  # Python's own check of the length
         return f"{address} cannot be listened on: the path is longer than a unix socket's may be: choose a shorter one"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return f"{address} cannot be listened on: {path.absolute().parent} is not a directory: create it first"
+        parent = os.path.dirname(os.path.abspath(path))
+        return f"{address} cannot be listened on: {parent} is not a directory: create it first"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission to create or replace {path} ({error.strerror}): choose another --bind or user"
     if error.errno == errno.EADDRINUSE:

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def chld(_arbiter: Arbiter) -> None:
 def is_in_foreground() -> bool:
     """Return whether a terminal counts this process among those that it talks to."""
     with suppress(OSError):
-        fd = os.open(Path("/dev/tty"), os.O_RDONLY | os.O_NOCTTY)
+        fd = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
         try:
             return os.tcgetpgrp(fd) == os.getpgrp()
         finally:

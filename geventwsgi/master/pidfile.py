@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
 
 from geventwsgi.errors import StartupError
 
@@ -13,7 +12,7 @@ class PidFile:
     """Created by :meth:`create`; the path is made absolute first, since the working directory may change."""
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path).absolute()
+        self.path = os.path.abspath(path)
 
     def create(self) -> None:
         """Write this process's pid, in place of a pid that no process has.
@@ -33,9 +32,9 @@ class PidFile:
 
         :raises StartupError: it cannot be moved.
         """
-        wanted = Path(path).absolute()
+        wanted = os.path.abspath(path)
         try:
-            self.path.replace(wanted)
+            os.replace(self.path, wanted)
         except OSError as error:
             raise StartupError(f"cannot rename the pidfile {self.path} to {wanted}: {error.strerror}") from None
         self.path = wanted
@@ -44,20 +43,20 @@ class PidFile:
         """Remove the file if it still holds this process's pid."""
         with suppress(OSError, ValueError):
             if _read(self.path) == os.getpid():
-                self.path.unlink()
+                os.unlink(self.path)
 
 
-def _read(path: Path) -> int | None:
+def _read(path: str) -> int | None:
     """Return the pid, None for a file that is empty.
 
     :raises ValueError: it holds something else.
     """
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         text = file.read(100).strip()
     return int(text) if text else None
 
 
-def _check_replaceable(path: Path) -> None:
+def _check_replaceable(path: str) -> None:
     try:
         pid = _read(path)
     except FileNotFoundError:
@@ -79,17 +78,17 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _write(path: Path) -> None:
+def _write(path: str) -> None:
     import tempfile  # with random and hashlib, for those who want a pidfile
 
-    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    draft = Path(name)
+    directory, name = os.path.split(path)
+    fd, draft = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
     try:
         with os.fdopen(fd, "w") as file:
             file.write(f"{os.getpid()}\n")
-        draft.chmod(0o644)
-        draft.replace(path)
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
     except BaseException:
         with suppress(OSError):
-            draft.unlink()
+            os.unlink(draft)
         raise

@@ -14,7 +14,6 @@ import time
 import traceback
 from contextlib import suppress
 from importlib.util import cache_from_source
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import ConfigError
@@ -72,10 +71,10 @@ class Reloader:
 
     def extend(self, cfg: Config) -> None:
         """Watch what a configuration names, besides what is watched already."""
-        self._add(str(Path(self._directory, cfg.config.removeprefix("file:")).absolute()))
+        self._add(os.path.abspath(os.path.join(self._directory, cfg.config.removeprefix("file:"))))
         for given in cfg.reload_extra_files:
-            path = Path(cfg.chdir, given)
-            pattern = str(path / "**" / "*" if path.is_dir() else path)
+            path = os.path.join(cfg.chdir, given)
+            pattern = os.path.join(path, "**", "*") if os.path.isdir(path) else path
             if pattern not in self._patterns:
                 self._patterns.append(pattern)
         self._match()
@@ -111,7 +110,7 @@ class Reloader:
         if grown:
             # Perhaps a directory that was gone has come back: its watch went with it, and its files came unseen.
             self._inotify.grown = False
-            for directory in {os.path.dirname(path) for path in self._files}:  # noqa: PTH120 - as in _signature
+            for directory in {os.path.dirname(path) for path in self._files}:
                 self._watch(directory)
             yield from self._differing()
         for path in paths & self._files.keys():
@@ -146,10 +145,10 @@ class Reloader:
         """Watch the files that the patterns mean by now, and the directories that more may come to; return the new."""
         known = set(self._files)
         for pattern in self._patterns:
-            for directory in _found(str(Path(pattern).parent)):
+            for directory in _found(os.path.dirname(pattern)):
                 self._watch(directory)
             for path in _found(pattern):
-                if not os.path.isdir(path):  # noqa: PTH112 - a string, of which there may be thousands
+                if not os.path.isdir(path):
                     self._add(path)
         return self._files.keys() - known
 
@@ -159,8 +158,8 @@ class Reloader:
         :param since: nanoseconds of the wall clock: one that was changed later, before it is watched, has changed.
         """
         directory, name = os.path.split(path)
-        for found in {str(Path(os.path.realpath(directory), name)), os.path.realpath(path)}:
-            self._watch(str(Path(found).parent))  # also if it is known: the directory may have gone and come back
+        for found in {os.path.join(os.path.realpath(directory), name), os.path.realpath(path)}:
+            self._watch(os.path.dirname(found))  # also if it is known: the directory may have gone and come back
             if found in self._files:
                 continue
             signature = self._files[found] = _signature(found)
@@ -211,19 +210,19 @@ def _make_inotify(cfg: Config) -> Inotify | None:
 def _found(pattern: str) -> list[str]:
     from glob import glob  # as above
 
-    return glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return glob(pattern, recursive=True)
 
 
 def _forget_bytecode(path: str) -> None:
     """Remove what Python has cached of a source: it overlooks a change of the same size within the same second."""
     if path.endswith(".py"):
         with suppress(OSError):
-            os.unlink(cache_from_source(path))  # noqa: PTH108 - as in _signature
+            os.unlink(cache_from_source(path))
 
 
 def _signature(path: str) -> Signature:
     try:
-        found = os.stat(path)  # noqa: PTH116 - thousands of them each second
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
@@ -259,7 +258,7 @@ class Reporter:
     def _tell(self, path: object) -> None:
         if isinstance(path, str) and path not in self._told and not path.startswith("<"):
             self._told.add(path)
-            line = b"%d %s\n" % (self._since, os.fsencode(Path(path).absolute()))
+            line = b"%d %s\n" % (self._since, os.fsencode(os.path.abspath(path)))
             if len(line) <= LINE and line.count(b"\n") == 1:
                 with suppress(OSError):  # the master is gone
                     os.write(self._writer, line)
@@ -274,7 +273,7 @@ class Sources:
         # The server was started here; the settings may change to another directory.
         self._directory = "."
         with suppress(OSError):
-            self._directory = str(Path.cwd())
+            self._directory = os.getcwd()
 
     def watch(self, cfg: Config) -> None:
         """Watch what ``reload`` is to act on; called before each fork, for a worker must find the pipe to report to.

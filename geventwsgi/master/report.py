@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from geventwsgi.errors import StartupError, WorkerBootError
@@ -22,7 +21,7 @@ READY = b"ready\n"
 #: Characters of a traceback that are kept, its end: more than any but an endless recursion's.
 TRACEBACK_LIMIT = 20_000
 LINE_LIMIT = 2000
-PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+PACKAGE = f"{os.path.dirname(os.path.dirname(__file__))}{os.sep}"
 #: Frames between a loader and what it loads.
 IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>", f"importlib{os.sep}__init__.py")
 

@@ -9,7 +9,6 @@ import gc
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.master.report import application_stack, is_ours
@@ -67,6 +66,6 @@ def _is_foreign(frame: FrameType | None) -> bool:
     """Tell whether there is a frame of neither ours nor gevent's: a runner without a request, say, is no news."""
     if frame is None:
         return False
-    gevent = f"{Path(sys.modules['gevent'].__file__ or '').parent}{os.sep}"
+    gevent = f"{os.path.dirname(sys.modules['gevent'].__file__ or '')}{os.sep}"
     names = [entry.filename for entry in traceback.extract_stack(frame)]
     return any(not (is_ours(name) or name.startswith((gevent, "src/gevent"))) for name in names)

@@ -5,7 +5,6 @@ It marks them as due and says why; that each serves on until its successor is re
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geventwsgi.master.children import State
@@ -28,7 +27,8 @@ def resident(pid: int) -> int:
     import resource
 
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
     except (OSError, IndexError, ValueError):
         return 0
 

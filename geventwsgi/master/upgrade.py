@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geventwsgi.master.children import describe_end
@@ -111,9 +110,9 @@ def working_directory() -> str:
     The shell's name for it is kept: where it is a symbolic link to the current release, the next program is to be found
     in the next release.
     """
-    shown, real = os.environ.get("PWD", ""), str(Path.cwd())
+    shown, real = os.environ.get("PWD", ""), os.getcwd()
     with suppress(OSError):
-        if shown and Path(shown).samefile(real):
+        if shown and os.path.samefile(shown, real):
             return shown
     return real
 

@@ -14,7 +14,6 @@ import errno
 import os
 import stat
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -210,7 +209,7 @@ class FileSink(DescriptorSink):
     def __init__(self, path: str, setting: str, owner: tuple[int, int] | None = None) -> None:
         super().__init__(f"{setting} {path}")
         # The working directory may change before the file is opened again.
-        self.path = str(Path(path).absolute())
+        self.path = os.path.abspath(path)
         self.setting = setting
         self._owner = owner
         self.fd = self._open()
@@ -322,5 +321,5 @@ def open_sink(target: str, setting: str, dash: str, owner: tuple[int, int] | Non
 
 def _cure(error: OSError, target: str) -> str:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        return f"create the directory {str(Path(target).absolute().parent)!r} or choose another file"
+        return f"create the directory {os.path.dirname(os.path.abspath(target))!r} or choose another file"
     return _CURES.get(error.errno or 0, "choose another file")

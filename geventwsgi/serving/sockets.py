@@ -11,7 +11,6 @@ import socket as constants
 import struct
 from _socket import socket as RawSocket
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
@@ -168,7 +167,7 @@ def deferred(listener: Any) -> bool:
         return False
     port = b":%04X" % address[1]
     for table in ("tcp", "tcp6"):
-        with suppress(OSError), Path("/proc/net", table).open("rb") as lines:
+        with suppress(OSError), open(f"/proc/net/{table}", "rb") as lines:
             for line in lines:
                 _, local, _, state, _ = line.split(None, 4)
                 if state == _SYN_RECV and local.endswith(port):

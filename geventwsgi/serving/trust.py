@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from ipaddress import IPv4Network, IPv6Network
 
 
 def trust(allowed: Iterable[str]) -> Callable[[str | None], bool]:
@@ -19,12 +20,22 @@ def trust(allowed: Iterable[str]) -> Callable[[str | None], bool]:
     names = frozenset(allowed)
     if "*" in names:
         return lambda _address: True
-    networks = tuple(ip_network(name, strict=False) for name in names)
 
     def trusts(address: str | None) -> bool:
-        if address is None or address in names:
-            return True
-        peer = ip_address(address.partition("%")[0])  # a link-local peer carries its zone
-        return any(peer in network for network in networks)
+        return address is None or address in names or _is_in(names, address)
 
     return trusts
+
+
+def _is_in(names: frozenset[str], address: str) -> bool:
+    from ipaddress import ip_address  # noqa: PLC0415 - takes 1 ms; behind a proxy all clients are named
+
+    peer = ip_address(address.partition("%")[0])  # a link-local peer carries its zone
+    return any(peer in network for network in _networks(names))
+
+
+@cache
+def _networks(names: frozenset[str]) -> tuple[IPv4Network | IPv6Network, ...]:
+    from ipaddress import ip_network  # noqa: PLC0415 - as above
+
+    return tuple(ip_network(name, strict=False) for name in names)

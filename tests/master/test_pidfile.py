@@ -76,7 +76,7 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.chmod", fail)
+    monkeypatch.setattr("os.chmod", fail)
     with pytest.raises(StartupError, match="No space left on device"):
         PidFile(str(tmp_path / "pid")).create()
     assert not list(tmp_path.iterdir())
