@@ -1,7 +1,5 @@
 """Addresses to listen at, and those of log and metric sinks: text to values. Opens no socket, resolves no name."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 DEFAULT_PORT = 8000

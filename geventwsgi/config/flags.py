@@ -4,14 +4,10 @@ What is written plainly is read here, as argparse would; the rest is left to arg
 thirtieth of a start: beginnings of flags, ``-w3``, whatever is wrong.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class CommandLine(NamedTuple):

@@ -5,8 +5,6 @@ raises ``ValueError`` with a predicate that follows the setting's name: ``must b
 Nothing here knows a setting.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping

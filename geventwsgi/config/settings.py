@@ -4,18 +4,14 @@ Names, flags and defaults are gunicorn's, but for those marked "ours" and the di
 To add a setting, add a line. How values are read is in ``kinds``; where they come from, in ``sources``.
 """
 
-from __future__ import annotations
-
 import os
 import sys
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from geventwsgi.config import kinds as k
 from geventwsgi.config.nearest import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Setting(NamedTuple):

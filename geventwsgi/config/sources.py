@@ -286,9 +286,11 @@ def _warnings(cfg: Config) -> Iterator[str]:
         yield f"{cfg.source('preload_app')}: preload_app has no effect beside reload: each worker loads the application"
     if cfg.daemon and cfg.errorlog == "-" and not cfg.enable_stdio_inheritance:
         yield f"{cfg.source('daemon')}: the error log of a daemon goes nowhere: set errorlog"
-    exposed = [str(address) for address in cfg.address if isinstance(address, TCPAddress) and not address.is_loopback]
-    if cfg.debug and exposed:
-        yield (
-            f"{cfg.source('debug')}: debug shows tracebacks to whoever can reach {', '.join(exposed)}: "
-            "turn it off, or bind to 127.0.0.1"
-        )
+    if cfg.debug:
+        tcp = (address for address in cfg.address if isinstance(address, TCPAddress))
+        exposed = ", ".join(str(address) for address in tcp if not address.is_loopback)
+        if exposed:
+            yield (
+                f"{cfg.source('debug')}: debug shows tracebacks to whoever can reach {exposed}: "
+                "turn it off, or bind to 127.0.0.1"
+            )

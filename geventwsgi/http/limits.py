@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 
 class Limits:
     """The bounds of a request, in bytes but for ``fields``; 0 means no bound."""
@@ -25,23 +23,32 @@ class Limits:
         self.body = body
 
 
-class Leniency(NamedTuple):
+class Leniency:
     """What is let through although a proxy in front may read it differently; nothing by default.
 
     It concerns heads only: trailers, which nobody's old client sends, stay strict.
-
-    :ivar folding: replace obs-fold by a space (RFC 9112 section 5.2; ``permit_obsolete_folding``).
-    :ivar spaces: ignore whitespace before a field's colon, against RFC 9112 section 5.1 (``strip_header_spaces``).
-    :ivar method: take any token for a method (``permit_unconventional_http_method``).
-    :ivar version: serve other versions as the nearest of 1.0 and 1.1 (``permit_unconventional_http_version``).
-    :ivar casefold: turn methods into upper case (``casefold_http_method``); lower case needs ``method`` as well.
     """
 
-    folding: bool = False
-    spaces: bool = False
-    method: bool = False
-    version: bool = False
-    casefold: bool = False
+    __slots__ = ("casefold", "folding", "method", "spaces", "version")
+
+    def __init__(
+        self,
+        folding: bool = False,
+        spaces: bool = False,
+        method: bool = False,
+        version: bool = False,
+        casefold: bool = False,
+    ) -> None:
+        #: Replace obs-fold by a space (RFC 9112 section 5.2; ``permit_obsolete_folding``).
+        self.folding = folding
+        #: Ignore whitespace before a field's colon, against RFC 9112 section 5.1 (``strip_header_spaces``).
+        self.spaces = spaces
+        #: Take any token for a method (``permit_unconventional_http_method``).
+        self.method = method
+        #: Serve other versions as the nearest of 1.0 and 1.1 (``permit_unconventional_http_version``).
+        self.version = version
+        #: Turn methods into upper case (``casefold_http_method``); lower case needs ``method`` as well.
+        self.casefold = casefold
 
 
 STRICT = Leniency()

@@ -4,18 +4,14 @@ A failure is told as a value, so that the master can print the cause once howeve
 if it lies in the operator's code, which begins where ours ends.
 """
 
-from __future__ import annotations
-
 import os
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from types import FrameType
+from typing import NamedTuple
 
 from geventwsgi.errors import StartupError, WorkerBootError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
 
 READY = b"ready\n"
 #: Characters of a traceback that are kept, its end: more than any but an endless recursion's.
@@ -39,7 +35,7 @@ class BootFailure(NamedTuple):
     trace: str = ""
 
     @classmethod
-    def of(cls, error: BaseException) -> BootFailure:
+    def of(cls, error: BaseException) -> "BootFailure":
         """Describe ``error``: a :class:`StartupError`, whose cause may be in the operator's code, or another."""
         if isinstance(error, StartupError):
             cause = error.__cause__

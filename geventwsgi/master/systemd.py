@@ -4,19 +4,16 @@ Without the variables that systemd sets, nothing here does anything. The variabl
 they are meant for this process alone. Knows no worker: how many serve is told to it.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import time
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from geventwsgi.master.system import original
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
-
     from geventwsgi.config.sources import Config
     from geventwsgi.observe.log import Logger
 
@@ -49,11 +46,11 @@ def take_sockets(environ: MutableMapping[str, str], predecessor: int = 0) -> lis
 class Activation:
     """Reads the configuration with systemd's sockets, if there are any, in place of ``bind``; anew at each call."""
 
-    def __init__(self, load_config: Callable[[], Config], passed: list[Passed]) -> None:
+    def __init__(self, load_config: "Callable[[], Config]", passed: list[Passed]) -> None:
         self._load_config = load_config
         self._passed = passed
 
-    def __call__(self) -> Config:
+    def __call__(self) -> "Config":
         """Return the configuration.
 
         :raises ConfigError: it is wrong.
@@ -68,7 +65,7 @@ class Activation:
         names = ":".join(one.name for one in self._passed)
         return {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(self._passed)), "LISTEN_FDNAMES": names}
 
-    def tell(self, log: Logger) -> None:
+    def tell(self, log: "Logger") -> None:
         """Log what was passed."""
         for one in self._passed:
             log.info("Socket from systemd: fd %s (%s), in place of bind", one.fd, one.name or "no name")

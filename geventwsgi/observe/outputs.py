@@ -3,24 +3,20 @@
 Knows settings and what follows from them. Must not know what is logged.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi.errors import ConfigError
 from geventwsgi.observe import stdio
 from geventwsgi.observe.escape import clean
 from geventwsgi.observe.lines import LineFormatter, LineHandler, OwnHandler
-from geventwsgi.observe.sinks import FileSink, Losses, open_sink
+from geventwsgi.observe.sinks import FileSink, Losses, Sink, open_sink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from geventwsgi.observe.logconfig import LogConfig
-    from geventwsgi.observe.sinks import Sink
     from geventwsgi.observe.statsd import Statsd
 
 
@@ -36,7 +32,7 @@ class Formats(NamedTuple):
 class Outputs:
     """What one setup has opened."""
 
-    def __init__(self, cfg: Any, statsd: Statsd | None = None) -> None:
+    def __init__(self, cfg: Any, statsd: "Statsd | None" = None) -> None:
         self.cfg = cfg
         self.error: list[OwnHandler] = []
         self.access: list[OwnHandler] = []
@@ -118,7 +114,7 @@ def wrong(cfg: Any, name: str, problem: str) -> ConfigError:
     return ConfigError(clean(f"{name}{shown}{origin}: {problem}"))
 
 
-def open_logconfig(cfg: Any) -> LogConfig | None:
+def open_logconfig(cfg: Any) -> "LogConfig | None":
     """Read the first that is given of ``logconfig_dict``, ``logconfig_json`` and ``logconfig``.
 
     :raises ConfigError: it cannot be read.
@@ -134,7 +130,7 @@ def open_logconfig(cfg: Any) -> LogConfig | None:
         raise wrong(cfg, name, str(error)) from error
 
 
-def open_statsd(cfg: Any, say: Callable[[str], None]) -> Statsd | None:
+def open_statsd(cfg: Any, say: Callable[[str], None]) -> "Statsd | None":
     """Return what sends metrics to ``statsd_host``, or None.
 
     :raises ConfigError: the address is none.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestError
@@ -165,12 +165,15 @@ def _turn_comes(connection: Connection, exchange: Http1Exchange) -> bool:
     return True
 
 
-class ErrorReply(NamedTuple):
+class ErrorReply:
     """The response to a refused head, as access logs see it."""
 
-    status: str
-    headers: list[tuple[str, str]]
-    sent: int
+    __slots__ = ("headers", "sent", "status")
+
+    def __init__(self, status: str, headers: list[tuple[str, str]], sent: int) -> None:
+        self.status = status
+        self.headers = headers
+        self.sent = sent
 
 
 def _refuse(

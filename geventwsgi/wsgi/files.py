@@ -3,15 +3,11 @@
 It looks at files only; that something is sent, and how, is the gateway's and the exchange's business.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import stat
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 BLOCK_SIZE = 65536
 
