@@ -7,58 +7,21 @@ Without a compiler, or under ``GEVENTWSGI_PURE=1``, nothing is built and the sam
 from __future__ import annotations
 
 import os
+import runpy
+from multiprocessing.pool import ThreadPool
+from typing import Any
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer
 
 try:
     from Cython.Build import cythonize
 except ImportError:  # a build without isolation, on a machine without Cython
     cythonize = None
 
-#: In the order in which they import each other.
-MODULES = [
-    "geventwsgi._clock",
-    "geventwsgi.observe._native",
-    "geventwsgi.observe.escape",
-    "geventwsgi.observe.atoms",
-    "geventwsgi.observe.access",
-    "geventwsgi.observe.sinks",
-    "geventwsgi.observe.recorder",
-    "geventwsgi.observe.stream",
-    "geventwsgi.http.limits",
-    "geventwsgi.http._scan",
-    "geventwsgi.http.fields",
-    "geventwsgi.http.forwarded",
-    "geventwsgi.http.known",
-    "geventwsgi.http.head",
-    "geventwsgi.http.encode",
-    "geventwsgi.wsgi.repeated",
-    "geventwsgi.wsgi.exchange",
-    "geventwsgi.wsgi.memo",
-    "geventwsgi.wsgi.input",
-    "geventwsgi.wsgi.environ",
-    "geventwsgi.wsgi.response",
-    "geventwsgi.wsgi.gateway",
-    "geventwsgi.master.shared",
-    "geventwsgi.serving.capacity",
-    "geventwsgi.serving.balance",
-    "geventwsgi.serving.deadlines",
-    "geventwsgi.serving.request_deadline",
-    "geventwsgi.serving.client",
-    "geventwsgi.serving.extensions",
-    "geventwsgi.serving.memory",
-    "geventwsgi.serving._native",
-    "geventwsgi.serving.poller",
-    "geventwsgi.serving.sending",
-    "geventwsgi.serving.stream",
-    "geventwsgi.serving.tls_stream",
-    "geventwsgi.serving.runners",
-    "geventwsgi.serving.service",
-    "geventwsgi.serving.connection",
-    "geventwsgi.serving.http1_exchange",
-    "geventwsgi.serving.http1",
-    "geventwsgi.serving.acceptor",
-]
+PACKAGE = "geventwsgi"
+MODULES = runpy.run_path(f"{PACKAGE}/core.py")["MODULES"]
 DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": False,  # an annotation says what is meant, a .pxd what is compiled
@@ -69,18 +32,39 @@ COMPILE_ARGS = [] if os.environ.get("CFLAGS") else ["-O2", "-g0"]
 
 def source_of(name: str) -> str:
     """Return a module's file: what is written for the compiled core alone is Cython, the rest Python."""
-    return name.replace(".", "/") + (".pyx" if name.rpartition(".")[2].startswith("_") else ".py")
+    return f"{PACKAGE}/" + name.replace(".", "/") + (".pyx" if name.rpartition(".")[2].startswith("_") else ".py")
 
 
 def extensions() -> list[Extension]:
-    """Return the modules to compile; one that does not is left as it is."""
+    """Return the shared object of all compiled modules; where it cannot be built, all stay Python."""
     if cythonize is None or os.environ.get("GEVENTWSGI_PURE"):
         return []
-    found = [Extension(name, [source_of(name)], extra_compile_args=COMPILE_ARGS) for name in MODULES]
-    made: list[Extension] = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build")
-    for extension in made:
-        extension.optional = True  # cythonize forgets it
-    return made
+    found = [Extension(f"{PACKAGE}.{name}", [source_of(name)]) for name in MODULES]
+    made = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build")
+    sources = [source for extension in made for source in extension.sources]
+    return [Extension(f"{PACKAGE}._core", sources, extra_compile_args=COMPILE_ARGS, optional=True)]
 
 
-setup(ext_modules=extensions(), options={"build_ext": {"parallel": 2}})
+class BuildCore(build_ext):
+    """Compiles as many modules at a time as there are processors, and only those that have changed."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """See :meth:`setuptools.command.build_ext.build_ext.build_extension`."""
+        compile_all = self.compiler.compile
+
+        def compile_one(source: str, output_dir: str, **options: Any) -> list[str]:
+            objects: list[str] = self.compiler.object_filenames([source], output_dir=output_dir)
+            if self.force or any(newer(source, path) for path in objects):
+                return compile_all([source], output_dir=output_dir, **options)  # type: ignore[no-any-return]  # distutils
+            return objects
+
+        def compile_each(sources: list[str], **options: Any) -> list[str]:
+            with ThreadPool() as pool:
+                made = pool.map(lambda source: compile_one(source, **options), sources)
+            return [path for paths in made for path in paths]
+
+        self.compiler.compile = compile_each
+        super().build_extension(ext)
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildCore})

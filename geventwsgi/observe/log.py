@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from geventwsgi.observe import outputs
 from geventwsgi.observe.access import DEFAULT_FORMAT, Record, SafeAtoms, compile_format
 from geventwsgi.observe.atoms import all_atoms, common_time, status_code
+from geventwsgi.observe.error_stream import ErrorStream
 from geventwsgi.observe.lines import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler, logger_of
 from geventwsgi.observe.reopen import close_on_exec, reopen_all
-from geventwsgi.observe.stream import ErrorStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

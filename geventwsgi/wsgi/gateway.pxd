@@ -1,5 +1,5 @@
 from geventwsgi cimport _clock as clock
-from geventwsgi.observe.stream cimport ErrorStream as CErrorStream
+from geventwsgi.observe.error_stream cimport ErrorStream as CErrorStream
 from geventwsgi.wsgi.environ cimport EnvironBuilder as CEnvironBuilder
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange
 from geventwsgi.wsgi.response cimport LastHead as CLastHead, Response as CResponse

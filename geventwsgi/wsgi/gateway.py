@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from geventwsgi.http.head import RequestHead
-    from geventwsgi.observe.stream import ErrorStream
+    from geventwsgi.observe.error_stream import ErrorStream
     from geventwsgi.wsgi.environ import EnvironBuilder
     from geventwsgi.wsgi.exchange import Exchange
     from geventwsgi.wsgi.input import Input

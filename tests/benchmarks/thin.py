@@ -1,13 +1,14 @@
 """Environments that hold a server and what it requires, and nothing else.
 
 What a start takes depends on what is installed beside the server: gevent, as it patches, has every distribution's
-metadata read. What is linked is what the interpreter's own environment has; nothing is downloaded or built.
+metadata read. What is copied is what the interpreter's own environment has; nothing is downloaded or built.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -45,21 +46,21 @@ def required(names: tuple[str, ...]) -> dict[str, metadata.Distribution]:
     return found
 
 
-def link(distribution: metadata.Distribution, directory: Path) -> None:
-    """Link a distribution's modules and metadata into a directory; its programs are left out."""
+def copy(distribution: metadata.Distribution, directory: Path) -> None:
+    """Copy a distribution's modules and metadata into a directory; its programs are left out."""
     for file in distribution.files or ():
         if ".." not in file.parts:
             path = directory / file
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                path.symlink_to(Path(str(distribution.locate_file(file))).resolve())
+                shutil.copy2(str(distribution.locate_file(file)), path)  # with its time, by which bytecode is known
 
 
 def main(environment: str, *names: str) -> None:
     """Fill an environment that is for the interpreter that runs this."""
     site = Path(environment, "lib", "python{}.{}".format(*sys.version_info), "site-packages")
     for distribution in required(names).values():
-        link(distribution, site)
+        copy(distribution, site)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import geventwsgi
-from geventwsgi.core import SourceFinder
+from geventwsgi.core import FINDER
 from geventwsgi.core import name as name_of_core
 from geventwsgi.errors import RequestError
 from geventwsgi.http.limits import STRICT, Leniency, Limits
@@ -68,11 +68,11 @@ def python_core() -> Core:
     for name in before:
         if name.startswith("geventwsgi.http") and name != "geventwsgi.http.limits":
             del sys.modules[name]
-    sys.meta_path.insert(0, SourceFinder)
+    sys.meta_path.remove(FINDER)
     try:
         return Core.imported("python")
     finally:
-        sys.meta_path.remove(SourceFinder)
+        sys.meta_path.insert(0, FINDER)
         sys.modules.update(before)
         geventwsgi.http = package  # type: ignore[attr-defined]
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from geventwsgi.observe import stream
-from geventwsgi.observe.stream import ErrorStream
+from geventwsgi.observe import error_stream
+from geventwsgi.observe.error_stream import ErrorStream
 
 
 class Records(logging.Handler):
@@ -85,10 +85,10 @@ def test_a_logger_and_a_level_may_be_given(handler, loose_logger):
 
 
 def test_a_line_without_an_end_is_written_at_last(errors, handler):
-    errors.write("x" * stream.LONGEST_PARTIAL)
+    errors.write("x" * error_stream.LONGEST_PARTIAL)
     assert handler.records == []
     errors.write("y")
-    assert handler.records == [("ERROR", "x" * stream.LONGEST_PARTIAL + "y")]
+    assert handler.records == [("ERROR", "x" * error_stream.LONGEST_PARTIAL + "y")]
 
 
 def test_each_thread_has_its_own_partial_line(errors, handler):
@@ -102,8 +102,8 @@ def test_each_thread_has_its_own_partial_line(errors, handler):
 
 def test_partial_lines_that_nobody_ends_do_not_pile_up(errors, handler, monkeypatch):
     idents = itertools.count()
-    monkeypatch.setattr(stream, "threading", SimpleNamespace(get_ident=lambda: next(idents)))
-    for number in range(stream.MOST_PARTIALS + 1):
+    monkeypatch.setattr(error_stream, "threading", SimpleNamespace(get_ident=lambda: next(idents)))
+    for number in range(error_stream.MOST_PARTIALS + 1):
         errors.write(f"partial {number}")
-    assert len(handler.records) == stream.MOST_PARTIALS
+    assert len(handler.records) == error_stream.MOST_PARTIALS
     assert len(errors.unfinished) == 1
