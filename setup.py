@@ -13,7 +13,6 @@ from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.modified import newer
 
 try:
     from Cython.Build import cythonize
@@ -40,27 +39,22 @@ def extensions() -> list[Extension]:
     if cythonize is None or os.environ.get("GEVENTWSGI_PURE"):
         return []
     found = [Extension(f"{PACKAGE}.{name}", [source_of(name)]) for name in MODULES]
-    made = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build")
+    # All anew: what one module takes from another's .pxd, as the size of its objects, is part of its own C.
+    made = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build", force=True, nthreads=os.cpu_count() or 1)
     sources = [source for extension in made for source in extension.sources]
     return [Extension(f"{PACKAGE}._core", sources, extra_compile_args=COMPILE_ARGS, optional=True)]
 
 
 class BuildCore(build_ext):
-    """Compiles as many modules at a time as there are processors, and only those that have changed."""
+    """Compiles as many modules at a time as there are processors."""
 
     def build_extension(self, ext: Extension) -> None:
         """See :meth:`setuptools.command.build_ext.build_ext.build_extension`."""
         compile_all = self.compiler.compile
 
-        def compile_one(source: str, output_dir: str, **options: Any) -> list[str]:
-            objects: list[str] = self.compiler.object_filenames([source], output_dir=output_dir)
-            if self.force or any(newer(source, path) for path in objects):
-                return compile_all([source], output_dir=output_dir, **options)  # type: ignore[no-any-return]  # distutils
-            return objects
-
         def compile_each(sources: list[str], **options: Any) -> list[str]:
             with ThreadPool() as pool:
-                made = pool.map(lambda source: compile_one(source, **options), sources)
+                made = pool.map(lambda source: compile_all([source], **options), sources)
             return [path for paths in made for path in paths]
 
         self.compiler.compile = compile_each

@@ -9,7 +9,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import time  # noqa: E402
+import time  # noqa: E402 - after patching, as the following
 
 import gevent  # noqa: E402
 

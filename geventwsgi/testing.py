@@ -62,13 +62,13 @@ class _ServerThread:
         self._thread.join()
 
     def _run(self) -> None:
-        from gevent import get_hub  # noqa: PLC0415 - only a thread that serves needs gevent
-        from gevent.event import Event  # noqa: PLC0415
-
-        from geventwsgi.serving.server import WSGIServer  # noqa: PLC0415
-
-        hub, ended = get_hub(), Event()
         try:
+            from gevent import get_hub  # noqa: PLC0415 - only a thread that serves needs gevent
+            from gevent.event import Event  # noqa: PLC0415 - the same
+
+            from geventwsgi.serving.server import WSGIServer  # noqa: PLC0415 - the same
+
+            hub, ended = get_hub(), Event()
             server = WSGIServer((self._host, 0), self._app, **self._settings)
             server.start()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it

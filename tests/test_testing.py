@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -68,3 +69,10 @@ def test_an_error_in_the_block_is_not_hidden() -> None:
 def test_the_fixture(gwsgi_server: Callable[..., str]) -> None:
     assert requests.get(gwsgi_server(app) + "/one", timeout=10).text == "/one"
     assert requests.get(gwsgi_server(app, keepalive=0) + "/two", timeout=10).headers["Connection"] == "close"
+
+
+def test_a_server_that_cannot_be_imported_is_an_error_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that serves would be gone, and nobody there to say that it listens."""
+    monkeypatch.setitem(sys.modules, "geventwsgi.serving.server", None)
+    with pytest.raises(ImportError), live_server(lambda environ, start_response: []):
+        pass

@@ -103,7 +103,7 @@ class RedisCarrier:
                 told = False
             except self._failures as error:  # noqa: PERF203 - it is waited for anyway
                 if not told:
-                    log.error("The channel %r has lost Redis: %s", channel.name, error)  # noqa: TRY400
+                    log.error("The channel %r has lost Redis: %s", channel.name, error)  # noqa: TRY400 - no bug
                 told = True
                 gevent.sleep(RETRY)
 

@@ -234,7 +234,7 @@ class Arbiter:
             self._launch.tell(failure.status, f"gwsgi: {failure}\n")
         elif not self._started or self.cfg.errorlog != "-":
             # The operator may be looking at the terminal, or a supervisor's log.
-            print(f"gwsgi: {failure}", file=sys.stderr)  # noqa: T201
+            print(f"gwsgi: {failure}", file=sys.stderr)  # noqa: T201 - there may be no log yet
         self.stop(quick=True)
 
     def stop(self, *, quick: bool) -> None:

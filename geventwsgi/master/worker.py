@@ -173,7 +173,8 @@ class Worker:
             self._stop.wait()
         except SystemExit as error:
             # gevent hands it from whatever greenlet it left to this one.
-            self.log.error("The application called sys.exit(%r): worker %s drains and exits", error.code, self.pid)  # noqa: TRY400
+            said = "The application called sys.exit(%r): worker %s drains and exits"
+            self.log.error(said, error.code, self.pid)  # noqa: TRY400 - the loop's traceback says nothing of who called
             self.stop()
         self.drain()
 

@@ -1,3 +1,4 @@
+from geventwsgi cimport _clock as clock
 from geventwsgi.http cimport encode
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.connection cimport Connection as CConnection
@@ -5,6 +6,9 @@ from geventwsgi.serving.stream cimport Stream as CStream
 from geventwsgi.wsgi cimport exchange
 
 cimport cython
+
+cdef int BURST
+cdef double PAUSE
 
 cdef class Http1Exchange(exchange.Exchange):
     cdef object _body
@@ -19,6 +23,8 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef long long _left
     cdef object _length
     cdef bint _mid_chunk
+    cdef double _last_piece
+    cdef int _pieces
     cdef tuple _trailers
     cdef public object audience
     cdef public double began
@@ -31,6 +37,8 @@ cdef class Http1Exchange(exchange.Exchange):
     @cython.locals(size=Py_ssize_t)
     cpdef write(self, data, bint last=*)
     cpdef _send(self, first, second, third=*, fourth=*, bint more=*)
+    @cython.locals(now=double)
+    cpdef _look_for_burst(self)
     cpdef _lost(self)
     cpdef bytes _encode_head(self)
     cpdef bint settle(self)

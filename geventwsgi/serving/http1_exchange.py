@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http import encode
 from geventwsgi.http.body import body_for
@@ -32,6 +33,8 @@ FRAMING_TURN = 5
 #: Bytes of a file from which on it gains nothing by sharing its first packet with the head: the head goes at once, and
 #: what follows is sent as the client acknowledges, not within the call that hands it to the kernel.
 LARGE_FILE = 1 << 20
+#: Pieces of a response with no more than so many seconds between them, after which the next is expected at once.
+BURST, PAUSE = 8, 1e-4
 #: Bytes of an unread body that are read away to keep the connection.
 DRAIN_BODY = 65536
 _NO_TRAILERS: list[tuple[str, str]] = []
@@ -51,9 +54,11 @@ class Http1Exchange(exchange.Exchange):
         "_excess",
         "_framing",
         "_keep_alive",
+        "_last_piece",
         "_left",
         "_length",
         "_mid_chunk",
+        "_pieces",
         "_raw_socket",
         "_response",
         "_stream",
@@ -119,6 +124,8 @@ class Http1Exchange(exchange.Exchange):
         self._excess = 0
         #: The last chunk's size, which the next one mostly repeats, and its line.
         self._chunk_size, self._chunk_line = 0, b""
+        #: How many pieces came one right after the other, up to BURST, and when the last was sent.
+        self._pieces, self._last_piece = 0, 0.0
         #: What :meth:`send_trailers` was given.
         self._trailers: tuple[tuple[str, str], ...] = ()
 
@@ -258,13 +265,22 @@ class Http1Exchange(exchange.Exchange):
 
     def _send(self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"", more: bool = False) -> None:
         try:
-            if first:
-                self._stream.send_parts(first, second, third, fourth, more)
-            else:
-                self._stream.send_piece(second, third, fourth)
+            if not first:
+                self._look_for_burst()
+            self._stream.send_parts(first, second, third, fourth, more)
         except ClientDisconnected:
             self._lost()
             raise
+
+    def _look_for_burst(self) -> None:
+        """Before a further piece of the response: in the midst of a burst it may leave with those that follow."""
+        now = clock.monotonic()
+        if now - self._last_piece > PAUSE or (self._pieces == BURST and not self._stream.gathers):
+            self._pieces = 0
+        elif self._pieces < BURST:
+            self._pieces += 1
+        self._last_piece = now
+        self._stream.gather(self._pieces == BURST)
 
     def _lost(self) -> None:
         """Note that the client has gone: 499 is what nginx logs for it, and what access logs say here."""

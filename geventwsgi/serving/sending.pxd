@@ -1,4 +1,3 @@
-from geventwsgi cimport _clock as clock
 from geventwsgi.serving._native cimport Socket as CSocket
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving cimport deadlines
@@ -6,8 +5,7 @@ from geventwsgi.serving.poller cimport Poller as CPoller
 
 cimport cython
 
-cdef int TURN, BURST
-cdef double PAUSE
+cdef int TURN
 cdef unsigned int _WRITABLE
 
 cdef class Stall(deadlines.Holder):
@@ -22,11 +20,10 @@ cdef class Sending(deadlines.Holder):
     cdef public bint closed
     cdef public CCapacity capacity
     cdef public bint in_flight
-    cdef int _pieces
-    cdef double _last_piece
     cdef int _turn
     cdef public bint left
     cdef bint _held
+    cdef public bint gathers
     cdef public Stall _stall
     cdef object _writer
 
@@ -38,9 +35,8 @@ cdef class Sending(deadlines.Holder):
     cpdef send(self, data, bint more=*)
     @cython.locals(sent=Py_ssize_t)
     cpdef send_parts(self, first, second, third=*, fourth=*, bint more=*)
-    @cython.locals(now=double)
-    cpdef send_piece(self, first, second, third)
-    cpdef _end_burst(self)
+    cpdef gather(self, bint on)
+    cpdef _let_leave(self)
     cpdef _send_all(self, data)
     @cython.locals(step=Py_ssize_t, sent=Py_ssize_t)
     cpdef send_file(self, int fileno, long long offset, long long count)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
-from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import deadlines
 from geventwsgi.serving.deadlines import NEVER
@@ -28,9 +27,6 @@ SENDFILE_STEP = 2 << 20
 #: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
 #: So many take a third of a millisecond.
 TURN = 128
-#: Pieces of a response with no more than so many seconds between them, after which the next is expected at once, and
-#: the kernel may send several together while the client has yet to acknowledge those before (RFC 896).
-BURST, PAUSE = 8, 1e-4
 #: The event, as a C number in the compiled core.
 _WRITABLE = WRITABLE
 #: Seconds, as few as make gevent wait for the loop's next iteration.
@@ -58,8 +54,8 @@ class Sending(deadlines.Holder):
     """A connected socket, written to by greenlets of one hub; what a :class:`~.stream.Stream` is besides reading."""
 
     __slots__ = (
-        "_deadlines", "_held", "_hub", "_last_piece", "_pieces", "_poller", "_sock", "_stall", "_turn",
-        "_write_timeout", "_writer", "capacity", "closed", "in_flight", "left",
+        "_deadlines", "_held", "_hub", "_poller", "_sock", "_stall", "_turn", "_write_timeout", "_writer", "capacity",
+        "closed", "gathers", "in_flight", "left",
     )  # fmt: skip
 
     def __init__(self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float) -> None:
@@ -80,8 +76,8 @@ class Sending(deadlines.Holder):
         self.left = False
         #: Whether the kernel holds back what was sent last, for the end of the connection.
         self._held = False
-        #: How many pieces came one right after the other, up to BURST, and when the last was sent.
-        self._pieces, self._last_piece = 0, 0.0
+        #: Whether the kernel may send what is small together; see :meth:`gather`.
+        self.gathers = False
         #: The deadline of :meth:`_wait_writable`, made when it first waits.
         self._stall: Stall | None = None
         #: The greenlet inside :meth:`_wait_writable`; set and reset there.
@@ -164,33 +160,20 @@ class Sending(deadlines.Holder):
                 self._send_all(memoryview(part)[sent:])
             sent = max(0, sent - len(part))
 
-    def send_piece(self, first: bytes, second: bytes, third: bytes) -> None:
-        """Send a piece of a response that has begun, by :meth:`send_parts`.
+    def gather(self, on: bool) -> None:
+        """Have the kernel send small pieces together while the client has yet to acknowledge what came before, or not.
 
-        It leaves at once, except in the midst of a burst: there it may leave with those that follow, once the client
-        has acknowledged what it was sent before, or the application waits for anything at all.
-
-        :raises ClientDisconnected: as :meth:`send`.
+        It is on until whoever runs waits for anything at all: then everything leaves.
         """
-        now = clock.monotonic()
-        if now - self._last_piece > PAUSE:
-            if self._pieces == BURST:
-                self._end_burst()
-            self._pieces = 0
-        elif self._pieces < BURST:
-            self._pieces += 1
-            if self._pieces == BURST:
-                self._sock.gather(True)
-                self._hub.loop.run_callback(self._end_burst)
-        self._last_piece = now
-        self.send_parts(first, second, third)
+        if on != self.gathers:
+            self.gathers = on
+            self._sock.gather(on)
+            if on:
+                self._hub.loop.run_callback(self._let_leave)
 
-    def _end_burst(self) -> None:
-        """Have all leave that has been sent, and again each piece for itself; called when the application waits."""
-        if self._pieces == BURST:
-            self._pieces = 0
-            if not self.closed:
-                self._sock.gather(False)
+    def _let_leave(self) -> None:
+        if not self.closed:
+            self.gather(False)
 
     def _send_all(self, data: memoryview) -> None:
         """Send all of ``data``, which the kernel may not have room for at once.

@@ -345,7 +345,7 @@ class Stream(sending.Sending):
         if not self.closed:
             self.closed = True
             self._poller.forget(self, self._sock.fileno())
-            if self._held or self._pieces == sending.BURST:
+            if self._held or self.gathers:
                 self._let_go()
             self._sock.close()
 

@@ -45,9 +45,9 @@ CLIENT_LEFT = 499
 class Log(Protocol):
     """What the gateway asks of a logger; ``logging.Logger`` has it."""
 
-    def debug(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102
-    def error(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102
-    def exception(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102
+    def debug(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - logging.Logger has its text
+    def error(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - the same
+    def exception(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - the same
 
 
 class Gateway:

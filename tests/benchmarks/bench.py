@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this directory, whose modules have common names
 
-from tests.benchmarks.processes import pin  # noqa: E402
+from tests.benchmarks.processes import pin  # noqa: E402 - from the path that the lines above set
 from tests.benchmarks.report import chart, page, text  # noqa: E402
 from tests.benchmarks.results import Measured, Results  # noqa: E402
 from tests.benchmarks.rows import ROWS, Row  # noqa: E402

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 
 import gevent
 import pytest
@@ -60,6 +61,15 @@ def stream_of(*chunks: bytes):
         exchange.finish()
 
     return run
+
+
+def burst(exchange: Http1Exchange, stream: Stream) -> int:
+    """Write pieces of one byte until they are gathered; return how many."""
+    for number in range(300):  # others may take the processor meanwhile, which is a pause
+        exchange.write(b"x")
+        if stream.gathers:
+            return number + 1
+    raise AssertionError("nothing was gathered")
 
 
 def body_of(response: bytes) -> bytes:
@@ -436,6 +446,30 @@ class TestResponses:
         assert sends[0].startswith(b"HTTP/1.1 200 OK\r\n")
         assert sends[0].endswith(b"\r\n\r\n3\r\none\r\n")
         assert sends[1:] == [b"3\r\ntwo\r\n", b"0\r\n\r\n"]
+
+    @pytest.mark.parametrize("length", [None, 1000], ids=["chunked", "length"])
+    def test_the_pieces_of_a_burst_are_gathered_until_the_application_pauses_or_waits(self, length: int | None) -> None:
+        def run(exchange: Http1Exchange) -> None:
+            stream = one.connection.stream
+            exchange.start(head_of("200 OK"), length)
+            exchange.write(b"x")
+            sent = 1 + burst(exchange, stream)
+            until = time.monotonic() + 0.01
+            while time.monotonic() < until:  # an application that computes
+                pass
+            exchange.write(b"x")
+            assert not stream.gathers
+            sent += 1 + burst(exchange, stream)
+            gevent.sleep(0)
+            assert not stream.gathers
+            exchange.write(b"x")
+            assert not stream.gathers
+            exchange.write(b"x" * (999 - sent))
+            exchange.finish()
+
+        with served(run) as one:
+            answer = body_of(one.ask(CLOSE))
+        assert answer.count(b"x") == 1000
 
     def test_unknown_length_is_chunked_in_http_1_1__rfc9112_7_1(self) -> None:
         with served(stream_of(b"one", b"", b"three")) as one:

@@ -293,65 +293,56 @@ class TestWriting:
             writer.get(timeout=5)
 
 
-class TestPieces:
-    """Pieces of a response, which leave at once, or together in the midst of a burst."""
+class TestGathering:
+    """Small pieces, which the kernel may send together."""
 
-    def test_a_burst_is_gathered_until_the_application_waits(self, stream: Stream, client: socket.socket) -> None:
-        sent = send_burst(stream)
-        gevent.sleep(0)
-        assert leave_at_once(stream)
-        assert receive(client, sent)
-
-    def test_a_burst_ends_with_a_pause(self, stream: Stream, client: socket.socket) -> None:
-        """An application that computes between its pieces sends each of them at once."""
-        sent = send_burst(stream)
-        until = time.monotonic() + 0.01
-        while time.monotonic() < until:
-            pass
-        stream.send_piece(b"1", b"2", b"3")
-        assert leave_at_once(stream)
-        assert receive(client, sent + 1)
-
-    def test_each_wait_lets_everything_leave(self, stream: Stream, client: socket.socket) -> None:
-        for _ in range(100):
-            stream.send_piece(b"1", b"2", b"3")
+    def test_everything_leaves_when_the_application_waits(self, stream: Stream, client: socket.socket) -> None:
+        for _ in range(10):  # fewer sends in all than a turn has
+            stream.gather(True)
+            send_pieces(stream, 10)
+            assert not leaves_at_once(stream)
             gevent.sleep(0)
-            assert leave_at_once(stream)
-            assert receive(client, 1)
+            assert leaves_at_once(stream)
+            assert not stream.gathers
+            assert receive(client, 10)
 
-    def test_a_burst_leaves_with_the_end(self, stream: Stream, client: socket.socket) -> None:
+    def test_it_is_switched_off_at_once(self, stream: Stream, client: socket.socket) -> None:
+        stream.gather(True)
+        send_pieces(stream, 10)
+        stream.gather(False)
+        assert leaves_at_once(stream)
+        assert receive(client, 10)
+
+    def test_everything_leaves_with_the_end(self, stream: Stream, client: socket.socket) -> None:
         """Even where the client has sent more than anybody will read."""
         client.sendall(b"and more")
         eventually(stream._readable)
-        sent = send_burst(stream)
+        stream.gather(True)
+        send_pieces(stream, 10)
         stream.close()
-        assert receive(client, sent)
-        gevent.sleep(0)  # what was to end the burst finds the stream closed
+        assert receive(client, 10)
+        gevent.sleep(0)  # what was to switch it off finds the stream closed
 
     def test_a_unix_socket_gathers_nothing(self) -> None:
         ours, client = socket.socketpair()
         loop = gevent.get_hub().loop
         poller = EpollPoller(loop)
         stream = Stream(raw(ours), poller, Deadlines(loop))
-        for _ in range(100):
-            stream.send_piece(b"1", b"2", b"3")
+        stream.gather(True)
+        send_pieces(stream, 10)
+        assert receive(client, 10)
         gevent.sleep(0)
-        assert receive(client, 100)
         stream.close()
         client.close()
         poller.close()
 
 
-def send_burst(stream: Stream) -> int:
-    """Send pieces until the kernel gathers them; return how many were sent."""
-    for number in range(10_000):  # others may take the processor meanwhile, which is a pause
-        stream.send_piece(b"1", b"2", b"3")
-        if not leave_at_once(stream):
-            return number + 1
-    raise AssertionError("nothing was gathered")
+def send_pieces(stream: Stream, count: int) -> None:
+    for _ in range(count):
+        stream.send_parts(b"1", b"2", b"3")
 
 
-def leave_at_once(stream: Stream) -> bool:
+def leaves_at_once(stream: Stream) -> bool:
     with borrowed(stream.fileno()) as sock:
         return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
