@@ -6,6 +6,7 @@ DEFAULT_PORT = 8000
 STATSD_PORT = 8125
 
 
+# Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class TCPAddress(NamedTuple):
     """A host (a name or an IP address, without brackets) and a port; port 0 lets the system choose."""
 

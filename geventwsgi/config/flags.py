@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting
 
 
+# Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class CommandLine(NamedTuple):
     """What a list of arguments asks for.
 

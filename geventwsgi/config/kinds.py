@@ -31,6 +31,7 @@ _short = Repr()
 _short.maxstring = _short.maxother = 80
 
 
+# Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class Kind(NamedTuple):
     """How a setting is read, and what its flag looks like.
 

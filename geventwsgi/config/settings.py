@@ -14,6 +14,7 @@ from geventwsgi.config import kinds as k
 from geventwsgi.config.nearest import nearest
 
 
+# Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class Setting(NamedTuple):
     """One setting.
 

@@ -22,6 +22,7 @@ PACKAGE = f"{os.path.dirname(os.path.dirname(__file__))}{os.sep}"
 IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>", f"importlib{os.sep}__init__.py")
 
 
+# Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class BootFailure(NamedTuple):
     """Why a worker could not serve.
 

@@ -24,6 +24,7 @@ FIRST = 3
 # --- sockets
 
 
+# Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class Passed(NamedTuple):
     """A listening socket that systemd passes, and the name that its unit gives it (FileDescriptorName=)."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from geventwsgi.observe.statsd import Statsd
 
 
+# Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class Formats(NamedTuple):
     """``%``-style formats of :mod:`logging`."""
 

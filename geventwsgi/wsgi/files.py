@@ -48,6 +48,7 @@ class FileWrapper:
             close()
 
 
+# Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class Extent(NamedTuple):
     """The part of an open regular file from its current position to its end."""
 
