@@ -1,8 +1,9 @@
 cimport cython
 
 from geventwsgi cimport _clock as clock
+from geventwsgi.http.head cimport RequestHead as CRequestHead
 
-cpdef choose_framing(str method, int minor, int status, length)
+cpdef choose_framing(CRequestHead request, int status, length)
 cpdef bytes chunk_size(Py_ssize_t size)
 
 cdef class DateCache:

@@ -15,6 +15,8 @@ from geventwsgi.http.grammar import NO_CONTENT_STATUSES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from geventwsgi.http.head import RequestHead
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -36,20 +38,20 @@ class Framing(Enum):
 NONE, LENGTH, CHUNKED, CLOSE = Framing
 
 
-def choose_framing(method: str, minor: int, status: int, length: int | None) -> Framing:
+def choose_framing(request: RequestHead, status: int, length: int | None) -> Framing:
     """Return how to frame a response.
 
-    :param method: the request's, since HEAD is answered without content (RFC 9110 section 9.3.2).
-    :param minor: the client's minor version, since HTTP/1.0 knows no chunks (RFC 9112 section 6.1).
+    :param request: what it answers: HEAD is answered without content (RFC 9110 section 9.3.2), and HTTP/1.0 knows no
+        chunks (RFC 9112 section 6.1).
     :param length: the content's length in bytes where it is known.
     """
-    if method == "HEAD" or (status != 200 and status in NO_CONTENT_STATUSES):
+    if request.head_only or (status != 200 and status in NO_CONTENT_STATUSES):
         return NONE
-    if method == "CONNECT" and 200 <= status < 300:
+    if request.tunnel and 200 <= status < 300:
         return CLOSE  # a tunnel follows the head (RFC 9110 section 9.3.6)
     if length is not None:
         return LENGTH
-    return CHUNKED if minor else CLOSE
+    return CHUNKED if request.minor else CLOSE
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -137,7 +139,7 @@ def response_head(
 class LastHead:
     """The response head that was encoded last: most servers send the same one again, until the date changes.
 
-    Compares by identity what is long and by value what is short.
+    Compares by identity, but for the length, what mostly are the same objects.
     """
 
     __slots__ = ("_connection", "_data", "_date", "_dates", "_framing", "_headers", "_length", "_status")
@@ -161,9 +163,9 @@ class LastHead:
             headers is self._headers
             and date is self._date
             and framing is self._framing
+            and status is self._status
+            and connection is self._connection
             and length == self._length
-            and connection == self._connection
-            and status == self._status
         ):
             return self._data
         self._headers, self._status, self._date = headers, status, date

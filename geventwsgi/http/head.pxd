@@ -16,6 +16,8 @@ cdef class RequestHead:
     cdef public CFields fields
     cdef public Py_ssize_t size
     cdef public bint keep_alive
+    cdef public bint head_only
+    cdef public bint tunnel
 
 @cython.locals(start=Py_ssize_t, end=Py_ssize_t, line_end=Py_ssize_t, raw_start=Py_ssize_t, fields=CFields)
 cpdef RequestHead parse_head(

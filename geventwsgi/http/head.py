@@ -27,7 +27,10 @@ __all__ = ["Fields", "Leniency", "Limits", "RequestHead", "parse_field_lines", "
 class RequestHead:
     """One request's head."""
 
-    __slots__ = ("authority", "fields", "keep_alive", "method", "minor", "path", "query", "size", "target", "version")
+    __slots__ = (
+        "authority", "fields", "head_only", "keep_alive", "method", "minor", "path", "query", "size", "target", "tunnel",
+        "version",
+    )  # fmt: skip
 
     def __init__(
         self, method: str, target: str, version: tuple[int, int], authority: str | None, path: str, query: str,
@@ -46,9 +49,12 @@ class RequestHead:
         self.fields = fields
         #: Bytes that the head took of the buffer.
         self.size = size
+        #: Whether the method is HEAD, and whether it is CONNECT: asked of each response, and comparing takes its time.
+        self.head_only = method == "HEAD"
+        self.tunnel = method == "CONNECT"
         #: Whether the connection may persist. After CONNECT it may not: whatever the answer, what follows is meant for
         #: a tunnel (RFC 9931 section 8).
-        self.keep_alive = self.fields.persists and method != "CONNECT"
+        self.keep_alive = self.fields.persists and not self.tunnel
 
     @property
     def uri(self) -> str:

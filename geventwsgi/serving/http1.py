@@ -61,7 +61,9 @@ def receive(connection: Connection) -> Http1Exchange | Left:
     try:
         if head is None or data != connection.last_data:
             head = _read_head(connection, data)
-        return Http1Exchange(connection, head)
+        exchange = Http1Exchange.__new__(Http1Exchange)
+        exchange.begin(connection, head)
+        return exchange
     except RequestError as error:
         _refuse(connection, error)
         return ENDED

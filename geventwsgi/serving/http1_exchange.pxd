@@ -32,11 +32,12 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef exchange.ResponseHead _response
     cdef CStream _stream
 
+    cpdef begin(self, CConnection connection, CRequestHead head)
     cpdef bytes _read_body(self, body, Py_ssize_t size, double timeout)
     cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)
-    @cython.locals(size=Py_ssize_t)
-    cpdef write(self, data, bint last=*)
-    cpdef _send(self, first, second, third=*, fourth=*, bint more=*)
+    @cython.locals(size=Py_ssize_t, head=bytes)
+    cpdef write(self, bytes data, bint last=*)
+    cpdef _send(self, bytes first, bytes second, bytes third=*, bytes fourth=*, bint more=*)
     @cython.locals(now=double)
     cpdef _look_for_burst(self)
     cpdef _lost(self)

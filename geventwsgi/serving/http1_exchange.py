@@ -67,27 +67,27 @@ class Http1Exchange(exchange.Exchange):
         "began",
     )
 
-    def __init__(self, connection: Connection, head: RequestHead) -> None:
+    def begin(self, connection: Connection, head: RequestHead) -> None:
         """Begin with what the head says of the connection and the body.
+
+        This is the constructor, as a method: to call a class with arguments takes longer than all that is done here.
 
         :raises RequestError: 400, 413 or 421, when that rules out serving the request.
         """
         self._connection = connection
         self.head = head
-        # The attributes have C types in the compiled core, which arguments have not.
-        mine, fields = self._connection, self.head.fields
-        service = mine.service
-        self._stream = mine.stream
-        self.remote_addr = mine.remote_addr
-        self.remote_port = mine.remote_port
-        self.trusted = mine.trusted
-        self.repeated = mine.repeated
-        self.scheme = mine.default_scheme
+        fields, service = head.fields, connection.service
+        self._stream = connection.stream
+        self.remote_addr = connection.remote_addr
+        self.remote_port = connection.remote_port
+        self.trusted = connection.trusted
+        self.repeated = connection.repeated
+        self.scheme = connection.default_scheme
         if self.trusted:
             if fields.scheme is None:
                 fields.scheme = forwarded_scheme(fields, service.secure_scheme_headers, self.scheme)
             self.scheme = fields.scheme
-        elif self.head.authority is not None:
+        elif head.authority is not None:
             check_scheme(head, self.scheme)
         self.trailers: list[tuple[str, str]] = [] if fields.chunked else _NO_TRAILERS
         #: The decoder of the request's body; None if it has none.
@@ -102,7 +102,7 @@ class Http1Exchange(exchange.Exchange):
             self._credit = service.timeouts.body_grace
             self._continue = fields.expect_continue
         #: Whether the connection can go on after this exchange; whatever goes wrong resets it.
-        self._keep_alive = self.head.keep_alive and service.timeouts.keepalive > 0
+        self._keep_alive = head.keep_alive and service.timeouts.keepalive > 0
         #: Whether the application uses the connection itself (:meth:`raw_socket`): nothing more is sent here.
         self.taken = False
         self._raw_socket: ClientSocket | None = None
@@ -292,7 +292,7 @@ class Http1Exchange(exchange.Exchange):
         """Choose the framing and encode the head; from here on the response cannot be taken back."""
         self.head_sent = True
         head, response, length, status = self.head, self._response, self._length, self.status
-        framing = encode.choose_framing(head.method, head.minor, status, length)
+        framing = encode.choose_framing(head, status, length)
         if status == 101:  # the application speaks another protocol from here on
             self._framing, self._keep_alive = CLOSE, False
             before = encode.CONTINUE if self._continue else b""  # RFC 9110 section 7.8

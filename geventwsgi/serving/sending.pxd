@@ -34,7 +34,7 @@ cdef class Sending(deadlines.Holder):
     cpdef step_out(self)
     cpdef send(self, data, bint more=*)
     @cython.locals(sent=Py_ssize_t)
-    cpdef send_parts(self, first, second, third=*, fourth=*, bint more=*)
+    cpdef send_parts(self, bytes first, bytes second, bytes third=*, bytes fourth=*, bint more=*)
     cpdef gather(self, bint on)
     cpdef _let_leave(self)
     cpdef _send_all(self, data)

@@ -89,15 +89,17 @@ class EnvironBuilder:
                 _follow(repeated, fields, exchange.scheme)
             if repeated.environ is None:
                 repeated.environ = self._of_connection(exchange)
-            shared = repeated.environ
-            if shared["RAW_URI"] is not head.target or shared["REQUEST_METHOD"] != head.method:
-                _add_request_line(shared, head)
-            environ = shared.copy()
+                repeated.head = None
+            if repeated.head is not head:
+                repeated.head = None  # until all of it is right
+                _add_request_line(repeated.environ, head)
+                repeated.head = head
+            environ = repeated.environ.copy()
         if head.authority is not None:
             environ["HTTP_HOST"] = head.authority
         if fields.chunked:
             environ["geventwsgi.trailers"] = exchange.trailers
-        if fields.upgrade or head.method == "CONNECT":
+        if fields.upgrade or head.tunnel:
             # WebSocket libraries know gunicorn's name for it.
             environ["geventwsgi.socket"] = environ["gunicorn.socket"] = exchange.raw_socket()
         if exchange.has_body:
@@ -134,7 +136,6 @@ class EnvironBuilder:
             environ["CONTENT_LENGTH"] = str(fields.content_length)
         self._add_fields(environ, fields, trusted=exchange.trusted)
         environ["SCRIPT_NAME"] = environ["SCRIPT_NAME"].rstrip("/")
-        environ["REQUEST_METHOD"] = environ["RAW_URI"] = ""  # no request's yet
         return environ
 
     def _add_fields(self, environ: dict[str, Any], fields: Fields, *, trusted: bool) -> None:
@@ -180,8 +181,8 @@ def _follow(repeated: Repeated, fields: Fields, scheme: str) -> None:
 
 
 def _add_request_line(shared: dict[str, Any], head: RequestHead) -> None:
-    """Set the keys that depend on the request line alone; they stay as long as the next line is the same."""
-    shared["REQUEST_METHOD"] = ""  # until all of them are right
+    """Set the keys that depend on the request line alone."""
+    shared["REQUEST_METHOD"] = head.method
     shared["QUERY_STRING"] = head.query
     shared["SERVER_PROTOCOL"] = _PROTOCOLS[head.version]
     shared["PATH_INFO"] = path = head.path if "%" not in head.path else _decoded(head.path)
@@ -189,7 +190,6 @@ def _add_request_line(shared: dict[str, Any], head: RequestHead) -> None:
     if script_name:
         shared["PATH_INFO"] = _below(script_name, path)
     shared["RAW_URI"] = head.target
-    shared["REQUEST_METHOD"] = head.method
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

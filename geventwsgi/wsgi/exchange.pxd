@@ -26,7 +26,7 @@ cdef class Exchange:
 
     cpdef read(self, Py_ssize_t size)
     cpdef start(self, ResponseHead head, length)
-    cpdef write(self, data, bint last=*)
+    cpdef write(self, bytes data, bint last=*)
     cpdef send_file(self, int fileno, long long offset, long long count)
     cpdef finish(self)
     cpdef fail(self, int status, detail=*)

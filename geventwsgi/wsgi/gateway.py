@@ -107,7 +107,8 @@ class Gateway:
             if self._pre_request is not None:
                 self._pre_request(exchange.head)
             environ = self._environ.build(exchange)
-            body = environ["wsgi.input"]
+            if exchange.has_body:
+                body = environ["wsgi.input"]
             result = self.application(environ, response.start_response)
             self._send(result, response)
             complaint = response.finish()

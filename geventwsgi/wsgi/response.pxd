@@ -1,8 +1,11 @@
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange, ResponseHead as CResponseHead
 
+cimport cython
+
 cdef class LastHead:
     cdef public CResponseHead head
 
+@cython.freelist(8)
 cdef class Response:
     cdef CExchange _exchange
     cdef LastHead _last
@@ -11,7 +14,9 @@ cdef class Response:
     cdef public object failure
     cdef public bint ended
 
+    @cython.locals(piece=bytes)
     cpdef write(self, data)
+    @cython.locals(piece=bytes)
     cpdef write_last(self, data, bint at_once=*)
     cpdef write_file(self, int fileno, long long offset, long long count)
     cpdef finish(self)

@@ -103,12 +103,14 @@ class Response:
     @property
     def head_only(self) -> bool:
         """Whether the client asked for no more than the head."""
-        return self._exchange.head.method == "HEAD"
+        return self._exchange.head.head_only
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], None]:
-        """Keep status and headers until the first byte of the body; return :meth:`write`.
+        """Keep status and headers until the first byte of the body; return PEP 3333's ``write``.
+
+        That is the response itself: nearly nobody calls it, and a bound method would have to be made each time.
 
         :param exc_info: an error handler's ``sys.exc_info()``: what was kept before is replaced, or, if it has left
             already, the exception is raised again.
@@ -131,7 +133,11 @@ class Response:
             raise ResponseError("start_response got the status 101, but the request asks for no Upgrade")
         self._head = head
         self._staged = False
-        return self.write
+        return self
+
+    def __call__(self, data: bytes) -> None:
+        """See :meth:`write`."""
+        self.write(data)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body at once, and the head before the first. Every chunk of a stream passes here.
@@ -139,16 +145,15 @@ class Response:
         :raises ClientDisconnected: the client left.
         :raises ResponseError: it is not bytes, or start_response was not called.
         """
-        if not isinstance(data, bytes):
-            raise _not_bytes(data)
+        piece = data if type(data) is bytes else _plain(data)
         if self.ended:
             raise ResponseError("write was called after the response had ended")
-        if not data:
+        if not piece:
             return
         if not self._staged:
             self._stage(None)
         try:
-            self._exchange.write(data)
+            self._exchange.write(piece)
         except ClientDisconnected as error:
             self.failure = error
             raise
@@ -158,12 +163,11 @@ class Response:
 
         :param at_once: the end of the exchange follows with nothing in between; see :meth:`.Exchange.write`.
         """
-        if not isinstance(data, bytes):
-            raise _not_bytes(data)
+        piece = data if type(data) is bytes else _plain(data)
         if not self._staged:
-            self._stage(len(data))
-        if data:
-            self._exchange.write(data, at_once)
+            self._stage(len(piece))
+        if piece:
+            self._exchange.write(piece, at_once)
 
     def write_file(self, fileno: int, offset: int, count: int) -> None:
         """Send a part of a regular file, after which nothing follows."""
@@ -289,8 +293,14 @@ def _parsed_length(value: str) -> int:
     return int(value)
 
 
-def _not_bytes(data: Any) -> ResponseError:
-    return ResponseError(f"the response body holds a value of type {type(data).__name__}: it must be made of bytes")
+def _plain(data: Any) -> bytes:
+    """Return a piece of a subclass of bytes as bytes themselves.
+
+    :raises ResponseError: it is something else.
+    """
+    if not isinstance(data, bytes):
+        raise ResponseError(f"the response body holds a value of type {type(data).__name__}: it must be made of bytes")
+    return bytes(data)
 
 
 def _shape(field: Any) -> str:

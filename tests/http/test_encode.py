@@ -16,6 +16,7 @@ from geventwsgi.http.encode import (
     response_head,
     status_line,
 )
+from geventwsgi.http.head import Limits, parse_head
 
 
 def fields(head: bytes) -> list[tuple[str, str]]:
@@ -46,7 +47,10 @@ def fields(head: bytes) -> list[tuple[str, str]]:
 def test_framing_of_responses__rfc9112_6_3(
     method: str, version: tuple[int, int], status: int, length: int | None, framing: Framing
 ) -> None:
-    assert choose_framing(method, version[1], status, length) is framing
+    target = "host:1" if method == "CONNECT" else "/"
+    head = parse_head(f"{method} {target} HTTP/{version[0]}.{version[1]}\r\nHost: host\r\n\r\n".encode(), Limits())
+    assert head is not None
+    assert choose_framing(head, status, length) is framing
 
 
 def test_a_head_has_date_server_and_length() -> None:
