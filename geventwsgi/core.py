@@ -29,6 +29,7 @@ MODULES = (
     "http.limits",
     "http._scan",
     "http.fields",
+    "http.body",
     "http.forwarded",
     "http.known",
     "http.head",

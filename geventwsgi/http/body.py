@@ -6,7 +6,7 @@ in the same bytes belongs to the next request and is handed back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from geventwsgi.errors import RequestError
 from geventwsgi.http import grammar
@@ -26,8 +26,10 @@ FRAMING_RECV = 512
 MAX_TRAILERS = 8192
 
 
-class Body(Protocol):
-    """What one framing's decoder offers."""
+class Body:
+    """What one framing's decoder offers. A base class and no ``Protocol``, for the compiled core's sake."""
+
+    __slots__ = ("done",)
 
     #: Whether the whole body has been decoded.
     done: bool
@@ -37,9 +39,11 @@ class Body(Protocol):
 
         :raises RequestError: 400 or 413.
         """
+        raise NotImplementedError
 
     def want(self, size: int) -> int:
         """Return how many bytes to receive for a reader that asks for ``size``."""
+        raise NotImplementedError
 
 
 def body_for(fields: Fields, limits: Limits, trailers: list[tuple[str, str]]) -> Body | None:
@@ -58,10 +62,10 @@ def body_for(fields: Fields, limits: Limits, trailers: list[tuple[str, str]]) ->
     return LengthBody(length)
 
 
-class LengthBody:
+class LengthBody(Body):
     """A body of Content-Length bytes (RFC 9112 section 6.2)."""
 
-    __slots__ = ("done", "left")
+    __slots__ = ("left",)
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -82,10 +86,10 @@ class LengthBody:
         return min(size, self.left)
 
 
-class ChunkedBody:
+class ChunkedBody(Body):
     """A body in chunks, with its trailers (RFC 9112 section 7.1)."""
 
-    __slots__ = ("_excess", "_framing", "_left", "_limits", "_scanned", "_size", "_trailers", "done")
+    __slots__ = ("_excess", "_framing", "_left", "_limits", "_scanned", "_size", "_trailers")
 
     def __init__(self, limits: Limits, trailers: list[tuple[str, str]]) -> None:
         self.done = False

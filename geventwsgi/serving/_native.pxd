@@ -2,8 +2,8 @@ cdef class Socket:
     cdef int fd
     cdef int family
 
-    cdef _recv_large(self, Py_ssize_t size)
     cpdef recv(self, Py_ssize_t size)
+    cpdef recv_after(self, bytes before, Py_ssize_t size)
     cpdef peek(self)
     cpdef Py_ssize_t send(self, data, bint more=*) except -1
     cpdef Py_ssize_t send_parts(self, first, second, third, fourth, bint more=*) except -1

@@ -131,19 +131,22 @@ cdef class Socket:
     cpdef recv(self, Py_ssize_t size):
         cdef ssize_t count
         if size > SHARED // 4:
-            return self._recv_large(size)
+            return self.recv_after(b"", size)
         count = recv(self.fd, _buffer, size, MSG_DONTWAIT)
         return _nothing() if count < 0 else _buffer[:count]
 
-    cdef _recv_large(self, Py_ssize_t size):
-        # Straight into what the caller gets.
+    cpdef recv_after(self, bytes before, Py_ssize_t size):
+        # Straight into what the caller gets. Without anything before it, this is recv.
+        cdef Py_ssize_t start = PyBytes_GET_SIZE(before)
         cdef PyObject *data = PyBytes_FromStringAndSize(NULL, size)
-        cdef ssize_t count = recv(self.fd, PyBytes_AS_STRING(<object>data), size, MSG_DONTWAIT)
-        if count < 0:
+        cdef char *bytes_of = PyBytes_AS_STRING(<object>data)
+        cdef ssize_t count = recv(self.fd, bytes_of + start, size - start, MSG_DONTWAIT)
+        if count <= 0:
             Py_DECREF(<object>data)
-            return _nothing()
-        if count < size:
-            _PyBytes_Resize(&data, count)  # lets the memory behind go, without a copy
+            return _nothing() if count < 0 and not start else before
+        memcpy(bytes_of, PyBytes_AS_STRING(before), start)
+        if start + count < size:
+            _PyBytes_Resize(&data, start + count)  # lets the memory behind go, without a copy
         found = <object>data
         Py_DECREF(found)
         return found

@@ -1,5 +1,6 @@
 from geventwsgi cimport _clock as clock
 from geventwsgi.http cimport encode
+from geventwsgi.http.body cimport Body as CBody
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.connection cimport Connection as CConnection
 from geventwsgi.serving.stream cimport Stream as CStream
@@ -11,7 +12,7 @@ cdef int BURST
 cdef double PAUSE
 
 cdef class Http1Exchange(exchange.Exchange):
-    cdef object _body
+    cdef CBody _body
     cdef Py_ssize_t _chunk_size
     cdef bytes _chunk_line
     cdef CConnection _connection
@@ -33,7 +34,7 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef CStream _stream
 
     cpdef begin(self, CConnection connection, CRequestHead head)
-    cpdef bytes _read_body(self, body, Py_ssize_t size, double timeout)
+    cpdef bytes _read_body(self, CBody body, Py_ssize_t size, double timeout)
     cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)
     @cython.locals(size=Py_ssize_t, head=bytes)
     cpdef write(self, bytes data, bint last=*)

@@ -59,6 +59,16 @@ class Socket:
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
 
+    def recv_after(self, before: bytes, size: int) -> bytes:
+        """Return ``before``, which is not empty, and behind it what has come, up to ``size`` bytes in all.
+
+        If nothing has, the stream is at its end or broken, that is for the next call to find.
+        """
+        try:
+            return before + self._sock.recv(size - len(before))
+        except OSError:
+            return before
+
     def peek(self) -> bytes | None:
         """Return the next byte without taking it, as :meth:`recv` does otherwise."""
         try:

@@ -4,7 +4,7 @@ from geventwsgi.serving.runners cimport Sleeper as CSleeper
 
 cimport cython
 
-cdef int RECEIVE, PIPELINED
+cdef int RECEIVE, PIPELINED, WORTH_FILLING
 cdef unsigned int _READABLE, _WRITABLE, _GONE, _LOST
 
 cdef class Stream(sending.Sending):
@@ -27,6 +27,7 @@ cdef class Stream(sending.Sending):
     cpdef bytes recv(self, Py_ssize_t size, timeout=*)
     cpdef recv_now(self, Py_ssize_t size)
     cpdef bytes _take(self, Py_ssize_t size)
+    cpdef bytes _fill_up(self, Py_ssize_t size)
     cpdef _try_receive(self, Py_ssize_t size)
     cpdef bytes _receive(self, Py_ssize_t size, timeout)
     cpdef bint ahead(self)

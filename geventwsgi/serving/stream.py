@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 #: What a receive counts, after which there is mostly something to do.
 RECEIVE = 4
+#: Bytes from which on a receive that could return what was received ahead asks for more: else the first piece of an
+#: upload, of which some came with the head, would be put together by copying.
+WORTH_FILLING = 16384
 #: What bytes that were received ahead count more: mostly a pipelined request, which will take more than a receive.
 PIPELINED = 20
 #: The events, as C numbers in the compiled core.
@@ -116,7 +119,7 @@ class Stream(sending.Sending):
         """
         self._work(RECEIVE)
         if self._ahead:
-            return self._take(size)
+            return self._fill_up(size) if self.hot and size >= WORTH_FILLING else self._take(size)
         return self._receive(size, timeout)
 
     def _take(self, size: int) -> bytes:
@@ -124,6 +127,16 @@ class Stream(sending.Sending):
         ahead = self._ahead
         self._ahead = ahead[size:]
         return ahead[:size]
+
+    def _fill_up(self, size: int) -> bytes:
+        """As :meth:`_take`, but behind what was received ahead comes what has come since, in one piece with it."""
+        ahead = self._ahead
+        if len(ahead) >= size:
+            return self._take(size)
+        self._ahead = b""
+        data = self._sock.recv_after(ahead, size)
+        self.hot = len(data) == size or self.gone
+        return data
 
     def recv_now(self, size: int) -> bytes | None:
         """Return what has come, up to ``size`` bytes: ``b""`` at the end of the stream, None if nothing has.

@@ -98,6 +98,10 @@ class TLSStream(stream.Stream):
                     raise DeadlineExpired
         return data
 
+    def _fill_up(self, size: int) -> bytes:
+        """See :meth:`Stream._fill_up`: what the kernel has is ciphertext."""
+        return self._take(size)
+
     def _try_receive(self, size: int) -> bytes | None:
         while (data := self._decrypt(size)) is None:
             self._flush()

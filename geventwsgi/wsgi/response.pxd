@@ -5,7 +5,6 @@ cimport cython
 cdef class LastHead:
     cdef public CResponseHead head
 
-@cython.freelist(8)
 cdef class Response:
     cdef CExchange _exchange
     cdef LastHead _last
