@@ -9,6 +9,7 @@ from geventwsgi.wsgi cimport exchange
 cimport cython
 
 cdef int BURST
+cdef Py_ssize_t BODY_RECV
 cdef double PAUSE
 
 cdef class Http1Exchange(exchange.Exchange):
@@ -34,6 +35,7 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef CStream _stream
 
     cpdef begin(self, CConnection connection, CRequestHead head)
+    @cython.locals(data=bytes, piece=bytes, rest=bytes)
     cpdef bytes _read_body(self, CBody body, Py_ssize_t size, double timeout)
     cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)
     @cython.locals(size=Py_ssize_t, head=bytes)

@@ -55,14 +55,16 @@ class Input:
         :raises ClientDisconnected: the client left inside the body.
         """
         wanted = _limit(size)
-        piece = self._take(wanted) or self._next(wanted)
+        piece = (self._block and self._take(wanted)) or self._next(wanted)
         if len(piece) == wanted:
             return piece
         pieces = BytesIO()  # a list of pieces would cost a hostile client's one-byte chunks fifty bytes each
+        direct = wanted >= DIRECT_SIZE
         while piece:
             pieces.write(piece)
             wanted -= len(piece)
-            piece = self._next(wanted)
+            # What is left of a large read may be little. A block for it would make each later read one of two pieces.
+            piece = self._fetch(min(wanted, FETCH_LIMIT)) if direct and wanted else self._next(wanted)
         return pieces.getvalue()
 
     def readline(self, size: int | None = -1) -> bytes:
@@ -104,6 +106,8 @@ class Input:
         start = self._position
         piece = self._block[start : start + size]
         self._position = start + len(piece)
+        if self._position == len(self._block):
+            self._block, self._position = b"", 0
         return piece
 
     def _take_line(self, size: int) -> bytes:

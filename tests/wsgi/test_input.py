@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.wsgi.exchange import Exchange
-from geventwsgi.wsgi.input import BLOCK_SIZE, FETCH_LIMIT, Input
+from geventwsgi.wsgi.input import Input
 from tests.support.fake_exchange import FakeExchange
+
+#: The input's own: bytes fetched when few are wanted, and at once at the most.
+BLOCK_SIZE, FETCH_LIMIT = 65536, 1 << 20
 
 
 class Source(Exchange):
@@ -178,6 +181,15 @@ def test_a_large_read_hands_on_the_very_bytes_that_came():
     block = b"x" * BLOCK_SIZE
     stream = Input(Source(lambda _size: block))
     assert stream.read(BLOCK_SIZE) is block
+
+
+def test_large_reads_stay_whole_after_one_that_came_in_two_pieces():
+    """Left of the first are a few bytes: a block fetched for them would cut every later read in two, and copy it."""
+    come = [BLOCK_SIZE - 100, 100, BLOCK_SIZE, BLOCK_SIZE]
+    stream, exchange = make_input(*(b"x" * size for size in come))
+    for _ in range(3):
+        assert len(stream.read(BLOCK_SIZE)) == BLOCK_SIZE
+    assert exchange.read_sizes == [BLOCK_SIZE, 100, BLOCK_SIZE, BLOCK_SIZE]
 
 
 def test_a_small_read_of_a_whole_piece_hands_on_the_very_bytes_that_came():
