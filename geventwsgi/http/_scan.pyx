@@ -14,12 +14,6 @@ cdef extern from "Python.h":
     void *PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
 
-cdef extern from *:
-    """
-    #include <string.h>
-    """
-    void *memmem(const void *, size_t, const void *, size_t)
-
 ctypedef const unsigned char *Bytes
 
 cdef unsigned char NAME[256]
@@ -99,11 +93,19 @@ cpdef Py_ssize_t end_of_line(bytes buffer, Py_ssize_t start) noexcept:
 
 cpdef Py_ssize_t end_of_head(bytes buffer, Py_ssize_t start) noexcept:
     """See :func:`geventwsgi.http.scan.end_of_head`."""
-    cdef Bytes first = <Bytes>PyBytes_AS_STRING(buffer), found
-    if not 0 <= start < PyBytes_GET_SIZE(buffer):
+    # From LF to LF, of which there are few: a search for all four bytes takes several times as long.
+    cdef Bytes first = <Bytes>PyBytes_AS_STRING(buffer), begin, at, end = first + PyBytes_GET_SIZE(buffer)
+    if start < 0:
         return -1
-    found = <Bytes>memmem(first + start, PyBytes_GET_SIZE(buffer) - start, b"\r\n\r\n", 4)
-    return -1 if found == NULL else found - first
+    begin = at = first + start
+    while at < end:
+        at = <Bytes>memchr(at, b"\n", end - at)
+        if at == NULL or end - at < 3:
+            return -1
+        if at > begin and at[-1] == b"\r" and at[1] == b"\r" and at[2] == b"\n":
+            return at - 1 - first
+        at += 1
+    return -1
 
 
 cpdef request_line(bytes buffer, Py_ssize_t start, Py_ssize_t end):

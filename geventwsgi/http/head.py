@@ -28,8 +28,8 @@ class RequestHead:
     """One request's head."""
 
     __slots__ = (
-        "authority", "fields", "head_only", "keep_alive", "method", "minor", "path", "query", "size", "target", "tunnel",
-        "version",
+        "authority", "fields", "head_only", "keep_alive", "method", "minor", "path", "query", "size", "target",
+        "tunnel", "version",
     )  # fmt: skip
 
     def __init__(

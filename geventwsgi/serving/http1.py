@@ -63,10 +63,10 @@ def receive(connection: Connection) -> Http1Exchange | Left:
             head = _read_head(connection, data)
         exchange = Http1Exchange.__new__(Http1Exchange)
         exchange.begin(connection, head)
-        return exchange
     except RequestError as error:
         _refuse(connection, error)
         return ENDED
+    return exchange
 
 
 def answer(connection: Connection, exchange: Http1Exchange) -> Left:

@@ -3,6 +3,8 @@ from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange
 
+cimport cython
+
 cdef class EnvironBuilder:
     cdef dict _base
     cdef str _header_map
@@ -13,4 +15,6 @@ cdef class EnvironBuilder:
     cpdef dict _of_block(self, CExchange exchange)
 
 cpdef _add_request_line(dict shared, CRequestHead head)
+@cython.locals(former=CRequestHead)
+cpdef _follow_line(CRepeated repeated, dict shared, CRequestHead head)
 cpdef _follow(CRepeated repeated, CFields fields, str scheme)

@@ -87,14 +87,13 @@ class EnvironBuilder:
         else:
             if repeated.fields is not fields:
                 _follow(repeated, fields, exchange.scheme)
-            if repeated.environ is None:
-                repeated.environ = self._of_connection(exchange)
+            shared = repeated.environ
+            if shared is None:
+                shared = repeated.environ = self._of_connection(exchange)
                 repeated.head = None
             if repeated.head is not head:
-                repeated.head = None  # until all of it is right
-                _add_request_line(repeated.environ, head)
-                repeated.head = head
-            environ = repeated.environ.copy()
+                _follow_line(repeated, shared, head)
+            environ = shared.copy()
         if head.authority is not None:
             environ["HTTP_HOST"] = head.authority
         if fields.chunked:
@@ -178,6 +177,20 @@ def _follow(repeated: Repeated, fields: Fields, scheme: str) -> None:
         repeated.environ = None
     fields.former = None
     repeated.fields = fields
+
+
+def _follow_line(repeated: Repeated, shared: dict[str, Any], head: RequestHead) -> None:
+    """Go over to another request's line, which may be the same."""
+    former = repeated.head
+    if (
+        former is None
+        or former.version is not head.version
+        or former.target != head.target
+        or former.method != head.method
+    ):
+        repeated.head = None  # until all of it is right
+        _add_request_line(shared, head)
+    repeated.head = head
 
 
 def _add_request_line(shared: dict[str, Any], head: RequestHead) -> None:
