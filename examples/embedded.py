@@ -4,16 +4,17 @@
 
 ``patch_all`` comes before every other import, so that the script's own sockets, sleeps and locks wait by greenlet.
 """
+# ruff: noqa: E402 - patching comes first
 
 from gevent import monkey
 
 monkey.patch_all()
 
-import time  # noqa: E402 - after patching, as the following
+import time
 
-import gevent  # noqa: E402
+import gevent
 
-from geventwsgi import WSGIServer  # noqa: E402
+from geventwsgi import WSGIServer
 
 started = time.monotonic()
 beats = 0
@@ -21,7 +22,7 @@ beats = 0
 
 def heart():
     """Stand for the script's own work."""
-    global beats  # noqa: PLW0603
+    global beats  # noqa: PLW0603 - one number stands for all that a script knows
     while True:
         beats += 1
         time.sleep(0.05)

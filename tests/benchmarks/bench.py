@@ -5,6 +5,7 @@
 A run of every row writes the page; a part of it is printed, and with --results FILE is put in that file's place of it,
 so that a long run can be made in pieces: --results FILE --write makes the page from all that the file holds.
 """
+# ruff: noqa: E402 - some imports come from the path that is set before them
 
 from __future__ import annotations
 
@@ -26,13 +27,13 @@ ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this directory, whose modules have common names
 
-from tests.benchmarks.processes import pin  # noqa: E402 - from the path that the lines above set
-from tests.benchmarks.report import chart, page, text  # noqa: E402
-from tests.benchmarks.results import Measured, Results  # noqa: E402
-from tests.benchmarks.rows import ROWS, Row  # noqa: E402
-from tests.benchmarks.servers import SERVERS, LeftOutError, versions, why_missing  # noqa: E402
-from tests.benchmarks.turns import Bench, take_turn  # noqa: E402
-from tests.support.certificates import certificates  # noqa: E402
+from tests.benchmarks.processes import pin
+from tests.benchmarks.report import chart, page, text
+from tests.benchmarks.results import Measured, Results
+from tests.benchmarks.rows import ROWS, Row
+from tests.benchmarks.servers import SERVERS, LeftOutError, versions, why_missing
+from tests.benchmarks.turns import Bench, take_turn
+from tests.support.certificates import certificates
 
 ROW_NAMES = tuple(row.name for row in ROWS)
 PAGE, CHART = "benchmarks.md", "benchmarks.svg"

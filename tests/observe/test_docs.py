@@ -32,7 +32,7 @@ def test_the_json_recipe_writes_json_whatever_the_client_sends(recipe, make_logg
     hostile = 'x", "status": 500}\n{"client": "forged'
     log.record(request_record(HTTP_USER_AGENT=hostile, PATH_INFO="/é", duration=0.5))
     try:
-        1 / 0  # noqa: B018
+        1 / 0  # noqa: B018 - the failure that is looked at
     except ZeroDivisionError:
         log.exception("failed: %s", hostile)
     out, err = capsys.readouterr()

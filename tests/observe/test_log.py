@@ -61,7 +61,7 @@ def test_log_takes_a_level_by_number_or_name(make_logger, capfd):
 def test_exception_has_the_traceback(make_logger, capfd):
     log = make_logger()
     try:
-        1 / 0  # noqa: B018
+        1 / 0  # noqa: B018 - the failure that is looked at
     except ZeroDivisionError:
         log.exception("failed")
     lines = capfd.readouterr().err.splitlines()
@@ -361,7 +361,7 @@ class OwnPrefix(Logger):
 
 
 class OwnWrapper(Logger):
-    class atoms_wrapper_class(SafeAtoms):  # noqa: N801
+    class atoms_wrapper_class(SafeAtoms):  # noqa: N801 - named as gunicorn names it
         def __getitem__(self, key):
             return super().__getitem__(key).upper()
 
@@ -812,7 +812,7 @@ def test_a_logger_made_before_patching_serves_greenlets(tmp_path, make_agent):
 
 
 def test_the_settings_table_has_all_that_is_used(make_agent, request_record, capfd):
-    from geventwsgi.config.sources import Config  # noqa: PLC0415
+    from geventwsgi.config.sources import Config  # noqa: PLC0415 - this test alone wants it
 
     agent = make_agent()
     cfg = Config.of(

@@ -2,6 +2,7 @@
 
 ``python -m tests.support.peers KIND MODULE:APP`` serves until it is ended; its first line of output is the port.
 """
+# ruff: noqa: PLC0415 - one process serves one kind
 
 from __future__ import annotations
 
@@ -90,21 +91,21 @@ def serve(kind: str, app: Any) -> None:
 
 
 def _ours(app: Any, listener: socket.socket) -> None:
-    from geventwsgi import serve as serve_ours  # noqa: PLC0415 - one process serves one kind
+    from geventwsgi import serve as serve_ours
 
     sys.exit(serve_ours(app, bind=f"fd://{listener.fileno()}", loglevel="critical"))
 
 
 def _pywsgi(app: Any, listener: socket.socket) -> None:
-    from gevent.pywsgi import WSGIServer  # noqa: PLC0415
-    from gevent.socket import socket as gevent_socket  # noqa: PLC0415
+    from gevent.pywsgi import WSGIServer
+    from gevent.socket import socket as gevent_socket
 
     WSGIServer(gevent_socket(fileno=listener.detach()), app, log=None).serve_forever()
 
 
 def _gunicorn(worker_class: str) -> Callable[[Any, socket.socket], None]:
     def run(app: Any, listener: socket.socket) -> None:
-        from gunicorn.app.base import BaseApplication  # noqa: PLC0415
+        from gunicorn.app.base import BaseApplication
 
         class Application(BaseApplication):
             def load_config(self) -> None:
@@ -124,13 +125,13 @@ def _gunicorn(worker_class: str) -> Callable[[Any, socket.socket], None]:
 
 
 def _waitress(app: Any, listener: socket.socket) -> None:
-    import waitress  # noqa: PLC0415
+    import waitress
 
     waitress.serve(app, sockets=[listener], _quiet=True)
 
 
 def _cheroot(app: Any, listener: socket.socket) -> None:
-    from cheroot.wsgi import Server  # noqa: PLC0415
+    from cheroot.wsgi import Server
 
     class OnListener(Server):
         def bind(self, *_: Any) -> socket.socket:
@@ -143,7 +144,7 @@ def _cheroot(app: Any, listener: socket.socket) -> None:
 
 
 def _faulty(app: Any, listener: socket.socket) -> None:
-    from tests.support.faulty import serve as serve_faulty  # noqa: PLC0415
+    from tests.support.faulty import serve as serve_faulty
 
     serve_faulty(app, listener)
 
