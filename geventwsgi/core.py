@@ -54,6 +54,7 @@ MODULES = (
     "serving.sending",
     "serving.stream",
     "serving.tls_stream",
+    "serving._marks",
     "serving.runners",
     "serving.service",
     "serving.connection",

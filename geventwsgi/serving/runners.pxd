@@ -1,3 +1,5 @@
+from geventwsgi.serving cimport _marks as marks
+
 cdef class Sleeper:
     cdef public object greenlet
 

@@ -16,14 +16,13 @@ Knows greenlets and whose turn it is; knows nothing of sockets and HTTP.
 from __future__ import annotations
 
 import threading
-from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from gevent import Greenlet, GreenletExit, get_hub
 from greenlet import getcurrent
 from greenlet import greenlet as RawGreenlet
 
-from geventwsgi.serving import memory
+from geventwsgi.serving import marks, memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,14 +107,14 @@ class Runners:
         usual = self._usual if thread is None else len(vars(thread))
         attributes, links = vars(me), me.has_links()
         # Whoever may throw into this greenlet has a reference. Their number is known only while _call waits for it.
-        known, references = len(attributes), getrefcount(me)
-        while getrefcount(me) == references:
+        known, references = len(attributes), marks.references(me)
+        while marks.references(me) == references:
             while self._working is me and (self._turn or self._given):
                 sleeper = self._next()
                 sleeper.greenlet = me
                 sleeper.run()
                 del sleeper  # nobody's while this greenlet rests
-                if me.gr_context is not None:
+                if marks.has_context():
                     me.gr_context = None
                 if thread is None and len(threads) != count:
                     count = len(threads)
@@ -123,7 +122,7 @@ class Runners:
                     links = links or thread is not None
                 if tree or len(attributes) != known or (thread is not None and len(vars(thread)) != usual):
                     return
-                if self._working is me and getrefcount(me) != references:
+                if self._working is me and marks.references(me) != references:
                     return
             if me.has_links() != links or not self._rest(me):
                 return
