@@ -129,7 +129,7 @@ class ChunkedBody(Body):
         if left is None:
             return self._size_line(data, position, pieces)
         if left > 0:
-            piece = data[position : position + left]
+            piece = data[position : position + min(left, len(data))]  # a size may be more than an index in C
             pieces.append(piece)
             self._left = left - len(piece)
             return position + len(piece)
@@ -157,7 +157,7 @@ class ChunkedBody(Body):
         if self._excess > MAX_FRAMING_EXCESS:
             raise RequestError(400, "too much chunk framing for too little data")
         data_end = end + 2 + size
-        if size and data.startswith(b"\r\n", data_end):  # the whole chunk is there: one step for all three elements
+        if size and data_end < len(data) and data.startswith(b"\r\n", data_end):  # the whole chunk is there: one step for all three elements
             pieces.append(data[end + 2 : data_end])
             return data_end + 2
         self._left = size or -1

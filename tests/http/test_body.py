@@ -96,6 +96,14 @@ class TestChunkedBody:
     def test_refuses_malformed_sizes__rfc9112_7_1(self, size: bytes) -> None:
         assert refused(size + b"\r\na\r\n0\r\n\r\n") == 400
 
+    @pytest.mark.parametrize("size", [b"7fffffffffffffff", b"ffffffffffffffff"])
+    def test_no_size_is_too_large_to_count(self, size: bytes) -> None:
+        body = ChunkedBody(LIMITS, [])
+        assert body.decode(size + b"\r\nabc") == (b"abc", b"")
+        assert body.decode(b"def") == (b"def", b"")
+        assert not body.done
+        assert body.want(100) == 100
+
     @pytest.mark.parametrize("data", [b"1\nX\n0\n\n", b"1\rX", b"1\r\naX", b"1\r\na\n0\r\n\r\n", b"1\r\nab\r\n"])
     def test_refuses_bare_ends_of_line_and_long_data__rfc9112_7_1(self, data: bytes) -> None:
         assert refused(data) == 400

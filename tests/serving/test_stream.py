@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import gevent
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BIG = 8 << 20
+#: A size with which more is asked for than what was received ahead.
+LARGE = 20000
 
 
 @pytest.fixture(params=[EpollPoller, WatcherPoller])
@@ -92,6 +95,37 @@ class TestReading:
         assert stream.recv(100) == b"ck"
         assert not stream.ahead()
         assert stream.recv(100, 5) == b"wire"
+
+    def test_a_large_read_is_one_piece_of_what_was_handed_back_and_what_has_come(
+        self, stream: Stream, client: socket.socket
+    ) -> None:
+        client.sendall(b"w" * 30000)
+        stream.unread(b"back")
+        assert stream.recv(LARGE) == b"back" + b"w" * (LARGE - 4)
+        assert not stream.ahead()
+        assert stream.recv(LARGE, 5) == b"w" * (30004 - LARGE)
+        stream.unread(b"b" * LARGE)
+        assert stream.recv(LARGE) == b"b" * LARGE
+
+    @pytest.mark.parametrize("ending", ["nothing", "end", "reset"])
+    def test_a_large_read_takes_what_was_handed_back_if_that_is_all(
+        self, stream: Stream, client: socket.socket, ending: str
+    ) -> None:
+        """What else there is, the next one finds."""
+        if ending == "reset":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        if ending != "nothing":
+            client.close()
+        stream.unread(b"back")
+        assert stream.recv(LARGE) == b"back"
+        if ending == "nothing":
+            with pytest.raises(DeadlineExpired):
+                stream.recv(LARGE, 0.01)
+        elif ending == "end":
+            assert stream.recv(LARGE, 5) == b""
+        else:
+            with suppress(ClientDisconnected):  # the kernel says so once
+                assert stream.recv(LARGE, 5) == b""
 
     def test_deadline(self, stream: Stream, client: socket.socket) -> None:
         with pytest.raises(DeadlineExpired):

@@ -139,6 +139,17 @@ class TestReading:
         with pytest.raises(ClientDisconnected, match="TLS"):
             stream.recv(100, 5)
 
+    def test_a_large_read_of_what_was_handed_back_takes_no_ciphertext(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        client.sendall(b"w" * 30000)
+        stream.unread(b"back")
+        stream.hot = True  # as the poller makes it
+        data = b""
+        while len(data) < 30004:
+            data += stream.recv(20000, 5)
+        assert data == b"back" + b"w" * 30000
+
     def test_deadline(self, stream: TLSStream) -> None:
         with pytest.raises(DeadlineExpired):
             stream.recv(100, 0.05)
