@@ -62,7 +62,7 @@ class Socket:
     def recv_after(self, before: bytes, size: int) -> bytes:
         """Return ``before``, which is not empty, and behind it what has come, up to ``size`` bytes in all.
 
-        If nothing has, the stream is at its end or broken, that is for the next call to find.
+        Whether nothing has come yet, nothing will any more, or the connection is broken is for the next call to find.
         """
         try:
             return before + self._sock.recv(size - len(before))
