@@ -157,7 +157,8 @@ class ChunkedBody(Body):
         if self._excess > MAX_FRAMING_EXCESS:
             raise RequestError(400, "too much chunk framing for too little data")
         data_end = end + 2 + size
-        if size and data_end < len(data) and data.startswith(b"\r\n", data_end):  # the whole chunk is there: one step for all three elements
+        # The whole chunk may be there: one step for all three elements.
+        if size and data_end < len(data) and data.startswith(b"\r\n", data_end):
             pieces.append(data[end + 2 : data_end])
             return data_end + 2
         self._left = size or -1
