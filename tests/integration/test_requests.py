@@ -34,7 +34,11 @@ def served(which: str) -> Iterator[tuple[Gwsgi, Mix]]:
     tls = which.endswith("TLS")
     env = {"GEVENTWSGI_PURE": "1" if which == "Python" else ""}
     app = "tests.support.apps.counted:application"
-    with Gwsgi(*(made.flags if tls else ()), app=app, env=env) as server:
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+            patched.delenv(name, raising=False)  # what coverage keeps of a failure is none of the server's
+        unmeasured = Gwsgi(*(made.flags if tls else ()), app=app, env=env)
+    with unmeasured as server:
         mix = Mix(server.address, made.client_context() if tls else None)
         mix.run(2000)
         yield server, mix
