@@ -19,4 +19,4 @@ def second() -> int:
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi._clock import monotonic, second  # type: ignore[no-redef]
+    from geventwsgi._clock import monotonic, second  # type: ignore[no-redef]  # the twin in C

@@ -387,7 +387,7 @@ def hook(parameters: str, *, shorter: Iterable[int] = ()) -> Kind:
         if not callable(function):
             raise wrong(f"a function that takes ({parameters})", given)
         if _accepts(function, len(names)):
-            return function  # type: ignore[no-any-return] # what it returns is its caller's to know
+            return function  # type: ignore[no-any-return]  # what it returns is its caller's to know
         for count in shorter:
             if _accepts(function, count):
                 return lambda *arguments: function(*arguments[:count])

@@ -181,7 +181,7 @@ def _checked(app: Any, spec: str, suggest: str = "") -> Callable[..., Any]:
     if not callable(app):
         raise AppLoadError(f"{spec!r} is {_a(app)}, which cannot be called: name a WSGI application")
     if not _mismatch(app, {}, None):
-        return app  # type: ignore[no-any-return] # PEP 3333 says what it returns, its annotations need not
+        return app  # type: ignore[no-any-return]  # PEP 3333 says what it returns, its annotations need not
     if not _mismatch(app, {}, None, None):
         raise AppLoadError(f"{spec!r} takes three arguments, as ASGI applications do: only WSGI ones are served")
     cure = f"; is it a factory? Then write {suggest!r}" if suggest and not _mismatch(app) else ""

@@ -73,7 +73,7 @@ def changed_items(
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.http._scan import (  # type: ignore[no-redef]
+    from geventwsgi.http._scan import (  # type: ignore[no-redef]  # the twins in C
         changed_items,
         end_of_head,
         end_of_line,

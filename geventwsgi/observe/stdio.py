@@ -38,7 +38,7 @@ def capture(fd: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         # A file is block-buffered otherwise: a line printed would show up thousands of bytes later.
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text file has it
 
 
 def detach(*, inherit: bool) -> None:

@@ -64,4 +64,4 @@ class EpollSet:
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.serving._native import EpollSet  # type: ignore[no-redef]
+    from geventwsgi.serving._native import EpollSet  # type: ignore[no-redef]  # the twin in C

@@ -19,4 +19,4 @@ def has_context() -> bool:
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.serving._marks import has_context, references  # type: ignore[no-redef]
+    from geventwsgi.serving._marks import has_context, references  # type: ignore[no-redef]  # the twin in C

@@ -226,6 +226,7 @@ class WSGIServer(StreamServer):
             on_record=on_record,
             cancels=config.on_disconnect == "cancel",
             half_close_ends=config.half_close == "gone",
+            # StreamServer has _spawn, its stubs have not.
             runners=OneEach(self._spawn) if self._keeps_greenlets else Runners(),  # type: ignore[attr-defined]
             keeps_greenlets=self._keeps_greenlets,
             health_path=config.health_path,

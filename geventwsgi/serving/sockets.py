@@ -210,4 +210,4 @@ def borrowed(fd: int) -> Iterator[RawSocket]:
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.serving._native import Socket, accept  # type: ignore[no-redef]
+    from geventwsgi.serving._native import Socket, accept  # type: ignore[no-redef]  # the twins in C

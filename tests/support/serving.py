@@ -103,7 +103,7 @@ def served(
         poller=poller(gevent.get_hub().loop),
         deadlines=Deadlines(gevent.get_hub().loop),
         capacity=Capacity(10),
-        log=logging.getLogger("tests.serving"),  # type: ignore[arg-type]
+        log=logging.getLogger("tests.serving"),  # type: ignore[arg-type]  # it has what is called
         software="test",
         tls=None,
         ragged_eof_ends=True,

@@ -74,7 +74,7 @@ def python_core() -> Core:
     finally:
         sys.meta_path.insert(0, FINDER)
         sys.modules.update(before)
-        geventwsgi.http = package  # type: ignore[attr-defined]
+        geventwsgi.http = package  # type: ignore[attr-defined]  # a second copy
 
 
 CORES = {"compiled": Core.imported("compiled")} if name_of_core() == "compiled" else {}
