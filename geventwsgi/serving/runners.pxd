@@ -19,6 +19,7 @@ cdef class Runners:
     cdef object _working
 
     cpdef Sleeper _next(self)
+    cpdef bint _rest(self, object me) except -1
     cpdef give(self, Sleeper sleeper)
 
 cdef class OneEach(Runners):

@@ -27,6 +27,8 @@ from geventwsgi.serving import marks, memory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: Without what gevent's hub asks at each of its own switches: whether the greenlet wants to know that it is left.
+_switch = RawGreenlet.switch
 #: Runners kept for the next requests however long there is nothing to do. Each has some 10 KB.
 KEPT = 64
 #: Seconds for which any more are kept that nobody has needed.
@@ -92,7 +94,7 @@ class Runners:
             runner = self._idle.pop() if self._idle else self._kind()
             self._least_idle = min(self._least_idle, len(self._idle))
             self._working = runner
-            runner.switch()
+            _switch(runner)
         self._working = None
 
     def _run(self) -> None:
@@ -141,7 +143,7 @@ class Runners:
             self._thinning = self._hub.loop.timer(LATELY, LATELY, ref=False)
             self._thinning.start(self._thin)
         try:
-            self._hub.switch()
+            _switch(self._hub)
         except BaseException:  # noqa: BLE001 - meant for a request that has ended, as by a Timeout that it forgot
             return False
         return True

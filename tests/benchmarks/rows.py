@@ -120,7 +120,7 @@ ROWS = (
     Row(
         "wait",
         "100 ms wait in the application, 1,000 connections",
-        GREEN,
+        (*GREEN, "streamserver"),
         request=request("/wait"),
         body=b"waited",
         connections=1000,

@@ -8,6 +8,7 @@ import sys
 
 HOST = "127.0.0.1"
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+WAITED = REPLY.replace(b"2\r\n\r\nok", b"6\r\n\r\nwaited")
 
 
 def pywsgi(port, certificate):
@@ -22,14 +23,21 @@ def pywsgi(port, certificate):
 
 
 def streamserver(port, certificate):
-    """What gevent costs before anything is parsed: one recv, one sendall."""
+    """What gevent costs before anything is parsed: one recv, one sendall, and a sleep where a request is to wait."""
+    from benchapp import count
+    from gevent import sleep
     from gevent.server import StreamServer
 
     once = bool(os.environ.get("BENCH_CLOSE"))
 
     def handle(sock, address):
-        while sock.recv(65536):
-            sock.sendall(REPLY)
+        while data := sock.recv(65536):
+            reply = REPLY
+            if data.startswith(b"GET /wait "):
+                count()
+                sleep(0.1)
+                reply = WAITED
+            sock.sendall(reply)
             if once:
                 break
 
