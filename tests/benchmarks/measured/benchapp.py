@@ -12,6 +12,7 @@ import os
 import time
 
 PIECE = 64 * 1024
+WAIT = 0.1  # seconds
 CHUNK = b"x" * 1024
 
 
@@ -54,7 +55,7 @@ def stream(environ, start_response):
 
 def wait(environ, start_response):
     count()
-    time.sleep(0.1)
+    time.sleep(WAIT)
     return text(start_response, b"waited")
 
 

@@ -24,7 +24,7 @@ def pywsgi(port, certificate):
 
 def streamserver(port, certificate):
     """What gevent costs before anything is parsed: one recv, one sendall, and a sleep where a request is to wait."""
-    from benchapp import count
+    from benchapp import WAIT, count
     from gevent import sleep
     from gevent.server import StreamServer
 
@@ -35,7 +35,7 @@ def streamserver(port, certificate):
             reply = REPLY
             if data.startswith(b"GET /wait "):
                 count()
-                sleep(0.1)
+                sleep(WAIT)
                 reply = WAITED
             sock.sendall(reply)
             if once:
