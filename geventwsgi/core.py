@@ -34,6 +34,8 @@ MODULES = (
     "http.known",
     "http.head",
     "http.encode",
+    "wsgi._files",
+    "wsgi.files",
     "wsgi.repeated",
     "wsgi.exchange",
     "wsgi.memo",

@@ -26,8 +26,9 @@ cdef class EpollSet:
     cdef int fd
 
     cpdef add(self, int fd, unsigned int events)
+    cpdef renew(self, int fd, unsigned int events)
     cpdef remove(self, int fd)
-    cdef _change(self, int operation, int fd, epoll_event *event)
+    cdef _change(self, int operation, int fd, unsigned int events)
     cpdef tell(self, list streams)
     cpdef int fileno(self) except? -1
     cpdef close(self)

@@ -71,7 +71,7 @@ cdef extern from "<sys/sendfile.h>" nogil:
 cdef extern from "<sys/epoll.h>" nogil:
     int epoll_create1(int flags)
     int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
-    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
+    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
     int epoll_wait(int epoll, epoll_event *events, int most, int timeout)
 
 cdef extern from *:
@@ -244,17 +244,19 @@ cdef class EpollSet:
         self.close()
 
     cpdef add(self, int fd, unsigned int events):
+        self._change(EPOLL_CTL_ADD, fd, events)
+
+    cpdef renew(self, int fd, unsigned int events):
+        self._change(EPOLL_CTL_MOD, fd, events)
+
+    cpdef remove(self, int fd):
+        self._change(EPOLL_CTL_DEL, fd, 0)
+
+    cdef _change(self, int operation, int fd, unsigned int events):
         cdef epoll_event event
         event.events = events
         event.data.fd = fd
-        self._change(EPOLL_CTL_ADD, fd, &event)
-
-    cpdef remove(self, int fd):
-        cdef epoll_event ignored
-        self._change(EPOLL_CTL_DEL, fd, &ignored)
-
-    cdef _change(self, int operation, int fd, epoll_event *event):
-        if epoll_ctl(self.fd, operation, fd, event) < 0:
+        if epoll_ctl(self.fd, operation, fd, &event) < 0:
             PyErr_SetFromErrno(OSError)
 
     cpdef tell(self, list streams):

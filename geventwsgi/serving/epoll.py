@@ -41,6 +41,10 @@ class EpollSet:
         """Tell of these events of ``fd`` from now on."""
         self._epoll.register(fd, events)
 
+    def renew(self, fd: int, events: int) -> None:
+        """Tell once more of what is true of ``fd`` already."""
+        self._epoll.modify(fd, events)
+
     def remove(self, fd: int) -> None:
         """Tell of none any more."""
         self._epoll.unregister(fd)

@@ -4,6 +4,7 @@ cdef class Poller:
     cdef object __weakref__
 
     cpdef watch(self, stream, int fd, int events)
+    cpdef tell_again(self, stream, int fd)
     cpdef forget(self, stream, int fd)
 
 cdef class EpollPoller(Poller):

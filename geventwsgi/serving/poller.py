@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 READABLE, WRITABLE, ENDED, LOST = 0x1, 0x4, 0x2000, 0x10 | 0x8
 GONE = ENDED | LOST
 _EDGE_TRIGGERED = 1 << 31
+#: What is told of each connection where there is epoll.
+_ALL = READABLE | WRITABLE | GONE | _EDGE_TRIGGERED
 _READ, _WRITE = 1, 2
 
 
@@ -34,6 +36,10 @@ class Poller:
 
         :param fd: the stream's descriptor.
         """
+        raise NotImplementedError
+
+    def tell_again(self, stream: Stream, fd: int) -> None:
+        """Tell of room for more to send in the loop's next iteration, although there is some already."""
         raise NotImplementedError
 
     def forget(self, stream: Stream, fd: int) -> None:
@@ -65,9 +71,16 @@ class EpollPoller(Poller):
             return
         if not self._open:
             self._watcher.ref = True  # the loop goes on for as long as there is a client
-        self._set.add(fd, READABLE | WRITABLE | GONE | _EDGE_TRIGGERED)  # first: the system may have no room
+        self._set.add(fd, _ALL)  # first: the system may have no room
         self._open += 1
         self._streams[fd] = stream
+
+    def tell_again(self, stream: Stream, fd: int) -> None:
+        """See :meth:`Poller.tell_again`."""
+        if fd < len(self._streams) and self._streams[fd] is stream:
+            self._set.renew(fd, _ALL)
+        else:
+            self.watch(stream, fd, WRITABLE)
 
     def forget(self, stream: Stream, fd: int) -> None:
         """See :meth:`Poller.forget`. Closing alone would not do: the application may have a duplicate."""
@@ -108,6 +121,10 @@ class WatcherPoller(Poller):
         if watcher is None:
             watcher = watchers[stream] = self._loop.io(fd, event)
         return watcher
+
+    def tell_again(self, stream: Stream, fd: int) -> None:
+        """See :meth:`Poller.tell_again`."""
+        self.watch(stream, fd, WRITABLE)
 
     def forget(self, stream: Stream, fd: int) -> None:  # noqa: ARG002 - for the set's sake
         """See :meth:`Poller.forget`."""

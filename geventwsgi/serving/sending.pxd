@@ -8,8 +8,18 @@ cimport cython
 cdef int TURN
 cdef unsigned int _WRITABLE
 
+cdef class FileRange:
+    cdef int _fileno
+    cdef long long _offset
+    cdef long long _count
+
+    cpdef long long left(self)
+    @cython.locals(step=Py_ssize_t, sent=Py_ssize_t)
+    cpdef bint send(self, CSocket sock) except -1
+
 cdef class Stall(deadlines.Holder):
     cdef object _sending
+    cdef FileRange file
 
 cdef class Sending(deadlines.Holder):
     cdef public CSocket _sock
@@ -38,6 +48,10 @@ cdef class Sending(deadlines.Holder):
     cpdef gather(self, bint on)
     cpdef _let_leave(self)
     cpdef _send_all(self, data)
-    @cython.locals(step=Py_ssize_t, sent=Py_ssize_t)
+    @cython.locals(file=FileRange)
     cpdef send_file(self, int fileno, long long offset, long long count)
-    cpdef _wait_writable(self)
+    @cython.locals(stall=Stall)
+    cpdef _wait_writable(self, FileRange file=*, bint full=*)
+    cpdef _await_room(self, Stall stall, bint full)
+    @cython.locals(stall=Stall, file=FileRange)
+    cpdef _has_room(self)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.poller import Poller
     from geventwsgi.serving.sockets import Socket
 
-#: Bytes handed to the kernel by one ``sendfile``, after which other greenlets get their turn.
+#: Bytes of a file handed to the kernel at once, after which others get their turn.
 SENDFILE_STEP = 2 << 20
 #: Work that a greenlet may do without waiting before the others get their turn, in sends. A client whose bytes are
 #: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
@@ -35,13 +35,48 @@ ONE_ITERATION = 1e-9
 LEFT = "the client has left"
 
 
-class Stall(deadlines.Holder):
-    """The deadline of a stream whose client is to read."""
+class FileRange:
+    """What is left to send of a regular file."""
 
-    __slots__ = ("_sending",)
+    __slots__ = ("_count", "_fileno", "_offset")
+
+    def __init__(self, fileno: int, offset: int, count: int) -> None:
+        self._fileno = fileno
+        self._offset = offset
+        self._count = count
+
+    def left(self) -> int:
+        """Return how many bytes that is."""
+        return self._count
+
+    def send(self, sock: Socket) -> bool:
+        """Hand the kernel what it takes at once, up to SENDFILE_STEP; return whether it has no room for more.
+
+        :raises ClientDisconnected: the client has left, or the file ends early: nothing right can follow.
+        """
+        step = SENDFILE_STEP
+        while self._count and step > 0:
+            taken = sock.send_file(self._fileno, self._offset, min(self._count, step))
+            if taken is None:
+                return True
+            sent = taken  # a number, in C as well
+            if not sent:
+                raise ClientDisconnected("the file became shorter while it was sent")
+            self._offset += sent
+            self._count -= sent
+            step -= sent
+        return False
+
+
+class Stall(deadlines.Holder):
+    """The wait of a greenlet whose client is to read."""
+
+    __slots__ = ("_sending", "file")
 
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
+        #: What the loop goes on to send when there is room, before it wakes the greenlet.
+        self.file: FileRange | None = None
         self.deadline = NEVER
         self.tick = 0
 
@@ -192,43 +227,61 @@ class Sending(deadlines.Holder):
 
         :raises ClientDisconnected: as :meth:`send`; also when the file ends early, since nothing right can follow.
         """
-        step = 0
-        while count:
+        file = FileRange(fileno, offset, count)
+        while file.left():
             if self.left:
                 raise ClientDisconnected(LEFT)
-            taken = self._sock.send_file(fileno, offset, min(count, SENDFILE_STEP))
-            if taken is None:
-                self._wait_writable()
-                step = 0
-                continue
-            sent = taken  # a number, in C as well
-            if not sent:
-                raise ClientDisconnected("the file became shorter while it was sent")
-            offset += sent
-            count -= sent
-            step += sent
-            if step >= SENDFILE_STEP and count:
-                step = 0
-                self._yield_turn()
+            full = file.send(self._sock)
+            if file.left():
+                self._wait_writable(file, full)
 
-    def _wait_writable(self) -> None:
+    def _wait_writable(self, file: FileRange | None = None, full: bool = True) -> None:
+        """Wait until there is room for what the greenlet has to send, or until ``file`` has been sent.
+
+        :param full: whether there is none now; otherwise it is others' turn.
+        """
         self._turn = 0
         in_flight = self._step_back()
         stall = self._stall
         if stall is None:
             stall = self._stall = Stall(self)
-        self._deadlines.arm(stall, self._write_timeout)
+        stall.file = file
+        self._await_room(stall, full)
         self._writer = getcurrent()
-        self._poller.watch(self, self._sock.fileno(), _WRITABLE)  # type: ignore[arg-type]  # each is a Stream
         try:
             stalled = self._hub.switch()
         finally:
-            self._writer = None
+            self._writer = stall.file = None
             stall.deadline = NEVER
         if stalled:
             raise ClientDisconnected(f"the client has read nothing for {self._write_timeout:g} s")
         if in_flight:
             self.step_in()
+
+    def _await_room(self, stall: Stall, full: bool) -> None:
+        self._deadlines.arm(stall, self._write_timeout)
+        if full:
+            self._poller.watch(self, self._sock.fileno(), _WRITABLE)  # type: ignore[arg-type]  # each is a Stream
+        else:
+            self._poller.tell_again(self, self._sock.fileno())  # type: ignore[arg-type]  # the same
+
+    def _has_room(self) -> None:
+        """Go on with the file that is being sent, or else with the greenlet that waits; called in the hub.
+
+        To switch to the greenlet for each part of a file would cost more than all else that is done for the part.
+        """
+        stall = self._stall
+        if stall is not None and stall.file is not None and not self.left:
+            file = stall.file
+            try:
+                full = file.send(self._sock)
+            except ClientDisconnected as error:
+                self._writer.throw(error)
+                return
+            if file.left():
+                self._await_room(stall, full)
+                return
+        self._writer.switch(False)
 
     def stalled(self) -> None:
         """End the wait of a greenlet whose client has read nothing for too long."""

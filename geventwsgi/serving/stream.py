@@ -210,7 +210,7 @@ class Stream(sending.Sending):
         if events & _GONE:
             self._end(lost=events & _LOST != 0)
         if events & _WRITABLE and self._writer is not None:
-            self._writer.switch(False)
+            self._has_room()
         if not events & (_READABLE | _GONE):
             return
         self.hot = True

@@ -3,11 +3,16 @@
 It looks at files only; that something is sent, and how, is the gateway's and the exchange's business.
 """
 
+from __future__ import annotations
+
 import io
 import os
 import stat
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BLOCK_SIZE = 65536
 
@@ -48,26 +53,29 @@ class FileWrapper:
             close()
 
 
-# Annotations are no text in this module: NamedTuple would compile each of them at every start.
-class Extent(NamedTuple):
-    """The part of an open regular file from its current position to its end."""
+def regular_extent(filelike: Any) -> tuple[int, int, int] | None:
+    """Return what is left to send of a regular file opened in binary mode, None for anything else.
 
-    fileno: int
-    offset: int
-    length: int
-
-
-def regular_extent(filelike: Any) -> Extent | None:
-    """Return what is left to send of a regular file opened in binary mode, None for anything else."""
+    That is its descriptor, its position, and the number of bytes from there to its end.
+    """
     file = _opened_file(filelike)
     if file is None or file.closed:
         return None
     fileno = file.fileno()
-    status = os.fstat(fileno)
-    if not stat.S_ISREG(status.st_mode):
+    size = regular_size(fileno)
+    if size is None:
         return None
     offset = file.tell()
-    return Extent(fileno, offset, max(0, status.st_size - offset))
+    return fileno, offset, max(0, size - offset)
+
+
+def regular_size(fileno: int) -> int | None:
+    """Return how many bytes a regular file has, None for anything else.
+
+    :raises OSError: what ``os.fstat`` says.
+    """
+    status = os.fstat(fileno)
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _opened_file(filelike: Any) -> Any:
@@ -80,3 +88,7 @@ def _opened_file(filelike: Any) -> Any:
     file: Any = getattr(getattr(read, "__wrapped__", read), "__self__", None)
     raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
     return file if type(raw) is io.FileIO else None
+
+
+with suppress(ImportError):  # not built, or not wanted
+    from geventwsgi.wsgi._files import regular_size  # type: ignore[no-redef]  # the twin in C

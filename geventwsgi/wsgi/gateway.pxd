@@ -25,4 +25,5 @@ cdef class Gateway:
     cpdef _end(self, CExchange exchange, dict environ, result, CResponse response, double started)
     cpdef _send(self, result, CResponse response)
     cpdef _send_chunks(self, chunks, CResponse response)
+    cpdef _send_file(self, wrapper, CResponse response)
     cpdef _observe(self, CExchange exchange, dict environ, CResponse response, double started)

@@ -147,8 +147,8 @@ class Gateway:
         left = None if response.length is None else max(0, response.length - response.sent)
         extent = regular_extent(wrapper.filelike) if self._use_sendfile else None
         if extent is not None:
-            count = extent.length if left is None else min(left, extent.length)
-            response.write_file(extent.fileno, extent.offset, count)
+            fileno, offset, count = extent
+            response.write_file(fileno, offset, count if left is None else min(left, count))
         else:
             self._send_chunks(wrapper if left is None else wrapper.blocks(left), response)
 

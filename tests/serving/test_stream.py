@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import gevent
+import greenlet
 import pytest
 from gevent import socket
 from gevent.event import Event
@@ -427,6 +428,76 @@ class TestFiles:
             client.close()
             with pytest.raises(ClientDisconnected):
                 stream.send_file(file.fileno(), 0, BIG)
+
+    def test_its_greenlet_is_woken_at_the_end_alone(self, stream: Stream, client: socket.socket) -> None:
+        switches: list[object] = []
+        with tempfile.TemporaryFile() as file:
+            file.truncate(64 << 20)
+            writer = gevent.spawn(stream.send_file, file.fileno(), 0, 64 << 20)
+            before = greenlet.settrace(lambda _event, both: switches.append(both[1]))
+            try:
+                left = 64 << 20
+                while left:
+                    left -= len(client.recv(1 << 20))
+                writer.get(timeout=5)
+            finally:
+                greenlet.settrace(before)
+        assert switches.count(writer) == 2
+
+    def test_a_file_that_shrinks_while_the_client_is_awaited(self, stream: Stream, client: socket.socket) -> None:
+        with tempfile.TemporaryFile() as file:
+            file.truncate(64 << 20)
+            writer = gevent.spawn(stream.send_file, file.fileno(), 0, 64 << 20)
+            eventually(lambda: stream.writing)
+            file.truncate(0)
+            reader = gevent.spawn(read_all, client)
+            with pytest.raises(ClientDisconnected, match="shorter"):
+                writer.get(timeout=5)
+            stream.abort()
+            with suppress(ConnectionResetError):
+                reader.get(timeout=5)
+
+    def test_a_reset_while_the_client_is_awaited(self, stream: Stream, client: socket.socket) -> None:
+        with tempfile.TemporaryFile() as file:
+            file.truncate(64 << 20)
+            writer = gevent.spawn(stream.send_file, file.fileno(), 0, 64 << 20)
+            eventually(lambda: stream.writing)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            client.close()
+            with pytest.raises(ClientDisconnected):
+                writer.get(timeout=5)
+
+    def test_a_client_that_left_is_sent_no_more_of_it(self, stream: Stream, client: socket.socket) -> None:
+        with tempfile.TemporaryFile() as file:
+            file.truncate(64 << 20)
+            writer = gevent.spawn(stream.send_file, file.fileno(), 0, 64 << 20)
+            eventually(lambda: stream.writing)
+            stream.give_up()
+            with pytest.raises(ClientDisconnected, match="has left"):
+                writer.get(timeout=5)
+
+    def test_a_slow_reader_is_not_dropped(self, stream: Stream, client: socket.socket) -> None:
+        stream._write_timeout = 0.3
+        size = 24 << 20
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size)
+            writer = gevent.spawn(stream.send_file, file.fileno(), 0, size)
+            left = size
+            while left > 4 << 20:
+                gevent.sleep(0.1)  # in all, far more than the timeout
+                for _ in range(2):
+                    left -= len(client.recv(1 << 20))
+            while left:
+                left -= len(client.recv(1 << 20))
+            writer.get(timeout=5)
+
+    def test_a_reader_that_stops_is_dropped(self, stream: Stream, client: socket.socket) -> None:
+        stream._write_timeout = 0.05
+        with tempfile.TemporaryFile() as file:
+            file.truncate(64 << 20)
+            with pytest.raises(ClientDisconnected, match="has read nothing"):
+                stream.send_file(file.fileno(), 0, 64 << 20)
+        assert client.recv(1) == b"\0"
 
 
 class TestEnding:

@@ -11,7 +11,7 @@ import tempfile
 import pytest
 from django.core.files import File
 
-from geventwsgi.wsgi.files import BLOCK_SIZE, Extent, FileWrapper, regular_extent
+from geventwsgi.wsgi.files import BLOCK_SIZE, FileWrapper, regular_extent
 
 CONTENT = b"0123456789" * 10
 
@@ -79,20 +79,20 @@ def test_a_file_without_close_needs_none__pep3333_file_handling():
 def test_a_regular_file_is_sent_from_its_position__pep3333_file_handling(path, mode, buffering, position):
     with path.open(mode, buffering) as file:
         file.seek(position)
-        assert regular_extent(file) == Extent(file.fileno(), position, 100 - position)
+        assert regular_extent(file) == (file.fileno(), position, 100 - position)
 
 
 def test_bytes_that_were_read_ahead_are_not_skipped__pep3333_file_handling(path):
     with path.open("rb") as file:
         file.read(3)
         assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 100
-        assert regular_extent(file) == Extent(file.fileno(), 3, 97)
+        assert regular_extent(file) == (file.fileno(), 3, 97)
 
 
 def test_a_position_past_the_end_leaves_nothing(path):
     with path.open("rb") as file:
         file.seek(1000)
-        assert regular_extent(file) == Extent(file.fileno(), 1000, 0)
+        assert regular_extent(file) == (file.fileno(), 1000, 0)
 
 
 @pytest.mark.parametrize("make", [tempfile.TemporaryFile, tempfile.NamedTemporaryFile])
@@ -100,7 +100,7 @@ def test_a_temporary_file_is_a_regular_file(make):
     with make() as file:
         file.write(CONTENT)
         file.seek(5)
-        assert regular_extent(file) == Extent(file.fileno(), 5, 95)
+        assert regular_extent(file) == (file.fileno(), 5, 95)
 
 
 def test_what_has_no_descriptor_is_read(path):
@@ -139,7 +139,7 @@ def test_a_wrapper_that_hands_out_the_files_own_read_counts_as_the_file(path):
     with path.open("rb") as file:
         wrapper = File(file)
         wrapper.read(1)
-        assert regular_extent(wrapper) == Extent(file.fileno(), 1, 99)
+        assert regular_extent(wrapper) == (file.fileno(), 1, 99)
 
 
 def test_a_wrapper_that_changes_what_it_reads_is_read(path):

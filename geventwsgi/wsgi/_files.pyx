@@ -1,0 +1,19 @@
+"""What ``files.py`` asks the system, as a C call: Python's answer has twenty numbers, most of them made of others."""
+
+from cpython.exc cimport PyErr_SetFromErrno
+
+cdef extern from "<sys/stat.h>" nogil:
+    ctypedef unsigned int mode_t
+    struct stat:
+        mode_t st_mode
+        long long st_size
+    int fstat(int fd, stat *status)
+    bint S_ISREG(mode_t mode)
+
+
+cpdef regular_size(int fileno):
+    """See :func:`geventwsgi.wsgi.files.regular_size`."""
+    cdef stat status
+    if fstat(fileno, &status) < 0:
+        PyErr_SetFromErrno(OSError)
+    return status.st_size if S_ISREG(status.st_mode) else None
