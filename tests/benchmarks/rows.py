@@ -103,7 +103,7 @@ ROWS = (
     Row(
         "file",
         "10 MiB file by wsgi.file_wrapper",
-        (*WSGI, "nginx"),
+        (*WSGI, "nginx", "streams"),
         request=request("/file"),
         body=file_bytes(),
         connections=4,  # what is under way at the end is not counted, and here it is megabytes
@@ -120,7 +120,7 @@ ROWS = (
     Row(
         "wait",
         "100 ms wait in the application, 1,000 connections",
-        (*GREEN, "streamserver"),
+        (*GREEN, "streamserver", "streams"),
         request=request("/wait"),
         body=b"waited",
         connections=1000,

@@ -168,6 +168,7 @@ SERVERS = {
     "nginx": Server("nginx", _nginx, peer=False),
     "floor": Server("C epoll loop, parses nothing", _floor, peer=False),
     "streamserver": Server("gevent StreamServer, parses nothing", _script("streamserver"), "gevent", peer=False),
+    "streams": Server("geventwsgi without HTTP and WSGI", _script("streams"), "gevent", peer=False),
 }
 
 

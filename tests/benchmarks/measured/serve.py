@@ -8,6 +8,7 @@ import sys
 
 HOST = "127.0.0.1"
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+FILE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n"
 WAITED = REPLY.replace(b"2\r\n\r\nok", b"6\r\n\r\nwaited")
 
 
@@ -44,6 +45,41 @@ def streamserver(port, certificate):
     StreamServer((HOST, port), handle).serve_forever()
 
 
+def streams(port, certificate):
+    """What geventwsgi costs without HTTP and WSGI: its streams, gevent's greenlets, and what the application does."""
+    from socket import AF_INET
+
+    from benchapp import WAIT, count
+    from gevent import get_hub, sleep
+    from gevent.server import StreamServer
+
+    from geventwsgi.serving.deadlines import Deadlines
+    from geventwsgi.serving.poller import EpollPoller
+    from geventwsgi.serving.sockets import Socket
+    from geventwsgi.serving.stream import Stream
+
+    loop = get_hub().loop
+    poller, deadlines = EpollPoller(loop), Deadlines(loop)
+
+    def handle(accepted, address):
+        stream = Stream(Socket(accepted.detach(), AF_INET), poller, deadlines)
+        while data := stream.recv(65536):
+            if data.startswith(b"GET /wait "):
+                count()
+                sleep(WAIT)
+                stream.send(WAITED)
+            elif data.startswith(b"GET /file "):
+                with open(os.environ["BENCH_FILE"], "rb") as file:  # noqa: PTH123 - as the application does
+                    size = os.fstat(file.fileno()).st_size
+                    stream.send(FILE_HEAD % size)
+                    stream.send_file(file.fileno(), 0, size)
+            else:
+                stream.send(REPLY)
+        stream.close()
+
+    StreamServer((HOST, port), handle).serve_forever()
+
+
 def bjoern(port, certificate):
     import bjoern as server
     from benchapp import app
@@ -70,7 +106,7 @@ def cheroot(port, certificate):
     server.safe_start()
 
 
-KINDS = {run.__name__: run for run in (pywsgi, streamserver, bjoern, fastwsgi, cheroot)}
+KINDS = {run.__name__: run for run in (pywsgi, streamserver, streams, bjoern, fastwsgi, cheroot)}
 
 if __name__ == "__main__":
     KINDS[sys.argv[1]](int(sys.argv[2]), sys.argv[3:])
