@@ -275,11 +275,11 @@ class Sending(deadlines.Holder):
             file = stall.file
             try:
                 full = file.send(self._sock)
-            except ClientDisconnected as error:
+                if file.left():
+                    self._await_room(stall, full)
+                    return
+            except OSError as error:
                 self._writer.throw(error)
-                return
-            if file.left():
-                self._await_room(stall, full)
                 return
         self._writer.switch(False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -15,6 +16,7 @@ from gevent import socket
 from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving import sending
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import EpollPoller, WatcherPoller
 from geventwsgi.serving.sockets import borrowed
@@ -474,6 +476,20 @@ class TestFiles:
             eventually(lambda: stream.writing)
             stream.give_up()
             with pytest.raises(ClientDisconnected, match="has left"):
+                writer.get(timeout=5)
+
+    def test_what_the_system_says_against_waiting_is_its_greenlets(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Full(EpollPoller):
+            def tell_again(self, stream: Stream, fd: int) -> None:
+                if gevent.getcurrent() is gevent.get_hub():
+                    raise OSError(errno.ENOMEM, "Cannot allocate memory")
+                super().tell_again(stream, fd)
+
+        monkeypatch.setattr(sending, "SENDFILE_STEP", 1 << 16)
+        with stream_pair(Full) as (stream, _), tempfile.TemporaryFile() as file:
+            file.truncate(1 << 20)
+            writer = gevent.spawn(stream.send_file, file.fileno(), 0, 1 << 20)
+            with pytest.raises(OSError, match="Cannot allocate memory"):
                 writer.get(timeout=5)
 
     def test_a_slow_reader_is_not_dropped(self, stream: Stream, client: socket.socket) -> None:
