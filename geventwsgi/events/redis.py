@@ -28,6 +28,8 @@ SOURCE = "redis"
 BLOCK = 5000
 #: Messages read at once.
 COUNT = 250
+#: Redis keeps so many times what a channel does: a worker that computes for a while is behind by what others publish.
+RETAINED = 10
 #: Seconds after which Redis forgets a channel in which nothing is published.
 EXPIRY = 86400
 #: Seconds that a worker waits for Redis at its start, and between two tries later.
@@ -87,7 +89,7 @@ class RedisCarrier:
         fields = {"s": self._source, "n": self._number, "t": text.encode("utf-8", "surrogatepass")}
         key, now = PREFIX + channel.name, time.monotonic()
         try:
-            self._redis.xadd(key, fields, maxlen=2 * channel.keep, approximate=True)
+            self._redis.xadd(key, fields, maxlen=RETAINED * channel.keep, approximate=True)
             if now > self._prolong_at:
                 self._prolong_at = now + EXPIRY / 100
                 self._redis.expire(key, EXPIRY)

@@ -73,6 +73,23 @@ def test_10000_messages_to_1000_subscribers_through_redis_across_two_masters() -
         check_all_got(clients, SUBSCRIBERS, MESSAGES)
 
 
+@needs_redis
+def test_a_worker_that_is_busy_for_a_while_misses_nothing_of_what_others_publish_through_redis() -> None:
+    with (
+        Redis() as redis,
+        Gwsgi("-w", "2", app=APP, env={"TEST_REDIS": redis.url}) as server,
+        client_of_each(server.url, workers=2) as clients,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        busy, other = clients.values()
+        for client in (busy, other):
+            answer(client, "/watch?count=1")
+        block = pool.submit(answer, busy, "/block?seconds=3")
+        answer(other, "/publish?name=a&count=3000")
+        block.result(20)
+        check_all_got([busy, other], 2, 3000)
+
+
 def read_event(stream: HTTPResponse) -> tuple[str, object]:
     """Return the id and the data of the next event that has any."""
     name, line = "", b""
