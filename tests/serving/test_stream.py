@@ -6,8 +6,8 @@ import errno
 import os
 import tempfile
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING
 
 import gevent
 import greenlet
@@ -391,6 +391,16 @@ def receive(client: socket.socket, pieces: int) -> bool:
     return received == b"123" * pieces
 
 
+@contextmanager
+def file_under_way(stream: Stream) -> Iterator[tuple[IO[bytes], gevent.Greenlet]]:
+    """Yield a large file, and the greenlet that sends it and waits for the client by now."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(64 << 20)
+        writer = gevent.spawn(stream.send_file, file.fileno(), 0, 64 << 20)
+        eventually(lambda: stream.writing)
+        yield file, writer
+
+
 class TestFiles:
     def test_a_file_goes_out_from_its_offset(self, stream: Stream, client: socket.socket) -> None:
         with tempfile.TemporaryFile() as file:
@@ -447,10 +457,7 @@ class TestFiles:
         assert switches.count(writer) == 2
 
     def test_a_file_that_shrinks_while_the_client_is_awaited(self, stream: Stream, client: socket.socket) -> None:
-        with tempfile.TemporaryFile() as file:
-            file.truncate(64 << 20)
-            writer = gevent.spawn(stream.send_file, file.fileno(), 0, 64 << 20)
-            eventually(lambda: stream.writing)
+        with file_under_way(stream) as (file, writer):
             file.truncate(0)
             reader = gevent.spawn(read_all, client)
             with pytest.raises(ClientDisconnected, match="shorter"):
@@ -460,20 +467,14 @@ class TestFiles:
                 reader.get(timeout=5)
 
     def test_a_reset_while_the_client_is_awaited(self, stream: Stream, client: socket.socket) -> None:
-        with tempfile.TemporaryFile() as file:
-            file.truncate(64 << 20)
-            writer = gevent.spawn(stream.send_file, file.fileno(), 0, 64 << 20)
-            eventually(lambda: stream.writing)
+        with file_under_way(stream) as (_, writer):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             client.close()
             with pytest.raises(ClientDisconnected):
                 writer.get(timeout=5)
 
     def test_a_client_that_left_is_sent_no_more_of_it(self, stream: Stream, client: socket.socket) -> None:
-        with tempfile.TemporaryFile() as file:
-            file.truncate(64 << 20)
-            writer = gevent.spawn(stream.send_file, file.fileno(), 0, 64 << 20)
-            eventually(lambda: stream.writing)
+        with file_under_way(stream) as (_, writer):
             stream.give_up()
             with pytest.raises(ClientDisconnected, match="has left"):
                 writer.get(timeout=5)
