@@ -327,7 +327,8 @@ def prepare_gevent(warn: Callable[[str], object]) -> None:
 
         gevent.reinit()
     with uncollected():
-        from geventwsgi.serving.patch import patch_all
+        from geventwsgi.serving.patch import hasten_sleep, patch_all
 
         patch_all(warn)
+        hasten_sleep()
         import_module("geventwsgi.serving.server")  # only now that everything is patched

@@ -8,6 +8,7 @@ cdef class Socket:
     cpdef Py_ssize_t send(self, data, bint more=*) except -1
     cpdef Py_ssize_t send_parts(self, first, second, third, fourth, bint more=*) except -1
     cpdef send_file(self, int fileno, long long offset, Py_ssize_t count)
+    cpdef int unread(self) noexcept
     cpdef gather(self, bint on)
     cpdef end_sending(self)
     cpdef reset_on_close(self)

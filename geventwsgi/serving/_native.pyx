@@ -65,6 +65,10 @@ cdef extern from "<sys/uio.h>" nogil:
         void *iov_base
         size_t iov_len
 
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, int *argument)
+    int TIOCOUTQ
+
 cdef extern from "<sys/sendfile.h>" nogil:
     ssize_t sendfile(int target, int source, off_t *offset, size_t count)
 
@@ -202,6 +206,11 @@ cdef class Socket:
             while sent < 0 and errno == EINTR:
                 sent = sendfile(self.fd, fileno, &start, count)
         return _nothing() if sent < 0 else sent
+
+    cpdef int unread(self) noexcept:
+        cdef int count = 0
+        ioctl(self.fd, TIOCOUTQ, &count)
+        return count
 
     cpdef gather(self, bint on):
         cdef int at_once = not on

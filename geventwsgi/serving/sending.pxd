@@ -13,13 +13,13 @@ cdef class FileRange:
     cdef long long _offset
     cdef long long _count
 
-    cpdef long long left(self)
     @cython.locals(step=Py_ssize_t, sent=Py_ssize_t)
     cpdef bint send(self, CSocket sock) except -1
 
 cdef class Stall(deadlines.Holder):
     cdef object _sending
     cdef FileRange file
+    cdef int unread
 
 cdef class Sending(deadlines.Holder):
     cdef public CSocket _sock
@@ -51,7 +51,9 @@ cdef class Sending(deadlines.Holder):
     @cython.locals(file=FileRange)
     cpdef send_file(self, int fileno, long long offset, long long count)
     @cython.locals(stall=Stall)
-    cpdef _wait_writable(self, FileRange file=*, bint full=*)
-    cpdef _await_room(self, Stall stall, bint full)
-    @cython.locals(stall=Stall, file=FileRange)
+    cpdef _wait_writable(self, FileRange file=*)
+    cpdef _await_room(self, Stall stall)
+    @cython.locals(stall=Stall)
     cpdef _has_room(self)
+    @cython.locals(before=int)
+    cpdef stalled(self, Stall stall)

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from geventwsgi.serving.poller import Poller
     from geventwsgi.serving.sockets import Socket
 
-#: Bytes of a file handed to the kernel at once, after which others get their turn.
+#: Bytes of a file handed to the kernel at once, after which others get their turn. With the last of them goes a rest
+#: that is not worth a turn of its own.
 SENDFILE_STEP = 2 << 20
+SENDFILE_REST = 1 << 19
 #: Work that a greenlet may do without waiting before the others get their turn, in sends. A client whose bytes are
 #: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
 #: So many take a third of a millisecond.
@@ -45,44 +47,42 @@ class FileRange:
         self._offset = offset
         self._count = count
 
-    def left(self) -> int:
-        """Return how many bytes that is."""
-        return self._count
-
     def send(self, sock: Socket) -> bool:
-        """Hand the kernel what it takes at once, up to SENDFILE_STEP; return whether it has no room for more.
+        """Hand the kernel what it takes at once, a step at most; return whether anything is left.
 
         :raises ClientDisconnected: the client has left, or the file ends early: nothing right can follow.
         """
-        step = SENDFILE_STEP
-        while self._count and step > 0:
-            taken = sock.send_file(self._fileno, self._offset, min(self._count, step))
-            if taken is None:
-                return True
-            sent = taken  # a number, in C as well
-            if not sent:
-                raise ClientDisconnected("the file became shorter while it was sent")
-            self._offset += sent
-            self._count -= sent
-            step -= sent
-        return False
+        if not self._count:
+            return False
+        step = SENDFILE_STEP if self._count > SENDFILE_STEP + SENDFILE_REST else self._count
+        taken = sock.send_file(self._fileno, self._offset, step)
+        if taken is None:
+            return True
+        sent = taken  # a number, in C as well
+        if not sent:
+            raise ClientDisconnected("the file became shorter while it was sent")
+        self._offset += sent
+        self._count -= sent
+        return self._count > 0
 
 
 class Stall(deadlines.Holder):
     """The wait of a greenlet whose client is to read."""
 
-    __slots__ = ("_sending", "file")
+    __slots__ = ("_sending", "file", "unread")
 
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
         #: What the loop goes on to send when there is room, before it wakes the greenlet.
         self.file: FileRange | None = None
+        #: How many bytes the client had yet to take when its time began.
+        self.unread = 0
         self.deadline = NEVER
         self.tick = 0
 
     def expire(self) -> None:
         """See :meth:`~geventwsgi.serving.deadlines.Holder.expire`."""
-        self._sending.stalled()
+        self._sending.stalled(self)
 
 
 class Sending(deadlines.Holder):
@@ -228,25 +228,21 @@ class Sending(deadlines.Holder):
         :raises ClientDisconnected: as :meth:`send`; also when the file ends early, since nothing right can follow.
         """
         file = FileRange(fileno, offset, count)
-        while file.left():
-            if self.left:
-                raise ClientDisconnected(LEFT)
-            full = file.send(self._sock)
-            if file.left():
-                self._wait_writable(file, full)
+        while not self.left:
+            if not file.send(self._sock):
+                return
+            self._wait_writable(file)
+        raise ClientDisconnected(LEFT)
 
-    def _wait_writable(self, file: FileRange | None = None, full: bool = True) -> None:
-        """Wait until there is room for what the greenlet has to send, or until ``file`` has been sent.
-
-        :param full: whether there is none now; otherwise it is others' turn.
-        """
+    def _wait_writable(self, file: FileRange | None = None) -> None:
+        """Wait until there is room for what the greenlet has to send, or until ``file`` has been sent."""
         self._turn = 0
         in_flight = self._step_back()
         stall = self._stall
         if stall is None:
             stall = self._stall = Stall(self)
         stall.file = file
-        self._await_room(stall, full)
+        self._await_room(stall)
         self._writer = getcurrent()
         try:
             stalled = self._hub.switch()
@@ -258,11 +254,12 @@ class Sending(deadlines.Holder):
         if in_flight:
             self.step_in()
 
-    def _await_room(self, stall: Stall, full: bool) -> None:
+    def _await_room(self, stall: Stall) -> None:
+        stall.unread = self._sock.unread()
         self._deadlines.arm(stall, self._write_timeout)
-        if full:
+        if stall.file is None:
             self._poller.watch(self, self._sock.fileno(), _WRITABLE)  # type: ignore[arg-type]  # each is a Stream
-        else:
+        else:  # there may be room still
             self._poller.tell_again(self, self._sock.fileno())  # type: ignore[arg-type]  # the same
 
     def _has_room(self) -> None:
@@ -272,20 +269,24 @@ class Sending(deadlines.Holder):
         """
         stall = self._stall
         if stall is not None and stall.file is not None and not self.left:
-            file = stall.file
             try:
-                full = file.send(self._sock)
-                if file.left():
-                    self._await_room(stall, full)
+                if stall.file.send(self._sock):
+                    self._await_room(stall)
                     return
             except OSError as error:
                 self._writer.throw(error)
                 return
         self._writer.switch(False)
 
-    def stalled(self) -> None:
+    def stalled(self, stall: Stall) -> None:
         """End the wait of a greenlet whose client has read nothing for too long."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        before = stall.unread
+        stall.unread = self._sock.unread()
+        if stall.unread < before:  # too little for the kernel to tell of room
+            self._deadlines.arm(stall, self._write_timeout)
+        else:
             self._writer.switch(True)
 
     @property

@@ -10,7 +10,10 @@ import os
 import socket as constants
 import struct
 from _socket import socket as RawSocket
+from array import array
 from contextlib import contextmanager, suppress
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
@@ -27,6 +30,12 @@ JOIN_LIMIT = 16384
 
 #: When the kernel asks a silent client's: after so many seconds, every so many seconds, so often.
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+#: Bytes that the kernel holds, for each connection, of what it has yet to send. It tells of room for more when half of
+#: them are left, and not two thirds of what its buffer may grow to: less often.
+UNSENT = 4 << 20
+#: What controls congestion where there is none, between two processes of this machine: where BBR was chosen, for the
+#: network, the kernel would pace those as well, by a timer for each packet. Linux lets everybody choose this one.
+UNPACED = b"reno"
 #: Seconds for which a connection without a byte is kept from the server, where the kernel can do that.
 DEFERRED = 1
 
@@ -111,6 +120,13 @@ class Socket:
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
 
+    def unread(self) -> int:
+        """Return how many bytes of what was sent the client's system has yet to take; 0 where nobody knows."""
+        count = array("i", [0])
+        with suppress(OSError):
+            ioctl(self._sock.fileno(), TIOCOUTQ, count)
+        return count[0]
+
     def gather(self, on: bool) -> None:
         """Have the kernel send small pieces together while the client has yet to acknowledge (RFC 896), or each alone.
 
@@ -155,8 +171,12 @@ def prepare(listener: Any, *, defer: bool) -> None:
     listener.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
     # Without it a client that vanished (a dead battery) is never missed while nothing is sent.
     listener.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
-    for name, value in {**KEEPALIVE, "TCP_DEFER_ACCEPT": DEFERRED if defer else 0}.items():
+    options = {**KEEPALIVE, "TCP_NOTSENT_LOWAT": UNSENT, "TCP_DEFER_ACCEPT": DEFERRED if defer else 0}
+    for name, value in options.items():
         _set_tcp_option(listener, name, value)
+    host = listener.getsockname()[0]
+    if host == "::1" or host.startswith("127."):
+        _set_tcp_option(listener, "TCP_CONGESTION", UNPACED)
 
 
 def end_deferral(listener: Any) -> None:
@@ -165,9 +185,10 @@ def end_deferral(listener: Any) -> None:
         _set_tcp_option(listener, "TCP_DEFER_ACCEPT", 0)
 
 
-def _set_tcp_option(listener: Any, name: str, value: int) -> None:
+def _set_tcp_option(listener: Any, name: str, value: int | bytes) -> None:
     if hasattr(constants, name):
-        listener.setsockopt(constants.IPPROTO_TCP, getattr(constants, name), value)
+        with suppress(OSError):  # not on this system
+            listener.setsockopt(constants.IPPROTO_TCP, getattr(constants, name), value)
 
 
 def deferred(listener: Any) -> bool:

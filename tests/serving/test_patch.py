@@ -140,3 +140,23 @@ from geventwsgi.serving.patch import patch_all
 patch_all(print)
 """
     assert {"ssl", "subprocess"} <= set(run(code))
+
+
+HASTENED = """
+from geventwsgi.serving.patch import hasten_sleep, patch_all
+patch_all(print)
+hasten_sleep()
+import time, gevent, gevent.hub, gevent.time
+from geventwsgi import core
+ours = type(getattr(time.sleep, "__self__", None)).__name__ == "AlarmClock"
+print(ours == (core.name() == "compiled"), time.sleep == gevent.sleep == gevent.hub.sleep == gevent.time.sleep)
+begin = time.monotonic()
+gevent.joinall([gevent.spawn(time.sleep, 0.1) for _ in range(50)])
+print(0.1 <= time.monotonic() - begin < 2)
+"""
+
+
+@pytest.mark.parametrize("pure", ["", "1"])
+def test_greenlets_sleep_by_the_compiled_core_where_it_is(monkeypatch: pytest.MonkeyPatch, pure: str) -> None:
+    monkeypatch.setenv("GEVENTWSGI_PURE", pure)
+    assert run(HASTENED) == ["True True", "True"]

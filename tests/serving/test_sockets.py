@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 
 import pytest
 
@@ -47,6 +48,35 @@ def test_a_connection_is_kept_back_until_its_first_bytes_come(listener):
         sockets.end_deferral(listener)
         with socket.create_connection(listener.getsockname()[:2]):
             sockets.accept(listener)[0].close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="no TCP_CONGESTION here")
+def test_between_processes_of_one_machine_nothing_is_paced(listener):
+    sockets.prepare(listener, defer=False)
+    assert option_of_accepted(listener, socket.TCP_CONGESTION, 16).rstrip(b"\0") == b"reno"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="no TCP_CONGESTION here")
+def test_for_the_network_the_system_chooses_what_controls_congestion():
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        before = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        sockets.prepare(listener, defer=False)
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16) == before
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="no TCP_NOTSENT_LOWAT here")
+def test_the_kernel_tells_of_room_when_half_of_what_it_holds_has_been_sent(listener):
+    sockets.prepare(listener, defer=False)
+    lowat = option_of_accepted(listener, socket.TCP_NOTSENT_LOWAT, 4)
+    assert int.from_bytes(lowat, sys.byteorder) == sockets.UNSENT
+
+
+def option_of_accepted(listener, option, size):
+    """Return an option of a connection that the listener has accepted."""
+    with socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = sockets.accept(listener)
+        with socket.socket(fileno=accepted.detach()) as sock:
+            return sock.getsockopt(socket.IPPROTO_TCP, option, size)
 
 
 def test_a_unix_socket_keeps_nobody_back(tmp_path):

@@ -308,6 +308,11 @@ class TestWriting:
         stream.close()
         assert stream.fileno() == -1
 
+    def test_whoever_takes_less_than_makes_room_is_not_dropped(self, stream: Stream, client: socket.socket) -> None:
+        stream._write_timeout = 0.3
+        writer = gevent.spawn(stream.send, bytes(64 << 20))
+        takes_little_and_then_nothing(stream, client, writer)
+
     def test_a_reader_that_stops_is_dropped(self, stream: Stream, client: socket.socket) -> None:
         stream._write_timeout = 0.05
         with pytest.raises(ClientDisconnected, match="has read nothing"):
@@ -389,6 +394,17 @@ def receive(client: socket.socket, pieces: int) -> bool:
     while len(received) < 3 * pieces:
         received += client.recv(1 << 20)
     return received == b"123" * pieces
+
+
+def takes_little_and_then_nothing(stream: Stream, client: socket.socket, writer: gevent.Greenlet) -> None:
+    """Be a client for whom the kernel does not tell of room, since there is much only then."""
+    eventually(lambda: stream.writing)
+    for _ in range(25):
+        gevent.sleep(0.05)
+        client.recv(1 << 16)
+    assert not writer.ready()
+    with pytest.raises(ClientDisconnected, match="has read nothing"):
+        writer.get(timeout=5)
 
 
 @contextmanager
@@ -507,6 +523,11 @@ class TestFiles:
             while left:
                 left -= len(client.recv(1 << 20))
             writer.get(timeout=5)
+
+    def test_whoever_takes_less_than_makes_room_is_not_dropped(self, stream: Stream, client: socket.socket) -> None:
+        stream._write_timeout = 0.3
+        with file_under_way(stream) as (_, writer):
+            takes_little_and_then_nothing(stream, client, writer)
 
     def test_a_reader_that_stops_is_dropped(self, stream: Stream, client: socket.socket) -> None:
         stream._write_timeout = 0.05
