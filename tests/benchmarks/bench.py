@@ -177,11 +177,13 @@ def machine(options: argparse.Namespace) -> dict[str, str]:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     kib = int(Path("/proc/meminfo").read_text().split()[1])
+    congestion = Path("/proc/sys/net/ipv4/tcp_congestion_control")
     return {
         "CPU": f"{model or platform.machine()}, {os.cpu_count()} cores",
         "memory": f"{kib / (1 << 20):.1f} GiB",
         "pinned": f"server to core {options.server_core}, client to core {options.client_core}",
         "kernel": f"{platform.system()} {platform.release()}",
+        "TCP congestion control": congestion.read_text().strip(),
     }
 
 

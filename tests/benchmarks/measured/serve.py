@@ -50,13 +50,17 @@ def streams(port, certificate):
     from socket import AF_INET
 
     from benchapp import WAIT, count
-    from gevent import get_hub, sleep
+    from gevent import get_hub
     from gevent.server import StreamServer
 
     from geventwsgi.serving.deadlines import Deadlines
+    from geventwsgi.serving.patch import hasten_sleep
     from geventwsgi.serving.poller import EpollPoller
-    from geventwsgi.serving.sockets import Socket
+    from geventwsgi.serving.sockets import Socket, prepare
     from geventwsgi.serving.stream import Stream
+
+    hasten_sleep()
+    from gevent import sleep
 
     loop = get_hub().loop
     poller, deadlines = EpollPoller(loop), Deadlines(loop)
@@ -77,7 +81,10 @@ def streams(port, certificate):
                 stream.send(REPLY)
         stream.close()
 
-    StreamServer((HOST, port), handle).serve_forever()
+    server = StreamServer((HOST, port), handle)
+    server.init_socket()
+    prepare(server.socket, defer=False)
+    server.serve_forever()
 
 
 def bjoern(port, certificate):
