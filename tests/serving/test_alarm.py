@@ -47,11 +47,11 @@ def test_whoever_is_due_first_wakes_first():
         sleep(seconds)
         woken.append(due)
 
-    sleepers = [gevent.spawn(one, 0.3 * chance.random()) for _ in range(500)]
+    sleepers = [gevent.spawn(one, 0.5 * chance.random()) for _ in range(500)]
     gevent.joinall(sleepers, raise_error=True, timeout=30)
     assert len(woken) == 500
     for earlier, later in pairwise(woken):
-        assert later > earlier - 0.001  # between the test's look at the clock and the sleep's
+        assert later > earlier - 0.05  # between the test's look at the clock and the sleep's
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -64,9 +64,9 @@ def test_whoever_is_killed_leaves_and_the_others_sleep_on(sleep, seed):
         sleep(seconds)
         woken[number] = time.monotonic() - begin >= seconds
 
-    sleepers = [gevent.spawn(one, number, 0.05 + 0.15 * chance.random()) for number in range(300)]
-    gevent.sleep(0.01)
     killed = set(chance.sample(range(300), 150))
+    sleepers = [gevent.spawn(one, number, 60 * (number in killed) + 0.2 * chance.random()) for number in range(300)]
+    gevent.sleep(0.01)
     for number in killed:
         sleepers[number].kill(block=False)
     gevent.joinall(sleepers, raise_error=True, timeout=30)

@@ -309,7 +309,7 @@ class TestWriting:
         assert stream.fileno() == -1
 
     def test_whoever_takes_less_than_makes_room_is_not_dropped(self, stream: Stream, client: socket.socket) -> None:
-        stream._write_timeout = 0.3
+        stream._write_timeout = 0.8
         writer = gevent.spawn(stream.send, bytes(64 << 20))
         takes_little_and_then_nothing(stream, client, writer)
 
@@ -399,8 +399,8 @@ def receive(client: socket.socket, pieces: int) -> bool:
 def takes_little_and_then_nothing(stream: Stream, client: socket.socket, writer: gevent.Greenlet) -> None:
     """Be a client for whom the kernel does not tell of room, since there is much only then."""
     eventually(lambda: stream.writing)
-    for _ in range(25):
-        gevent.sleep(0.05)
+    for _ in range(20):
+        gevent.sleep(0.1)
         client.recv(1 << 16)
     assert not writer.ready()
     with pytest.raises(ClientDisconnected, match="has read nothing"):
@@ -525,7 +525,7 @@ class TestFiles:
             writer.get(timeout=5)
 
     def test_whoever_takes_less_than_makes_room_is_not_dropped(self, stream: Stream, client: socket.socket) -> None:
-        stream._write_timeout = 0.3
+        stream._write_timeout = 0.8
         with file_under_way(stream) as (_, writer):
             takes_little_and_then_nothing(stream, client, writer)
 
