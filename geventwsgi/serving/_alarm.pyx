@@ -1,5 +1,5 @@
 # cython: cdivision=True
-"""``gevent.sleep``, and so the ``time.sleep`` of a patched process, at a third of the price.
+"""``gevent.sleep``, and so the ``time.sleep`` of a patched process, for less than half of what it costs there.
 
 gevent makes a watcher and a waiter for each sleep, and libev calls back for each through Python. Here those who sleep
 stand in one heap of numbers, and one timer of the loop is set for the first of them. The plain core leaves gevent's.
