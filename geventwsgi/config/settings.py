@@ -141,7 +141,11 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "How long a request beyond worker_connections may wait for its turn; then 503 with Retry-After. 0: any "
             "time."),
         Setting("write_timeout", 60, k.SECONDS, "--write-timeout",
-            "How long a client may take nothing of a response that is being sent; then the connection is dropped."),
+            "How long a client may take nothing of a response that is being sent, or less than write_min_rate; then "
+            "the connection is dropped."),
+        Setting("write_min_rate", 240, k.COUNT, "--write-min-rate",
+            "Bytes of a response that a client must take for each second of write_timeout in which it makes no room "
+            "for more. 0: any number but none."),
     ),
     "Worker Processes": (
         Setting("workers", 1, k.whole(1), "-w, --workers",

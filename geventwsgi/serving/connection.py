@@ -78,7 +78,8 @@ class Connection(runners.Sleeper):
             self.trusted = mine.trusts(None)
         if mine.tls is None:
             self.default_scheme = "http"
-            self.stream = Stream(sock, mine.poller, mine.deadlines, mine.timeouts.write)
+            times = mine.timeouts
+            self.stream = Stream(sock, mine.poller, mine.deadlines, times.write, times.write_min_rate)
         else:
             self.default_scheme = "https"
             self.stream = _tls_stream(mine, sock, mine.tls)
@@ -313,5 +314,6 @@ def _tls_stream(service: Service, sock: Socket, context: ssl.SSLContext) -> Stre
         service.deadlines,
         context,
         write_timeout=service.timeouts.write,
+        write_min_rate=service.timeouts.write_min_rate,
         ragged_eof_ends=service.ragged_eof_ends,
     )

@@ -27,6 +27,7 @@ cdef class Sending(deadlines.Holder):
     cdef deadlines.Deadlines _deadlines
     cdef public object _hub
     cdef public double _write_timeout
+    cdef public double _write_min_rate
     cdef public bint closed
     cdef public CCapacity capacity
     cdef public bint in_flight
@@ -55,5 +56,5 @@ cdef class Sending(deadlines.Holder):
     cpdef _await_room(self, Stall stall)
     @cython.locals(stall=Stall)
     cpdef _has_room(self)
-    @cython.locals(before=int)
+    @cython.locals(before=int, taken=int)
     cpdef stalled(self, Stall stall)

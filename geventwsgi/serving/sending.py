@@ -89,16 +89,19 @@ class Sending(deadlines.Holder):
     """A connected socket, written to by greenlets of one hub; what a :class:`~.stream.Stream` is besides reading."""
 
     __slots__ = (
-        "_deadlines", "_held", "_hub", "_poller", "_sock", "_stall", "_turn", "_write_timeout", "_writer", "capacity",
-        "closed", "gathers", "in_flight", "left",
+        "_deadlines", "_held", "_hub", "_poller", "_sock", "_stall", "_turn", "_write_min_rate", "_write_timeout",
+        "_writer", "capacity", "closed", "gathers", "in_flight", "left",
     )  # fmt: skip
 
-    def __init__(self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float) -> None:
+    def __init__(
+        self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float, write_min_rate: float
+    ) -> None:
         self._sock = sock
         self._poller = poller
         self._deadlines = deadlines
         self._hub = self._deadlines.hub
         self._write_timeout = write_timeout
+        self._write_min_rate = write_min_rate
         #: Whether the socket was closed from this side; set by :class:`~.stream.Stream`.
         self.closed = False
         #: Where the requests in flight are counted; set by the connection.
@@ -250,7 +253,7 @@ class Sending(deadlines.Holder):
             self._writer = stall.file = None
             stall.deadline = NEVER
         if stalled:
-            raise ClientDisconnected(f"the client has read nothing for {self._write_timeout:g} s")
+            raise ClientDisconnected(f"the client has read nothing, or too little, for {self._write_timeout:g} s")
         if in_flight:
             self.step_in()
 
@@ -279,12 +282,13 @@ class Sending(deadlines.Holder):
         self._writer.switch(False)
 
     def stalled(self, stall: Stall) -> None:
-        """End the wait of a greenlet whose client has read nothing for too long."""
+        """End the wait of a greenlet whose client has read nothing, or less than it must, for too long."""
         if self._writer is None:
             return
         before = stall.unread
         stall.unread = self._sock.unread()
-        if stall.unread < before:  # too little for the kernel to tell of room
+        taken = before - stall.unread  # without the kernel's telling of room: there is too little
+        if taken > 0 and taken >= self._write_min_rate * self._write_timeout:
             self._deadlines.arm(stall, self._write_timeout)
         else:
             self._writer.switch(True)

@@ -407,6 +407,7 @@ def timeouts_of(config: Config) -> Timeouts:
         body_grace=config.body_grace,
         body_min_rate=config.body_min_rate,
         write=config.write_timeout,
+        write_min_rate=config.write_min_rate,
         request=config.request_timeout,
         queue=config.queue_timeout,
     )

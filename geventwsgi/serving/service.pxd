@@ -17,6 +17,7 @@ cdef class Timeouts:
     cdef public double body
     cdef public double drain_body
     cdef public double write
+    cdef public double write_min_rate
     cdef public double request
     cdef public double queue
     cdef public double warm

@@ -43,6 +43,7 @@ class Timeouts:
         "tls_handshake",
         "warm",
         "write",
+        "write_min_rate",
     )
 
     def __init__(
@@ -57,6 +58,7 @@ class Timeouts:
         body: float = 60.0,
         drain_body: float = 1.0,
         write: float = 60.0,
+        write_min_rate: float = 240.0,
         request: float = 0.0,
         queue: float = 0.0,
         warm: float = 1.0,
@@ -78,8 +80,10 @@ class Timeouts:
         #: For what an application left unread of a body, before the connection is closed instead of reused; and for the
         #: next piece of a body when the server is to stop.
         self.drain_body = drain_body
-        #: Without the client taking anything of a response; then the connection is dropped.
+        #: Without the client taking enough of a response (``write_timeout``); then it is dropped. That is...
         self.write = write
+        #: ...so many bytes for each second of it (``write_min_rate``); 0 for any.
+        self.write_min_rate = write_min_rate
         #: For an application to answer a request (``request_timeout``); then 504. 0 for any time.
         self.request = request
         #: For a request to wait for its turn (``queue_timeout``); then 503. 0 for any time.

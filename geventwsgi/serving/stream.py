@@ -68,12 +68,20 @@ class Stream(sending.Sending):
     #: Whether what is received means nothing before :class:`~.tls_stream.TLSStream` has decrypted it.
     encrypted = False
 
-    def __init__(self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        sock: Socket,
+        poller: Poller,
+        deadlines: Deadlines,
+        write_timeout: float = 60.0,
+        write_min_rate: float = 240.0,
+    ) -> None:
         """Take over ``sock``.
 
         :param write_timeout: seconds without progress after which a client that does not read is dropped.
+        :param write_min_rate: bytes for each of these seconds that are progress.
         """
-        sending.Sending.__init__(self, sock, poller, deadlines, write_timeout)
+        sending.Sending.__init__(self, sock, poller, deadlines, write_timeout, write_min_rate)
         #: Seconds of the last wait for the client's bytes; reset by whoever reads it.
         self.waited = 0.0
         #: Received but not yet asked for.

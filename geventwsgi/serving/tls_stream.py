@@ -45,13 +45,14 @@ class TLSStream(stream.Stream):
         context: ssl.SSLContext,
         *,
         write_timeout: float = 60.0,
+        write_min_rate: float = 240.0,
         ragged_eof_ends: bool = True,
     ) -> None:
         """Take over ``sock``, which must be non-blocking.
 
         :param ragged_eof_ends: whether an end without close_notify is an end like any other, or a disconnect.
         """
-        super().__init__(sock, poller, deadlines, write_timeout)
+        super().__init__(sock, poller, deadlines, write_timeout, write_min_rate)
         #: Whether :meth:`handshake` has succeeded.
         self.established = False
         self._ragged_eof_ends = ragged_eof_ends

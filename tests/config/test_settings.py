@@ -13,7 +13,8 @@ OURS = {
     *("limit_request_body", "limit_connections", "limit_connections_per_address", "debug"),
     "wsgi_websocket",
     *("health_path", "drain_delay"),
-    *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace", "write_timeout"),
+    *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace"),
+    *("write_timeout", "write_min_rate"),
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
     *("max_worker_memory", "max_worker_age", "reload_surge", "drain_on_shutdown"),
 }

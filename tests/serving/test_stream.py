@@ -313,6 +313,10 @@ class TestWriting:
         writer = gevent.spawn(stream.send, bytes(64 << 20))
         takes_little_and_then_nothing(stream, client, writer)
 
+    def test_whoever_takes_less_than_the_least_rate_is_dropped(self, stream: Stream, client: socket.socket) -> None:
+        stream._write_timeout = 0.8
+        takes_too_little(stream, client, gevent.spawn(stream.send, bytes(64 << 20)))
+
     def test_a_reader_that_stops_is_dropped(self, stream: Stream, client: socket.socket) -> None:
         stream._write_timeout = 0.05
         with pytest.raises(ClientDisconnected, match="has read nothing"):
@@ -405,6 +409,18 @@ def takes_little_and_then_nothing(stream: Stream, client: socket.socket, writer:
     assert not writer.ready()
     with pytest.raises(ClientDisconnected, match="has read nothing"):
         writer.get(timeout=5)
+
+
+def takes_too_little(stream: Stream, client: socket.socket, writer: gevent.Greenlet) -> None:
+    """Be such a client, as long as it is put up with."""
+    stream._write_min_rate = 2 << 20
+    eventually(lambda: stream.writing)
+    until = time.monotonic() + 10
+    while not writer.ready() and time.monotonic() < until:
+        gevent.sleep(0.1)
+        client.recv(1 << 16)
+    with pytest.raises(ClientDisconnected, match=r"or too little, for 0\.8 s"):
+        writer.get(block=False)
 
 
 @contextmanager
@@ -528,6 +544,11 @@ class TestFiles:
         stream._write_timeout = 0.8
         with file_under_way(stream) as (_, writer):
             takes_little_and_then_nothing(stream, client, writer)
+
+    def test_whoever_takes_less_than_the_least_rate_is_dropped(self, stream: Stream, client: socket.socket) -> None:
+        stream._write_timeout = 0.8
+        with file_under_way(stream) as (_, writer):
+            takes_too_little(stream, client, writer)
 
     def test_a_reader_that_stops_is_dropped(self, stream: Stream, client: socket.socket) -> None:
         stream._write_timeout = 0.05
