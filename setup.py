@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import runpy
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 try:
+    import greenlet
     from Cython.Build import cythonize
-except ImportError:  # a build without isolation, on a machine without Cython
+except ImportError:  # a build without isolation, on a machine without them
     cythonize = None
 
 PACKAGE = "geventwsgi"
@@ -38,11 +40,13 @@ def extensions() -> list[Extension]:
     """Return the shared object of all compiled modules; where it cannot be built, all stay Python."""
     if cythonize is None or os.environ.get("GEVENTWSGI_PURE"):
         return []
+    headers = str(Path(greenlet.__file__).parents[1])  # greenlet/greenlet.h
     found = [Extension(f"{PACKAGE}.{name}", [source_of(name)]) for name in MODULES]
     # All anew: what one module takes from another's .pxd, as the size of its objects, is part of its own C.
     made = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build", force=True, nthreads=os.cpu_count() or 1)
     sources = [source for extension in made for source in extension.sources]
-    return [Extension(f"{PACKAGE}._core", sources, extra_compile_args=COMPILE_ARGS, optional=True)]
+    options = {"extra_compile_args": COMPILE_ARGS, "include_dirs": [headers], "optional": True}
+    return [Extension(f"{PACKAGE}._core", sources, **options)]
 
 
 class BuildCore(build_ext):

@@ -56,6 +56,7 @@ MODULES = (
     "serving.sending",
     "serving.stream",
     "serving.tls_stream",
+    "serving._switching",
     "serving._alarm",
     "serving._marks",
     "serving.runners",

@@ -13,14 +13,11 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from geventwsgi._clock cimport monotonic
+from geventwsgi.serving._switching cimport current, switch, tell
 
 from gevent import get_hub
 from gevent import sleep as gevent_sleep
 from gevent.exceptions import InvalidSwitchError
-from greenlet import getcurrent
-from greenlet import greenlet as RawGreenlet
-
-cdef object _switch = RawGreenlet.switch
 
 #: Children of each place of the heap: four neighbours share a line of the cache.
 cdef enum: CHILDREN = 4
@@ -52,6 +49,7 @@ cdef class AlarmClock:
     """
 
     cdef object _hub
+    cdef object _plain      # the kind of greenlet that slept last
     cdef Place *_heap
     cdef Py_ssize_t _count, _room
     cdef object _timer      # the loop's; None: not set
@@ -72,11 +70,14 @@ cdef class AlarmClock:
         """
         if not seconds > 0 or not ref or get_hub() is not self._hub:
             return gevent_sleep(seconds, ref)
+        me = current()
+        if type(me) is not self._plain and not self._is_plain(type(me)):
+            return gevent_sleep(seconds, ref)
         cdef Alarm alarm = Alarm.__new__(Alarm)
-        alarm.greenlet, alarm.place = getcurrent(), -1
+        alarm.greenlet, alarm.place = me, -1
         try:
             self._enter(alarm, monotonic() + <double> seconds)
-            told = self._hub.switch()
+            told = switch(self._hub)
         finally:
             if alarm.place >= 0:
                 self._remove(alarm)
@@ -84,6 +85,13 @@ cdef class AlarmClock:
                     self._unset()
         if told is not alarm:
             raise InvalidSwitchError(f"a greenlet that sleeps was switched to by somebody else, with {told!r}")
+
+    cdef bint _is_plain(self, kind) except -1:
+        """Return whether greenlets of a kind do not want to know that they are left, which gevent would tell them."""
+        if hasattr(kind, "switch_out"):
+            return False
+        self._plain = kind
+        return True
 
     def _ring(self):
         """Wake those whose time has come; called in the hub."""
@@ -97,7 +105,7 @@ cdef class AlarmClock:
                 self._remove(alarm)
                 greenlet, alarm.greenlet = alarm.greenlet, None
                 try:
-                    _switch(greenlet, alarm)
+                    tell(greenlet, alarm)
                 except BaseException:  # the greenlet has ended by it
                     self._hub.handle_error(greenlet, *sys.exc_info())
         finally:

@@ -1,4 +1,5 @@
 from geventwsgi.serving cimport _marks as marks
+from geventwsgi.serving cimport _switching as switching
 
 cdef class Sleeper:
     cdef public object greenlet

@@ -22,13 +22,11 @@ from gevent import Greenlet, GreenletExit, get_hub
 from greenlet import getcurrent
 from greenlet import greenlet as RawGreenlet
 
-from geventwsgi.serving import marks, memory
+from geventwsgi.serving import marks, memory, switching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Without what gevent's hub asks at each of its own switches: whether the greenlet wants to know that it is left.
-_switch = RawGreenlet.switch
 #: Runners kept for the next requests however long there is nothing to do. Each has some 10 KB.
 KEPT = 64
 #: Seconds for which any more are kept that nobody has needed.
@@ -94,7 +92,7 @@ class Runners:
             runner = self._idle.pop() if self._idle else self._kind()
             self._least_idle = min(self._least_idle, len(self._idle))
             self._working = runner
-            _switch(runner)
+            switching.switch(runner)
         self._working = None
 
     def _run(self) -> None:
@@ -143,7 +141,7 @@ class Runners:
             self._thinning = self._hub.loop.timer(LATELY, LATELY, ref=False)
             self._thinning.start(self._thin)
         try:
-            _switch(self._hub)
+            switching.switch(self._hub)
         except BaseException:  # noqa: BLE001 - meant for a request that has ended, as by a Timeout that it forgot
             return False
         return True

@@ -73,6 +73,20 @@ def test_whoever_is_killed_leaves_and_the_others_sleep_on(sleep, seed):
     assert woken == dict.fromkeys(set(range(300)) - killed, True)
 
 
+def test_a_greenlet_that_wants_to_know_that_it_is_left_is_told(sleep):
+    class Curious(gevent.Greenlet):
+        times = 0
+
+        def switch_out(self):
+            self.times += 1
+
+    curious = Curious(sleep, 0.001)
+    for one in (gevent.spawn(sleep, 0.001), curious):
+        one.start()
+        one.get(timeout=5)
+    assert curious.times == 1
+
+
 def test_a_timeout_ends_it(sleep):
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):
         sleep(60)

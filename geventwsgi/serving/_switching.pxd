@@ -1,0 +1,3 @@
+cpdef switch(to)
+cdef tell(to, what)
+cdef current()

@@ -1,0 +1,22 @@
+"""Switches to a greenlet without what gevent's hub does at each: ask who is left for a method ``switch_out``.
+
+It is greenlet's own method, or in the compiled core (``_switching.pyx``) greenlet's C function.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from greenlet import greenlet
+
+__all__ = ["switch"]
+
+
+def switch(to: greenlet) -> Any:
+    """Run ``to`` until it, or the greenlet that it left the thread to, switches back; return what that one says."""
+    return greenlet.switch(to)
+
+
+with suppress(ImportError):  # not built, or not wanted
+    from geventwsgi.serving._switching import switch  # type: ignore[no-redef]  # the twin in C
