@@ -25,9 +25,6 @@ PACKAGE = "geventwsgi"
 MODULES = runpy.run_path(f"{PACKAGE}/core.py")["MODULES"]
 DIRECTIVES = {
     "language_level": 3,
-    "binding": False,  # functions and methods are what C's are: a seventh less of it, which is imported sooner
-    "embedsignature": True,  # for inspect.signature
-    "embedsignature.format": "clinic",
     "annotation_typing": False,  # an annotation says what is meant, a .pxd what is compiled
 }
 #: Who sets CFLAGS says how: with debugging symbols, with a sanitizer.

@@ -13,7 +13,7 @@ PyGreenlet_Import()
 
 
 cpdef switch(to):
-    """See :func:`geventwsgi.serving.switching.switch`."""
+    """See ``geventwsgi.serving.switching.switch``."""
     return PyGreenlet_Switch(<PyGreenlet *> to, NULL, NULL)
 
 

@@ -6,17 +6,13 @@ It is greenlet's own method, or in the compiled core (``_switching.pyx``) greenl
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from greenlet import greenlet
 
 __all__ = ["switch"]
 
-
-def switch(to: greenlet) -> Any:
-    """Run ``to`` until it, or the greenlet that it left the thread to, switches back; return what that one says."""
-    return greenlet.switch(to)
-
+#: Run the greenlet that is given until somebody switches back; return what that one says.
+switch = greenlet.switch
 
 with suppress(ImportError):  # not built, or not wanted
     from geventwsgi.serving._switching import switch  # type: ignore[no-redef]  # the twin in C
