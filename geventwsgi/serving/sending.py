@@ -167,7 +167,7 @@ class Sending(deadlines.Holder):
         """Send all of ``data``.
 
         :param more: hold it back for what follows at once, where the system can.
-        :raises ClientDisconnected: the client has left, or has read nothing for too long.
+        :raises ClientDisconnected: the client has left, or has read nothing, or too little, for too long.
         """
         self._work(1)
         if self.left:

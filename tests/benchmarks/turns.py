@@ -77,7 +77,7 @@ class Started:
 
     def arrived(self) -> int:
         """Return how many requests have begun to wait in the application."""
-        return int.from_bytes((self.scratch / "counter").read_bytes(), "little")
+        return int.from_bytes((self.scratch / "counter").read_bytes(), sys.byteorder)
 
 
 def take_turn(bench: Bench, row: Row, contender: str) -> dict[str, float]:
