@@ -53,6 +53,7 @@ MODULES = (
     "serving.memory",
     "serving._native",
     "serving.poller",
+    "serving.outbox",
     "serving.sending",
     "serving.stream",
     "serving.tls_stream",

@@ -265,7 +265,14 @@ class Worker:
         self.log.reopen_files()
 
     def handle_ask(self, _number: int, frame: FrameType | None) -> None:
-        """USR2: say where every greenlet is, and go on. Runs in the midst of whatever blocks the loop."""
+        """USR2: say where every greenlet is, and go on. Runs in the midst of whatever blocks the loop.
+
+        Responses that wait for the end of the loop's turn, which may never come, leave now.
+        """
+        if self.servers:
+            from geventwsgi.serving.outbox import send_all
+
+            send_all()
         requests = {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
         for who, stack in stacks.describe(frame, requests):
             self.log.critical("Worker (pid: %s) %s at:\n%s", self.pid, who, stack)

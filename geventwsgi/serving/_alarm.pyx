@@ -14,10 +14,13 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from geventwsgi._clock cimport monotonic
 from geventwsgi.serving._switching cimport current, switch, tell
+from geventwsgi.serving.outbox cimport Outbox
 
 from gevent import get_hub
 from gevent import sleep as gevent_sleep
 from gevent.exceptions import InvalidSwitchError
+
+from geventwsgi.serving.outbox import outbox_of
 
 #: Children of each place of the heap: four neighbours share a line of the cache.
 cdef enum: CHILDREN = 4
@@ -49,6 +52,7 @@ cdef class AlarmClock:
     """
 
     cdef object _hub
+    cdef Outbox _outbox
     cdef object _plain      # the kind of greenlet that slept last
     cdef Place *_heap
     cdef Py_ssize_t _count, _room
@@ -57,6 +61,7 @@ cdef class AlarmClock:
 
     def __cinit__(self, hub):
         self._hub = hub
+        self._outbox = outbox_of(hub)
         self._set_for = NEVER
 
     def __dealloc__(self):
@@ -99,6 +104,7 @@ cdef class AlarmClock:
         cdef double now = monotonic()
         self._unset()
         self._set_for = NOW
+        self._outbox.begin()
         try:
             while self._count and self._heap[0].due <= now:
                 alarm = <Alarm> self._heap[0].alarm
@@ -109,6 +115,7 @@ cdef class AlarmClock:
                 except BaseException:  # the greenlet has ended by it
                     self._hub.handle_error(greenlet, *sys.exc_info())
         finally:
+            self._outbox.end()
             self._set_for = NEVER
             self._set()
 

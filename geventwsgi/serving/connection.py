@@ -78,12 +78,10 @@ class Connection(runners.Sleeper):
             self.trusted = mine.trusts(None)
         if mine.tls is None:
             self.default_scheme = "http"
-            times = mine.timeouts
-            self.stream = Stream(sock, mine.poller, mine.deadlines, times.write, times.write_min_rate)
+            self.stream = Stream(sock, mine.common)
         else:
             self.default_scheme = "https"
             self.stream = _tls_stream(mine, sock, mine.tls)
-        self.stream.capacity = mine.capacity
         self.stream.guard = self
         #: The last request's head, and its bytes if they came alone: the next request mostly repeats them, in part or
         #: whole. Set by :mod:`http1`; forgotten when the connection gets cold.
@@ -308,12 +306,4 @@ class Connection(runners.Sleeper):
 def _tls_stream(service: Service, sock: Socket, context: ssl.SSLContext) -> Stream:
     from geventwsgi.serving.tls_stream import TLSStream  # noqa: PLC0415 - with ssl, which takes 4 ms
 
-    return TLSStream(
-        sock,
-        service.poller,
-        service.deadlines,
-        context,
-        write_timeout=service.timeouts.write,
-        write_min_rate=service.timeouts.write_min_rate,
-        ragged_eof_ends=service.ragged_eof_ends,
-    )
+    return TLSStream(sock, service.common, context, ragged_eof_ends=service.ragged_eof_ends)

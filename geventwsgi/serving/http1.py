@@ -53,6 +53,8 @@ def serve(connection: Connection) -> Left:
 def receive(connection: Connection) -> Http1Exchange | Left:
     """Return the request that has come, or else what becomes of the connection."""
     stream = connection.stream
+    if stream.kept:
+        stream.send_kept()
     data = stream.recv_now(HEAD_RECV)
     if not data:
         return NOTHING if data is None else ENDED

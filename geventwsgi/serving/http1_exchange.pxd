@@ -41,6 +41,7 @@ cdef class Http1Exchange(exchange.Exchange):
     @cython.locals(size=Py_ssize_t, head=bytes)
     cpdef write(self, bytes data, bint last=*)
     cpdef _send(self, bytes first, bytes second, bytes third=*, bytes fourth=*, bint more=*)
+    cpdef _send_last(self, bytes first, bytes second)
     @cython.locals(now=double)
     cpdef _look_for_burst(self)
     cpdef _lost(self)

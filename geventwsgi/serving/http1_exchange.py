@@ -216,7 +216,12 @@ class Http1Exchange(exchange.Exchange):
         elif framing is NONE:
             data = b""
         if head or data:
-            self._send(head, data, b"", b"", last and not self._keep_alive)
+            if not (last and head) or self._left or (self._body is not None and not self._body.done):
+                self._send(head, data)
+            elif self._keep_alive:
+                self._send_last(head, data)
+            else:  # with the connection's end, but not only when a record of it has been made
+                self._send(head, data, b"", b"", self._connection.service.on_record is None)
             self.sent += len(data)
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
@@ -268,6 +273,13 @@ class Http1Exchange(exchange.Exchange):
             if not first:
                 self._look_for_burst()
             self._stream.send_parts(first, second, third, fourth, more)
+        except ClientDisconnected:
+            self._lost()
+            raise
+
+    def _send_last(self, first: bytes, second: bytes) -> None:
+        try:
+            self._stream.send_last(first, second)
         except ClientDisconnected:
             self._lost()
             raise

@@ -1,5 +1,6 @@
 from geventwsgi.serving cimport _marks as marks
 from geventwsgi.serving cimport _switching as switching
+from geventwsgi.serving.outbox cimport Outbox as COutbox
 
 cdef class Sleeper:
     cdef public object greenlet
@@ -10,6 +11,7 @@ cdef class Sleeper:
 cdef class Runners:
     cdef object _kind
     cdef object _hub
+    cdef public COutbox outbox
     cdef list _given
     cdef list _turn
     cdef Py_ssize_t _usual

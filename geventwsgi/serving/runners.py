@@ -23,6 +23,7 @@ from greenlet import getcurrent
 from greenlet import greenlet as RawGreenlet
 
 from geventwsgi.serving import marks, memory, switching
+from geventwsgi.serving.outbox import outbox_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,13 +57,16 @@ class Runners:
     """
 
     __slots__ = (
-        "_called", "_given", "_hub", "_idle", "_kind", "_least_idle", "_thinning", "_turn", "_usual", "_working"
+        "_called", "_given", "_hub", "_idle", "_kind", "_least_idle", "_thinning", "_turn", "_usual", "_working",
+        "outbox",
     )  # fmt: skip
 
     def __init__(self, kind: type[Any] = Greenlet) -> None:
         #: What it runs is the class's: an attribute of each greenlet would take as much memory as the greenlet.
         self._kind: Any = type("Runner", (kind,), {"__slots__": (), "_run": staticmethod(self._run)})
         self._hub = get_hub()
+        #: Where responses are kept until the turn ends.
+        self.outbox = outbox_of(self._hub)
         #: How many attributes a greenlet's thread object has before an application adds one of its own.
         self._usual: int = RawGreenlet(lambda: len(vars(threading.current_thread()))).switch()
         #: What is ready: in order, and of what was given before that, the first at the end.
@@ -88,11 +92,15 @@ class Runners:
     def _call(self) -> None:
         """Let runners work; called in the hub, where each returns to when it is idle or its request waits."""
         self._called = False
-        while self._turn or self._given:
-            runner = self._idle.pop() if self._idle else self._kind()
-            self._least_idle = min(self._least_idle, len(self._idle))
-            self._working = runner
-            switching.switch(runner)
+        self.outbox.begin()
+        try:
+            while self._turn or self._given:
+                runner = self._idle.pop() if self._idle else self._kind()
+                self._least_idle = min(self._least_idle, len(self._idle))
+                self._working = runner
+                switching.switch(runner)
+        finally:
+            self.outbox.end()
         self._working = None
 
     def _run(self) -> None:

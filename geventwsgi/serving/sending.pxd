@@ -1,12 +1,22 @@
 from geventwsgi.serving._native cimport Socket as CSocket
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving cimport deadlines
+from geventwsgi.serving.outbox cimport Outbox as COutbox
 from geventwsgi.serving.poller cimport Poller as CPoller
 
 cimport cython
 
-cdef int TURN
+cdef int TURN, KEPT
 cdef unsigned int _WRITABLE
+
+cdef class Common:
+    cdef public CPoller poller
+    cdef public deadlines.Deadlines deadlines
+    cdef public object hub
+    cdef public COutbox outbox
+    cdef public CCapacity capacity
+    cdef public double write_timeout
+    cdef public double write_min_rate
 
 cdef class FileRange:
     cdef int _fileno
@@ -23,13 +33,10 @@ cdef class Stall(deadlines.Holder):
 
 cdef class Sending(deadlines.Holder):
     cdef public CSocket _sock
-    cdef CPoller _poller
-    cdef deadlines.Deadlines _deadlines
-    cdef public object _hub
-    cdef public double _write_timeout
-    cdef public double _write_min_rate
+    cdef public Common _common
     cdef public bint closed
-    cdef public CCapacity capacity
+    cdef public bytes kept
+    cdef public bytes kept_too
     cdef public bint in_flight
     cdef int _turn
     cdef public bint left
@@ -40,12 +47,21 @@ cdef class Sending(deadlines.Holder):
 
     cpdef _work(self, int amount)
     cpdef _yield_turn(self)
+    @cython.locals(capacity=CCapacity)
     cpdef step_in(self, timeout=*)
     cpdef bint _step_back(self)
+    @cython.locals(capacity=CCapacity)
     cpdef step_out(self)
     cpdef send(self, data, bint more=*)
     @cython.locals(sent=Py_ssize_t)
     cpdef send_parts(self, bytes first, bytes second, bytes third=*, bytes fourth=*, bint more=*)
+    @cython.locals(outbox=COutbox, size=Py_ssize_t)
+    cpdef send_last(self, bytes first, bytes second)
+    @cython.locals(first=bytes, second=bytes, sent=Py_ssize_t)
+    cpdef hand_over(self)
+    @cython.locals(first=bytes, second=bytes)
+    cpdef send_kept(self)
+    cpdef rouse(self)
     cpdef gather(self, bint on)
     cpdef _let_leave(self)
     cpdef _send_all(self, data)

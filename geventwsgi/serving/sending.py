@@ -18,6 +18,7 @@ from geventwsgi.serving.poller import WRITABLE
 if TYPE_CHECKING:
     from geventwsgi.serving.capacity import Capacity
     from geventwsgi.serving.deadlines import Deadlines
+    from geventwsgi.serving.outbox import Outbox
     from geventwsgi.serving.poller import Poller
     from geventwsgi.serving.sockets import Socket
 
@@ -29,12 +30,41 @@ SENDFILE_REST = 1 << 19
 #: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
 #: So many take a third of a millisecond.
 TURN = 128
+#: Bytes that are kept at most for the end of a turn; what is larger leaves at once.
+KEPT = 4096
 #: The event, as a C number in the compiled core.
 _WRITABLE = WRITABLE
 #: Seconds, as few as make gevent wait for the loop's next iteration.
 ONE_ITERATION = 1e-9
 
 LEFT = "the client has left"
+
+
+class Common:
+    """What the streams of one server have in common."""
+
+    __slots__ = ("capacity", "deadlines", "hub", "outbox", "poller", "write_min_rate", "write_timeout")
+
+    def __init__(
+        self,
+        poller: Poller,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        capacity: Capacity | None = None,
+        *,
+        write_timeout: float = 60.0,
+        write_min_rate: float = 240.0,
+    ) -> None:
+        self.poller = poller
+        self.deadlines = deadlines
+        self.hub = deadlines.hub
+        self.outbox = outbox
+        #: Where the requests in flight are counted; None: nowhere.
+        self.capacity = capacity
+        #: Seconds without progress after which a client that does not read is dropped.
+        self.write_timeout = write_timeout
+        #: Bytes for each of these seconds that are progress.
+        self.write_min_rate = write_min_rate
 
 
 class FileRange:
@@ -89,23 +119,15 @@ class Sending(deadlines.Holder):
     """A connected socket, written to by greenlets of one hub; what a :class:`~.stream.Stream` is besides reading."""
 
     __slots__ = (
-        "_deadlines", "_held", "_hub", "_poller", "_sock", "_stall", "_turn", "_write_min_rate", "_write_timeout",
-        "_writer", "capacity", "closed", "gathers", "in_flight", "left",
+        "_common", "_held", "_sock", "_stall", "_turn", "_writer", "closed", "gathers", "in_flight", "kept", "kept_too",
+        "left",
     )  # fmt: skip
 
-    def __init__(
-        self, sock: Socket, poller: Poller, deadlines: Deadlines, write_timeout: float, write_min_rate: float
-    ) -> None:
+    def __init__(self, sock: Socket, common: Common) -> None:
         self._sock = sock
-        self._poller = poller
-        self._deadlines = deadlines
-        self._hub = self._deadlines.hub
-        self._write_timeout = write_timeout
-        self._write_min_rate = write_min_rate
+        self._common = common
         #: Whether the socket was closed from this side; set by :class:`~.stream.Stream`.
         self.closed = False
-        #: Where the requests in flight are counted; set by the connection.
-        self.capacity: Capacity | None = None
         #: Whether a request is counted there, which a wait for its client interrupts. Set by :mod:`http1`.
         self.in_flight = False
         #: Work since this stream last waited; see TURN.
@@ -114,6 +136,9 @@ class Sending(deadlines.Holder):
         self.left = False
         #: Whether the kernel holds back what was sent last, for the end of the connection.
         self._held = False
+        #: A response to be sent at the end of the turn, in two parts of which the first is not empty, or ``b""``; see
+        #: :meth:`send_last`. What is left of it then is sent before the next request is looked at.
+        self.kept = self.kept_too = b""
         #: Whether the kernel may send what is small together; see :meth:`gather`.
         self.gathers = False
         #: The deadline of :meth:`_wait_writable`, made when it first waits.
@@ -135,17 +160,18 @@ class Sending(deadlines.Holder):
         By a timer, not by a callback: gevent runs callbacks for 5 ms before it looks at sockets again.
         """
         self._turn = 0
-        timer = self._hub.loop.timer(ONE_ITERATION)
+        timer = self._common.hub.loop.timer(ONE_ITERATION)
         timer.start(getcurrent().switch)
         try:
-            self._hub.switch()
+            self._common.hub.switch()
         finally:
             timer.close()
 
     def step_in(self, timeout: float | None = None) -> None:
         """Count a request as in flight, when its turn comes (:meth:`.Capacity.take`)."""
-        if self.capacity is not None:
-            self.capacity.take(timeout)
+        capacity = self._common.capacity
+        if capacity is not None:
+            capacity.take(timeout)
             self.in_flight = True
 
     def _step_back(self) -> bool:
@@ -157,9 +183,10 @@ class Sending(deadlines.Holder):
 
     def step_out(self) -> None:
         """Count a request out; a second call does nothing."""
-        if self.in_flight and self.capacity is not None:
+        capacity = self._common.capacity
+        if self.in_flight and capacity is not None:
             self.in_flight = False
-            self.capacity.give_back()
+            capacity.give_back()
 
     # Sending
 
@@ -198,6 +225,49 @@ class Sending(deadlines.Holder):
                 self._send_all(memoryview(part)[sent:])
             sent = max(0, sent - len(part))
 
+    def send_last(self, first: bytes, second: bytes) -> None:
+        """Send the end of a response, after which comes nothing but the next request; if small, with others' responses.
+
+        :param first: not empty.
+        :raises ClientDisconnected: as :meth:`send`.
+        """
+        outbox = self._common.outbox
+        if not outbox.open or self._turn > TURN or len(first) + len(second) > KEPT:
+            self.send_parts(first, second)
+            return
+        self._turn += 1
+        if self.left:
+            raise ClientDisconnected(LEFT)
+        self.kept, self.kept_too = first, second
+        outbox.keep(self)
+
+    def hand_over(self) -> None:
+        """Have the kernel take of what is kept as much as it has room for, and whoever serves the client the rest."""
+        first, second = self.kept, self.kept_too
+        if not first:
+            return
+        self.kept = self.kept_too = b""
+        try:
+            sent = self._sock.send_parts(first, second, b"", b"")
+        except ClientDisconnected:
+            return  # as whoever receives will learn
+        if sent < len(first) + len(second):
+            self.kept = (first + second)[sent:]
+            self.rouse()
+
+    def send_kept(self) -> None:
+        """Send what is kept now.
+
+        :raises ClientDisconnected: as :meth:`send`.
+        """
+        first, second = self.kept, self.kept_too
+        self.kept = self.kept_too = b""
+        self.send_parts(first, second)
+
+    def rouse(self) -> None:
+        """Have whoever serves the client look at it, as if its next request had come; a stream's own."""
+        raise NotImplementedError
+
     def gather(self, on: bool) -> None:
         """Have the kernel send small pieces together while the client has yet to acknowledge what came before, or not.
 
@@ -207,7 +277,7 @@ class Sending(deadlines.Holder):
             self.gathers = on
             self._sock.gather(on)
             if on:
-                self._hub.loop.run_callback(self._let_leave)
+                self._common.hub.loop.run_callback(self._let_leave)
 
     def _let_leave(self) -> None:
         if not self.closed:
@@ -248,22 +318,23 @@ class Sending(deadlines.Holder):
         self._await_room(stall)
         self._writer = getcurrent()
         try:
-            stalled = self._hub.switch()
+            stalled = self._common.hub.switch()
         finally:
             self._writer = stall.file = None
             stall.deadline = NEVER
         if stalled:
-            raise ClientDisconnected(f"the client has read nothing, or too little, for {self._write_timeout:g} s")
+            seconds = self._common.write_timeout
+            raise ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s")
         if in_flight:
             self.step_in()
 
     def _await_room(self, stall: Stall) -> None:
         stall.unread = self._sock.unread()
-        self._deadlines.arm(stall, self._write_timeout)
+        self._common.deadlines.arm(stall, self._common.write_timeout)
         if stall.file is None:
-            self._poller.watch(self, self._sock.fileno(), _WRITABLE)  # type: ignore[arg-type]  # each is a Stream
+            self._common.poller.watch(self, self._sock.fileno(), _WRITABLE)  # type: ignore[arg-type]  # each is a Stream
         else:  # there may be room still
-            self._poller.tell_again(self, self._sock.fileno())  # type: ignore[arg-type]  # the same
+            self._common.poller.tell_again(self, self._sock.fileno())  # type: ignore[arg-type]  # the same
 
     def _has_room(self) -> None:
         """Go on with the file that is being sent, or else with the greenlet that waits; called in the hub.
@@ -288,8 +359,8 @@ class Sending(deadlines.Holder):
         before = stall.unread
         stall.unread = self._sock.unread()
         taken = before - stall.unread  # without the kernel's telling of room: there is too little
-        if taken > 0 and taken >= self._write_min_rate * self._write_timeout:
-            self._deadlines.arm(stall, self._write_timeout)
+        if taken > 0 and taken >= self._common.write_min_rate * self._common.write_timeout:
+            self._common.deadlines.arm(stall, self._common.write_timeout)
         else:
             self._writer.switch(True)
 
@@ -311,7 +382,7 @@ class Sending(deadlines.Holder):
         """Let every later send fail: the client has left, whatever the kernel still takes for it."""
         self.left = True
         if self._writer is not None:
-            self._hub.loop.run_callback(self._resume_writer)
+            self._common.hub.loop.run_callback(self._resume_writer)
 
     def _resume_writer(self) -> None:
         if self._writer is not None:

@@ -183,6 +183,7 @@ class WSGIServer(StreamServer):
     def init_socket(self) -> None:
         """Bind if need be, and put the parts together. Called by :meth:`start`."""
         super().init_socket()
+        self.socket.setblocking(False)  # one that was given may be the standard library's, and accept would block all
         self.update_environ()
         if self.family != getattr(socket, "AF_UNIX", None):
             # A listener of reuse_port may be closed while others serve on, and would take along who has said nothing.

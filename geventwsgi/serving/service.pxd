@@ -5,6 +5,7 @@ from geventwsgi.serving.deadlines cimport Deadlines as CDeadlines
 from geventwsgi.serving.poller cimport Poller as CPoller
 from geventwsgi.serving.runners cimport Runners as CRunners
 from geventwsgi.serving.memory cimport Trimmer as CTrimmer
+from geventwsgi.serving.sending cimport Common as CCommon
 from geventwsgi.wsgi.gateway cimport Gateway as CGateway
 
 cdef class Timeouts:
@@ -30,6 +31,7 @@ cdef class Service:
     cdef public CPoller poller
     cdef public CDeadlines deadlines
     cdef public CCapacity capacity
+    cdef public CCommon common
     cdef public object log
     cdef public str software
     cdef public object tls

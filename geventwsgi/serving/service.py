@@ -10,6 +10,7 @@ from gevent.event import Event
 from geventwsgi.http.encode import LastHead
 from geventwsgi.http.known import KnownBlocks
 from geventwsgi.serving.memory import Trimmer
+from geventwsgi.serving.sending import Common
 from geventwsgi.wsgi.memo import Memo
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Service:
     __slots__ = (
         "cancels",
         "capacity",
+        "common",
         "connections",
         "deadlines",
         "draining",
@@ -168,6 +170,14 @@ class Service:
         self.poller = poller
         self.deadlines = deadlines
         self.capacity = capacity
+        self.common = Common(
+            poller,
+            deadlines,
+            runners.outbox,
+            capacity,
+            write_timeout=timeouts.write,
+            write_min_rate=timeouts.write_min_rate,
+        )
         self.log = log
         #: The Server field.
         self.software = software

@@ -34,6 +34,7 @@ cdef class Stream(sending.Sending):
     cpdef spend(self, int receives)
     cpdef unread(self, bytes data)
     cpdef happened(self, unsigned int events)
+    cpdef rouse(self)
     cpdef park(self, CSleeper sleeper, double timeout)
     cpdef _wake(self, bint timed_out)
     @cython.locals(began=double, in_flight=bint)

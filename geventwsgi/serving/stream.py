@@ -28,9 +28,8 @@ from geventwsgi.serving.poller import GONE, LOST, READABLE, WRITABLE
 from geventwsgi.serving.sockets import borrowed
 
 if TYPE_CHECKING:
-    from geventwsgi.serving.deadlines import Deadlines
-    from geventwsgi.serving.poller import Poller
     from geventwsgi.serving.runners import Sleeper
+    from geventwsgi.serving.sending import Common
     from geventwsgi.serving.sockets import Socket
 
 #: What a receive counts, after which there is mostly something to do.
@@ -68,20 +67,9 @@ class Stream(sending.Sending):
     #: Whether what is received means nothing before :class:`~.tls_stream.TLSStream` has decrypted it.
     encrypted = False
 
-    def __init__(
-        self,
-        sock: Socket,
-        poller: Poller,
-        deadlines: Deadlines,
-        write_timeout: float = 60.0,
-        write_min_rate: float = 240.0,
-    ) -> None:
-        """Take over ``sock``.
-
-        :param write_timeout: seconds without progress after which a client that does not read is dropped.
-        :param write_min_rate: bytes for each of these seconds that are progress.
-        """
-        sending.Sending.__init__(self, sock, poller, deadlines, write_timeout, write_min_rate)
+    def __init__(self, sock: Socket, common: Common) -> None:
+        """Take over ``sock``, which must be non-blocking."""
+        sending.Sending.__init__(self, sock, common)
         #: Seconds of the last wait for the client's bytes; reset by whoever reads it.
         self.waited = 0.0
         #: Received but not yet asked for.
@@ -114,7 +102,7 @@ class Stream(sending.Sending):
         """From now on learn of what the client does, even while nobody waits for it."""
         if not (self.watched or self.closed):
             self.watched = True
-            self._poller.watch(self, self._sock.fileno(), _READABLE)
+            self._common.poller.watch(self, self._sock.fileno(), _READABLE)
 
     # Reading
 
@@ -196,13 +184,13 @@ class Stream(sending.Sending):
             return
         self.watch()
         if timeout is not None:
-            self._deadlines.arm(self, timeout)
+            self._common.deadlines.arm(self, timeout)
         self._turn = 0
         in_flight = self._step_back()
         began = clock.monotonic()
         self._reader = getcurrent()
         try:
-            self._hub.switch()
+            self._common.hub.switch()
         finally:
             self._reader = None
             self.deadline = NEVER
@@ -266,13 +254,13 @@ class Stream(sending.Sending):
         """Give a wait that is under way no more than ``seconds`` from now."""
         waits = self._reader is not None or self._sleeper is not None
         if waits and self.deadline > clock.monotonic() + seconds:
-            self._deadlines.arm(self, seconds)
+            self._common.deadlines.arm(self, seconds)
 
     def interrupt(self) -> None:
         """From now on wait for nothing: reads return what has already arrived, then the end of the stream."""
         self._interrupted = True
         if self._reader is not None:
-            self._hub.loop.run_callback(self._resume_reader)
+            self._common.hub.loop.run_callback(self._resume_reader)
 
     def _resume_reader(self) -> None:
         if self._reader is not None:
@@ -281,7 +269,7 @@ class Stream(sending.Sending):
     def dismiss(self) -> None:
         """Tell a greenlet that waits for the client's bytes, and was not told, that the connection ends."""
         if self._reader is not None:
-            self._hub.loop.run_callback(self._dismiss_reader)
+            self._common.hub.loop.run_callback(self._dismiss_reader)
             sleep(0)
 
     def _dismiss_reader(self) -> None:
@@ -299,13 +287,21 @@ class Stream(sending.Sending):
         """
         self._turn = 0
         self._sleeper = sleeper
-        self._deadlines.arm(self, timeout)
+        self._common.deadlines.arm(self, timeout)
         self.watch()
 
     def unpark(self) -> None:
         """Wake a parked connection at once, as if its client had sent something."""
         if self._sleeper is not None:
             self._wake(False)
+
+    def rouse(self) -> None:
+        """See :meth:`.Sending.rouse`; whoever is about to wait shall not."""
+        self.hot = True
+        if self._reader is not None:
+            self._common.hub.loop.run_callback(self._resume_reader)
+        else:
+            self.unpark()
 
     @property
     def parked(self) -> bool:
@@ -357,15 +353,17 @@ class Stream(sending.Sending):
     def close(self) -> None:
         """Close the socket; what was sent still arrives. A greenlet that waits for the client is told."""
         if self._reader is not None:
-            self._hub.loop.run_callback(self._dismiss_reader)
-        self._deadlines.forget(self)
+            self._common.hub.loop.run_callback(self._dismiss_reader)
+        self._common.deadlines.forget(self)
         self._sleeper = self.guard = None
         if self._stall is not None:
-            self._deadlines.forget(self._stall)
+            self._common.deadlines.forget(self._stall)
             self._stall = None
         if not self.closed:
             self.closed = True
-            self._poller.forget(self, self._sock.fileno())
+            if self.kept:
+                self.hand_over()
+            self._common.poller.forget(self, self._sock.fileno())
             if self._held or self.gathers:
                 self._let_go()
             self._sock.close()

@@ -18,8 +18,7 @@ from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.stream import DeadlineExpired
 
 if TYPE_CHECKING:
-    from geventwsgi.serving.deadlines import Deadlines
-    from geventwsgi.serving.poller import Poller
+    from geventwsgi.serving.sending import Common
     from geventwsgi.serving.sockets import Socket
 
 #: Ciphertext received at once: a little more than one TLS record.
@@ -37,22 +36,12 @@ class TLSStream(stream.Stream):
 
     encrypted = True
 
-    def __init__(
-        self,
-        sock: Socket,
-        poller: Poller,
-        deadlines: Deadlines,
-        context: ssl.SSLContext,
-        *,
-        write_timeout: float = 60.0,
-        write_min_rate: float = 240.0,
-        ragged_eof_ends: bool = True,
-    ) -> None:
+    def __init__(self, sock: Socket, common: Common, context: ssl.SSLContext, *, ragged_eof_ends: bool = True) -> None:
         """Take over ``sock``, which must be non-blocking.
 
         :param ragged_eof_ends: whether an end without close_notify is an end like any other, or a disconnect.
         """
-        super().__init__(sock, poller, deadlines, write_timeout, write_min_rate)
+        super().__init__(sock, common)
         #: Whether :meth:`handshake` has succeeded.
         self.established = False
         self._ragged_eof_ends = ragged_eof_ends
@@ -181,6 +170,10 @@ class TLSStream(stream.Stream):
         else:
             for part in parts:
                 self.send(part)
+
+    def send_last(self, first: bytes, second: bytes) -> None:
+        """See :meth:`Stream.send_last`; what is encrypted is not kept."""
+        self.send_parts(first, second)
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
         """See :meth:`Stream.send_file`; here the bytes must pass through this process."""

@@ -89,8 +89,8 @@ class Exchange:
 
         Bytes past the Content-Length and bytes of a response that has no body (HEAD, 204, 304) are dropped.
 
-        :param last: the exchange ends now, with nothing in between: a connection that ends with it may do so in the
-            same packet.
+        :param last: the exchange ends now, and nothing of the application's comes in between: it may leave together
+            with what else is about to be sent.
         :raises ClientDisconnected: the client left or stopped reading.
         """
         raise NotImplementedError

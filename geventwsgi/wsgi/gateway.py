@@ -126,7 +126,7 @@ class Gateway:
         """Send what the application returned, each chunk at once."""
         if isinstance(result, (list, tuple)) and len(result) < 2:
             if result:
-                response.write_last(result[0], type(result) is list and not self._observed)
+                response.write_last(result[0], type(result) is list and self._post_request is None)
         elif type(result) is FileWrapper:
             self._send_file(result, response)
         else:

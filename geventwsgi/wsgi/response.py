@@ -161,7 +161,8 @@ class Response:
     def write_last(self, data: bytes, at_once: bool = False) -> None:
         """Send ``data``, after which nothing follows: unless something went before, its length is the response's.
 
-        :param at_once: the end of the exchange follows with nothing in between; see :meth:`.Exchange.write`.
+        :param at_once: the end of the exchange follows, with nothing of the application's in between; see
+            :meth:`.Exchange.write`.
         """
         piece = data if type(data) is bytes else _plain(data)
         if not self._staged:

@@ -188,6 +188,20 @@ def test_usr2_makes_a_worker_tell_where_its_greenlets_are_and_go_on():
         assert reply.result().text == str(worker)
 
 
+def test_blocked_worker_owes_no_response_to_who_came_before_its_culprit():
+    """What comes while the loop is busy is served in one turn, at whose end the responses leave."""
+    with Gwsgi("--timeout", "1", app=APP) as server, Client(server.url) as first, Client(server.url) as second:
+        assert [client.get("/pid").status for client in (first, second)] == [200, 200]
+        with inflight.requests() as get:
+            busy = get(server.url, "/block?0.5")
+            server.wait_log("begun /block")
+            first.connection.request("GET", "/pid")
+            second.connection.request("GET", "/block?60")
+            assert first.connection.getresponse().status == 200
+            assert busy.result().status == 200
+        server.wait_log("after it was silent for 1 s")
+
+
 def test_stopped_worker_is_killed_and_replaced():
     with Gwsgi("--timeout", "1", app=APP) as server:
         (stopped,) = server.worker_pids()

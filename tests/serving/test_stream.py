@@ -18,7 +18,9 @@ from gevent.event import Event
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import sending
 from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.outbox import Outbox
 from geventwsgi.serving.poller import EpollPoller, WatcherPoller
+from geventwsgi.serving.sending import Common
 from geventwsgi.serving.sockets import borrowed
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 from tests.support.eventually import eventually
@@ -309,16 +311,16 @@ class TestWriting:
         assert stream.fileno() == -1
 
     def test_whoever_takes_less_than_makes_room_is_not_dropped(self, stream: Stream, client: socket.socket) -> None:
-        stream._write_timeout = 0.8
+        stream._common.write_timeout = 0.8
         writer = gevent.spawn(stream.send, bytes(64 << 20))
         takes_little_and_then_nothing(stream, client, writer)
 
     def test_whoever_takes_less_than_the_least_rate_is_dropped(self, stream: Stream, client: socket.socket) -> None:
-        stream._write_timeout = 0.8
+        stream._common.write_timeout = 0.8
         takes_too_little(stream, client, gevent.spawn(stream.send, bytes(64 << 20)))
 
     def test_a_reader_that_stops_is_dropped(self, stream: Stream, client: socket.socket) -> None:
-        stream._write_timeout = 0.05
+        stream._common.write_timeout = 0.05
         with pytest.raises(ClientDisconnected, match="has read nothing"):
             stream.send(b"x" * BIG)
         assert client.recv(1) == b"x"
@@ -373,7 +375,7 @@ class TestGathering:
         ours, client = socket.socketpair()
         loop = gevent.get_hub().loop
         poller = EpollPoller(loop)
-        stream = Stream(raw(ours), poller, Deadlines(loop))
+        stream = Stream(raw(ours), Common(poller, Deadlines(loop), Outbox()))
         stream.gather(True)
         send_pieces(stream, 10)
         assert receive(client, 10)
@@ -413,7 +415,7 @@ def takes_little_and_then_nothing(stream: Stream, client: socket.socket, writer:
 
 def takes_too_little(stream: Stream, client: socket.socket, writer: gevent.Greenlet) -> None:
     """Be such a client, as long as it is put up with."""
-    stream._write_min_rate = 2 << 20
+    stream._common.write_min_rate = 2 << 20
     eventually(lambda: stream.writing)
     until = time.monotonic() + 10
     while not writer.ready() and time.monotonic() < until:
@@ -526,7 +528,7 @@ class TestFiles:
                 writer.get(timeout=5)
 
     def test_a_slow_reader_is_not_dropped(self, stream: Stream, client: socket.socket) -> None:
-        stream._write_timeout = 0.3
+        stream._common.write_timeout = 0.3
         size = 24 << 20
         with tempfile.TemporaryFile() as file:
             file.truncate(size)
@@ -541,17 +543,17 @@ class TestFiles:
             writer.get(timeout=5)
 
     def test_whoever_takes_less_than_makes_room_is_not_dropped(self, stream: Stream, client: socket.socket) -> None:
-        stream._write_timeout = 0.8
+        stream._common.write_timeout = 0.8
         with file_under_way(stream) as (_, writer):
             takes_little_and_then_nothing(stream, client, writer)
 
     def test_whoever_takes_less_than_the_least_rate_is_dropped(self, stream: Stream, client: socket.socket) -> None:
-        stream._write_timeout = 0.8
+        stream._common.write_timeout = 0.8
         with file_under_way(stream) as (_, writer):
             takes_too_little(stream, client, writer)
 
     def test_a_reader_that_stops_is_dropped(self, stream: Stream, client: socket.socket) -> None:
-        stream._write_timeout = 0.05
+        stream._common.write_timeout = 0.05
         with tempfile.TemporaryFile() as file:
             file.truncate(64 << 20)
             with pytest.raises(ClientDisconnected, match="has read nothing"):

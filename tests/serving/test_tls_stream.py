@@ -14,7 +14,9 @@ from gevent import ssl as gevent_ssl
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.outbox import Outbox
 from geventwsgi.serving.poller import poller
+from geventwsgi.serving.sending import Common
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.serving.tls import noticing_cuts
 from geventwsgi.serving.tls_stream import TLSStream
@@ -37,7 +39,7 @@ def server_context() -> ssl.SSLContext:
 def unencrypted_pair() -> tuple[TLSStream, socket.socket]:
     accepted, client = tcp_pair()
     loop = gevent.get_hub().loop
-    return TLSStream(raw(accepted), poller(loop), Deadlines(loop), server_context()), client
+    return TLSStream(raw(accepted), Common(poller(loop), Deadlines(loop), Outbox()), server_context()), client
 
 
 @pytest.fixture

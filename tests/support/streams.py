@@ -12,8 +12,10 @@ from gevent import socket
 from gevent import ssl as gevent_ssl
 
 from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.outbox import Outbox
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import Sleeper
+from geventwsgi.serving.sending import Common
 from geventwsgi.serving.sockets import Socket
 from geventwsgi.serving.stream import Stream
 from tests.support.certificates import certificates
@@ -48,7 +50,7 @@ def stream_pair(make_poller: Callable[[Any], Poller] = poller) -> Iterator[tuple
     accepted, client = tcp_pair()
     loop = gevent.get_hub().loop
     events = make_poller(loop)
-    stream = Stream(raw(accepted), events, Deadlines(loop))
+    stream = Stream(raw(accepted), Common(events, Deadlines(loop), Outbox()))
     stream.watch()
     try:
         yield stream, client

@@ -816,18 +816,19 @@ def test_without_an_observer_nothing_is_observed(monkeypatch):
     assert run(load("hello"), record=False).exchange.finished
 
 
-def test_what_nothing_follows_is_said_to_be_the_last():
-    assert run(returning([b"a"]), record=False).exchange.last
+@pytest.mark.parametrize("record", [False, True])
+def test_what_nothing_follows_is_said_to_be_the_last(record):
+    assert run(returning([b"a"]), record=record).exchange.last
 
 
-def test_what_an_observer_or_a_close_follows_is_not():
+def test_what_a_hook_or_a_close_follows_is_not():
     """They may take their time, and the client is not to wait for them."""
 
     class Closing(list):
         def close(self):
             pass
 
-    assert not run(returning([b"a"])).exchange.last
+    assert not run(returning([b"a"]), post_request=lambda *_: None).exchange.last
     for body in (Body(b"a"), Closing([b"a"])):
         assert not run(returning(body), record=False).exchange.last
 

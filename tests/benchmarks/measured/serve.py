@@ -54,8 +54,10 @@ def streams(port, certificate):
     from gevent.server import StreamServer
 
     from geventwsgi.serving.deadlines import Deadlines
+    from geventwsgi.serving.outbox import Outbox
     from geventwsgi.serving.patch import hasten_sleep
     from geventwsgi.serving.poller import EpollPoller
+    from geventwsgi.serving.sending import Common
     from geventwsgi.serving.sockets import Socket, prepare
     from geventwsgi.serving.stream import Stream
 
@@ -63,10 +65,10 @@ def streams(port, certificate):
     from gevent import sleep
 
     loop = get_hub().loop
-    poller, deadlines = EpollPoller(loop), Deadlines(loop)
+    common = Common(EpollPoller(loop), Deadlines(loop), Outbox())
 
     def handle(accepted, address):
-        stream = Stream(Socket(accepted.detach(), AF_INET), poller, deadlines)
+        stream = Stream(Socket(accepted.detach(), AF_INET), common)
         while data := stream.recv(65536):
             if data.startswith(b"GET /wait "):
                 count()

@@ -1,0 +1,105 @@
+"""Small responses that leave together, at the end of a turn of the loop.
+
+Each response wakes its client, and most of what sending one costs is that. A client on the same machine, a proxy in
+front of this server, say, has as a rule gone to sleep again before the next response comes. If those of one turn are
+sent one right after the other, it is woken once for many.
+
+A response that is kept waits for the code of other requests. So nothing is kept while that takes long, which it has to
+show: one that is late may be the machine's fault.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from geventwsgi import clock
+
+if TYPE_CHECKING:
+    from geventwsgi.serving.sending import Sending
+
+#: Seconds after which what is kept leaves although the turn goes on.
+BRIEF = 0.001
+#: If responses were kept for so many seconds, since a request took that long, and again within REST seconds, nothing is
+#: kept for REST seconds.
+LONG, REST = 0.003, 1.0
+
+
+class Outbox:
+    """What is kept in the greenlets of one hub."""
+
+    __slots__ = ("__weakref__", "_closed_until", "_kept", "_late", "_since", "open")
+
+    def __init__(self) -> None:
+        #: Whether to keep what may be kept: a turn is under way, at the end of which it is sent.
+        self.open = False
+        #: What has something kept, or had until it closed or its next request came.
+        self._kept: list[Sending] = []
+        #: When the first of it was kept (``clock.monotonic``).
+        self._since = 0.0
+        #: When something was last kept for long; until when nothing is kept, 0 for now.
+        self._late = self._closed_until = 0.0
+
+    def begin(self) -> None:
+        """Begin a turn in which several requests may be answered; :meth:`end` follows, whatever happens."""
+        if self._closed_until and clock.monotonic() >= self._closed_until:
+            self._closed_until = 0.0
+        self.open = not self._closed_until
+
+    def keep(self, sending: Sending) -> None:
+        """Have what ``sending`` keeps sent at the end of the turn, by :meth:`.Sending.hand_over`."""
+        now = clock.monotonic()
+        if not self._kept:
+            self._since = now
+        self._kept.append(sending)
+        if now - self._since > BRIEF:
+            self._empty(now)
+
+    def end(self) -> None:
+        """End the turn: send what is kept."""
+        self.open = False
+        if self._kept:
+            self._empty(clock.monotonic())
+
+    def _empty(self, now: float) -> None:
+        if now - self._since > LONG:
+            if now - self._late < REST:
+                self._closed_until = now + REST
+                self.open = False
+            self._late = now
+        for sending in self._kept:
+            sending.hand_over()
+        self._kept.clear()
+
+    def forget(self) -> None:
+        """Send nothing of what is kept: another process does."""
+        self.open = False
+        for sending in self._kept:
+            sending.kept = sending.kept_too = b""
+        self._kept.clear()
+
+
+def outbox_of(hub: Any) -> Outbox:
+    """Return the outbox of a hub's greenlets."""
+    outbox = _outboxes.get(hub)
+    if outbox is None:
+        outbox = _outboxes[hub] = Outbox()
+    return outbox
+
+
+def send_all() -> None:
+    """Send what is kept; called in the midst of what blocks the loop, which may be one of these methods."""
+    for outbox in tuple(_outboxes.values()):
+        outbox.end()
+
+
+def _forget_in_child() -> None:
+    """Leave what is kept to the parent of a process that the application forks."""
+    for outbox in tuple(_outboxes.values()):
+        outbox.forget()
+
+
+_outboxes: WeakKeyDictionary[Any, Outbox] = WeakKeyDictionary()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
