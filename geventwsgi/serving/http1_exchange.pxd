@@ -38,7 +38,7 @@ cdef class Http1Exchange(exchange.Exchange):
     @cython.locals(data=bytes, piece=bytes, rest=bytes)
     cpdef bytes _read_body(self, CBody body, Py_ssize_t size, double timeout)
     cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)
-    @cython.locals(size=Py_ssize_t, head=bytes)
+    @cython.locals(size=Py_ssize_t, head=bytes, whole=bint)
     cpdef write(self, bytes data, bint last=*)
     cpdef _send(self, bytes first, bytes second, bytes third=*, bytes fourth=*, bint more=*)
     cpdef _send_last(self, bytes first, bytes second)

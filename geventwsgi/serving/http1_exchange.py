@@ -216,12 +216,12 @@ class Http1Exchange(exchange.Exchange):
         elif framing is NONE:
             data = b""
         if head or data:
-            if not (last and head) or self._left or (self._body is not None and not self._body.done):
-                self._send(head, data)
-            elif self._keep_alive:
+            # Whether nothing is left to wait for: it may leave with others' responses or with the connection's end.
+            whole = last and head != b"" and not self._left and (self._body is None or self._body.done)
+            if whole and self._keep_alive:
                 self._send_last(head, data)
-            else:  # with the connection's end, but not only when a record of it has been made
-                self._send(head, data, b"", b"", self._connection.service.on_record is None)
+            else:  # a record may take its time to be written, and the end comes after it
+                self._send(head, data, b"", b"", whole and self._connection.service.on_record is None)
             self.sent += len(data)
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:

@@ -4,8 +4,8 @@ Each response wakes its client, and most of what sending one costs is that. A cl
 front of this server, say, has as a rule gone to sleep again before the next response comes. If those of one turn are
 sent one right after the other, it is woken once for many.
 
-A response that is kept waits for the code of other requests. So nothing is kept while that takes long, which it has to
-show: one that is late may be the machine's fault.
+A response that is kept waits for the code of other requests. So nothing is kept for a while once that has taken long
+twice; when it has only once, the machine may have been busy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Seconds after which what is kept leaves although the turn goes on.
 BRIEF = 0.001
-#: If responses were kept for so many seconds, since a request took that long, and again within REST seconds, nothing is
+#: If responses were kept for LONG seconds, since a request took that long, and again within REST seconds, nothing is
 #: kept for REST seconds.
 LONG, REST = 0.003, 1.0
 
@@ -68,9 +68,10 @@ class Outbox:
                 self._closed_until = now + REST
                 self.open = False
             self._late = now
-        for sending in self._kept:
+        self._kept.reverse()
+        while self._kept:  # each is taken out by one step: a signal's handler may come between two
+            sending = self._kept.pop()
             sending.hand_over()
-        self._kept.clear()
 
     def forget(self) -> None:
         """Send nothing of what is kept: another process does."""

@@ -51,7 +51,6 @@ class Common:
         deadlines: Deadlines,
         outbox: Outbox,
         capacity: Capacity | None = None,
-        *,
         write_timeout: float = 60.0,
         write_min_rate: float = 240.0,
     ) -> None:
@@ -324,7 +323,7 @@ class Sending(deadlines.Holder):
             stall.deadline = NEVER
         if stalled:
             seconds = self._common.write_timeout
-            raise ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s")
+            raise ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
         if in_flight:
             self.step_in()
 

@@ -170,14 +170,8 @@ class Service:
         self.poller = poller
         self.deadlines = deadlines
         self.capacity = capacity
-        self.common = Common(
-            poller,
-            deadlines,
-            runners.outbox,
-            capacity,
-            write_timeout=timeouts.write,
-            write_min_rate=timeouts.write_min_rate,
-        )
+        #: What its streams have.
+        self.common = Common(poller, deadlines, runners.outbox, capacity, timeouts.write, timeouts.write_min_rate)
         self.log = log
         #: The Server field.
         self.software = software
