@@ -462,7 +462,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
 }
 # fmt: on
 
-SETTINGS = tuple(setting._replace(section=title) for title, group in _TABLE.items() for setting in group)
+SETTINGS = tuple(Setting(*setting[:-1], title) for title, group in _TABLE.items() for setting in group)
 BY_NAME: Mapping[str, Setting] = MappingProxyType({setting.name: setting for setting in SETTINGS})
 
 

@@ -29,12 +29,18 @@ cdef enum:
 
 cdef fill():
     """Take the sets of characters from the grammar."""
-    for byte in range(256):
-        char = chr(byte)
-        NAME[byte] = grammar.FIELD_NAME.fullmatch(char) is not None
-        VALUE[byte] = grammar.FIELD_VALUE.fullmatch(char) is not None
-        METHOD[byte] = grammar.CONVENTIONAL_METHOD.fullmatch(char * SHORTEST_METHOD) is not None
-        TARGET[byte] = grammar.REQUEST_TARGET.fullmatch(char) is not None
+    every = bytes(range(256)).decode("latin-1")
+    mark(NAME, grammar.FIELD_NAME.findall(every))
+    mark(VALUE, grammar.FIELD_VALUE.findall(every))
+    mark(METHOD, [char for char in every if grammar.CONVENTIONAL_METHOD.fullmatch(char * SHORTEST_METHOD)])
+    mark(TARGET, grammar.REQUEST_TARGET.findall(every))
+
+
+cdef mark(unsigned char *table, list runs):
+    cdef Py_UCS4 char
+    for run in runs:
+        for char in <str>run:
+            table[char] = True
 
 
 fill()

@@ -5,6 +5,7 @@ No code runs inside a signal handler, so nothing that the master does can be int
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -65,7 +66,7 @@ class SignalPipe:
 
     def sleep(self, timeout: float | None) -> None:
         """Sleep until a signal, a watched descriptor, or for ``timeout`` seconds."""
-        self._poll.poll(None if timeout is None else max(0, int(timeout * 1000) + 1))
+        self._poll.poll(None if timeout is None else max(0, math.ceil(timeout * 1000)))
 
     def take(self) -> list[int]:
         """Return the signals that have come, in their order."""

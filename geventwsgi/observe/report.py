@@ -7,16 +7,15 @@ statsd.
 from __future__ import annotations
 
 import socket
-import struct
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# struct tcp_info of linux/tcp.h: eight bytes, then u32 fields, of which the fifth is tcpi_unacked; on a listening
-# socket that is the length of its accept queue.
-_TCP_INFO_UNACKED = struct.Struct("24xI")
+# Where in struct tcp_info of linux/tcp.h tcpi_unacked stands, the fifth u32 after eight bytes; on a listening socket
+# that is the length of its accept queue.
+_UNACKED = slice(24, 28)
 
 
 def report_workers(log: Any, count: int) -> None:
@@ -41,7 +40,7 @@ def backlog(listener: Any) -> int | None:
     if sys.platform != "linux":
         return None
     try:
-        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_UNACKED.size)
-        return int(_TCP_INFO_UNACKED.unpack(info)[0])
-    except (OSError, struct.error):
+        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.stop)
+    except OSError:
         return None
+    return int.from_bytes(info[_UNACKED], sys.byteorder)

@@ -6,6 +6,7 @@ connection's own business.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -176,8 +177,7 @@ def room(limit: int) -> int:
 def descriptors() -> int:
     """Return how many descriptors this process may have open."""
     try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
+        limit = os.sysconf("SC_OPEN_MAX")
+    except AttributeError:  # Windows
         return 2048
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return soft if soft != resource.RLIM_INFINITY else 1 << 20
+    return limit if limit > 0 else 1 << 20

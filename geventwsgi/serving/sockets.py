@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import socket as constants
-import struct
 from _socket import socket as RawSocket
 from array import array
 from contextlib import contextmanager, suppress
 from fcntl import ioctl
-from termios import TIOCOUTQ
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
@@ -39,7 +37,7 @@ UNPACED = b"reno"
 #: Seconds for which a connection without a byte is kept from the server, where the kernel can do that.
 DEFERRED = 1
 
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE = array("i", (1, 0)).tobytes()
 #: A state of the kernel's connections: the client has connected, and the listener is not told.
 _SYN_RECV = b"03"
 _MSG_MORE = getattr(constants, "MSG_MORE", 0)
@@ -122,6 +120,8 @@ class Socket:
 
     def unread(self) -> int:
         """Return how many bytes of what was sent the client's system has yet to take; 0 where nobody knows."""
+        from termios import TIOCOUTQ  # noqa: PLC0415 - for clients that read slowly
+
         count = array("i", [0])
         with suppress(OSError):
             ioctl(self._sock.fileno(), TIOCOUTQ, count)

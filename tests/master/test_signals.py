@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,6 +36,17 @@ def test_sleep_ends_by_itself():
     with SignalPipe([signal.SIGUSR1]) as pipe:
         pipe.sleep(0.01)
         assert pipe.take() == []
+
+
+@pytest.mark.parametrize(("seconds", "milliseconds"), [(None, None), (-1, 0), (0, 0), (0.0001, 1), (0.002, 2)])
+def test_it_sleeps_for_whole_milliseconds_and_not_at_all_when_something_is_due(
+    monkeypatch, seconds, milliseconds
+):
+    asked = []
+    with SignalPipe([]) as pipe:
+        monkeypatch.setattr(pipe, "_poll", SimpleNamespace(poll=asked.append))
+        pipe.sleep(seconds)
+    assert asked == [milliseconds]
 
 
 def test_a_watched_descriptor_ends_the_sleep_until_it_is_unwatched():
