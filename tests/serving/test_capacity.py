@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
-import resource
+import os
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -63,14 +63,14 @@ class TestBooks:
 
     @pytest.mark.parametrize("limit", [8, 64, 100])
     def test_with_few_descriptors_half_are_for_connections(self, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+        monkeypatch.setattr(os, "sysconf", {"SC_OPEN_MAX": limit}.get)
         assert Capacity(1).connections == limit // 2
 
     def test_without_a_number_descriptors_bound_the_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(resource, "getrlimit", lambda _: (5000, 6000))
+        monkeypatch.setattr(os, "sysconf", {"SC_OPEN_MAX": 5000}.get)
         assert Capacity(1).connections == 5000 - RESERVED_DESCRIPTORS
         assert Capacity(1, 7).connections == 7
-        monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        monkeypatch.setattr(os, "sysconf", {"SC_OPEN_MAX": -1}.get)  # no limit
         assert Capacity(1).connections > 1000000
 
     def test_addresses_are_counted_only_when_bounded(self) -> None:
