@@ -37,6 +37,7 @@ cdef fill():
 
 
 cdef mark(unsigned char *table, list runs):
+    """Mark characters, none of them above U+00FF."""
     cdef Py_UCS4 char
     for run in runs:
         for char in <str>run:

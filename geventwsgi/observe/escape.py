@@ -46,7 +46,7 @@ def escape(value: str) -> str:
     A native string of PEP 3333 holds one byte per character, so ``\xNN`` is a byte as the client sent it. A character
     above U+00FF, which can only come from the application, becomes the bytes of its UTF-8 form.
     """
-    # Most values need nothing, and these four looks cost a part of what translation does.
+    # Most values need nothing, and these four looks take less than a translation.
     if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
         return value
     return value.translate(_FIELD)

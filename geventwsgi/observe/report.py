@@ -43,4 +43,4 @@ def backlog(listener: Any) -> int | None:
         info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.stop)
     except OSError:
         return None
-    return int.from_bytes(info[_UNACKED], sys.byteorder)
+    return int.from_bytes(info[_UNACKED], sys.byteorder) if len(info) == _UNACKED.stop else None
