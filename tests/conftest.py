@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+
+import pytest
 from hypothesis import settings
 
 # How long one example takes is the machine's business.
@@ -12,3 +15,11 @@ settings.load_profile("geventwsgi")
 def pytest_addoption(parser):
     parser.addoption("--byte-streams", type=int, default=2000, help="hostile byte streams sent to a real worker")
     parser.addoption("--requests", type=int, default=20_000, help="requests after which memory must be as before")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """Spare each test of a parallel run the 40 ms that pytest-rerunfailures' small messages wait for each other."""
+    sock = getattr(getattr(config, "failures_db", None), "sock", None)
+    if sock is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
