@@ -68,4 +68,6 @@ class BuildCore(build_ext):
         super().build_extension(ext)
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildCore})
+# The processes that cythonize starts import this file, where they are not forked: they are not to build again.
+if __name__ == "__main__":
+    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildCore})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -13,16 +14,14 @@ import venv
 import zipfile
 from functools import cache
 from importlib.metadata import requires, version
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import greenlet
 import pytest
 
 from tests.support.crowd import ask_at_once
 from tests.support.process import ROOT, Gwsgi
 from tests.support.waiting import wait_until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PACKAGE = ROOT / "geventwsgi"
 BUILDING = {**os.environ, "PYTHONWARNINGS": "ignore", "GEVENTWSGI_PURE": "1"}
@@ -188,3 +187,31 @@ def test_a_core_that_does_not_compile_is_left_as_python(small_core: Path) -> Non
     assert built.returncode == 0, built.stderr
     assert "_core" in built.stderr + built.stdout
     assert not list(small_core.rglob("*.so"))
+
+
+#: What gcc 14 and newer refuse; older ones warn.
+REFUSED = ("incompatible-pointer-types", "int-conversion", "implicit-function-declaration")
+
+
+@pytest.mark.parametrize("name", [str(path.relative_to(ROOT)) for path in sorted(PACKAGE.rglob("*.pyx"))])
+def test_what_is_written_for_c_compiles_with_newer_compilers(name: str, tmp_path: Path) -> None:
+    build = pytest.importorskip("Cython.Build.Dependencies", reason="Cython compiles the modules")
+    compiler = shutil.which("gcc")
+    headers = sysconfig.get_path("include")
+    if compiler is None or not Path(headers, "Python.h").exists():
+        pytest.skip("there is no gcc, or no headers of Python")
+    (made,) = build.cythonize([str(ROOT / name)], build_dir=str(tmp_path), language_level=3, quiet=True)
+    options = [f"-Werror={kind}" for kind in REFUSED]
+    includes = [f"-I{headers}", f"-I{sysconfig.get_path('platinclude')}", f"-I{Path(greenlet.__file__).parents[1]}"]
+    done = subprocess.run(
+        [compiler, "-fsyntax-only", "-fPIC", *options, *includes, *made.sources],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_process_that_cython_starts_does_not_build_again(small_core: Path) -> None:
+    # As multiprocessing imports the main module where a process is not forked, which is the default from 3.14 on.
+    code = "import runpy; runpy.run_path('setup.py', run_name='__mp_main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=small_core, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

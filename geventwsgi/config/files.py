@@ -12,6 +12,8 @@ import importlib
 import os
 import sys
 import traceback
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,7 +74,9 @@ def _read(path: str, shown: str) -> bytes:
 
 
 def _run(source: bytes, path: str, shown: str) -> dict[str, Any]:
-    module = ModuleType("__config__")
+    # With a loader, as each module has one: a traceback looks there for the source (an error from Python 3.15 on).
+    loader = SourceFileLoader("__config__", path)
+    module = module_from_spec(ModuleSpec("__config__", loader, origin=path))
     module.__file__ = path
     sys.modules["__config__"] = module  # dataclasses and logging's dictionaries look their module up
     try:

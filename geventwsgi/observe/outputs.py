@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from geventwsgi.errors import ConfigError
 from geventwsgi.observe import stdio
@@ -185,28 +185,59 @@ def _owner(cfg: Any) -> tuple[int, int] | None:
 
 
 def replace(log: logging.Logger, handlers: Iterable[OwnHandler]) -> None:
-    """Give a logger these handlers in place of those that an earlier setup gave it; others' handlers stay."""
+    """Give a logger these handlers in place of those that an earlier setup gave it; others' handlers stay.
+
+    The list stays the same object, since an application may have taken it for a logger of its own (:func:`share`).
+    ``removeHandler`` would make a new one (Python 3.14).
+    """
     keep = list(handlers)
-    for handler in keep:
-        log.addHandler(handler)
-    for old in list(log.handlers):
-        if isinstance(old, OwnHandler) and old not in keep:
-            log.removeHandler(old)
-            old.discard()
+    old = [handler for handler in log.handlers if isinstance(handler, OwnHandler) and handler not in keep]
+    log.handlers[:] = [*(handler for handler in log.handlers if handler not in old and handler not in keep), *keep]
+    for handler in old:
+        handler.discard()
+
+
+class _Alias(logging.Logger):
+    """A logger under another name: its handlers and filters are those of the logger that it leads to.
+
+    They are looked up at each use: from Python 3.14 on, :mod:`logging` replaces a logger's list to remove a handler.
+    """
+
+    leads_to: logging.Logger
+
+    @property
+    def handlers(self) -> list[logging.Handler]:
+        """The handlers of the logger that this one leads to."""
+        return self.leads_to.handlers
+
+    @handlers.setter
+    def handlers(self, handlers: list[logging.Handler]) -> None:
+        self.leads_to.handlers = handlers
+
+    @property
+    def filters(self) -> list[Any]:
+        """The filters of the logger that this one leads to."""
+        return self.leads_to.filters
+
+    @filters.setter
+    def filters(self, filters: list[Any]) -> None:
+        self.leads_to.filters = filters
 
 
 def share(log: logging.Logger, name: str) -> None:
     """Let gunicorn's name of a logger lead to ours.
 
     Applications take its handlers and level (``app.logger.handlers = logging.getLogger("gunicorn.error").handlers``),
-    and configuration files add filters to it. The two loggers share their lists, so that each sees later changes.
+    and configuration files add filters to it. Each of the two loggers sees what is later added to the other.
     """
     alias = logging.getLogger(name)
-    if alias.handlers is not log.handlers:
-        for handler in alias.handlers:
+    if not isinstance(alias, _Alias):
+        handlers, filters = vars(alias).pop("handlers"), vars(alias).pop("filters")
+        alias.__class__ = type("Alias", (_Alias, type(alias)), {})
+        for handler in handlers:
             log.addHandler(handler)
-        for entry in alias.filters:
+        for entry in filters:
             log.addFilter(entry)
-        alias.handlers, alias.filters = log.handlers, log.filters
+    cast("_Alias", alias).leads_to = log
     alias.setLevel(log.level)
     alias.propagate = log.propagate

@@ -6,8 +6,13 @@ cdef extern from "greenlet/greenlet.h":
     ctypedef struct PyGreenlet:
         pass
     void PyGreenlet_Import() except *
-    object PyGreenlet_GetCurrent()
     object PyGreenlet_Switch(PyGreenlet *to, PyObject *args, PyObject *kwargs)
+
+cdef extern from *:
+    """
+    #define current_object() ((PyObject *) PyGreenlet_GetCurrent())  /* the cast is an error from gcc 14 on if left out */
+    """
+    object current_object()
 
 PyGreenlet_Import()
 
@@ -25,4 +30,4 @@ cdef tell(to, what):
 
 cdef current():
     """See :func:`greenlet.getcurrent`."""
-    return PyGreenlet_GetCurrent()
+    return current_object()

@@ -475,6 +475,21 @@ def test_an_application_may_borrow_gunicorns_handlers(make_logger, settings, tmp
     ]
 
 
+def test_a_list_of_handlers_that_an_application_took_is_the_loggers_after_a_setup(make_logger, settings, tmp_path):
+    log = make_logger(errorlog=str(tmp_path / "log"))
+    borrowed = logging.getLogger("gunicorn.error").handlers
+    log.setup(settings(errorlog=str(tmp_path / "log2")))
+    assert borrowed is log.error_log.handlers
+
+
+def test_a_handler_removed_by_gunicorns_name_is_gone_from_ours(make_logger, capfd):
+    log = make_logger(errorlog="-")
+    (handler,) = log.error_log.handlers
+    logging.getLogger("gunicorn.error").removeHandler(handler)
+    log.info("x")
+    assert (log.error_log.handlers, capfd.readouterr().err) == ([], "")
+
+
 @pytest.mark.parametrize("early", [True, False])
 def test_a_filter_on_gunicorns_name_counts(early, make_logger, request_record, capfd):
     def add():
