@@ -125,6 +125,7 @@ class WSGIServer(StreamServer):
         self._application = application
         if handler_class is not None:
             self.handler_class = handler_class
+        self._given_spawn = spawn
         super().__init__(listener, backlog=backlog, spawn=spawn)
         if backlog is None:
             self.backlog = self.config.backlog
@@ -181,8 +182,9 @@ class WSGIServer(StreamServer):
     # Starting
 
     def init_socket(self) -> None:
-        """Bind if need be, and put the parts together. Called by :meth:`start`."""
+        """Bind if need be, and put the parts together. Called by :meth:`start`, also after a :meth:`stop`."""
         super().init_socket()
+        self._begin_anew()
         self.socket.setblocking(False)  # one that was given may be the standard library's, and accept would block all
         self.update_environ()
         if self.family != getattr(socket, "AF_UNIX", None):
@@ -191,6 +193,16 @@ class WSGIServer(StreamServer):
         self._acceptor = Acceptor(self.socket, self._capacity, self.logger, self._pause, self.max_accept)
         if self.handler_class is None:
             self._service = self._acceptor.service = self._make_service()
+
+    def _begin_anew(self) -> None:
+        """Make good what a :meth:`stop` has left: requests of that life stay told to drain, new ones are not."""
+        if "_spawn" not in vars(self):  # gevent's close() takes it away, and a pool would bound nothing
+            self.set_spawn(self._given_spawn)
+        before = self._view
+        if before.draining.is_set():
+            self._view = ServerView()
+            if self.environ.get("geventwsgi.server") is before:
+                self.environ["geventwsgi.server"] = self._view
 
     def _make_service(self) -> Service:
         config, logger = self.config, self.logger

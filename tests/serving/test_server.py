@@ -535,6 +535,61 @@ class TestDrain:
         assert (server.connections, server.closed) == (0, True)
 
 
+class TestSecondLife:
+    """Start, stop, start."""
+
+    def test_applications_are_not_told_to_drain(self, make: Make) -> None:
+        def told(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            start_response("200 OK", [])
+            return [b"draining" if environ["geventwsgi.server"].draining.is_set() else b"welcome"]
+
+        server = make(told)
+        server.stop()
+        server.start()
+        assert ask(server).endswith(b"welcome")
+
+    def test_requests_of_the_first_stay_told(self, make: Make) -> None:
+        views = []
+
+        def keep(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            views.append(environ["geventwsgi.server"])
+            return hello(environ, start_response)
+
+        server = make(keep)
+        ask(server)
+        server.stop()
+        server.start()
+        assert views[0].draining.is_set()
+
+    def test_an_environ_of_ones_own_stays(self, make: Make) -> None:
+        server = make(show_environ, environ={"geventwsgi.server": "mine"})
+        server.stop()
+        server.start()
+        assert b"geventwsgi.server=mine" in ask(server)
+
+    def test_connections_are_kept_alive(self, make: Make) -> None:
+        server = make()
+        server.stop()
+        server.start()
+        with answered(server) as client:
+            client.sendall(GET)
+            assert client.recv(1000).endswith(b"hello")
+
+    def test_a_health_path_says_ready(self, make: Make) -> None:
+        server = make(health_path="/health")
+        server.stop()
+        server.start()
+        assert ask(server, CLOSE.replace(b"/ ", b"/health ")).startswith(b"HTTP/1.1 200")
+
+    def test_a_pool_still_bounds_connections(self, make: Make) -> None:
+        pool = Pool(1)
+        server = make(spawn=pool)
+        server.stop()
+        server.start()
+        with answered(server):
+            assert len(pool) == 1
+
+
 class TestAccept:
     def test_a_connection_that_vanished_is_nothing(self, make: Make) -> None:
         server = make()
