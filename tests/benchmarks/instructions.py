@@ -1,0 +1,159 @@
+"""Instructions per request, counted by callgrind: what must not get dearer, whatever else the machine does meanwhile.
+
+    python tests/benchmarks/instructions.py [--rows tiny,new] [--arguments=--greenlet-per-request] TREE [TREE...]
+
+Each TREE is a checkout whose compiled core was built in place; the interpreter that runs this serves all of them. Each
+row's figure is printed for each tree, with its ratio to the first tree's. It needs valgrind.
+"""
+# ruff: noqa: E402 - some imports come from the path that is set before them
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # not this directory, whose modules have common names
+
+from tests.benchmarks.rows import MARK, ROWS, Row
+
+#: Rows whose work is the server's own and whose requests follow each other without waiting.
+COUNTED = ("tiny", "headers", "changing", "new", "upload", "stream")
+#: Those of which a request is worth hundreds of the others.
+HEAVY = ("upload", "stream")
+#: Seconds for a server under valgrind, which takes fifty times as long, to start, to answer or to end.
+PATIENCE = 120
+#: Connections that a row's requests take in turn.
+CONNECTIONS = 8
+
+
+def main() -> None:
+    """Count what is asked for, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=lambda text: text.split(","), default=list(COUNTED))
+    parser.add_argument("--requests", type=int, default=2000, help="requests to count; of heavy ones a fortieth")
+    parser.add_argument("--arguments", type=shlex.split, default=[], help="further arguments of gwsgi")
+    parser.add_argument("trees", type=Path, nargs="+", metavar="TREE")
+    options = parser.parse_args()
+    if shutil.which("valgrind") is None:
+        parser.error("valgrind is not installed: it counts the instructions")
+    first: dict[str, float] = {}
+    for tree in options.trees:
+        for name in options.rows:
+            row = next(row for row in ROWS if row.name == name)
+            requests = options.requests // 40 if name in HEAVY else options.requests
+            count = instructions(tree.resolve(), row, requests, options.arguments)
+            ratio = count / first.setdefault(name, count)
+            print(f"{tree}: {name:9} {count:12,.0f} instructions per request  {ratio:.4f}", flush=True)
+
+
+def instructions(tree: Path, row: Row, requests: int, arguments: list[str]) -> float:
+    """Return the instructions that one request of a row costs the worker of a tree's server."""
+    with tempfile.TemporaryDirectory() as directory, Counted(tree, Path(directory), arguments) as server:
+        client = Client(server.port, row)
+        client.ask(requests // 4 + 2 * CONNECTIONS)  # caches are filled, and greenlets made
+        server.control("--zero")
+        client.ask(requests)
+        server.control("--dump")
+        return server.counted() / requests
+
+
+class Counted:
+    """A server under callgrind: a master and one worker, of which the worker is counted."""
+
+    def __init__(self, tree: Path, directory: Path, arguments: list[str]) -> None:
+        self._directory = directory
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port: int = sock.getsockname()[1]
+        self._log = directory / "log"
+        command = [
+            "setarch", "--addr-no-randomize",
+            "valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={directory}/out.%p",
+            sys.executable, "-m", "geventwsgi", "--bind", f"127.0.0.1:{self.port}", "--timeout", "0", *arguments,
+            "--chdir", str(ROOT / "tests/benchmarks/measured"), "benchapp:app",
+        ]  # fmt: skip
+        env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONHASHSEED": "0"}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, cwd=tree, env=env, stdout=log, stderr=log)
+
+    def __enter__(self) -> Counted:
+        deadline = time.monotonic() + PATIENCE
+        while (ready := re.search(r"\[(\d+)\] \[INFO\] Worker ready", self._log.read_text())) is None:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise SystemExit(f"the server did not start: {self._log.read_text()[-2000:]}")
+            time.sleep(0.05)
+        self._worker = int(ready[1])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGQUIT)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def control(self, what: str) -> None:
+        """Have callgrind set the worker's counts to zero, or write them to a file."""
+        subprocess.run(
+            ["callgrind_control", what, str(self._worker)], check=True, capture_output=True, timeout=PATIENCE
+        )
+
+    def counted(self) -> int:
+        """Return what the worker's last dump counts."""
+        dumps = self._directory.glob(f"out.{self._worker}.*")
+        text = max(dumps, key=lambda path: path.stat().st_mtime).read_text()
+        found = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
+        if found is None:
+            raise SystemExit("callgrind's file has no sum")
+        return int(found[1])
+
+
+class Client:
+    """Sends a row's requests, one at a time over several connections, and checks what comes back."""
+
+    def __init__(self, port: int, row: Row) -> None:
+        self._port, self._row = port, row
+        self._number = 0
+        self._sockets: list[socket.socket | None] = [None] * CONNECTIONS
+
+    def ask(self, count: int) -> None:
+        """Send so many requests and wait for their responses."""
+        for _ in range(count):
+            self._number += 1
+            place = self._number % CONNECTIONS
+            sock = self._sockets[place] or socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
+            sock.sendall(self._row.request.replace(MARK.encode(), b"%012d" % self._number))
+            self._read(sock)
+            if self._row.close:
+                sock.close()
+            else:
+                self._sockets[place] = sock
+
+    def _read(self, sock: socket.socket) -> None:
+        row, data = self._row, b""
+        end = b"0\r\n\r\n" if row.chunks else b"\r\n\r\n" + row.body
+        while not data.endswith(end):
+            piece = sock.recv(1 << 18)
+            if not piece:
+                raise SystemExit(f"the response ended early: {data[-200:]!r}")
+            data += piece
+        if not data.startswith(b"HTTP/1.1 200 "):
+            raise SystemExit(f"not a 200: {data[:200]!r}")
+
+
+if __name__ == "__main__":
+    main()
