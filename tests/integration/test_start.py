@@ -13,9 +13,10 @@ from tests.support.process import Gwsgi
 IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$", re.MULTILINE)
 #: Each takes a millisecond or more, with all that it brings, and is for few servers or for failures.
 DEAR = {
-    *("ast", "asyncio", "ctypes", "dataclasses", "datetime", "email", "encodings.idna", "glob", "hashlib"),
+    *("asyncio", "ctypes", "dataclasses", "datetime", "email", "encodings.idna", "glob", "hashlib"),
     *("html", "http", "importlib.metadata", "inspect", "json", "logging.config", "pkg_resources", "pprint", "random"),
     *("shlex", "shutil", "ssl", "tempfile", "tomllib", "urllib.request", "xml", "zipfile"),
+    *(("ast",) if sys.version_info < (3, 14) else ()),  # from then on, typing.NamedTuple imports it
     *(("subprocess",) if sys.version_info >= (3, 11) else ()),  # before, gevent imported it with platform
 }
 #: What a worker needs, and its master does not.
