@@ -19,7 +19,7 @@ The value of a setting comes from the last of these that gives one:
 
 1. its default, which `PORT`, `WEB_CONCURRENCY`, `FORWARDED_ALLOW_IPS` and `SENDFILE` alter;
 2. the configuration file: what `--config` names, or else `./gwsgi.conf.py`, or else `./gunicorn.conf.py`;
-3. the environment variable `GWSGI_CMD_ARGS`, which holds flags as the command line does;
+3. the environment variable `GUNICORN_CMD_ARGS`, and then `GWSGI_CMD_ARGS`, which hold flags as the command line does;
 4. the command line's flags.
 
 `gwsgi --print-config` shows each value with its source. `gwsgi --check-config MODULE:APP` also loads the application.

@@ -54,7 +54,7 @@ def _run(arguments: list[str]) -> int:
     if asked.help or asked.version:
         return _say(help_text() if asked.help else _versions())
     environ, directory = dict(os.environ), _working_directory()  # as they are now: the settings will change both
-    cfg = load(asked.given, environ, directory)
+    cfg = load(asked, environ, directory)
     if cfg.print_config:
         _say(_listing(cfg))
     if cfg.check_config:
@@ -63,7 +63,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     _require_application(cfg)
     first = [cfg]
-    return _serve(lambda: first.pop() if first else load(asked.given, environ, directory))
+    return _serve(lambda: first.pop() if first else load(asked, environ, directory))
 
 
 def _serve(load_config: Callable[[], Config]) -> int:
@@ -144,8 +144,13 @@ def _say(text: str) -> int:
 
 
 def _report(error: StartupError, *, debugging: bool) -> None:
-    """Print one line; before it the application's own traceback, or ours for who debugs."""
-    shown = error if debugging else error.__cause__ if isinstance(error, AppLoadError) else None
+    """Print one line; before it the application's own traceback, or, at debug, where a start failed.
+
+    A wrong setting is the operator's, and its line says all: a traceback of ours would hide it.
+    """
+    shown = error.__cause__ if isinstance(error, AppLoadError) else None
+    if debugging and not isinstance(error, ConfigError):
+        shown = error
     if shown:
         traceback.print_exception(type(shown), shown, shown.__traceback__)
     _complain(error)

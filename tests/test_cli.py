@@ -165,6 +165,11 @@ def test_who_debugs_is_shown_the_traceback(arbiter, capsys, flags):
     assert err.endswith("\ngwsgi: in use\n")
 
 
+def test_who_debugs_is_shown_no_traceback_for_a_wrong_setting(capsys):
+    assert cli.main(["--log-level", "debug", "-w", "x", "cli_app:app"]) == 2
+    assert capsys.readouterr().err == "gwsgi: flag --workers: workers must be a whole number, 1 or more, not 'x'\n"
+
+
 def test_an_interrupt_is_quiet(arbiter, capsys):
     arbiter.ending = KeyboardInterrupt()
     assert cli.main(["cli_app:app"]) == 130

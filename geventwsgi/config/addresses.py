@@ -67,7 +67,8 @@ def parse_host_port(text: str, default_port: int) -> TCPAddress:
 
     :raises ValueError: with the cause, and the cure where it is known.
     """
-    netloc = text.removeprefix("tcp://")
+    # A space beside a colon is no more than a slip: gunicorn reads it as if it were not there.
+    netloc = ":".join(part.strip() for part in text.removeprefix("tcp://").split(":"))
     if netloc.isdecimal():
         netloc = f":{netloc}"
     if netloc.startswith("["):

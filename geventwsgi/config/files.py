@@ -153,7 +153,7 @@ class _Assignments:
             if name.startswith("_") or not isinstance(value, (*_SIMPLE, FunctionType)):
                 continue
             helper = callable(value) or name != name.lower()
-            meant = nearest_setting(name, 0.8 if helper else 0.6)
+            meant = nearest_setting(name, 0.8 if helper else 0.7)
             if meant and callable(value) == callable(BY_NAME[meant].default):
                 yield f"{self.place(shown, name)}: unknown setting {name!r}; did you mean {meant!r}?"
             elif not helper:

@@ -15,9 +15,11 @@ class CommandLine(NamedTuple):
     """What a list of arguments asks for.
 
     :param given: setting -> what its flag gave; the application is ``wsgi_app``.
+    :param notes: warnings, a line each.
     """
 
     given: dict[str, Given]
+    notes: tuple[str, ...] = ()
     help: bool = False
     version: bool = False
 
@@ -26,7 +28,7 @@ def read_flags(arguments: Sequence[str], source: str = "") -> CommandLine:
     """Read the flags and the application from a list of arguments.
 
     :param source: where the arguments come from, if not from the command line.
-    :raises ConfigError: one line: an unknown flag (with the nearest), a missing value, two applications.
+    :raises ConfigError: one line: an unknown flag (with the nearest), a missing value.
     """
     values = _read_plainly(arguments)
     if values is None:
@@ -36,9 +38,12 @@ def read_flags(arguments: Sequence[str], source: str = "") -> CommandLine:
     applications = values.pop("applications")
     asked = {name: values.pop(name, False) for name in ("help", "version")}
     given = {name: Given(value, source or f"flag {BY_NAME[name].long_flag}") for name, value in values.items()}
+    notes: tuple[str, ...] = ()
     if applications:
-        given["wsgi_app"] = Given(applications[0], source or "command line")
-    return CommandLine(given, **asked)
+        where = source or "command line"
+        given["wsgi_app"] = Given(applications[0], where)
+        notes = tuple(f"{where}: {further!r} is ignored: {applications[0]} is served" for further in applications[1:])
+    return CommandLine(given, notes, **asked)
 
 
 def help_text() -> str:
@@ -58,8 +63,6 @@ def _read_plainly(arguments: Sequence[str]) -> dict[str, Any] | None:
         if argument[:1] != "-":
             if waiting is not None:
                 _give(values, waiting, argument)
-            elif values["applications"]:
-                return None
             else:
                 values["applications"].append(argument)
             waiting = None

@@ -12,13 +12,13 @@ from reprlib import Repr
 from types import FunctionType
 from typing import Any, NamedTuple
 
+from geventwsgi.config import worker_classes
 from geventwsgi.config.addresses import parse_address, parse_host_port, parse_statsd_address
 from geventwsgi.config.loader import load_object
 from geventwsgi.errors import ConfigError
 
 TRUE = ("true", "yes", "y", "on", "1")
 FALSE = ("false", "no", "n", "off", "0")
-WORKER_CLASSES = ("gevent", "gevent_wsgi", "gevent_pywsgi")
 LOGGER_CLASS = "geventwsgi.observe.log.Logger"
 #: Loggers of gunicorn that ours stands in for, so that a file naming them needs no gunicorn.
 LOGGER_ALIASES = ("simple", "gunicorn.glogging.Logger", "gunicorn.instrument.statsd.Statsd")
@@ -256,16 +256,22 @@ HEADER_VALUES = Kind(_header_values)
 
 
 def _worker_class(given: Any) -> Any:
+    name = worker_classes.known(given)
+    if name is not None:
+        return name
+    why = worker_classes.refusal(given)
+    if why is not None:
+        raise ValueError(f"cannot be used: {why}")
     if isinstance(given, type):
         return given
     name = _text(given)
-    module, colon, attribute = name.partition(":")
-    if colon and module and all(part.isidentifier() for part in attribute.split(".")):
-        return name
-    if name not in WORKER_CLASSES:
-        valid = ", ".join(WORKER_CLASSES)
+    module, separator, attribute = name.partition(":")
+    if not separator:
+        module, separator, attribute = name.rpartition(".")
+    if not (separator and module and all(part.isidentifier() for part in attribute.split("."))):
+        valid = ", ".join(worker_classes.GEVENT)
         raise wrong(f"one of {valid}, or MODULE:CLASS for a subclass of geventwsgi.master.worker.Worker", given)
-    return "gevent"
+    return f"{module}:{attribute}"
 
 
 def _logger_class(given: Any) -> Any:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EPILOG = (
-    "Flags go before those in GWSGI_CMD_ARGS, and both before the configuration file. PORT, WEB_CONCURRENCY, "
-    "FORWARDED_ALLOW_IPS and SENDFILE alter defaults. Hooks and some dictionaries can be set in the file only."
+    "Flags go before those in GWSGI_CMD_ARGS, these before those in GUNICORN_CMD_ARGS, and all before the "
+    "configuration file. PORT, WEB_CONCURRENCY, FORWARDED_ALLOW_IPS and SENDFILE alter defaults. Hooks and some "
+    "dictionaries can be set in the file only."
 )
-_TWO = "one application is served at a time, and two are named"
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,16 +39,15 @@ class Parser(argparse.ArgumentParser):
                     group.add_argument(*setting.flags, dest=setting.name, help=_help(setting), **_shape(setting))
 
     def read(self, arguments: Sequence[str]) -> dict[str, Any]:
-        """Return what each flag gave; the applications, one at the most, are ``applications``.
+        """Return what each flag gave; what stands alone, the application first, is ``applications``.
 
-        :raises ConfigError: one line: an unknown flag (with the nearest), a missing value, two applications.
+        :raises ConfigError: one line: an unknown flag (with the nearest), a missing value.
         """
         found, unknown = self.parse_known_args(list(arguments))
-        if unknown:
-            self.refuse(f"unknown flag {unknown[0]}{_hint(unknown[0])}" if unknown[0].startswith("-") else _TWO)
-        if len(found.applications) > 1:
-            self.refuse(_TWO)
-        return vars(found)
+        for argument in unknown:
+            if argument.startswith("-"):
+                self.refuse(f"unknown flag {argument}{_hint(argument)}")
+        return {**vars(found), "applications": [*found.applications, *unknown]}
 
     def refuse(self, message: str) -> NoReturn:
         """Raise the error, with the source of the arguments named."""

@@ -94,7 +94,9 @@ _SYSLOG_ADDRESSES = {
 }
 _SYSLOG_ADDRESS = _SYSLOG_ADDRESSES.get(sys.platform.rstrip("0123456789"), "udp://localhost:514")
 _UID, _GID = getattr(os, "geteuid", int)(), getattr(os, "getegid", int)()
-_LEVELS = k.one_of("debug", "info", "warning", "error", "critical", metavar="LEVEL", warn="warning", fatal="critical")
+# The last are gunicorn's ways: a level that logging does not have is info, and files say notset, or nothing.
+_LEVEL_WORDS = {"warn": "warning", "fatal": "critical", "trace": "debug", "notset": "info", "": "info"}
+_LEVELS = k.one_of("debug", "info", "warning", "error", "critical", metavar="LEVEL", **_LEVEL_WORDS)
 _PROXY_WORDS = {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}
 _PROXY = k.one_of("off", "v1", "v2", "auto", metavar="MODE", constant="auto", **_PROXY_WORDS)
 _ON_OFF = k.one_of("on", "off", metavar="on|off", true="on", false="off")
@@ -153,7 +155,8 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             variable="WEB_CONCURRENCY"),
         Setting("worker_class", "gevent", k.WORKER_CLASS, "-k, --worker-class",
             "gevent (gevent_wsgi and gevent_pywsgi mean the same), or MODULE:CLASS for a subclass of "
-            "geventwsgi.master.worker.Worker."),
+            "geventwsgi.master.worker.Worker. gunicorn's gthread, eventlet and gevent classes by any name, and "
+            "geventwebsocket's, are served by gevent with a warning."),
         Setting("threads", 1, k.COUNT, "--threads",
             "Threads per worker.", _GREENLETS),
         Setting("worker_connections", 1000, k.whole(1), "--worker-connections",
@@ -467,8 +470,9 @@ BY_NAME: Mapping[str, Setting] = MappingProxyType({setting.name: setting for set
 
 
 def nearest_setting(word: str, cutoff: float = 0.6) -> str | None:
-    """Return the setting whose name, or whose flag written as a name, is most like `word`."""
-    spellings = {flag[2:].replace("-", "_"): setting.name for setting in SETTINGS for flag in setting.flags}
-    spellings.update({name: name for name in BY_NAME})
+    """Return the setting with an effect whose name, or whose flag written as a name, is most like `word`."""
+    useful = [setting for setting in SETTINGS if setting.effective]
+    spellings = {flag[2:].replace("-", "_"): setting.name for setting in useful for flag in setting.flags}
+    spellings.update({setting.name: setting.name for setting in useful})
     found = nearest(word.lower(), spellings, cutoff)
     return spellings[found] if found else None

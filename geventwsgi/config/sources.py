@@ -1,4 +1,6 @@
-"""Where settings come from: default < configuration file < ``GWSGI_CMD_ARGS`` < flag, made into one frozen ``Config``.
+"""Where settings come from, made into one frozen ``Config``.
+
+A later source goes before an earlier one: default, configuration file, ``GUNICORN_CMD_ARGS``, ``GWSGI_CMD_ARGS``, flag.
 
 Everything that an operator can say is read and checked here, with the source named in each error and warning. Nothing
 here acts on a setting.
@@ -11,8 +13,9 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.config import worker_classes
 from geventwsgi.config.addresses import Address, TCPAddress, parse_address
-from geventwsgi.config.flags import read_flags
+from geventwsgi.config.flags import CommandLine, read_flags
 from geventwsgi.config.kinds import NETWORKS, nothing
 from geventwsgi.config.loader import load_object
 from geventwsgi.config.process import make_importable
@@ -103,6 +106,10 @@ class Config:
         """Return where a setting's value comes from: ``default``, ``flag --workers``, ``gwsgi.conf.py:12``."""
         return self._sources.get(name, DEFAULT)
 
+    def listed_sources(self) -> str:
+        """Return each setting that a source gives, and that source, for a log."""
+        return "; ".join(f"{name} ({source})" for name, source in self._sources.items())
+
     def hook(self, name: str) -> Callable[..., Any] | None:
         """Return a server hook, or None where the operator has set none, so that a hot path can leave it out."""
         function: Callable[..., Any] = self._values[name]
@@ -176,31 +183,33 @@ class Config:
         return _networks(self.proxy_allow_ips)
 
 
-def load(flags: Mapping[str, Given], environ: Mapping[str, str], directory: str | None = None) -> Config:
+def load(command: CommandLine, environ: Mapping[str, str], directory: str | None = None) -> Config:
     """Read the configuration anew from flags, environment and file.
 
     The configuration file is Python and is run; `directory` is importable to it, and stays so.
 
-    :param flags: what the command line gives, as :func:`~.flags.read_flags` has read it.
+    :param command: the command line, as :func:`~.flags.read_flags` has read it.
     :param directory: what relative paths to the file and of ``chdir`` start from; the working directory by default.
     :raises ConfigError: one line that names the source of what is wrong.
     """
     directory = directory or os.getcwd()
     make_importable(directory)
-    variable = _read_variable(environ)
+    flags = command.given
+    read = [*(_read_variable(name, environ) for name in ("GUNICORN_CMD_ARGS", "GWSGI_CMD_ARGS")), command]
     values: dict[str, Any] = {}
     if flags.get("wsgi_app"):
         values["default_proc_name"] = flags["wsgi_app"].value
-    asked = flags.get("config") or variable.get("config")
+    asked = next((one.given["config"] for one in reversed(read) if one.given.get("config")), None)
     location = asked.value if asked else default_file(directory)
     file = _read_file(location, directory) if location else None
     if file:
         values["config"] = file.location
-    layers = [file.given if file else {}, variable, flags]
+    layers = [file.given if file else {}, *(one.given for one in read)]
     altered = _altered_defaults(environ, set().union(*layers))
     values, sources = _merged([altered, *layers], values, {})
     values["chdir"] = os.path.normpath(os.path.join(directory, values.get("chdir", ".")))
-    return Config(values, sources, file.warnings if file else ())
+    notes = [note for one in read for note in one.notes]
+    return Config(values, sources, [*(file.warnings if file else ()), *notes])
 
 
 def default_file(directory: str) -> str | None:
@@ -220,17 +229,18 @@ def _read_file(location: str, directory: str) -> ConfigFile:
     return read_file(location, directory)
 
 
-def _read_variable(environ: Mapping[str, str]) -> dict[str, Given]:
-    if not environ.get("GWSGI_CMD_ARGS"):
-        return {}
+def _read_variable(name: str, environ: Mapping[str, str]) -> CommandLine:
+    """Return what the flags say that an environment variable holds."""
+    if not environ.get(name):
+        return CommandLine({})
     import shlex  # noqa: PLC0415 - for this alone
 
-    source = "environment GWSGI_CMD_ARGS"
+    source = f"environment {name}"
     try:
-        arguments = shlex.split(environ["GWSGI_CMD_ARGS"])
+        arguments = shlex.split(environ[name])
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from None
-    return read_flags(arguments, source).given if arguments else {}
+    return read_flags(arguments, source)
 
 
 def _altered_defaults(environ: Mapping[str, str], given: set[str]) -> dict[str, Given]:
@@ -250,11 +260,18 @@ def _is_set(setting: Setting, environ: Mapping[str, str]) -> bool:
 def _merged(
     layers: Iterable[Mapping[str, Given]], values: Mapping[str, Any], sources: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return values and their sources, overridden by what each layer gives, the last one last."""
+    """Return values and their sources, overridden by what each layer gives, the last one last.
+
+    What a later layer overrides is not looked at: a flag may stand in for a value of the file that is wrong here.
+    """
     values, sources = dict(values), dict(sources)
+    last: dict[str, Given] = {}
     for layer in layers:
-        for name, given in layer.items():
-            values[name], sources[name] = _parsed(name, given), given.source
+        last.update(layer)
+    for name, given in last.items():
+        values[name], sources[name] = _parsed(name, given), given.source
+    if values.get("worker_class") == worker_classes.WEBSOCKET and "wsgi_websocket" not in sources:
+        values["wsgi_websocket"], sources["wsgi_websocket"] = True, f"worker_class, {sources['worker_class']}"
     if values.get("debug") and "loglevel" not in sources:
         values["loglevel"], sources["loglevel"] = "debug", f"debug, {sources['debug']}"
     return values, sources
@@ -278,6 +295,9 @@ def _warnings(cfg: Config) -> Iterator[str]:
     for setting in SETTINGS:
         if not setting.effective and cfg.settings[setting.name] != setting.default:
             yield f"{cfg.source(setting.name)}: {setting.name} has no effect {setting.no_effect}"
+    stands_in = worker_classes.note(cfg.worker_class)
+    if stands_in is not None:
+        yield f"{cfg.source('worker_class')}: {stands_in}"
     if cfg.ssl_version in _OLD_TLS:
         yield f"{cfg.source('ssl_version')}: ssl_version {cfg.ssl_version} is never offered: TLS 1.2 or newer is"
     if cfg.source("user") != DEFAULT and cfg.source("group") == DEFAULT and cfg.uid != 0 and cfg.gid == 0:

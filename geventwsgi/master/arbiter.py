@@ -129,6 +129,7 @@ class Arbiter:
         self.log.info("Starting geventwsgi (pid: %s)", self.pid)
         for warning in cfg.warnings:
             self.log.warning("%s", warning)
+        self.log.debug("Settings that are not at their defaults: %s", cfg.listed_sources() or "none")
         self._activation.tell(self.log)
         self._started = True
         self.sources.watch(cfg)

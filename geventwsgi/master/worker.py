@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.collector import settle, uncollected
+from geventwsgi.config import worker_classes
 from geventwsgi.config.loader import load_app, load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
 from geventwsgi.events.place import HERE
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from geventwsgi.observe.sinks import Later
     from geventwsgi.serving.balance import Balance
     from geventwsgi.serving.server import WSGIServer
-
-#: Names of ``worker_class`` that mean :class:`Worker`.
-GEVENT = ("gevent", "gevent_wsgi", "gevent_pywsgi")
 
 
 class Worker:
@@ -302,7 +300,7 @@ def worker_class(cfg: Config) -> type[Worker]:
 
     :raises ConfigError: it cannot be imported or is no :class:`Worker`.
     """
-    if cfg.worker_class in GEVENT:
+    if worker_classes.known(cfg.worker_class):
         return Worker
     found = load_object(cfg.worker_class, f"{cfg.source('worker_class')}: worker_class")
     if not (isinstance(found, type) and issubclass(found, Worker)):

@@ -55,8 +55,6 @@ def test_an_unambiguous_beginning_of_a_flag_will_do():
         (["--qqqq", "app:app"], "unknown flag --qqqq; see gwsgi --help"),
         (["-w"], "argument -w/--workers: expected one argument; see gwsgi --help"),
         (["--reload=yes"], "argument --reload: ignored explicit argument 'yes'; see gwsgi --help"),
-        (["app:app", "other:app"], "one application is served at a time, and two are named"),
-        (["app:app", "-w", "3", "other:app"], "one application is served at a time, and two are named"),
     ],
 )
 def test_says_what_is_wrong_with_the_flags(arguments, line):
@@ -66,6 +64,13 @@ def test_says_what_is_wrong_with_the_flags(arguments, line):
     with pytest.raises(ConfigError) as caught:
         read_flags(arguments, "environment X")
     assert str(caught.value) == f"environment X: {line}"
+
+
+@pytest.mark.parametrize("flags", [[], ["-w", "3"], ["-w3"]])
+def test_what_stands_behind_the_application_is_ignored_with_a_warning(flags):
+    command = read_flags(["app:app", *flags, "other", "more"])
+    assert command.given["wsgi_app"].value == "app:app"
+    assert command.notes == tuple(f"command line: {word!r} is ignored: app:app is served" for word in ("other", "more"))
 
 
 def test_the_source_of_other_arguments_is_named_for_all():

@@ -94,9 +94,15 @@ BAD = [
     (kinds.HEADER_VALUES, [{"A": 1}, {1: "a"}], "must be a dictionary of header names and values, not "),
     (
         kinds.WORKER_CLASS,
-        ["sync", "eventlet", "gthread", "tornado", "gunicorn.workers.ggevent.GeventWorker", ":X", "m:", "m:1", "m:f()"],
+        ["greenlets", ":X", "m:", "m:1", "m:f()", "m.", ".X"],
         "must be one of gevent, gevent_wsgi, gevent_pywsgi, or MODULE:CLASS for a subclass of ",
     ),
+    (
+        kinds.WORKER_CLASS,
+        ["sync", "gunicorn.workers.sync.SyncWorker"],
+        "cannot be used: sync runs one request at a time",
+    ),
+    (kinds.WORKER_CLASS, ["tornado"], "cannot be used: tornado is a worker for Tornado's applications"),
     (kinds.LOGGER, [1], "must be text, not 1"),
     (kinds.TLS_VERSION, ["TLSv9", 99, None], "must be one of SSLv3, TLS, "),
     (kinds.CERT_REQS, [3, "yes", -1], "must be 0 (none), 1 (optional) or 2 (required), not "),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from geventwsgi.config.flags import CommandLine
 from geventwsgi.config.process import apply_process_settings, make_importable
 from geventwsgi.config.settings import Given
 from geventwsgi.config.sources import Config, load
@@ -46,7 +47,7 @@ def test_the_defaults_leave_the_directory_and_make_it_importable(tmp_path, monke
 @pytest.mark.parametrize(("name", "cause"), [("nosuch", "No such file or directory"), ("file", "Not a directory")])
 def test_a_directory_that_cannot_be_changed_to_is_one_line(tmp_path, name, cause):
     (tmp_path / "file").touch()
-    cfg = load({"chdir": Given(name, "flag --chdir")}, {}, str(tmp_path))
+    cfg = load(CommandLine({"chdir": Given(name, "flag --chdir")}), {}, str(tmp_path))
     with pytest.raises(ConfigError) as caught:
         apply_process_settings(cfg)
     assert str(caught.value) == f"flag --chdir: chdir to '{tmp_path / name}' failed: {cause}"

@@ -11,7 +11,7 @@ import pytest
 
 from geventwsgi.config import kinds
 from geventwsgi.config.addresses import FdAddress, TCPAddress, UnixAddress
-from geventwsgi.config.flags import read_flags
+from geventwsgi.config.flags import CommandLine, read_flags
 from geventwsgi.config.settings import BY_NAME, SETTINGS
 from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import ConfigError
@@ -164,7 +164,7 @@ def load_here(tmp_path, monkeypatch):
     def load_here(*flags, file=None, name="gwsgi.conf.py", **environ):
         if file is not None:
             (tmp_path / name).write_text(dedent(file))
-        return load(read_flags(flags).given, environ, str(tmp_path))
+        return load(read_flags(flags), environ, str(tmp_path))
 
     return load_here
 
@@ -342,7 +342,7 @@ def test_chdir_starts_from_the_directory_of_the_start(load_here, tmp_path):
 def test_the_directory_of_the_start_is_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
-    assert load({}, {}).chdir == str(tmp_path)
+    assert load(CommandLine({}), {}).chdir == str(tmp_path)
 
 
 def test_a_file_may_import_from_the_directory_of_the_start(load_here, tmp_path, monkeypatch):
@@ -362,8 +362,16 @@ WORKERS = "workers must be a whole number, 1 or more, not "
     [
         ({"flags": ["-w", "x"]}, f"flag --workers: {WORKERS}'x'"),
         (
-            {"flags": ["-k", "sync"]},
+            {"flags": ["-k", "greenlets"]},
             "flag --worker-class: worker_class must be one of gevent, gevent_wsgi, gevent_pywsgi,",
+        ),
+        (
+            {"flags": ["-k", "sync"]},
+            "flag --worker-class: worker_class cannot be used: sync runs one request at a time, and here requests run",
+        ),
+        (
+            {"file": "worker_class = 'uvicorn.workers.UvicornWorker'"},
+            "gwsgi.conf.py:1: worker_class cannot be used: uvicorn.workers.UvicornWorker is a worker for ASGI applicat",
         ),
         ({"flags": ["-b", "::1"]}, "flag --bind: bind needs brackets round an IPv6 address in '::1'; write [::1]:8000"),
         ({"flags": ["--wrokers"]}, "unknown flag --wrokers; did you mean --workers?"),
@@ -533,3 +541,77 @@ def test_the_logger_class_is_loaded():
     assert Config.of(logger_class="gunicorn.glogging.Logger").settings["logger_class"] == kinds.LOGGER_CLASS
     with pytest.raises(ConfigError, match="argument: logger_class must be a class, not <function"):
         _ = Config.of(logger_class="logging:getLogger").logger_class
+
+
+# --- one source in place of another
+
+
+def test_a_value_that_a_flag_overrides_may_be_wrong(load_here):
+    cfg = load_here("-k", "gevent", file="worker_class = 'sync'")
+    assert (cfg.worker_class, cfg.source("worker_class")) == ("gevent", "flag --worker-class")
+
+
+def test_gunicorns_variable_is_obeyed_behind_ours(load_here):
+    cfg = load_here(GUNICORN_CMD_ARGS="-w 3 --timeout 5", GWSGI_CMD_ARGS="-w 4", file="timeout = 6\nkeepalive = 7")
+    assert (cfg.workers, cfg.timeout, cfg.keepalive) == (4, 5, 7)
+    assert cfg.source("timeout") == "environment GUNICORN_CMD_ARGS"
+
+
+def test_gunicorns_variable_may_name_the_file(load_here, tmp_path):
+    (tmp_path / "other.py").write_text("workers = 5")
+    assert load_here(GUNICORN_CMD_ARGS="-c other.py").workers == 5
+
+
+def test_the_sources_are_listed_for_the_log(load_here):
+    listed = load_here("-w", "2", GUNICORN_CMD_ARGS="--timeout 5").listed_sources()
+    assert listed == "timeout (environment GUNICORN_CMD_ARGS); workers (flag --workers)"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "gthread",
+            "eventlet",
+            "gunicorn.workers.ggevent.GeventWorker",
+            "gunicorn.workers.ggevent:GeventPyWSGIWorker",
+        ),
+        *("egg:gunicorn#eventlet", "gunicorn.workers.gthread.ThreadWorker"),
+    ],
+)
+def test_a_worker_that_is_concurrent_already_is_served_with_a_warning(load_here, name):
+    cfg = load_here("-k", name)
+    (warning,) = cfg.warnings
+    assert warning.startswith("flag --worker-class: worker_class ")
+    assert warning.endswith("is served by gevent: requests run beside each other as greenlets")
+
+
+def test_a_worker_class_given_as_a_class_of_gunicorns_is_known(load_here):
+    cfg = load_here(file="from gunicorn.workers.gthread import ThreadWorker as worker_class")
+    assert cfg.worker_class == "gunicorn.workers.gthread.ThreadWorker"
+
+
+def test_gevent_websockets_worker_turns_websockets_on(load_here):
+    name = "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"
+    cfg = load_here("-k", name)
+    assert (cfg.wsgi_websocket, cfg.source("wsgi_websocket")) == (True, "worker_class, flag --worker-class")
+    assert load_here("-k", name, file="wsgi_websocket = False").wsgi_websocket is False
+
+
+@pytest.mark.parametrize(("level", "meant"), [("trace", "debug"), ("notset", "info"), ("", "info"), ("TRACE", "debug")])
+def test_levels_that_files_for_gunicorn_have_are_taken(load_here, level, meant):
+    assert load_here(file=f"loglevel = {level!r}").loglevel == meant
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1: 8001", " 127.0.0.1:8001", "127.0.0.1 :8001 "])
+def test_a_space_beside_an_addresss_colon_does_no_harm(load_here, text):
+    assert [str(address) for address in load_here(file=f"bind = {text!r}").address] == ["127.0.0.1:8001"]
+
+
+def test_a_worker_class_may_be_named_with_a_dot(load_here):
+    assert load_here("-k", "my.workers.Worker").worker_class == "my.workers:Worker"
+
+
+@pytest.mark.parametrize("name", ["default_workers", "secure", "port", "debug_mode_x"])
+def test_no_setting_without_effect_and_none_far_away_is_suggested(load_here, name):
+    assert not any("did you mean" in warning for warning in load_here(file=f"{name} = 3").warnings)
