@@ -11,7 +11,8 @@ cdef class Acceptor:
     cdef object _log
     cdef object _pause
     cdef int _most
-    cdef double _last_failure
+    cdef object _failures
+    cdef object _unwatchable
     cdef public CService service
     cdef list _begun
 

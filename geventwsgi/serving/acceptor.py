@@ -6,9 +6,11 @@ Knows what accept may say and what bounds the number of connections; what become
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi import clock
+from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import sockets
 from geventwsgi.serving.balance import MOMENT
 from geventwsgi.serving.connection import Connection
@@ -47,7 +49,8 @@ class Acceptor:
         self._log = log
         self._pause = pause
         self._most = most
-        self._last_failure = float("-inf")
+        self._failures = Seldom()
+        self._unwatchable = Seldom()
         #: Connections begun in this turn.
         self._begun: list[Connection] = []
 
@@ -75,7 +78,8 @@ class Acceptor:
         """
         begun, self._begun = self._begun, []
         for connection in begun:
-            connection.stream.watch()
+            with suppress(ClientDisconnected):  # then it ends as soon as it waits for its client
+                connection.stream.watch()
 
     def take(self) -> tuple[Socket, Any] | None:
         """Accept one connection; None if there is none, or no room for one."""
@@ -106,10 +110,8 @@ class Acceptor:
 
     def _failed(self, error: OSError) -> None:
         """Go on as well as possible: without descriptors or memory for another socket, or whatever is wrong."""
-        now = clock.monotonic()
         exhausted = error.errno in EXHAUSTED
-        if now - self._last_failure > QUIET:
-            self._last_failure = now
+        if self._failures.due():
             cure = "it is tried again; look for a firewall or a policy of the system that forbids it"
             if exhausted:
                 cure = "idle ones are closed meanwhile. Raise the limit (ulimit -n) or lower limit_connections"
@@ -117,3 +119,25 @@ class Acceptor:
         if exhausted:
             self._capacity.evict()
         self._pause(PAUSE)
+
+    def unwatchable(self, error: Exception) -> None:
+        """Say that the system has no room to tell of another connection, which is closed therefore."""
+        if self._unwatchable.due():
+            self._log.error("Connections are closed: %s; raise fs.epoll.max_user_watches (sysctl)", error)
+
+
+class Seldom:
+    """Says when a log line that may come again and again is due: the first time, then every ``QUIET`` seconds."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+
+    def due(self) -> bool:
+        """Return whether to write the line now."""
+        now = clock.monotonic()
+        if now - self._last <= QUIET:
+            return False
+        self._last = now
+        return True

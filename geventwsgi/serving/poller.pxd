@@ -2,6 +2,7 @@ from geventwsgi.serving._native cimport EpollSet as CEpollSet
 
 cdef class Poller:
     cdef object __weakref__
+    cdef public object complain
 
     cpdef watch(self, stream, int fd, int events)
     cpdef tell_again(self, stream, int fd)

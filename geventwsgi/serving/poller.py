@@ -14,9 +14,12 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import epoll
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from geventwsgi.serving.stream import Stream
 
 #: Events, as epoll numbers them: bytes have come; more can be sent; the client has closed its side; all is over.
@@ -31,15 +34,22 @@ _READ, _WRITE = 1, 2
 class Poller:
     """Tells streams of their events, by :meth:`.Stream.happened`; one object serves one loop."""
 
+    #: Called with what the system says when it has no room to tell of another descriptor; None: nobody wants to know.
+    complain: Callable[[Exception], object] | None
+
     def watch(self, stream: Stream, fd: int, events: int) -> None:
         """Make sure that the next of ``events`` is told; the first time, also those that are true already.
 
         :param fd: the stream's descriptor.
+        :raises ClientDisconnected: the system has no room for another one.
         """
         raise NotImplementedError
 
     def tell_again(self, stream: Stream, fd: int) -> None:
-        """Tell of room for more to send in the loop's next iteration, although there is some already."""
+        """Tell of room for more to send in the loop's next iteration, although there is some already.
+
+        :raises ClientDisconnected: as :meth:`watch`.
+        """
         raise NotImplementedError
 
     def forget(self, stream: Stream, fd: int) -> None:
@@ -55,6 +65,7 @@ class EpollPoller(Poller):
     """One edge-triggered epoll set, itself watched by the loop."""
 
     def __init__(self, loop: Any) -> None:
+        self.complain = None
         self._set = epoll.EpollSet()
         #: By descriptor, which the system keeps small.
         self._streams: list[Stream | None] = []
@@ -69,18 +80,30 @@ class EpollPoller(Poller):
             self._streams.append(None)
         if self._streams[fd] is stream:
             return
+        try:
+            self._set.add(fd, _ALL)  # first: the system may have no room
+        except (OSError, ValueError) as error:  # the latter of a set that is closed
+            raise self._refused(error) from None
         if not self._open:
             self._watcher.ref = True  # the loop goes on for as long as there is a client
-        self._set.add(fd, _ALL)  # first: the system may have no room
         self._open += 1
         self._streams[fd] = stream
 
     def tell_again(self, stream: Stream, fd: int) -> None:
         """See :meth:`Poller.tell_again`."""
         if fd < len(self._streams) and self._streams[fd] is stream:
-            self._set.renew(fd, _ALL)
+            try:
+                self._set.renew(fd, _ALL)
+            except (OSError, ValueError) as error:
+                raise self._refused(error) from None
         else:
             self.watch(stream, fd, WRITABLE)
+
+    def _refused(self, error: Exception) -> ClientDisconnected:
+        """Return what a stream of which the loop cannot tell has to say."""
+        if self.complain is not None:
+            self.complain(error)
+        return ClientDisconnected(f"the system cannot watch the connection: {error}")
 
     def forget(self, stream: Stream, fd: int) -> None:
         """See :meth:`Poller.forget`. Closing alone would not do: the application may have a duplicate."""
@@ -94,6 +117,7 @@ class EpollPoller(Poller):
     def close(self) -> None:
         """See :meth:`Poller.close`."""
         self._streams.clear()
+        self.complain = None
         self._watcher.close()
         self._set.close()
 
@@ -105,6 +129,7 @@ class WatcherPoller(Poller):
     """A watcher of the loop for each stream. They are level-triggered: one that is of no use now is stopped."""
 
     def __init__(self, loop: Any) -> None:
+        self.complain = None
         self._loop = loop
         self._readers: dict[Stream, Any] = {}
         self._writers: dict[Stream, Any] = {}

@@ -207,6 +207,8 @@ class WSGIServer(StreamServer):
     def _make_service(self) -> Service:
         config, logger = self.config, self.logger
         on_record = recorder(logger)
+        events = poller(self.loop)
+        events.complain = self._acceptor.unwatchable
         gateway = Gateway(
             self._wrap(self._application),
             EnvironBuilder(
@@ -227,7 +229,7 @@ class WSGIServer(StreamServer):
             limits=limits_of(config),
             leniency=leniency_of(config),
             timeouts=timeouts_of(config),
-            poller=poller(self.loop),
+            poller=events,
             deadlines=Deadlines(self.loop),
             capacity=self._capacity,
             log=logger,

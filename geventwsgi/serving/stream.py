@@ -99,10 +99,13 @@ class Stream(sending.Sending):
         self.watched = False
 
     def watch(self) -> None:
-        """From now on learn of what the client does, even while nobody waits for it."""
+        """From now on learn of what the client does, even while nobody waits for it.
+
+        :raises ClientDisconnected: the system has no room to tell of another client.
+        """
         if not (self.watched or self.closed):
-            self.watched = True
             self._common.poller.watch(self, self._sock.fileno(), _READABLE)
+            self.watched = True
 
     # Reading
 
@@ -283,12 +286,16 @@ class Stream(sending.Sending):
 
         What has come before is not told again: nothing may be :attr:`hot` or :meth:`ahead`.
 
-        :param sleeper: is woken once.
+        :param sleeper: is woken once; at once, as if the time were over, where the system cannot tell of the client.
         """
         self._turn = 0
         self._sleeper = sleeper
         self._common.deadlines.arm(self, timeout)
-        self.watch()
+        if not self.watched:
+            try:
+                self.watch()
+            except ClientDisconnected:
+                self._wake(True)
 
     def unpark(self) -> None:
         """Wake a parked connection at once, as if its client had sent something."""

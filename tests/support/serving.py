@@ -16,7 +16,8 @@ from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.http1_exchange import Http1Exchange
-from geventwsgi.serving.poller import poller
+from geventwsgi.serving.poller import Poller
+from geventwsgi.serving.poller import poller as best_poller
 from geventwsgi.serving.runners import OneEach, Runners
 from geventwsgi.serving.service import Service, Timeouts
 from geventwsgi.wsgi.gateway import Gateway
@@ -92,6 +93,7 @@ def served(
     trusted: bool = False,
     record: bool = True,
     keeps_greenlets: bool = False,
+    poller: Poller | None = None,
 ) -> Iterator[Served]:
     """Serve one connection by ``run``; it is closed when the block ends."""
     gateway, records = FakeGateway(run), []
@@ -100,7 +102,7 @@ def served(
         limits=limits or Limits(),
         leniency=leniency,
         timeouts=timeouts or Timeouts(),
-        poller=poller(gevent.get_hub().loop),
+        poller=poller or best_poller(gevent.get_hub().loop),
         deadlines=Deadlines(gevent.get_hub().loop),
         capacity=Capacity(10),
         log=logging.getLogger("tests.serving"),  # type: ignore[arg-type]  # it has what is called
