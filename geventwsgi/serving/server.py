@@ -30,6 +30,7 @@ from geventwsgi.serving.poller import poller
 from geventwsgi.serving.runners import OneEach, Runners
 from geventwsgi.serving.service import ServerView, Service, Timeouts
 from geventwsgi.serving.sockets import deferred, end_deferral, prepare
+from geventwsgi.serving.tls_attributes import TLSAttributes, server_context
 from geventwsgi.serving.trust import trust
 from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.gateway import Gateway, described
@@ -53,7 +54,7 @@ KILL_MARGIN = 1.0
 NAMED = 100
 
 
-class WSGIServer(StreamServer):
+class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args may be assigned here
     """Serve a WSGI application from greenlets of this process.
 
     Example::
@@ -89,6 +90,7 @@ class WSGIServer(StreamServer):
         "wsgi.run_once": False,
     }
     environ_class: type[dict[str, Any]] = dict
+    #: What a ``handler_class`` shows of the environ when the application fails; for dict, gevent's, which hides secrets.
     secure_environ_class: type[dict[str, Any]] = dict
     handler_class: Any = None
     #: Seconds that :meth:`stop` waits for requests in flight.
@@ -106,14 +108,12 @@ class WSGIServer(StreamServer):
         if not (spawn == "default" or isinstance(spawn, int) or hasattr(spawn, "spawn") or callable(spawn)):
             raise TypeError(f"spawn is {spawn!r}: pass 'default', a number, a pool, or what starts a greenlet")
         ssl_context = settings.pop("ssl_context", None)
+        settings.pop("server_side", None)  # as for ssl.wrap_socket, which pywsgi's scripts pass on
         self.config = config or Config.of(**settings)
         self.logger = logger or stream_logger(log, error_log, self.config)
         self.error_log = ErrorStream(self.logger)
         #: A ``handler_class`` writes its access lines here.
         self.log = ErrorStream(self.logger.access_log, logging.INFO)
-        self.tls = None
-        if ssl_context is not None or self.config.is_ssl:
-            self.tls = _tls_context(self.config, ssl_context)
         self._worker = worker
         self._is_ready = is_ready
         self._capacity = capacity or Capacity.of(self.config)
@@ -125,8 +125,14 @@ class WSGIServer(StreamServer):
         self._application = application
         if handler_class is not None:
             self.handler_class = handler_class
+        if self.handler_class is not None and type(self).secure_environ_class is dict:
+            from gevent.pywsgi import WSGISecureEnviron  # noqa: PLC0415 - for those handlers alone
+
+            self.secure_environ_class = WSGISecureEnviron
         self._given_spawn = spawn
         super().__init__(listener, backlog=backlog, spawn=spawn)
+        if ssl_context is not None or self.config.is_ssl:
+            self.tls = server_context(self.config, ssl_context)
         if backlog is None:
             self.backlog = self.config.backlog
         self.set_environ(environ)
@@ -145,11 +151,6 @@ class WSGIServer(StreamServer):
         if self._service is not None:
             self._service.gateway.application = self._wrap(application)
 
-    @property
-    def ssl_enabled(self) -> bool:
-        """Whether the server speaks TLS."""
-        return self.tls is not None
-
     def set_environ(self, environ: Mapping[str, Any] | None = None) -> None:
         """Set what every environ starts from: ``base_env``, then ``environ``."""
         self.environ = self.environ_class(self.base_env)
@@ -165,7 +166,9 @@ class WSGIServer(StreamServer):
         return self.environ_class(self.environ)
 
     def update_environ(self) -> None:
-        """Add SERVER_NAME and SERVER_PORT, which are known once the socket is bound."""
+        """Add what is known once the socket is bound: SERVER_NAME and SERVER_PORT, and TLS that a script assigned."""
+        if self.ssl_enabled and self.environ["wsgi.url_scheme"] == "http":
+            self.environ["wsgi.url_scheme"] = "https"
         name, port = "", ""
         if isinstance(self.address, tuple):
             name, port = self.address[0], str(self.address[1])
@@ -183,6 +186,7 @@ class WSGIServer(StreamServer):
 
     def init_socket(self) -> None:
         """Bind if need be, and put the parts together. Called by :meth:`start`, also after a :meth:`stop`."""
+        self.require_tls()
         super().init_socket()
         self._begin_anew()
         self.socket.setblocking(False)  # one that was given may be the standard library's, and accept would block all
@@ -288,18 +292,19 @@ class WSGIServer(StreamServer):
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve a connection by ``handler_class``, with the steps that pywsgi's server takes."""
-        if self.tls is None:
-            self.handler_class(sock, address, self).handle()
-            return
+        self.handler_class(sock, address, self).handle()
+
+    def wrap_socket_and_handle(self, sock: Any, address: Any) -> None:
+        """Serve a connection over TLS by :meth:`handle`."""
         sock.settimeout(Timeouts().tls_handshake)
         try:
-            tls_sock = self.tls.wrap_socket(sock, server_side=True)
+            tls_sock = self.wrap_socket(sock, server_side=True)
         except OSError as error:
             self.logger.debug("TLS handshake with %s failed: %s", address, error)
             return
         with tls_sock:
             tls_sock.settimeout(None)
-            self.handler_class(tls_sock, address, self).handle()
+            self.handle(tls_sock, address)
 
     # Counting and stopping
 
@@ -401,15 +406,6 @@ def _websocket_wrapper(config: Config) -> Callable[[Any], Any]:
             f"{config.source('wsgi_websocket')}: it needs wsproto ({error}): pip install geventwsgi[wsproto]"
         ) from None
     return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size)
-
-
-def _tls_context(config: Config, given: Any) -> Any:
-    """Return the context that was given, or one from the settings."""
-    from gevent.ssl import SSLContext  # noqa: PLC0415 - takes 4 ms, which few workers need
-
-    from geventwsgi.serving.tls import make_context, noticing_cuts  # noqa: PLC0415 - the same
-
-    return make_context(config, SSLContext) if given is None else noticing_cuts(given)
 
 
 def timeouts_of(config: Config) -> Timeouts:

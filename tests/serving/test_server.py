@@ -62,6 +62,20 @@ def make() -> Iterator[Make]:
         server.stop(0)
 
 
+@pytest.fixture
+def unstarted() -> Iterator[Make]:
+    """Make servers that the test starts; they are stopped when it ends."""
+    servers: list[WSGIServer] = []
+
+    def make_one(application: Any = hello, **arguments: Any) -> WSGIServer:
+        servers.append(WSGIServer(("127.0.0.1", 0), application, **{"log": None, **arguments}))
+        return servers[-1]
+
+    yield make_one
+    for server in servers:
+        server.stop(0)
+
+
 def connect(server: WSGIServer) -> socket.socket:
     client = socket.create_connection((server.server_host, server.server_port))
     client.settimeout(10)
@@ -261,6 +275,17 @@ class TestPywsgi:
         assert '"GET / HTTP/1.1" 200' in log.getvalue()
         assert error_log.getvalue() == ""
 
+    @pytest.mark.parametrize("name", ["Authorization", "Cookie"])
+    def test_a_failure_under_a_handler_class_shows_no_secret(self, make: Make, name: str, capfd: Any) -> None:
+        def broken(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            raise ValueError("broken")
+
+        server = make(broken, handler_class=WSGIHandler)
+        ask(server, CLOSE.replace(b"Host: x", f"Host: x\r\n{name}: s3cret".encode()))
+        shown: list[str] = []
+        eventually(lambda: shown.append("".join(capfd.readouterr())) or "ValueError" in "".join(shown))
+        assert "s3cret" not in "".join(shown)
+
     def test_a_line_left_unfinished_in_wsgi_errors_ends_with_its_request(self, make: Make) -> None:
         def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
             environ["wsgi.errors"].write(f"unfinished {environ['PATH_INFO']}")
@@ -387,6 +412,72 @@ class TestTLS:
         context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates().certfile, certificates().keyfile)
         client = self.client(make(ssl_context=context))
+        client.sendall(CLOSE)
+        assert rest(client).endswith(b"hello")
+
+    def context(self) -> Any:
+        context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates().certfile, certificates().keyfile)
+        return context
+
+    @pytest.mark.parametrize("handler_class", [None, WSGIHandler])
+    def test_tls_that_a_script_assigns_is_served(self, unstarted: Make, handler_class: Any) -> None:
+        server = unstarted(handler_class=handler_class, log=None)
+        server.ssl_args = {"server_side": True}
+        server.wrap_socket = self.context().wrap_socket
+        server.start()
+        client = self.client(server)
+        client.sendall(CLOSE)
+        assert rest(client).endswith(b"hello")
+
+    @pytest.mark.parametrize("given", ["files", "context"])
+    def test_arguments_that_a_script_assigns_are_served(self, unstarted: Make, given: str) -> None:
+        server = unstarted()
+        files = {"certfile": certificates().certfile, "keyfile": certificates().keyfile}
+        server.ssl_args = files if given == "files" else {"ssl_context": self.context()}
+        server.start()
+        client = self.client(server)
+        client.sendall(CLOSE)
+        assert rest(client).endswith(b"hello")
+
+    def test_an_environ_of_assigned_tls_says_https(self, unstarted: Make) -> None:
+        server = unstarted(show_environ)
+        server.wrap_socket = self.context().wrap_socket
+        server.start()
+        client = self.client(server)
+        client.sendall(CLOSE)
+        assert b"\nwsgi.url_scheme=https\n" in rest(client)
+
+    def test_a_function_of_a_scripts_own_wraps_for_a_handler_class(self, unstarted: Make) -> None:
+        server = unstarted(handler_class=WSGIHandler, ssl_context=self.context(), log=None)
+        wrap, wrapped = server.wrap_socket, []
+
+        def own(*arguments: Any, **keywords: Any) -> Any:
+            wrapped.append(True)
+            return wrap(*arguments, **keywords)
+
+        server.wrap_socket = own
+        server.start()
+        client = self.client(server)
+        client.sendall(CLOSE)
+        assert rest(client).endswith(b"hello")
+        assert wrapped == [True]
+
+    def test_without_a_certificate_tls_that_was_asked_for_is_no_plain_http(self, unstarted: Make) -> None:
+        server = unstarted()
+        server.ssl_args = {"server_side": True}
+        with pytest.raises(ConfigError, match=r"^ssl_args names no certificate: add certfile and keyfile"):
+            server.start()
+
+    def test_a_function_without_a_context_is_refused(self, unstarted: Make) -> None:
+        with pytest.raises(ConfigError, match=r"^wrap_socket was given a function without a context: pass ssl_context"):
+            unstarted().wrap_socket = lambda *arguments, **keywords: None
+
+    def test_arguments_of_a_server_without_tls_are_none(self, unstarted: Make) -> None:
+        assert unstarted().ssl_args is None
+
+    def test_the_side_may_be_named(self, make: Make) -> None:
+        client = self.client(make(ssl_context=self.context(), server_side=True))
         client.sendall(CLOSE)
         assert rest(client).endswith(b"hello")
 
