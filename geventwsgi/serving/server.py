@@ -90,7 +90,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         "wsgi.run_once": False,
     }
     environ_class: type[dict[str, Any]] = dict
-    #: What a ``handler_class`` shows of the environ when the application fails; for dict, gevent's, which hides secrets.
+    #: What a ``handler_class`` shows of the environ of a failure; for dict, gevent's class that hides secrets.
     secure_environ_class: type[dict[str, Any]] = dict
     handler_class: Any = None
     #: Seconds that :meth:`stop` waits for requests in flight.
