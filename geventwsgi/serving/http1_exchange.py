@@ -387,12 +387,17 @@ class Http1Exchange(exchange.Exchange):
     def abort(self) -> None:
         """See :meth:`Exchange.abort`."""
         self._keep_alive = False
+        if self._raw_socket is not None:
+            self._raw_socket.end()
+            self._raw_socket.let_go()
         self._stream.abort()
 
     def raw_socket(self) -> Any:
         """See :meth:`Exchange.raw_socket`."""
         if self._raw_socket is None:
-            self._raw_socket = ClientSocket(self._stream, self._take_over, websocket=_asks_websocket(self.head))
+            self._raw_socket = ClientSocket(
+                self._stream, self._take_over, websocket=_asks_websocket(self.head), lost=self._left_in_session
+            )
             if self._connection.service.draining:
                 self._raw_socket.drain()
         return self._raw_socket
@@ -407,14 +412,20 @@ class Http1Exchange(exchange.Exchange):
         if not self.status:
             self.status = 101
 
+    def _left_in_session(self) -> None:
+        """Tell of the client's departure, which the application has found by the socket."""
+        departure.depart(self._connection, self)
+
     def settle(self) -> bool:
         """After the response: return whether the connection can take the next request; if not, end it gently."""
-        stream = self._stream
+        stream, raw_socket = self._stream, self._raw_socket
+        if raw_socket is not None:
+            raw_socket.end()
         if stream.closed:
             return False
-        if self.taken:
-            stream.dismiss()
+        if self.taken and raw_socket is not None:
             self._connection.linger()
+            raw_socket.let_go()
             return False
         if self._keep_alive and self._read_away():
             return True

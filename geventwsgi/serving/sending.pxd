@@ -46,7 +46,7 @@ cdef class Sending(deadlines.Holder):
     cdef object _writer
 
     cpdef _work(self, int amount)
-    cpdef _yield_turn(self)
+    cpdef yield_turn(self)
     @cython.locals(capacity=CCapacity)
     cpdef step_in(self, timeout=*)
     cpdef bint _step_back(self)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gevent.exceptions import ConcurrentObjectUseError
 from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
@@ -150,10 +151,15 @@ class Sending(deadlines.Holder):
     def _work(self, amount: int) -> None:
         """Count what is about to be done, in sends; after a turn of it the others come first."""
         if self._turn > TURN:
-            self._yield_turn()
+            self.yield_turn()
         self._turn += amount
 
-    def _yield_turn(self) -> None:
+    def take_turns(self) -> None:
+        """Let the others come first if a turn of work has been done: what follows at once is then not interrupted."""
+        if self._turn > TURN:
+            self.yield_turn()
+
+    def yield_turn(self) -> None:
         """Let every other connection that has something to do have a turn.
 
         By a timer, not by a callback: gevent runs callbacks for 5 ms before it looks at sockets again.
@@ -189,15 +195,22 @@ class Sending(deadlines.Holder):
 
     # Sending
 
+    def _refuse(self) -> None:
+        """Raise what stands against sending anything now."""
+        if self.left:
+            raise ClientDisconnected(LEFT)
+        raise ConcurrentObjectUseError("another greenlet waits for this client to read: let one at a time send")
+
     def send(self, data: bytes, more: bool = False) -> None:
         """Send all of ``data``.
 
         :param more: hold it back for what follows at once, where the system can.
         :raises ClientDisconnected: the client has left, or has read nothing, or too little, for too long.
+        :raises ConcurrentObjectUseError: another greenlet waits for room; what is sent now would be in its midst.
         """
         self._work(1)
-        if self.left:
-            raise ClientDisconnected(LEFT)
+        if self.left or self._writer is not None:
+            self._refuse()
         sent = self._sock.send(data, more)
         if sent < len(data):
             self._wait_writable()
@@ -212,8 +225,8 @@ class Sending(deadlines.Holder):
         :raises ClientDisconnected: as :meth:`send`.
         """
         self._work(1)
-        if self.left:
-            raise ClientDisconnected(LEFT)
+        if self.left or self._writer is not None:
+            self._refuse()
         self._held = more
         sent = self._sock.send_parts(first, second, third, fourth, more)
         if sent == len(first) + len(second) + len(third) + len(fourth):
@@ -235,8 +248,8 @@ class Sending(deadlines.Holder):
             self.send_parts(first, second)
             return
         self._turn += 1
-        if self.left:
-            raise ClientDisconnected(LEFT)
+        if self.left or self._writer is not None:
+            self._refuse()
         self.kept, self.kept_too = first, second
         outbox.keep(self)
 
@@ -299,6 +312,8 @@ class Sending(deadlines.Holder):
 
         :raises ClientDisconnected: as :meth:`send`; also when the file ends early, since nothing right can follow.
         """
+        if self._writer is not None:
+            self._refuse()
         file = FileRange(fileno, offset, count)
         while not self.left:
             if not file.send(self._sock):
@@ -324,7 +339,7 @@ class Sending(deadlines.Holder):
         if stalled:
             seconds = self._common.write_timeout
             raise ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
-        if in_flight:
+        if in_flight and not self.closed:
             self.step_in()
 
     def _await_room(self, stall: Stall) -> None:

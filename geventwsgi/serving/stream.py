@@ -18,6 +18,7 @@ from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent import sleep
+from gevent.exceptions import ConcurrentObjectUseError
 from greenlet import getcurrent
 
 from geventwsgi import clock
@@ -115,8 +116,11 @@ class Stream(sending.Sending):
         :param timeout: seconds to wait; None for ever.
         :raises DeadlineExpired: nothing came in time.
         :raises ClientDisconnected: the connection was reset.
+        :raises ConcurrentObjectUseError: another greenlet waits for the client's bytes.
         """
         self._work(RECEIVE)
+        if self._reader is not None:
+            self._refuse_second()
         if self._ahead:
             return self._fill_up(size) if self.hot and size >= WORTH_FILLING else self._take(size)
         return self._receive(size, timeout)
@@ -174,8 +178,11 @@ class Stream(sending.Sending):
         """Return whether bytes were received that nobody has asked for, and of which the loop will not tell."""
         return bool(self._ahead)
 
-    def wait(self, timeout: float) -> bool:
-        """Wait until something comes; return False if nothing has after ``timeout`` seconds."""
+    def leave_unread(self) -> None:
+        """Take no bytes from the kernel before they are asked for: somebody waits for its telling of them."""
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until something comes; return False if nothing has after ``timeout`` seconds, None for any number."""
         try:
             self._wait_readable(timeout)
         except DeadlineExpired:
@@ -185,6 +192,8 @@ class Stream(sending.Sending):
     def _wait_readable(self, timeout: float | None) -> None:
         if self._interrupted:
             return
+        if self._reader is not None:
+            self._refuse_second()
         self.watch()
         if timeout is not None:
             self._common.deadlines.arm(self, timeout)
@@ -203,6 +212,9 @@ class Stream(sending.Sending):
             raise DeadlineExpired
         if in_flight:
             self.step_in()
+
+    def _refuse_second(self) -> None:
+        raise ConcurrentObjectUseError("another greenlet waits for this client's bytes: let one at a time receive")
 
     def happened(self, events: int) -> None:
         """Act on what the poller tells, in the hub."""
@@ -341,6 +353,7 @@ class Stream(sending.Sending):
 
         :param seconds: how long the moment is at the most.
         """
+        self.dismiss()
         try:
             self._end_sending()
             until = clock.monotonic() + seconds
@@ -358,9 +371,11 @@ class Stream(sending.Sending):
         self._sock.end_sending()
 
     def close(self) -> None:
-        """Close the socket; what was sent still arrives. A greenlet that waits for the client is told."""
+        """Close the socket; what was sent still arrives. Greenlets that wait for the client are told."""
         if self._reader is not None:
             self._common.hub.loop.run_callback(self._dismiss_reader)
+        if self._writer is not None:
+            self.give_up()
         self._common.deadlines.forget(self)
         self._sleeper = self.guard = None
         if self._stall is not None:

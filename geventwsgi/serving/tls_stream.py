@@ -32,7 +32,7 @@ BLOCK = 65536
 class TLSStream(stream.Stream):
     """A connected socket that speaks TLS as the server."""
 
-    __slots__ = ("_incoming", "_outgoing", "_ragged_eof_ends", "established", "ssl_object")
+    __slots__ = ("_incoming", "_looks", "_outgoing", "_ragged_eof_ends", "established", "ssl_object")
 
     encrypted = True
 
@@ -45,6 +45,8 @@ class TLSStream(stream.Stream):
         #: Whether :meth:`handshake` has succeeded.
         self.established = False
         self._ragged_eof_ends = ragged_eof_ends
+        #: Whether :meth:`_look` may take bytes from the kernel.
+        self._looks = True
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.ssl_object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -78,7 +80,7 @@ class TLSStream(stream.Stream):
         # A record may come in pieces, none of which gives the client more time.
         until = NEVER if timeout is None else clock.monotonic() + timeout
         while data is None:
-            self._flush()
+            self._flush_aside()
             if not self._feed(super()._receive(RECORD, timeout)):
                 return b""
             data = self._decrypt(size)
@@ -94,7 +96,7 @@ class TLSStream(stream.Stream):
 
     def _try_receive(self, size: int) -> bytes | None:
         while (data := self._decrypt(size)) is None:
-            self._flush()
+            self._flush_aside()
             received = super()._try_receive(RECORD)
             if received is None:
                 return None
@@ -132,8 +134,12 @@ class TLSStream(stream.Stream):
     def happened(self, events: int) -> None:
         """See :meth:`Stream.happened`. A closing client sends an alert first, which nobody may be there to read."""
         super().happened(events)
-        if self.established and self.hot and not (self.awaited or self.gone or self._ahead):
+        if self.established and self.hot and self._looks and not (self.awaited or self.gone or self._ahead):
             self._look()
+
+    def leave_unread(self) -> None:
+        """See :meth:`Stream.leave_unread`."""
+        self._looks = False
 
     def _look(self) -> None:
         """Decrypt a record, if one has come, to see whether it is the client's last."""
@@ -154,6 +160,9 @@ class TLSStream(stream.Stream):
         """See :meth:`Stream.send`."""
         view = memoryview(data)
         for start in range(0, len(view), BLOCK):
+            self.take_turns()  # now, since records leave in the order in which they were made
+            if self.left or self.writing:
+                self._refuse()
             try:
                 self.ssl_object.write(view[start : start + BLOCK])
             except ssl.SSLError as error:
@@ -189,6 +198,11 @@ class TLSStream(stream.Stream):
         data = self._outgoing.read()
         if data:
             super().send(data, more=more)
+
+    def _flush_aside(self) -> None:
+        """Send what reading has brought about, but not in the midst of what another greenlet sends."""
+        if not self.writing:
+            self._flush()
 
     def send_aside(self, data: bytes) -> int:
         """See :meth:`Stream.send_aside`."""

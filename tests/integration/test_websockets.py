@@ -35,8 +35,8 @@ def flask_sock(*flags: str, **env: str) -> Iterator[Gwsgi]:
 
 
 @contextlib.contextmanager
-def flask_socketio(*flags: str) -> Iterator[Gwsgi]:
-    with Gwsgi(*flags, *LOG, app=f"{APPS}.flask_socketio_app:app") as server:
+def flask_socketio(*flags: str, **env: str) -> Iterator[Gwsgi]:
+    with Gwsgi(*flags, *LOG, app=f"{APPS}.flask_socketio_app:app", env=env) as server:
         yield server
 
 
@@ -112,7 +112,7 @@ def test_flask_socketio_where_gevent_websocket_is_installed(tmp_path: Path) -> N
     """Engine.IO then asks for ``wsgi.websocket``, whatever the server is."""
     (tmp_path / "geventwebsocket.py").touch()
     flags = ("--wsgi-websocket", "--pythonpath", str(tmp_path))
-    with flask_socketio(*flags) as server, SocketIOClient(server.address, "websocket") as client:
+    with flask_socketio(*flags, GEVENT_WEBSOCKET="1") as server, SocketIOClient(server.address, "websocket") as client:
         client.emit("echo", LARGE)
         assert client.receive() == ["echo", LARGE]
         assert client.websocket is not None

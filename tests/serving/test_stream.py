@@ -14,6 +14,7 @@ import greenlet
 import pytest
 from gevent import socket
 from gevent.event import Event
+from gevent.exceptions import ConcurrentObjectUseError
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import sending
@@ -155,6 +156,27 @@ class TestReading:
         client.sendall(b"after")
         assert stream.recv(100, 5) == b"after"
 
+    @pytest.mark.parametrize("there", [False, True], ids=["nothing", "bytes"])
+    def test_a_second_reader_is_refused_and_the_first_goes_on(
+        self, stream: Stream, client: socket.socket, *, there: bool
+    ) -> None:
+        first = gevent.spawn(stream.recv, 100)
+        gevent.sleep(0)
+        if there:
+            client.sendall(b"one")
+        with pytest.raises(ConcurrentObjectUseError, match="receive"):
+            stream.recv(100)
+        if not there:
+            client.sendall(b"one")
+        assert first.get(timeout=5) == b"one"
+
+    def test_lingering_takes_the_place_of_who_reads(self, stream: Stream, client: socket.socket) -> None:
+        reader = gevent.spawn(stream.recv, 100)
+        gevent.sleep(0)
+        with gevent.Timeout(5):
+            stream.linger(0.05)
+        assert isinstance(reader.exception, ClientDisconnected)
+
     def test_interrupt_ends_a_wait_but_loses_no_bytes(self, stream: Stream, client: socket.socket) -> None:
         reader = gevent.spawn(stream.recv, 100)
         gevent.sleep(0)
@@ -270,6 +292,29 @@ class TestWriting:
             received += client.recv(1 << 20)
         writer.get(timeout=5)
         assert received == data
+
+    @pytest.mark.parametrize("kind", ["send", "send_parts", "send_last", "send_file"])
+    def test_a_second_writer_is_refused_and_the_first_goes_on(
+        self, stream: Stream, client: socket.socket, kind: str
+    ) -> None:
+        first = gevent.spawn(stream.send, b"x" * BIG)
+        gevent.sleep(0)
+        arguments = {"send": (b"y",), "send_file": (0, 0, 1)}.get(kind, (b"y", b"z"))
+        with pytest.raises(ConcurrentObjectUseError, match="send"):
+            getattr(stream, kind)(*arguments)
+        received = 0
+        while received < BIG:
+            data = client.recv(1 << 20)
+            assert set(data) == set(b"x")
+            received += len(data)
+        first.get(timeout=5)
+
+    def test_a_close_wakes_who_waits_for_the_client_to_read(self, stream: Stream) -> None:
+        writer = gevent.spawn(stream.send, b"x" * BIG)
+        gevent.sleep(0)
+        stream.close()
+        writer.join(5)
+        assert isinstance(writer.exception, ClientDisconnected)
 
     def test_parts_arrive_joined(self, stream: Stream, client: socket.socket) -> None:
         parts = [b"head", b"x" * BIG, b"", b"tail"]

@@ -11,6 +11,7 @@ import gevent
 import pytest
 from gevent import socket
 from gevent import ssl as gevent_ssl
+from gevent.exceptions import ConcurrentObjectUseError
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.deadlines import Deadlines
@@ -197,6 +198,16 @@ class TestPersistentWatcher:
         client.close()
         eventually(lambda: stream.gone)
 
+    def test_where_somebody_waits_for_the_kernels_telling_bytes_are_left_to_it(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        stream.leave_unread()
+        client.sendall(b"hello")
+        eventually(lambda: stream.hot)
+        gevent.sleep(0.05)
+        assert not stream.ahead()
+        assert stream.recv(100, 5) == b"hello"
+
     def test_parks_and_wakes(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
         woken = Woken()
         with pytest.raises(DeadlineExpired):
@@ -221,6 +232,16 @@ class TestWriting:
         )
         assert read_all(client) == b"head1" + data + b"end"
         writer.get(timeout=5)
+
+    def test_a_second_writer_is_refused_and_the_first_goes_on(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        first = gevent.spawn(lambda: (stream.send(b"x" * BIG), stream.close()))
+        gevent.sleep(0)
+        with pytest.raises(ConcurrentObjectUseError, match="send"):
+            stream.send(b"y")
+        assert read_all(client) == b"x" * BIG
+        first.get(timeout=5)
 
     def test_a_file_goes_out_from_its_offset(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
         with tempfile.TemporaryFile() as file:

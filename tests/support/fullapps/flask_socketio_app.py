@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from flask import Flask
 from flask_socketio import SocketIO, emit
+
+# Where gevent-websocket is installed, Engine.IO asks for `wsgi.websocket`, whatever the server is.
+if not os.environ.get("GEVENT_WEBSOCKET"):
+    sys.modules["geventwebsocket"] = None
 
 app = Flask(__name__)
 socketio = SocketIO(app, async_mode="gevent", cors_allowed_origins="*", max_http_buffer_size=32 << 20)
