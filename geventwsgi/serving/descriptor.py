@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from socket import SHUT_RDWR
+from socket import SHUT_RD, SHUT_RDWR
 from typing import TYPE_CHECKING
 
 from gevent import monkey
@@ -49,18 +49,23 @@ class Descriptor:
         if self._readiness is not None:
             self._readiness.show(ahead=self._stream.ahead())
 
+    def end(self, how: int = SHUT_RD) -> None:
+        """Wake whoever waits on it: there is nothing more to receive."""
+        if self._given and not self._stream.closed:
+            with suppress(OSError), borrowed(self._stream.fileno()) as sock:
+                sock.shutdown(how)
+            if self._readiness is not None:
+                self._readiness.show(ahead=True)
+
     def close(self) -> None:
-        """Wake whoever waits on it. Called right before the stream is closed, in a greenlet: it lets the loop turn.
+        """Be closed with the stream, right after this. In a greenlet: the loop turns once, for who waits on it.
 
         A duplicate would keep the connection open, so that both sides of it are shut down.
         """
         try:
             if self._given and not self._stream.closed:
+                self.end(SHUT_RDWR)
                 self._given = False
-                with suppress(OSError), borrowed(self._stream.fileno()) as sock:
-                    sock.shutdown(SHUT_RDWR)
-                if self._readiness is not None:
-                    self._readiness.show(ahead=True)
                 self._stream.yield_turn()
         finally:
             readiness, self._readiness = self._readiness, None

@@ -21,7 +21,6 @@ import gevent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.descriptor import Descriptor
 from geventwsgi.serving.sockets import borrowed
 from geventwsgi.serving.turns import Turns
@@ -73,8 +72,8 @@ class ClientSocket:
         #: together.
         self.receiving = Turns()
         self.sending = Turns()
-        #: When the greenlet that receives came back from its last wait; at first it has not worked yet.
-        self._since = NEVER
+        #: When the greenlet that receives came back from its last wait.
+        self._since = clock.monotonic()
         #: Whether anything was sent: the handshake, with a WebSocket.
         self._spoken = False
         #: Whether the server drains: what is sent then is followed by a close frame, and that by nothing.
@@ -163,11 +162,9 @@ class ClientSocket:
 
         What comes without end, in pieces that are much work, would otherwise keep the loop to itself.
         """
-        now = clock.monotonic()
-        if now - self._since > SHARE:
+        if clock.monotonic() - self._since > SHARE:
             self._stream.yield_turn()
-            now = clock.monotonic()
-        self._since = now
+            self._since = clock.monotonic()
 
     def hurry(self, seconds: float) -> None:
         """Give a :meth:`recv` that waits for the client no more than ``seconds`` from now."""
@@ -307,7 +304,14 @@ class ClientSocket:
         if not (self._silenced or self._over):
             self._silenced = True
             self._send(SERVICE_RESTART)
-            self._farewell = gevent.spawn_later(CLOSE_WAIT, self._drop, "the client has not answered the close frame")
+            self._farewell = gevent.spawn_later(CLOSE_WAIT, self._give_up)
+
+    def _give_up(self) -> None:
+        """Take a client that does not answer the close frame for gone; what was sent may still be on its way to it."""
+        if not self._over:
+            self._forget("the client has not answered the close frame")
+            self._stream.rouse()
+            self._descriptor.end()
 
     def _drop(self, reason: str) -> None:
         """End the connection before the application does: the client is gone, or as good as gone."""

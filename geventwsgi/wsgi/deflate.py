@@ -13,12 +13,16 @@ from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 #: The window and memory of our compressor: 32 KiB for each connection that sends, and nearly the best compression.
 WINDOW_BITS, MEMORY_LEVEL = 12, 5
 #: What ends each compressed message, and is not sent (section 7.2.1).
 TAIL = b"\x00\x00\xff\xff"
+#: What may stand behind a message's last block, where that says that it is the last (section 7.2.3.4).
+BEHIND_THE_LAST = b"\x00" + TAIL
+#: Bytes that are compressed at once, in about a millisecond.
+STEP = 1 << 16
 #: The values that an offer may have. zlib cannot compress with a window of 8 bits.
 _WINDOWS = {
     "server_max_window_bits": [str(bits) for bits in range(9, 16)],
@@ -97,7 +101,7 @@ class MessageDeflate(Extension):
         if not (fin and self._compressed):
             return None
         data = self._inflate(TAIL)
-        if self._client_forgets:
+        if self._client_forgets or (self._decompressor is not None and self._decompressor.eof):
             self._decompressor = None
         return data
 
@@ -113,18 +117,34 @@ class MessageDeflate(Extension):
         self._size += len(inflated)
         if self._max_size and self._size > self._max_size:
             return CloseReason.MESSAGE_TOO_BIG
+        if len(self._decompressor.unused_data) > len(BEHIND_THE_LAST):
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
         return inflated
 
-    def frame_outbound(
-        self, _proto: Any, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
-    ) -> tuple[RsvBits, bytes]:
-        """Return a frame compressed; ours are whole messages."""
-        if opcode not in (Opcode.TEXT, Opcode.BINARY) or not fin or len(data) < WORTH_IT:
-            return rsv, data
+    def compress(self, data: bytes, pause: Callable[[], object]) -> bytes | None:
+        """Return a message compressed, None if it is to be sent as it is.
+
+        :param pause: called between two steps of the work.
+        """
+        if len(data) < WORTH_IT:
+            return None
         if self._compressor is None or self._forgets:
             self._compressor = zlib.compressobj(wbits=-self._window_bits, memLevel=MEMORY_LEVEL)
-        compressed = self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
-        return RsvBits(True, rsv.rsv2, rsv.rsv3), compressed[: -len(TAIL)]
+        compressor = self._compressor
+        pieces = []
+        for start in range(0, len(data), STEP):
+            pieces.append(compressor.compress(memoryview(data)[start : start + STEP]))
+            pause()
+        pieces.append(compressor.flush(zlib.Z_SYNC_FLUSH)[: -len(TAIL)])
+        return b"".join(pieces)
+
+    def restart(self) -> None:
+        """Let the next message that is sent refer to none before it."""
+        self._compressor = None
+
+    def forget(self) -> None:
+        """Let go of all memory, since the connection has ended."""
+        self._compressor = self._decompressor = None
 
 
 def _parameters(parts: Iterable[str]) -> dict[str, str | None] | None:

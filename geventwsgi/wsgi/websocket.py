@@ -1,44 +1,31 @@
-"""``environ["wsgi.websocket"]``, as applications of gevent-websocket know it: handshake, messages, close (RFC 6455).
+"""``environ["wsgi.websocket"]``, as applications of gevent-websocket know it: the handshake (RFC 6455 section 4.2).
 
-Frames are wsproto's business, permessage-deflate (RFC 7692) included; what it takes from the connection and sends there
-goes through the server's own socket object. Imported only where the setting ``wsgi_websocket`` asks for it, since
-wsproto is an extra.
+The session that follows is :mod:`session`'s business. Imported only where the setting ``wsgi_websocket`` asks for it,
+since wsproto is an extra.
 """
 
 from __future__ import annotations
 
 import binascii
-import contextlib
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.connection import Connection, ConnectionType
 from wsproto.frame_protocol import CloseReason
 from wsproto.handshake import server_extensions_handshake
-from wsproto.utilities import LocalProtocolError, generate_accept_token, split_comma_header
+from wsproto.utilities import generate_accept_token, split_comma_header
 
+from geventwsgi.errors import ClientDisconnected
 from geventwsgi.wsgi.deflate import MessageDeflate
+from geventwsgi.wsgi.session import WebSocket, WebSocketError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-_Error: Any = OSError
-with contextlib.suppress(ImportError):
-    # An application that catches gevent-websocket's error is to catch ours.
-    _Error = import_module("geventwebsocket.exceptions").WebSocketError
+__all__ = ["WebSocket", "WebSocketError", "WebSocketMiddleware"]
 
 VERSION = "13"
-#: Bytes received at once. Compressed, they are up to a thousand times as many.
-RECV = 16384
-#: Seconds that a client has to answer a close.
-CLOSE_WAIT = 2.0
-
-
-class WebSocketError(_Error):  # type: ignore[misc]  # a class that is known when it runs
-    """The WebSocket is closed, or its client has gone."""
 
 
 class WebSocketMiddleware:
@@ -67,19 +54,36 @@ class WebSocketMiddleware:
         environ["wsgi.websocket"] = websocket
         environ["wsgi.websocket_version"] = VERSION
         try:
-            _run(self.application, environ)
-        except BaseException:
-            websocket.end(CloseReason.INTERNAL_ERROR)
-            raise
-        websocket.end(CloseReason.NORMAL_CLOSURE)
+            self._serve(websocket, environ)
+        finally:
+            del environ["wsgi.websocket"]  # which has the environ
         return []
+
+    def _serve(self, websocket: WebSocket, environ: dict[str, Any]) -> None:
+        """Call the application, and close the WebSocket when it has ended, however it has.
+
+        :raises ClientDisconnected: it has failed, since the client was lost.
+        """
+        try:
+            _run(self.application, environ)
+        except Exception as error:
+            websocket.end(CloseReason.INTERNAL_ERROR)
+            if not (websocket.departed and _is_of_websocket(error)):
+                raise
+            if websocket.lost:
+                raise ClientDisconnected(str(error)) from error
+        except BaseException:  # the request is to end now
+            websocket.close(CloseReason.INTERNAL_ERROR)
+            raise
+        else:
+            websocket.end(CloseReason.NORMAL_CLOSURE)
 
     def _accept(self, environ: dict[str, Any]) -> WebSocket:
         """Send the handshake's answer (RFC 6455 section 4.2.2)."""
         deflate = MessageDeflate(self._max_size)
-        offers = split_comma_header(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "").encode("latin-1"))
+        offers = split_comma_header(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "").encode("ascii"))
         accepted = server_extensions_handshake(offers, [deflate])
-        key = environ["HTTP_SEC_WEBSOCKET_KEY"].encode("latin-1")
+        key = environ["HTTP_SEC_WEBSOCKET_KEY"].encode("ascii")
         lines = [
             b"HTTP/1.1 101 Switching Protocols",
             b"Upgrade: websocket",
@@ -88,13 +92,13 @@ class WebSocketMiddleware:
         ]
         protocol = self._choose_protocol(environ)
         if protocol:
-            lines.append(b"Sec-WebSocket-Protocol: " + protocol.encode("latin-1"))
+            lines.append(b"Sec-WebSocket-Protocol: " + protocol.encode("ascii"))
         if accepted:
             lines.append(b"Sec-WebSocket-Extensions: " + accepted)
         sock = environ["geventwsgi.socket"]
         sock.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
         connection = Connection(ConnectionType.SERVER, [deflate] if accepted else [])
-        return WebSocket(environ, sock, connection, self._max_size)
+        return WebSocket(environ, sock, connection, self._max_size, deflate if accepted else None)
 
     def _choose_protocol(self, environ: dict[str, Any]) -> str | None:
         choose: Callable[[str], str | None] | None = getattr(self.application, "app_protocol", None)
@@ -109,6 +113,9 @@ def _fault(environ: dict[str, Any]) -> str:
         return "a WebSocket begins with GET"
     if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != VERSION:
         return f"Sec-WebSocket-Version is {VERSION} here"
+    for name in ("Key", "Protocol", "Extensions"):
+        if not environ.get(f"HTTP_SEC_WEBSOCKET_{name.upper()}", "").isascii():
+            return f"Sec-WebSocket-{name} is not ASCII"
     try:
         nonce = binascii.a2b_base64(environ.get("HTTP_SEC_WEBSOCKET_KEY", ""))
     except (binascii.Error, ValueError):
@@ -128,159 +135,12 @@ def _run(application: WSGIApplication, environ: dict[str, Any]) -> None:
             close()
 
 
-class WebSocket:
-    """The interface of gevent-websocket's object of that name.
-
-    One greenlet may receive while others send; each message leaves whole. Pings are answered while somebody receives.
-    """
-
-    def __init__(self, environ: dict[str, Any], sock: Any, connection: Connection, max_size: int) -> None:
-        self.environ = environ
-        #: Whether either side has closed, or the connection is lost.
-        self.closed = False
-        #: Whether an answer to our close can be understood.
-        self._answers = True
-        self._sock = sock
-        self._connection = connection
-        self._max_size = max_size
-        #: The pieces of a message that is not complete, and their size in bytes or characters.
-        self._pieces: list[Any] = []
-        self._size = 0
-        #: Messages and other events that came in one piece with those that were asked for.
-        self._events: list[Any] = []
-
-    @property
-    def version(self) -> str | None:
-        """The version of the protocol that the client asked for."""
-        return self.environ.get("HTTP_SEC_WEBSOCKET_VERSION")
-
-    @property
-    def path(self) -> str | None:
-        """PATH_INFO."""
-        return self.environ.get("PATH_INFO")
-
-    @property
-    def origin(self) -> str | None:
-        """The Origin field, by which to tell one's own pages from others'."""
-        return self.environ.get("HTTP_ORIGIN")
-
-    @property
-    def protocol(self) -> str | None:
-        """The subprotocols that the client offers, as it sent them."""
-        return self.environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL")
-
-    # Receiving
-
-    def receive(self) -> str | bytes | None:
-        """Return the next message, a ``str`` or ``bytes`` as it was sent; None when the client has closed or gone.
-
-        :raises WebSocketError: that was known already.
-        """
-        if self.closed:
-            raise WebSocketError("the WebSocket is closed")
-        message = None
-        while message is None and not self.closed:
-            if not self._events:
-                self._receive_events()
-            while self._events and message is None and not self.closed:
-                message = self._handle(self._events.pop(0))
-        return message
-
-    def _receive_events(self) -> None:
-        try:
-            data = self._sock.recv(RECV)
-        except OSError:
-            data = b""
-        if not data:
-            self.closed = True
-            return
-        self._connection.receive_data(data)
-        self._events.extend(self._connection.events())
-
-    def _handle(self, event: Any) -> str | bytes | None:
-        """Act on one event; return a message that is complete now."""
-        if isinstance(event, (TextMessage, BytesMessage)):
-            return self._collect(event)
-        if isinstance(event, Ping):
-            self._send(event.response())
-        elif isinstance(event, CloseConnection):
-            # The client's, or wsproto's judgement of a broken frame, after which nothing can be read.
-            self._answers = self._connection.state is not ConnectionState.OPEN
-            self._close(event.response())
-        return None
-
-    def _collect(self, event: Any) -> str | bytes | None:
-        self._pieces.append(event.data)
-        self._size += len(event.data)
-        if self._max_size and self._size > self._max_size:
-            self._close(CloseConnection(CloseReason.MESSAGE_TOO_BIG, f"more than {self._max_size} bytes"))
-            return None
-        if not event.message_finished:
-            return None
-        pieces, self._pieces, self._size = self._pieces, [], 0
-        message: str | bytes = pieces[0][:0].join(pieces)
-        return message if isinstance(message, str) else bytes(message)
-
-    # Sending
-
-    def send(self, message: str | bytes | bytearray, binary: bool | None = None) -> None:
-        """Send a message.
-
-        :param binary: its type; None for text if it is a ``str``, else binary.
-        :raises WebSocketError: the WebSocket is closed, or the client has gone.
-        """
-        if binary is None:
-            binary = not isinstance(message, str)
-        if binary:
-            data = message.encode() if isinstance(message, str) else bytes(message)
-            self._send_message(BytesMessage(data))
-        else:
-            self._send_message(TextMessage(message if isinstance(message, str) else bytes(message).decode()))
-
-    def _send_message(self, event: Any) -> None:
-        if self.closed:
-            raise WebSocketError("the WebSocket is closed")
-        try:
-            self._send(event)
-        except OSError as error:
-            raise WebSocketError(f"the client has gone: {error}") from error
-
-    def _send(self, event: Any) -> None:
-        """Encode and send at once: whoever comes between would spoil the order that compression depends on."""
-        try:
-            data = self._connection.send(event)
-        except LocalProtocolError:  # closed meanwhile
-            return
-        try:
-            self._sock.sendall(data)
-        except OSError:
-            self.closed = True
-            raise
-
-    # Closing
-
-    def close(self, code: int = 1000, message: str | bytes = b"") -> None:
-        """Send a close frame; nothing can be sent or received afterwards. A second call does nothing.
-
-        :param message: the reason, up to 123 bytes.
-        """
-        if not self.closed:
-            reason = message if isinstance(message, str) else bytes(message).decode("utf-8", "replace")
-            self._close(CloseConnection(code, reason or None))
-
-    def _close(self, event: CloseConnection) -> None:
-        with contextlib.suppress(OSError):
-            self._send(event)
-        self.closed = True
-
-    def end(self, code: int) -> None:
-        """Close, if the application has not, and give the client a moment to answer."""
-        self.close(code)
-        if not self._answers:
-            return
-        self._sock.settimeout(CLOSE_WAIT)
-        with contextlib.suppress(OSError, LocalProtocolError):
-            while self._connection.state is ConnectionState.LOCAL_CLOSING and (data := self._sock.recv(RECV)):
-                self._connection.receive_data(data)
-                for _ in self._connection.events():
-                    pass
+def _is_of_websocket(error: BaseException | None) -> bool:
+    """Return whether an exception is a WebSocket's, or what an application has made of one."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, WebSocketError):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
