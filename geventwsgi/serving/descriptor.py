@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from socket import SHUT_RD, SHUT_RDWR
-from typing import TYPE_CHECKING
+from socket import SHUT_RDWR
+from typing import TYPE_CHECKING, Any
 
-from gevent import monkey
+from gevent import get_hub, monkey
 
-from geventwsgi.serving.sockets import borrowed
+from geventwsgi.serving.sending import ONE_ITERATION
+from geventwsgi.serving.sockets import Socket, borrowed
 
 if TYPE_CHECKING:
     from geventwsgi.serving.stream import Stream
@@ -23,54 +24,69 @@ EPOLLIN = 0x1
 
 
 class Descriptor:
-    """The descriptor of one stream."""
+    """The descriptor of one stream.
 
-    def __init__(self, stream: Stream) -> None:
+    :param websocket: whether it is waited on for messages alone. Then it is one of ours, which tells of the end at once
+        and does not keep the connection open, whoever has a duplicate.
+    """
+
+    def __init__(self, stream: Stream, *, websocket: bool) -> None:
         self._stream = stream
-        #: Whether the application may wait on it, or on a duplicate of its own.
-        self._given = False
+        self._websocket = websocket
+        #: Whether the application knows the socket's own.
+        self._lent = False
         self._readiness: _Readiness | None = None
 
     def fileno(self) -> int:
-        """Return it: the socket's own, but where bytes have been received ahead, or are encrypted."""
+        """Return it: the socket's own, or where that would not do, one that is readable when there is something."""
         stream = self._stream
-        self._given = True
-        if self._readiness is None:
-            hidden = stream.ahead() or stream.encrypted
-            if not (hidden and hasattr(os, "eventfd")):
-                return stream.fileno()
-            stream.leave_unread()
-            self._readiness = _Readiness(stream.fileno())
-        self.show_ahead()
-        return self._readiness.fileno()
+        if self._readiness is not None:
+            self.show_ahead()
+            return self._readiness.fileno()
+        if not (hasattr(os, "eventfd") and (self._websocket or stream.ahead() or stream.encrypted)):
+            self._lend()
+            return stream.fileno()
+        stream.leave_unread()
+        self._readiness = _Readiness(stream.fileno())
+        return self.fileno()
+
+    def _lend(self) -> None:
+        if not self._lent:
+            self._lent = True
+            fd = self._stream.fileno()
+            with borrowed(fd) as sock:
+                family = sock.family
+            old, self._stream._sock = self._stream._sock, _LentSocket(fd, family)  # noqa: SLF001 - the same socket
+            old.detach()
 
     def show_ahead(self) -> None:
         """Be readable, or not, by what has been received ahead; called after each receive."""
         if self._readiness is not None:
             self._readiness.show(ahead=self._stream.ahead())
 
-    def end(self, how: int = SHUT_RD) -> None:
-        """Wake whoever waits on it: there is nothing more to receive."""
-        if self._given and not self._stream.closed:
-            with suppress(OSError), borrowed(self._stream.fileno()) as sock:
-                sock.shutdown(how)
-            if self._readiness is not None:
-                self._readiness.show(ahead=True)
+    def end(self) -> None:
+        """Wake whoever waits on a descriptor of ours, and be of no more use."""
+        readiness, self._readiness = self._readiness, None
+        if readiness is not None:
+            readiness.show(ahead=True)
+            _after_one_iteration(readiness.close)
+
+
+class _LentSocket(Socket):
+    """A socket whose descriptor others know: they are told of its end before it is closed.
+
+    A duplicate would keep the connection open, so that both sides of it are shut down.
+    """
+
+    __slots__ = ()
 
     def close(self) -> None:
-        """Be closed with the stream, right after this. In a greenlet: the loop turns once, for who waits on it.
-
-        A duplicate would keep the connection open, so that both sides of it are shut down.
-        """
-        try:
-            if self._given and not self._stream.closed:
-                self.end(SHUT_RDWR)
-                self._given = False
-                self._stream.yield_turn()
-        finally:
-            readiness, self._readiness = self._readiness, None
-            if readiness is not None:
-                readiness.close()
+        """See :meth:`Socket.close`."""
+        fd = self.detach()
+        if fd >= 0:
+            with suppress(OSError), borrowed(fd) as sock:
+                sock.shutdown(SHUT_RDWR)
+            _after_one_iteration(os.close, fd)
 
 
 class _Readiness:
@@ -107,3 +123,14 @@ class _Readiness:
     def close(self) -> None:
         """Let go of it."""
         self._epoll.close()
+
+
+def _after_one_iteration(function: Any, *arguments: Any) -> None:
+    """Call a function when the loop has told of what is so now: it tells nobody of a descriptor that is closed."""
+    timer = get_hub().loop.timer(ONE_ITERATION)
+    timer.start(_call, timer, function, *arguments)
+
+
+def _call(timer: Any, function: Any, *arguments: Any) -> None:
+    timer.close()
+    function(*arguments)

@@ -389,7 +389,6 @@ class Http1Exchange(exchange.Exchange):
         self._keep_alive = False
         if self._raw_socket is not None:
             self._raw_socket.end()
-            self._raw_socket.let_go()
         self._stream.abort()
 
     def raw_socket(self) -> Any:
@@ -418,14 +417,13 @@ class Http1Exchange(exchange.Exchange):
 
     def settle(self) -> bool:
         """After the response: return whether the connection can take the next request; if not, end it gently."""
-        stream, raw_socket = self._stream, self._raw_socket
-        if raw_socket is not None:
-            raw_socket.end()
+        stream = self._stream
+        if self._raw_socket is not None:
+            self._raw_socket.end()
         if stream.closed:
             return False
-        if self.taken and raw_socket is not None:
+        if self.taken:
             self._connection.linger()
-            raw_socket.let_go()
             return False
         if self._keep_alive and self._read_away():
             return True

@@ -63,7 +63,7 @@ class ClientSocket:
         lost: Callable[[], object] | None = None,
     ) -> None:
         self._stream = stream
-        self._descriptor = Descriptor(stream)
+        self._descriptor = Descriptor(stream, websocket=websocket)
         self._take_over = take_over
         self._lost = lost or _nothing
         self._websocket = websocket
@@ -229,7 +229,7 @@ class ClientSocket:
     def fileno(self) -> int:
         """Return a descriptor to wait on until there is something to receive; -1 after the end.
 
-        Where bytes have been received ahead, or are encrypted, it is not the socket's own: that would not tell of them.
+        It is the socket's own, but with a WebSocket, with TLS, and where bytes have been received ahead.
         """
         return -1 if self._ended() else self._descriptor.fileno()
 
@@ -311,7 +311,6 @@ class ClientSocket:
         if not self._over:
             self._forget("the client has not answered the close frame")
             self._stream.rouse()
-            self._descriptor.end()
 
     def _drop(self, reason: str) -> None:
         """End the connection before the application does: the client is gone, or as good as gone."""
@@ -319,11 +318,8 @@ class ClientSocket:
             lost = self._lost
             self._forget(reason)
             self._stream.rouse()
-            try:
-                lost()
-                self._descriptor.close()
-            finally:
-                self._stream.abort()
+            lost()
+            self._stream.abort()
 
     def end(self) -> None:
         """Be of no more use, since the request has ended: whoever waits here is told. Called by its greenlet.
@@ -340,13 +336,10 @@ class ClientSocket:
         self._over = True
         self._reason = reason
         self._take_over = self._lost = _nothing
+        self._descriptor.end()
         farewell, self._farewell = self._farewell, None
         if farewell is not None and farewell is not gevent.getcurrent():
             farewell.kill(block=False)
-
-    def let_go(self) -> None:
-        """Wake whoever waits on the descriptor; called right before the connection is closed."""
-        self._descriptor.close()
 
     def _ended(self) -> bool:
         return self._over or self._closed or self._stream.closed

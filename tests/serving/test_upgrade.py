@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -377,34 +378,35 @@ class TestEnding:
 
 
 class TestSelecting:
-    @pytest.mark.parametrize("early", [b"", b"early"], ids=["its own", "one of ours"])
+    @pytest.mark.parametrize("ours", [False, True], ids=["its own", "one of ours"])
     @pytest.mark.parametrize("duplicate", [False, True])
-    def test_whoever_waits_on_the_descriptor_is_woken_at_the_end(self, early: bytes, *, duplicate: bool) -> None:
-        with stream_pair() as (stream, _):
-            stream.unread(early)
-            server = ClientSocket(stream, lambda: None)
+    def test_whoever_waits_on_the_descriptor_is_woken_at_the_end(self, *, ours: bool, duplicate: bool) -> None:
+        with stream_pair() as (stream, client):
+            server = ClientSocket(stream, lambda: None, websocket=ours)
             fileno = server.fileno()
-            if early:
-                server.recv(100)
+            assert (fileno != stream.fileno()) is ours
             fileno = os.dup(fileno) if duplicate else fileno
             waiting = gevent.spawn(select.select, [fileno], [], [], 60)
             gevent.sleep(0.01)
             assert not waiting.ready()
             server.end()
-            server.let_go()
-            stream.close()
+            if not ours:
+                stream.close()
             assert waiting.get(timeout=5) == ([fileno], [], [])
+            stream.close()
+            assert client.recv(10) == b""
             if duplicate:
                 os.close(fileno)
 
-    def test_a_duplicate_does_not_keep_the_connection_open(self) -> None:
+    @pytest.mark.parametrize("ours", [False, True], ids=["its own", "one of ours"])
+    def test_a_reset_is_one_although_the_application_has_a_duplicate(self, *, ours: bool) -> None:
         with stream_pair() as (stream, client):
-            server = ClientSocket(stream, lambda: None)
+            server = ClientSocket(stream, lambda: None, websocket=ours)
             duplicate = os.dup(server.fileno())
             server.end()
-            server.let_go()
-            stream.close()
-            assert client.recv(10) == b""
+            stream.abort()
+            with suppress(ConnectionResetError):
+                assert client.recv(10) == b""
             os.close(duplicate)
 
     def test_a_client_that_is_given_up_wakes_whoever_waits_on_the_descriptor(self) -> None:
@@ -424,7 +426,7 @@ class TestSelecting:
             fileno = server.fileno()
             assert fileno != stream.fileno()
             server.end()
-            server.let_go()
+            gevent.sleep(0.01)
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.fstat(fileno)
 
