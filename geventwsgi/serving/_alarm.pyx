@@ -5,8 +5,6 @@ gevent makes a watcher and a waiter for each sleep, and libev calls back for eac
 stand in one heap of numbers, and one timer of the loop is set for the first of them. The plain core leaves gevent's.
 """
 
-import sys
-
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
@@ -20,6 +18,7 @@ from gevent import get_hub
 from gevent import sleep as gevent_sleep
 from gevent.exceptions import InvalidSwitchError
 
+from geventwsgi.serving.escaped import report
 from geventwsgi.serving.outbox import outbox_of
 
 #: Children of each place of the heap: four neighbours share a line of the cache.
@@ -112,12 +111,12 @@ cdef class AlarmClock:
                 greenlet, alarm.greenlet = alarm.greenlet, None
                 try:
                     tell(greenlet, alarm)
-                except BaseException:  # the greenlet has ended by it
-                    self._hub.handle_error(greenlet, *sys.exc_info())
+                except BaseException as error:  # the greenlet has ended by it
+                    report(self._hub.loop, error)
         finally:
-            self._outbox.end()
             self._set_for = NEVER
             self._set()
+            self._outbox.end()
 
     cdef int _set(self) except -1:
         """Have the loop call back when the first is due."""

@@ -30,6 +30,7 @@ cdef class EpollSet:
     cpdef renew(self, int fd, unsigned int events)
     cpdef remove(self, int fd)
     cdef _change(self, int operation, int fd, unsigned int events)
-    cpdef tell(self, list streams)
+    cpdef tell(self, list streams, report)
+    cdef _tell(self, stream, unsigned int events, report)
     cpdef int fileno(self) except? -1
     cpdef close(self)

@@ -268,19 +268,25 @@ cdef class EpollSet:
         if epoll_ctl(self.fd, operation, fd, &event) < 0:
             PyErr_SetFromErrno(OSError)
 
-    cpdef tell(self, list streams):
+    cpdef tell(self, list streams, report):
         cdef epoll_event events[BATCH]
-        cdef int fd, index, count = epoll_wait(self.fd, events, BATCH, 0)
-        cdef list told = []
+        cdef int index, count = epoll_wait(self.fd, events, BATCH, 0)
+        cdef list told
         if count < 0 and errno != EINTR:
             PyErr_SetFromErrno(OSError)
+        if count == 1:  # mostly
+            self._tell(streams[events[0].data.fd], events[0].events, report)
+            return
+        told = [streams[events[index].data.fd] for index in range(count)]
         for index in range(count):
-            fd = events[index].data.fd
-            told.append(streams[fd])
-        for index in range(count):
-            stream = told[index]
-            if stream is not None:
-                stream.happened(events[index].events)
+            self._tell(told[index], events[index].events, report)
+
+    cdef _tell(self, stream, unsigned int events, report):
+        if stream is not None and self.fd >= 0:
+            try:
+                stream.happened(events)
+            except BaseException as error:
+                report(error)
 
     cpdef int fileno(self) except? -1:
         return self.fd

@@ -6,7 +6,6 @@ Knows what accept may say and what bounds the number of connections; what become
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi import clock
@@ -14,6 +13,7 @@ from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import sockets
 from geventwsgi.serving.balance import MOMENT
 from geventwsgi.serving.connection import Connection
+from geventwsgi.serving.escaped import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,11 +56,15 @@ class Acceptor:
 
     def accept(self) -> None:
         """Serve the connections that wait, as many as one turn has; called in the hub when there are any."""
-        for _ in range(self._most):
-            accepted = self.take()
-            if accepted is None:
-                return
-            self.begin(*accepted)
+        try:
+            for _ in range(self._most):
+                accepted = self.take()
+                if accepted is None:
+                    return
+                self.begin(*accepted)
+        except BaseException as error:  # noqa: BLE001 - it would stop the loop's watcher for good
+            report(self.service.deadlines.loop, error)
+            self._pause(PAUSE)
 
     def begin(self, sock: Socket, address: Any) -> None:
         """Start to serve an accepted connection."""
@@ -78,8 +82,12 @@ class Acceptor:
         """
         begun, self._begun = self._begun, []
         for connection in begun:
-            with suppress(ClientDisconnected):  # then it ends as soon as it waits for its client
+            try:
                 connection.stream.watch()
+            except ClientDisconnected:  # noqa: PERF203 - a context manager costs each new connection more
+                pass  # it ends as soon as it waits for its client
+            except BaseException as error:  # noqa: BLE001 - the others are watched all the same
+                report(self.service.deadlines.loop, error)
 
     def take(self) -> tuple[Socket, Any] | None:
         """Accept one connection; None if there is none, or no room for one."""
@@ -101,8 +109,8 @@ class Acceptor:
             return None
         address = accepted[1]
         if not capacity.admits(address[0] if isinstance(address, tuple) else ""):
-            self._log.debug("Refused a connection from %s: it has %s", address[0], capacity.per_address)
             accepted[0].close()
+            self._log.debug("Refused a connection from %s: it has %s", address[0], capacity.per_address)
             return None
         if capacity.full:
             capacity.evict()

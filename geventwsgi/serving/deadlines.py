@@ -12,6 +12,7 @@ from typing import Any
 from gevent import get_hub
 
 from geventwsgi import clock
+from geventwsgi.serving.escaped import report
 
 #: Seconds between two buckets: how late a deadline may be noticed.
 GRANULARITY = 0.1
@@ -80,6 +81,9 @@ class Deadlines:
         for holder in holders:  # each may let go of another, or give it a new deadline
             if holder.deadline <= now:
                 holder.deadline = NEVER
-                holder.expire()
+                try:
+                    holder.expire()
+                except BaseException as error:  # noqa: BLE001 - which it is, is for gevent to ask
+                    report(self.loop, error)
             elif holder.deadline != NEVER and not holder.tick:
                 self._enter(holder, max(holder.deadline, now) // GRANULARITY + 1)

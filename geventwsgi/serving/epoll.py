@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gevent import monkey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from geventwsgi.serving.stream import Stream
 
 __all__ = ["BATCH", "EpollSet", "exists"]
@@ -49,13 +51,21 @@ class EpollSet:
         """Tell of none any more."""
         self._epoll.unregister(fd)
 
-    def tell(self, streams: list[Stream | None]) -> None:
-        """Tell the streams, which stand at their descriptors' places, of what has happened to them."""
+    def tell(self, streams: list[Stream | None], report: Callable[[BaseException], object]) -> None:
+        """Tell the streams, which stand at their descriptors' places, of what has happened to them.
+
+        Once the set is closed, as it is in a process that one of them forks, no more are told.
+
+        :param report: gets what one of them raises; the next is told all the same.
+        """
         # All first, since what one event sets going may close another's connection and open one with its descriptor.
         told = [(streams[fd], events) for fd, events in self._epoll.poll(0, BATCH)]
         for stream, events in told:
-            if stream is not None:
-                stream.happened(events)
+            if stream is not None and not self._epoll.closed:
+                try:
+                    stream.happened(events)
+                except BaseException as error:  # noqa: BLE001 - which it is, is for gevent to ask
+                    report(error)
 
     def fileno(self) -> int:
         """Return the set's own descriptor."""

@@ -14,6 +14,8 @@ import os
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from gevent import get_hub
+
 from geventwsgi import clock
 
 if TYPE_CHECKING:
@@ -69,9 +71,13 @@ class Outbox:
                 self.open = False
             self._late = now
         self._kept.reverse()
-        while self._kept:  # each is taken out by one step: a signal's handler may come between two
-            sending = self._kept.pop()
-            sending.hand_over()
+        try:
+            while self._kept:  # each is taken out by one step: a signal's handler may come between two
+                sending = self._kept.pop()
+                sending.hand_over()
+        finally:
+            if self._kept:  # one has raised
+                get_hub().loop.run_callback(self.end)
 
     def forget(self) -> None:
         """Send nothing of what is kept: another process does."""

@@ -13,3 +13,4 @@ cdef class EpollPoller(Poller):
     cdef list _streams
     cdef Py_ssize_t _open
     cdef object _watcher
+    cdef object _report

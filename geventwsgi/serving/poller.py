@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import epoll
+from geventwsgi.serving.escaped import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +74,7 @@ class EpollPoller(Poller):
         self._open = 0
         self._watcher = loop.io(self._set.fileno(), _READ, ref=False)
         self._watcher.start(self._on_ready)
+        self._report = partial(report, loop)
         _in_use.add(self)
 
     def watch(self, stream: Stream, fd: int, events: int) -> None:  # noqa: ARG002 - all are told once one is
@@ -122,7 +125,7 @@ class EpollPoller(Poller):
         self._set.close()
 
     def _on_ready(self) -> None:
-        self._set.tell(self._streams)
+        self._set.tell(self._streams, self._report)
 
 
 class WatcherPoller(Poller):
@@ -170,11 +173,17 @@ class WatcherPoller(Poller):
             stream.watched = False
             if stream.at_end():
                 events |= ENDED
-        stream.happened(events)
+        self._tell(stream, events)
 
     def _on_writable(self, stream: Stream) -> None:
         self._writers[stream].stop()
-        stream.happened(WRITABLE)
+        self._tell(stream, WRITABLE)
+
+    def _tell(self, stream: Stream, events: int) -> None:
+        try:
+            stream.happened(events)
+        except BaseException as error:  # noqa: BLE001 - it would stop the watcher, for which others may wait
+            report(self._loop, error)
 
 
 def poller(loop: Any) -> Poller:

@@ -92,6 +92,7 @@ class Runners:
     def _call(self) -> None:
         """Let runners work; called in the hub, where each returns to when it is idle or its request waits."""
         self._called = False
+        self._working = self  # no runner yet
         self.outbox.begin()
         try:
             while self._turn or self._given:
@@ -99,9 +100,12 @@ class Runners:
                 self._least_idle = min(self._least_idle, len(self._idle))
                 self._working = runner
                 switching.switch(runner)
+            self._working = None
         finally:
+            if self._working is not None:  # something has raised: the rest is for the next turn
+                self._working = None
+                self._hub.loop.run_callback(self._call)
             self.outbox.end()
-        self._working = None
 
     def _run(self) -> None:
         """Work until there is nothing to do or a request has left its mark on this greenlet."""

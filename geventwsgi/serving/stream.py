@@ -220,15 +220,16 @@ class Stream(sending.Sending):
         """Act on what the poller tells, in the hub."""
         if events & _GONE:
             self._end(lost=events & _LOST != 0)
-        if events & _WRITABLE and self._writer is not None:
-            self._has_room()
-        if not events & (_READABLE | _GONE):
-            return
-        self.hot = True
-        if self._reader is not None:
-            self._reader.switch()
-        elif self._sleeper is not None:
-            self._wake(False)
+        try:
+            if events & _WRITABLE and self._writer is not None:
+                self._has_room()
+        finally:  # who reads is told whatever the greenlet that writes raises
+            if events & (_READABLE | _GONE):
+                self.hot = True
+                if self._reader is not None:
+                    self._reader.switch()
+                elif self._sleeper is not None:
+                    self._wake(False)
 
     def _end(self, *, lost: bool) -> None:
         self.gone = True

@@ -133,9 +133,11 @@ class TLSStream(stream.Stream):
 
     def happened(self, events: int) -> None:
         """See :meth:`Stream.happened`. A closing client sends an alert first, which nobody may be there to read."""
-        super().happened(events)
-        if self.established and self.hot and self._looks and not (self.awaited or self.gone or self._ahead):
-            self._look()
+        try:
+            super().happened(events)
+        finally:
+            if self.established and self.hot and self._looks and not (self.awaited or self.gone or self._ahead):
+                self._look()
 
     def leave_unread(self) -> None:
         """See :meth:`Stream.leave_unread`."""
