@@ -2,6 +2,7 @@
 
 * :class:`RequestError`: the client sent something wrong; answer it, then close.
 * :class:`ClientDisconnected`: nobody is left to answer; count it, log at debug.
+* :class:`ProxyHeaderError`: a connection does not begin as the proxy in front must begin it; close it.
 * :class:`RequestTimeout`: the request took longer than it may; 504, or an abort once the head has left.
 * :class:`ResponseError`: the application broke PEP 3333; it is an application failure (500, traceback).
 * :class:`StartupError`: print one line, exit with :attr:`StartupError.exit_status`, no respawn.
@@ -42,6 +43,10 @@ class RequestTimeout(BaseException):
     No ``Exception``, as ``gevent.Timeout`` is none: a framework that turns every failure into a page of its own must
     not take it for one. ``finally`` blocks run.
     """
+
+
+class ProxyHeaderError(GeventWSGIError, ValueError):
+    """A connection does not begin with a PROXY header as it must: it is closed, with one debug line."""
 
 
 class ResponseError(GeventWSGIError, AssertionError):

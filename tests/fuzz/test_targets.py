@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from geventwsgi.http import grammar
+from geventwsgi.http import grammar, proxy
 from geventwsgi.http.head import parse_head
-from tests.fuzz import fuzz_chunked, fuzz_head
+from tests.fuzz import fuzz_chunked, fuzz_head, fuzz_proxy
 from tests.fuzz.target import SEEDS
 
 Target = Callable[[bytes], None]
-TARGETS = [fuzz_head.test_one_input, fuzz_chunked.test_one_input]
+TARGETS = [fuzz_head.test_one_input, fuzz_chunked.test_one_input, fuzz_proxy.test_one_input]
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=["head", "chunked"])
+@pytest.mark.parametrize("target", TARGETS, ids=["head", "chunked", "proxy"])
 def test_a_target_accepts_the_parser_on_every_seed(target: Target) -> None:
     seeds = [path.read_bytes() for path in SEEDS.glob("*.http")]
     assert len(seeds) > 50
@@ -42,3 +42,9 @@ def test_the_chunked_target_notices_a_size_that_is_none(monkeypatch: pytest.Monk
     monkeypatch.setattr(grammar, "CHUNK_LINE", grammar.re.compile(rb"(?:\+)?([0-9a-f]+)"))
     with pytest.raises(AssertionError):
         fuzz_chunked.test_one_input(b"\x00\x10+1\r\na\r\n0\r\n\r\n")
+
+
+def test_the_proxy_target_notices_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "_address", lambda text, _family: text.decode("latin-1"))
+    with pytest.raises((AssertionError, ValueError)):
+        fuzz_proxy.test_one_input(b"\x00PROXY TCP4 1.1.1.999 1.1.1.1 1 2\r\n")
