@@ -400,9 +400,12 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("paste", None, k.PATH, "--paste, --paster",
             "A PasteDeploy file to load the application from.", _YET),
         Setting("proxy_protocol", "off", _PROXY, "--proxy-protocol",
-            "The PROXY protocol's version that proxies speak.", _YET),
+            "Whether each connection begins with a PROXY header, by which a proxy in front names its client: off, v1, "
+            "v2, or auto for either version. A connection without one, or with a malformed one, is closed; so is one "
+            "whose header has not come whole within handshake_timeout."),
         Setting("proxy_allow_ips", _LOCAL, k.NETWORKS, "--proxy-allow-from",
-            "The proxies that may speak the PROXY protocol.", _YET),
+            "The addresses and networks of proxies that send PROXY headers, comma-separated; * is every one. With "
+            "proxy_protocol on, connections of others are closed. A unix socket's peer is always allowed."),
         Setting("protocol", "http", k.TEXT, "--protocol",
             "What clients speak: http or uwsgi.", _UWSGI),
         Setting("uwsgi_allow_ips", _LOCAL, k.NETWORKS, "--uwsgi-allow-from",

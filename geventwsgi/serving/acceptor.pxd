@@ -11,6 +11,7 @@ cdef class Acceptor:
     cdef object _log
     cdef object _pause
     cdef int _most
+    cdef bint _proxied
     cdef object _failures
     cdef object _unwatchable
     cdef public CService service

@@ -36,19 +36,22 @@ class Acceptor:
 
     :param pause: makes the loop look away from the socket for so many seconds. What waits in the backlog keeps waiting.
     :param most: connections taken in one turn of the loop.
+    :param proxied: whether each connection is a proxy's and counts for the client that the proxy names.
     """
 
     #: What connections are served with; set before the first :meth:`begin`.
     service: Service
 
     def __init__(
-        self, listener: Any, capacity: Capacity, log: Logger, pause: Callable[[float], object], most: int
-    ) -> None:
+        self, listener: Any, capacity: Capacity, log: Logger, pause: Callable[[float], object], most: int,
+        *, proxied: bool = False,
+    ) -> None:  # fmt: skip
         self._listener = listener
         self._capacity = capacity
         self._log = log
         self._pause = pause
         self._most = most
+        self._proxied = proxied
         self._failures = Seldom()
         self._unwatchable = Seldom()
         #: Connections begun in this turn.
@@ -108,7 +111,7 @@ class Acceptor:
         if accepted is None:
             return None
         address = accepted[1]
-        if not capacity.admits(address[0] if isinstance(address, tuple) else ""):
+        if not (self._proxied or capacity.admits(address[0] if isinstance(address, tuple) else "")):
             accepted[0].close()
             self._log.debug("Refused a connection from %s: it has %s", address[0], capacity.per_address)
             return None

@@ -19,6 +19,7 @@ cdef class Connection(runners.Sleeper):
     cdef public object inquiry
     cdef public bint departed
     cdef public bint queued
+    cdef public bint introduced
     cdef public double idle_limit
     cdef public bint cold
     cdef public bint counted

@@ -16,7 +16,7 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving import departure, http1, runners
+from geventwsgi.serving import departure, http1, prologue, runners
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired, Stream
@@ -51,6 +51,7 @@ class Connection(runners.Sleeper):
         "exchange",
         "idle_limit",
         "inquiry",
+        "introduced",
         "last_data",
         "last_head",
         "queued",
@@ -103,6 +104,8 @@ class Connection(runners.Sleeper):
         self.idle_limit = mine.timeouts.first_byte
         #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
         self.cold = False
+        #: Whether its proxy has said who the client is; set by :mod:`prologue`.
+        self.introduced = False
         #: Whether it counts among the open ones; set and reset by the capacity.
         self.counted = False
         self.greenlet = None
@@ -124,8 +127,8 @@ class Connection(runners.Sleeper):
         if self.greenlet is None:
             self.greenlet = getcurrent()
         try:
-            if self.service.tls is not None:
-                self._shake_hands()
+            if self.service.has_prologue:
+                prologue.begin(self)
             if self.service.keeps_greenlets:
                 left = self._serve_to_the_end()
             else:
@@ -168,15 +171,6 @@ class Connection(runners.Sleeper):
         else:
             self.stream.parked_until = 0.0
             self.service.runners.give(self)
-
-    def _shake_hands(self) -> None:
-        stream: Any = self.stream
-        if stream.encrypted and not stream.established:
-            with self.incomplete():
-                try:
-                    stream.handshake(self.service.timeouts.tls_handshake)
-                except DeadlineExpired:
-                    raise ClientDisconnected("TLS handshake too slow") from None
 
     def _serve_to_the_end(self) -> Left:
         """Serve all requests of the connection in this greenlet; return ENDED."""
@@ -248,6 +242,16 @@ class Connection(runners.Sleeper):
     def client_ended(self) -> None:
         """See :class:`~geventwsgi.serving.stream.Guard`."""
         departure.notice(self)
+
+    def move_to(self, address: str, port: int) -> bool:
+        """Speak of another client from now on, the one that a proxy names; return False if that one has too many."""
+        capacity = self.service.capacity
+        if not capacity.admits(address):
+            return False
+        capacity.leave(self)
+        self.remote_addr, self.remote_port = address, port
+        capacity.enter(self)
+        return True
 
     @contextmanager
     def incomplete(self) -> Iterator[None]:

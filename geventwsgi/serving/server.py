@@ -27,6 +27,7 @@ from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import LAST_CALL
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.poller import poller
+from geventwsgi.serving.prologue import ProxyProtocol
 from geventwsgi.serving.runners import OneEach, Runners
 from geventwsgi.serving.service import ServerView, Service, Timeouts
 from geventwsgi.serving.sockets import deferred, end_deferral, prepare
@@ -129,6 +130,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             from gevent.pywsgi import WSGISecureEnviron  # noqa: PLC0415 - for those handlers alone
 
             self.secure_environ_class = WSGISecureEnviron
+        if self.handler_class is not None and self.config.proxy_protocol != "off":
+            raise ConfigError("proxy_protocol: a handler_class reads the connection itself: leave one of them out")
         self._given_spawn = spawn
         super().__init__(listener, backlog=backlog, spawn=spawn)
         if ssl_context is not None or self.config.is_ssl:
@@ -194,7 +197,10 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         if self.family != getattr(socket, "AF_UNIX", None):
             # A listener of reuse_port may be closed while others serve on, and would take along who has said nothing.
             prepare(self.socket, defer=not self.config.reuse_port)
-        self._acceptor = Acceptor(self.socket, self._capacity, self.logger, self._pause, self.max_accept)
+        self._acceptor = Acceptor(
+            self.socket, self._capacity, self.logger, self._pause, self.max_accept,
+            proxied=self.config.proxy_protocol != "off",
+        )  # fmt: skip
         if self.handler_class is None:
             self._service = self._acceptor.service = self._make_service()
 
@@ -239,6 +245,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             log=logger,
             software=SOFTWARE,
             tls=self.tls,
+            proxies=proxies_of(config),
             ragged_eof_ends=config.suppress_ragged_eofs,
             trusts=trust(config.forwarded_allow_ips),
             secure_scheme_headers=config.secure_scheme_headers,
@@ -406,6 +413,13 @@ def _websocket_wrapper(config: Config) -> Callable[[Any], Any]:
             f"{config.source('wsgi_websocket')}: it needs wsproto ({error}): pip install geventwsgi[wsproto]"
         ) from None
     return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size)
+
+
+def proxies_of(config: Config) -> ProxyProtocol | None:
+    """Return which PROXY headers the settings ask for, None for none."""
+    if config.proxy_protocol == "off":
+        return None
+    return ProxyProtocol(config.proxy_protocol, trust(config.proxy_allow_ips))
 
 
 def timeouts_of(config: Config) -> Timeouts:

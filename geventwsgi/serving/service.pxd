@@ -35,6 +35,8 @@ cdef class Service:
     cdef public object log
     cdef public str software
     cdef public object tls
+    cdef public object proxies
+    cdef public bint has_prologue
     cdef public bint ragged_eof_ends
     cdef public object trusts
     cdef public object peers

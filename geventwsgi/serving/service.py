@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.connection import Connection
     from geventwsgi.serving.deadlines import Deadlines
     from geventwsgi.serving.poller import Poller
+    from geventwsgi.serving.prologue import ProxyProtocol
     from geventwsgi.serving.runners import Runners
     from geventwsgi.wsgi.gateway import Gateway
 
@@ -116,6 +117,7 @@ class Service:
         "empty",
         "gateway",
         "half_close_ends",
+        "has_prologue",
         "health_path",
         "is_ready",
         "keeps_greenlets",
@@ -127,6 +129,7 @@ class Service:
         "on_record",
         "peers",
         "poller",
+        "proxies",
         "ragged_eof_ends",
         "refused",
         "runners",
@@ -160,6 +163,7 @@ class Service:
         cancels: bool = False,
         half_close_ends: bool = False,
         keeps_greenlets: bool = False,
+        proxies: ProxyProtocol | None = None,
         health_path: str | None = None,
         is_ready: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -176,6 +180,10 @@ class Service:
         #: The Server field.
         self.software = software
         self.tls = tls
+        #: Which PROXY header connections begin with; None for none.
+        self.proxies = proxies
+        #: Whether anything comes before a connection's first request.
+        self.has_prologue = tls is not None or proxies is not None
         #: Whether an end without TLS's close_notify is an ordinary end (``suppress_ragged_eofs``).
         self.ragged_eof_ends = ragged_eof_ends
         #: Whether an address (None for a unix socket) may tell the scheme and other forwarder's fields.

@@ -166,6 +166,14 @@ class Stream(sending.Sending):
             self._wait_readable(timeout)
         return data
 
+    def recv_raw(self, size: int, timeout: float) -> bytes:
+        """As :meth:`recv`, but without decrypting, where a subclass does: for what comes before TLS."""
+        return Stream._receive(self, size, timeout)
+
+    def unread_raw(self, data: bytes) -> None:
+        """Hand back what :meth:`recv_raw` returned and is not its caller's."""
+        self.unread(data)
+
     def spend(self, receives: int) -> None:
         """Count work that was done on received bytes as so many receives of this greenlet's turn."""
         self._turn += receives * RECEIVE

@@ -73,6 +73,10 @@ class TLSStream(stream.Stream):
                 self.established = True
                 return
 
+    def unread_raw(self, data: bytes) -> None:
+        """See :meth:`.Stream.unread_raw`."""
+        self._incoming.write(data)
+
     def _receive(self, size: int, timeout: float | None) -> bytes:
         data = self._decrypt(size)
         if data is not None:

@@ -31,7 +31,9 @@ def _is_in(names: frozenset[str], address: str) -> bool:
     from ipaddress import ip_address  # noqa: PLC0415 - takes 1 ms; behind a proxy all clients are named
 
     peer = ip_address(address.partition("%")[0])  # a link-local peer carries its zone
-    return any(peer in network for network in _networks(names))
+    # An IPv4 client of an IPv6 listener is ::ffff:192.0.2.1 (RFC 4291 section 2.5.5.2).
+    mapped = getattr(peer, "ipv4_mapped", None)
+    return any(one in network for network in _networks(names) for one in (peer, mapped) if one is not None)
 
 
 @cache

@@ -28,6 +28,8 @@ class Proxy:
     """A running proxy; a subclass knows its program, its command and its configuration."""
 
     program = ""
+    #: Descriptors that it inherits.
+    pass_fds: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix=f"gwsgi-{self.program}-")
@@ -54,7 +56,11 @@ class Proxy:
         file.write_text(self.configuration())
         with (self.directory / "stderr").open("wb") as stderr:
             self._process = subprocess.Popen(
-                self.command(program, file), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr
+                self.command(program, file),
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                pass_fds=self.pass_fds,
             )
         try:
             wait_until(self._accepts, 20, self.stderr_text)
