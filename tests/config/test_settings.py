@@ -73,6 +73,7 @@ EFFECTIVE = {
     *("limit_request_line", "limit_request_fields", "limit_request_field_size", "websocket_max_message_size"),
     *("preload_app", "sendfile", "chdir", "raw_env", "pythonpath", "pidfile", "proc_name", "default_proc_name"),
     *("forwarded_allow_ips", "secure_scheme_headers", "forwarder_headers", "header_map"),
+    *("proxy_protocol", "proxy_allow_ips"),
     *("user", "group", "initgroups", "umask", "daemon", "reload", "reload_engine", "reload_extra_files"),
     *("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method"),
     *("permit_unconventional_http_method", "permit_unconventional_http_version"),
