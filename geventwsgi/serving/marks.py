@@ -1,16 +1,34 @@
-"""Whether a request has left something behind on the greenlet that ran it: what is asked after each one.
+"""Whether a request has left something behind in the greenlet that ran it: what is asked after each one.
 
-Both are Python's own, or in the compiled core (``_marks.pyx``) a look at a field of the interpreter's.
+A fresh greenlet is known whole: its class and parent, no attribute, no weak reference, no link, no keyword argument, an
+empty spawn tree; and nobody else holds the dictionaries of these, to write into them later. What looks otherwise bears
+a mark. Most of it cannot change unless somebody asks for it, which a :func:`wary` greenlet notes: only then are parent,
+links, arguments and tree looked at.
+
+Both functions without a greenlet's class are Python's own, or in the compiled core (``_marks.pyx``) looks at fields of
+the interpreter's.
 """
 
 from __future__ import annotations
 
+import weakref
 from contextlib import suppress
-from sys import getrefcount as references
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
 
+from gevent import Greenlet
 from greenlet import getcurrent
 
-__all__ = ["has_context", "references"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["fresh", "has_context", "marked", "references", "wary", "weak_references"]
+
+references = getrefcount
+weak_references = weakref.getweakrefcount
+_fresh = Greenlet()
+#: What ``getrefcount`` says of a greenlet's dictionary that nobody else holds.
+_ALONE = getrefcount(_fresh.kwargs)
 
 
 def has_context() -> bool:
@@ -18,5 +36,65 @@ def has_context() -> bool:
     return getcurrent().gr_context is not None
 
 
+def marked(me: Any, kind: type[Any], weak: int, more: bool) -> bool:
+    """Return whether a greenlet's class, attributes or weak references are other than when it was fresh.
+
+    :param kind: its class, then.
+    :param weak: how many weak references there were to it, then.
+    :param more: whether there is to be one more, of its :class:`~.thread_objects.ThreadObject`.
+    """
+    return (
+        type(me) is not kind or bool(vars(me)) or getrefcount(vars(me)) != _ALONE or weak_references(me) != weak + more
+    )
+
+
+def wary(kind: type[Any], names: dict[str, Any], note: Callable[[int], object]) -> type[Any]:
+    """Return a class of greenlets that note when somebody asks for what :func:`fresh` looks at.
+
+    :param kind: the class that it derives from: gevent's.
+    :param names: what else it has.
+    :param note: is called with a greenlet's ``id``.
+    """
+
+    def rawlink(self: Any, callback: Any) -> None:
+        note(id(self))
+        kind.rawlink(self, callback)
+
+    def noting(name: str) -> property:
+        found = getattr(kind, name)
+
+        def get(self: Any) -> Any:
+            note(id(self))
+            return found.__get__(self)
+
+        def put(self: Any, value: Any) -> None:
+            note(id(self))
+            found.__set__(self, value)
+
+        return property(get, put)
+
+    # Where gevent itself is not compiled, they are among the attributes: a greenlet bears marks from the beginning.
+    fields = [name for name in ("parent", "kwargs", "spawn_tree_locals") if hasattr(kind, name)]
+    noted = {"rawlink": rawlink, **{name: noting(name) for name in fields}}
+    return type("Runner", (kind,), {"__slots__": (), **noted, **names})
+
+
+def fresh(me: Any, hub: Any) -> bool:
+    """Return whether a greenlet has nothing but its parent in what it notes to be asked for."""
+    return (
+        me.parent is hub
+        and not me.has_links()
+        and not me.kwargs
+        and not me.spawn_tree_locals
+        and getrefcount(me.kwargs) == _ALONE
+        and getrefcount(me.spawn_tree_locals) == _ALONE
+    )
+
+
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.serving._marks import has_context, references  # type: ignore[no-redef]  # the twin in C
+    from geventwsgi.serving._marks import (  # type: ignore[no-redef]  # the twins in C
+        has_context,
+        marked,
+        references,
+        weak_references,
+    )

@@ -14,7 +14,8 @@ cdef class Runners:
     cdef public COutbox outbox
     cdef list _given
     cdef list _turn
-    cdef Py_ssize_t _usual
+    cdef set _noted
+    cdef dict _threads
     cdef list _idle
     cdef Py_ssize_t _least_idle
     cdef object _thinning
@@ -22,6 +23,9 @@ cdef class Runners:
     cdef object _working
 
     cpdef Sleeper _next(self)
+    cpdef _renewed(self, object me, object ident, object thread)
+    cpdef bint _bears(self, object me, object ident, Py_ssize_t weak, object thread) except -1
+    cpdef _leave(self, object me, object ident)
     cpdef bint _rest(self, object me) except -1
     cpdef give(self, Sleeper sleeper)
 

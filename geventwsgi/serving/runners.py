@@ -6,24 +6,24 @@ after the other, until a request waits for something: then the next runner takes
 greenlets, which costs as much as parsing a request, is thus paid once for many requests that need not wait, and there
 are as many greenlets as requests that do.
 
-What one request leaves behind must not reach the next, which may be anybody's. Context variables are taken away, and a
-greenlet that bears any other mark of a request (``gevent.local``, a ``Timeout`` that nobody cancelled, a reference for
-somebody to kill it later) serves no second one. To look costs a fiftieth of what a fresh greenlet does.
+What one request leaves behind must not reach the next, which may be anybody's. Context variables are taken away, the
+thread object is replaced by one like new, and a greenlet that bears any other mark of a request (``gevent.local``, a
+``Timeout`` that nobody cancelled, a reference for somebody to kill it later) serves no second one. To look costs a
+fiftieth of what a fresh greenlet does.
 
 Knows greenlets and whose turn it is; knows nothing of sockets and HTTP.
 """
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from gevent import Greenlet, GreenletExit, get_hub
 from greenlet import getcurrent
-from greenlet import greenlet as RawGreenlet
 
 from geventwsgi.serving import marks, memory, switching
 from geventwsgi.serving.outbox import outbox_of
+from geventwsgi.serving.thread_objects import THREADS, ThreadObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,18 +57,19 @@ class Runners:
     """
 
     __slots__ = (
-        "_called", "_given", "_hub", "_idle", "_kind", "_least_idle", "_thinning", "_turn", "_usual", "_working",
-        "outbox",
+        "_called", "_given", "_hub", "_idle", "_kind", "_least_idle", "_noted", "_thinning", "_threads", "_turn",
+        "_working", "outbox",
     )  # fmt: skip
 
     def __init__(self, kind: type[Any] = Greenlet) -> None:
+        #: The runners, by their ``id``, that were asked for what may have been changed since.
+        self._noted: set[int] = set()
         #: What it runs is the class's: an attribute of each greenlet would take as much memory as the greenlet.
-        self._kind: Any = type("Runner", (kind,), {"__slots__": (), "_run": staticmethod(self._run)})
+        self._kind: Any = marks.wary(kind, {"_run": staticmethod(self._run)}, self._noted.add)
         self._hub = get_hub()
         #: Where responses are kept until the turn ends.
         self.outbox = outbox_of(self._hub)
-        #: How many attributes a greenlet's thread object has before an application adds one of its own.
-        self._usual: int = RawGreenlet(lambda: len(vars(threading.current_thread()))).switch()
+        self._threads = THREADS
         #: What is ready: in order, and of what was given before that, the first at the end.
         self._given: list[Sleeper] = []
         self._turn: list[Sleeper] = []
@@ -110,17 +111,13 @@ class Runners:
     def _run(self) -> None:
         """Work until there is nothing to do or a request has left its mark on this greenlet."""
         me: Any = getcurrent()
-        tree: dict[Any, Any] = {}
-        me.spawn_tree_locals = tree  # the hub's, otherwise, shared by all that it spawns
-        # A new link is a wish, but for the one of the object that current_thread() makes, as for any log line. Where
-        # threading is not patched there is one already, which all greenlets share.
-        threads, count = threading._active, 0  # type: ignore[attr-defined]  # noqa: SLF001 - without making one
-        thread = threads.get(threading.get_ident())
-        usual = self._usual if thread is None else len(vars(thread))
-        attributes, links = vars(me), me.has_links()
+        me.spawn_tree_locals = {}  # the hub's, otherwise, shared by all that it spawns
+        ident, thread, count, doubted = id(me), None, len(self._threads), False
+        self._noted.discard(ident)
         # Whoever may throw into this greenlet has a reference. Their number is known only while _call waits for it.
-        known, references = len(attributes), marks.references(me)
-        while marks.references(me) == references:
+        weak, references = marks.weak_references(me), marks.references(me)
+        while marks.references(me) == references and not (doubted and self._bears(me, ident, weak, thread)):
+            doubted = False
             while self._working is me and (self._turn or self._given):
                 sleeper = self._next()
                 sleeper.greenlet = me
@@ -128,16 +125,43 @@ class Runners:
                 del sleeper  # nobody's while this greenlet rests
                 if marks.has_context():
                     me.gr_context = None
-                if thread is None and len(threads) != count:
-                    count = len(threads)
-                    thread = threads.get(threading.get_ident())
-                    links = links or thread is not None
-                if tree or len(attributes) != known or (thread is not None and len(vars(thread)) != usual):
-                    return
+                if self._noted or thread is not None or len(self._threads) != count:
+                    thread = self._renewed(me, ident, thread)
+                    count = len(self._threads)
+                if (self._noted or marks.marked(me, self._kind, weak, thread is not None)) and self._bears(
+                    me, ident, weak, thread
+                ):
+                    # A child that it has waited for may be ending still: it is asked again when it is called.
+                    doubted = self._working is not me and not vars(me)
+                    if not doubted:
+                        self._leave(me, ident)
+                        return
                 if self._working is me and marks.references(me) != references:
+                    self._leave(me, ident)
                     return
-            if me.has_links() != links or not self._rest(me):
-                return
+            if not self._rest(me):
+                break
+        self._leave(me, ident)
+
+    def _renewed(self, me: Any, ident: int, thread: ThreadObject | None) -> ThreadObject | None:
+        """Take away a request's thread object; return what makes them, once a request has asked for one."""
+        if thread is None and ident in self._threads:
+            thread = ThreadObject(me)
+        if thread is not None:
+            thread.renew(me)
+        return thread
+
+    def _bears(self, me: Any, ident: int, weak: int, thread: ThreadObject | None) -> bool:
+        """Return whether a greenlet bears a mark."""
+        if ident in self._noted and marks.fresh(me, self._hub):
+            self._noted.discard(ident)
+        return ident in self._noted or marks.marked(me, self._kind, weak, thread is not None)
+
+    def _leave(self, me: Any, ident: int) -> None:
+        """Let a greenlet end that bears a mark, as any greenlet ends."""
+        me.parent = self._hub  # who goes on then
+        self._threads.pop(ident, None)
+        self._noted.discard(ident)
 
     def _next(self) -> Sleeper:
         if not self._turn:

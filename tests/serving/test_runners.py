@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import decimal
 import gc
+import logging
+import threading
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -95,12 +97,27 @@ def test_one_greenlet_runs_all_that_need_not_wait(crew: Crew) -> None:
     assert len(crew.made) == 1
 
 
-@pytest.mark.parametrize("job", [wait, timed_wait])
+def wait_for_children() -> None:
+    gevent.joinall([gevent.spawn(nothing) for _ in range(3)])
+
+
+@pytest.mark.parametrize("job", [wait, timed_wait, wait_for_children])
 def test_greenlets_whose_requests_waited_are_used_again(crew: Crew, job: Callable[[], object]) -> None:
     for _ in range(10):
         crew.do(*[job] * 5)
         gevent.sleep(0.01)
     assert len(crew.made) <= 7
+
+
+def log_a_line() -> None:
+    logging.getLogger("tests").info("A line")
+    threading.current_thread()
+
+
+def test_a_greenlet_that_is_used_by_code_that_logs_is_used_again(crew: Crew) -> None:
+    for _ in range(5):
+        crew.do(*[log_a_line] * 20)
+    assert len(crew.made) == 1
 
 
 def alive(crew: Crew) -> int:
