@@ -155,7 +155,7 @@ class Arbiter:
 
     def _write_pidfile(self, cfg: Config) -> None:
         suffix = ".2" if self.kin.parent_lives else ""
-        before, wanted = self._pidfile, PidFile(cfg.pidfile + suffix) if cfg.pidfile else None
+        before, wanted = self._pidfile, PidFile(cfg.pidfile + suffix, (cfg.uid, cfg.gid)) if cfg.pidfile else None
         if before and wanted and before.path == wanted.path:
             return
         if wanted:

@@ -16,9 +16,12 @@ from geventwsgi.config.addresses import Address, FdAddress, TCPAddress, UnixAddr
 from geventwsgi.errors import BindError
 from geventwsgi.master.privileges import give
 from geventwsgi.master.system import original
+from geventwsgi.trusted import Untrusted, find
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+
+    from geventwsgi.trusted import Place
 
 #: SO_ACCEPTCONN where the socket module lacks it (macOS has it as 2).
 ACCEPTCONN = getattr(socket, "SO_ACCEPTCONN", 2)
@@ -42,11 +45,12 @@ class Listener:
         #: Whether each seat has a socket of its own.
         self.spreads = isinstance(address, TCPAddress) and _reuses_port(sock)
         self._open.add(self)
+        #: The file of a unix socket, by a path that a change of the working directory does not move, and its identity.
         self._file: tuple[str, int, int] | None = None
         if isinstance(address, UnixAddress):
-            path = os.path.abspath(address.path)  # the working directory may change
-            status = os.stat(path)
-            self._file = path, status.st_dev, status.st_ino
+            path = os.path.abspath(address.path)
+            with suppress(OSError), find(path, follow=False) as place:
+                self._file = path, *_identity(place)
 
     def __str__(self) -> str:
         return self.url("http")
@@ -57,6 +61,8 @@ class Listener:
 
     def url(self, scheme: str) -> str:
         """Return where it really listens: ``http://127.0.0.1:43211``, ``unix:/path``."""
+        if isinstance(self.address, UnixAddress):
+            return f"unix:{self.address.path}"
         if self.sock.family not in (socket.AF_INET, socket.AF_INET6):
             return f"unix:{os.fsdecode(self.sock.getsockname())}"
         host, port = self.sock.getsockname()[:2]
@@ -115,10 +121,14 @@ class Listener:
         if self._file is None:
             return
         path, *identity = self._file
-        with suppress(OSError):
-            status = os.stat(path)
-            if [status.st_dev, status.st_ino] == identity:
-                os.unlink(path)
+        with suppress(OSError), find(path, follow=False) as place:
+            if [*_identity(place)] == identity:
+                os.unlink(place.name, dir_fd=place.directory)
+
+
+def _identity(place: Place) -> tuple[int, int]:
+    found = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+    return found.st_dev, found.st_ino
 
 
 def close_others(listeners: Collection[Listener]) -> None:
@@ -233,29 +243,39 @@ def _explain_tcp(address: Address, error: OSError) -> str:
 def _bind_unix(address: UnixAddress, cfg: Any) -> socket.socket:
     if not hasattr(socket, "AF_UNIX"):
         raise BindError(f"{address} cannot be listened on: this system has no unix sockets: choose HOST:PORT in --bind")
-    _make_way(address)
+    try:
+        with find(address.path, (cfg.uid, cfg.gid), follow=False) as place:
+            _make_way(address, place)
+            return _bind_at(place, address, cfg)
+    except OSError as error:
+        raise BindError(_explain_unix(address, error)) from None
+
+
+def _bind_at(place: Place, address: UnixAddress, cfg: Any) -> socket.socket:
+    # By its own path where nobody else can lead that elsewhere: it is what other programs show of the socket.
+    path = address.path if place.reached else f"/proc/self/fd/{place.directory}/{place.name}"
     sock = _new_socket(address, socket.AF_UNIX)
     umask = os.umask(cfg.umask)
     try:
-        sock.bind(address.path)
-        give(address.path, cfg)
+        sock.bind(path)
+        give(place, cfg)
         sock.listen(cfg.backlog)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise BindError(_explain_unix(address, error)) from None
+        raise
     finally:
         os.umask(umask)
     return sock
 
 
-def _make_way(address: UnixAddress) -> None:
+def _make_way(address: UnixAddress, place: Place) -> None:
     """Remove the file of a server that is gone; leave anything else alone.
 
     :raises BindError: a server answers there, or it is no socket.
     """
     path = address.path
     try:
-        mode = os.stat(path).st_mode
+        mode = os.stat(place.name, dir_fd=place.directory, follow_symlinks=place.private).st_mode
     except OSError:
         return  # there is nothing, or bind says what is wrong
     if not stat.S_ISSOCK(mode):
@@ -266,7 +286,7 @@ def _make_way(address: UnixAddress) -> None:
         sock.connect(address.path)
     except ConnectionRefusedError:
         with suppress(OSError):  # bind says what is wrong
-            os.unlink(path)
+            os.unlink(place.name, dir_fd=place.directory)
     except BlockingIOError:
         raise BindError(_in_use(address)) from None  # its backlog is full
     except OSError as error:
@@ -283,6 +303,8 @@ def _in_use(address: Address) -> str:
 
 def _explain_unix(address: UnixAddress, error: OSError) -> str:
     path = address.path
+    if isinstance(error, Untrusted):
+        return f"{address} cannot be listened on: {error.strerror}"
     if error.errno is None:  # Python's own check of the length
         return f"{address} cannot be listened on: the path is longer than a unix socket's may be: choose a shorter one"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from geventwsgi.errors import StartupError
+from geventwsgi.trusted import Untrusted, find, open_file
+
+if TYPE_CHECKING:
+    from geventwsgi.trusted import User
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+# A pipe without a writer must not hold up the start.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | _CLOEXEC
 
 
 class PidFile:
-    """Created by :meth:`create`; the path is made absolute first, since the working directory may change."""
+    """Created by :meth:`create`; the path is made absolute first, since the working directory may change.
 
-    def __init__(self, path: str) -> None:
+    :param user: user and group of the workers.
+    """
+
+    def __init__(self, path: str, user: User = None) -> None:
         self.path = os.path.abspath(path)
+        self._user = user
 
     def create(self) -> None:
         """Write this process's pid, in place of a pid that no process has.
@@ -20,8 +36,10 @@ class PidFile:
         :raises StartupError: a live server holds it, it holds something else, or it cannot be written.
         """
         try:
-            _check_replaceable(self.path)
-            _write(self.path)
+            _check_replaceable(self.path, self._user)
+            _write(self.path, self._user)
+        except Untrusted as error:
+            raise StartupError(f"cannot write the pidfile {self.path}: {error.strerror}") from None
         except OSError as error:
             raise StartupError(
                 f"cannot write the pidfile {self.path}: {error.strerror}: choose another --pid or make it writable"
@@ -34,7 +52,8 @@ class PidFile:
         """
         wanted = os.path.abspath(path)
         try:
-            os.replace(self.path, wanted)
+            with find(self.path, self._user, follow=False) as old, find(wanted, self._user, follow=False) as new:
+                os.replace(old.name, new.name, src_dir_fd=old.directory, dst_dir_fd=new.directory)
         except OSError as error:
             raise StartupError(f"cannot rename the pidfile {self.path} to {wanted}: {error.strerror}") from None
         self.path = wanted
@@ -42,23 +61,32 @@ class PidFile:
     def remove(self) -> None:
         """Remove the file if it still holds this process's pid."""
         with suppress(OSError, ValueError):
-            if _read(self.path) == os.getpid():
-                os.unlink(self.path)
+            if _read(self.path, self._user) == os.getpid():
+                with find(self.path, self._user, follow=False) as place:
+                    os.unlink(place.name, dir_fd=place.directory)
 
 
-def _read(path: str) -> int | None:
+def _read(path: str, user: User = None) -> int | None:
     """Return the pid, None for a file that is empty.
 
     :raises ValueError: it holds something else.
     """
-    with open(path, "rb") as file:
-        text = file.read(100).strip()
+    fd = open_file(path, _READ, user=user).fd
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise ValueError(f"{path} is no file")
+        text = os.read(fd, 100).strip()
+    finally:
+        os.close(fd)
     return int(text) if text else None
 
 
-def _check_replaceable(path: str) -> None:
+def _check_replaceable(path: str, user: User = None) -> None:
     try:
-        pid = _read(path)
+        pid = _read(path, user)
     except FileNotFoundError:
         return
     except ValueError:
@@ -78,17 +106,19 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _write(path: str) -> None:
-    import tempfile  # with random and hashlib, for those who want a pidfile
-
-    directory, name = os.path.split(path)
-    fd, draft = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
-    try:
-        with os.fdopen(fd, "w") as file:
-            file.write(f"{os.getpid()}\n")
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(draft)
-        raise
+def _write(path: str, user: User = None) -> None:
+    with find(path, user, follow=False) as place:
+        # Beside the file, by a name that nobody can guess, and that stands for nothing yet.
+        parent, name = os.path.split(place.name)
+        draft = os.path.join(parent, f".{name}.{os.urandom(8).hex()}")
+        fd = os.open(draft, _CREATE, 0o644, dir_fd=place.directory)
+        try:
+            with os.fdopen(fd, "w") as file:
+                file.write(f"{os.getpid()}\n")
+                if hasattr(os, "fchmod"):
+                    os.fchmod(fd, 0o644)  # whatever the umask
+            os.replace(draft, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(draft, dir_fd=place.directory)
+            raise

@@ -7,6 +7,7 @@ loads the application. Knows no worker.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from geventwsgi.errors import ConfigError
 
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
+    from geventwsgi.trusted import Place
 
 
 def become(cfg: Config) -> None:
@@ -61,8 +63,23 @@ def _source(cfg: Config) -> str:
     return next((source for source in asked if source != "default"), "default")
 
 
-def give(path: str, cfg: Config) -> None:
-    """Give the file of a unix socket to the user and group of the workers, as far as the system lets it."""
-    if hasattr(os, "chown") and os.geteuid() == 0:
-        with suppress(OSError):
-            os.chown(path, cfg.uid, cfg.gid)
+def give(place: Place, cfg: Config) -> None:
+    """Give the file of a unix socket, just bound, to the user and group of the workers, as far as the system lets it.
+
+    Where others can write, they may have put another name in its place. So what is given is a socket of this process's
+    user that has no second name, and the very one that was looked at.
+    """
+    if place.directory is None:
+        return
+    with suppress(OSError):
+        if not hasattr(os, "O_PATH"):
+            if place.private:
+                os.chown(place.name, cfg.uid, cfg.gid, dir_fd=place.directory, follow_symlinks=False)
+            return
+        fd = os.open(place.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.directory)
+        try:
+            found = os.fstat(fd)
+            if stat.S_ISSOCK(found.st_mode) and (found.st_uid, found.st_nlink) == (os.geteuid(), 1):
+                os.chown(f"/proc/self/fd/{fd}", cfg.uid, cfg.gid)  # fchown refuses such a descriptor
+        finally:
+            os.close(fd)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from geventwsgi.errors import ConfigError
 from geventwsgi.master.orders import hup
+from geventwsgi.trusted import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,8 +217,9 @@ def _found(pattern: str) -> list[str]:
 def _forget_bytecode(path: str) -> None:
     """Remove what Python has cached of a source: it overlooks a change of the same size within the same second."""
     if path.endswith(".py"):
-        with suppress(OSError):
-            os.unlink(cache_from_source(path))
+        # By whatever path a worker has named, which is another user's: no link on the way is followed.
+        with suppress(OSError), find(cache_from_source(path), follow=False) as place:
+            os.unlink(place.name, dir_fd=place.directory)
 
 
 def _signature(path: str) -> Signature:

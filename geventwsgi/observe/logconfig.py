@@ -10,6 +10,7 @@ from __future__ import annotations
 import configparser
 import json
 import logging.config
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.observe.lines import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler
 from geventwsgi.observe.sinks import StandardSink
+from geventwsgi.trusted import opener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from geventwsgi.trusted import User
 
 #: gunicorn's names of our loggers.
 ALIASES = {"gunicorn.error": "geventwsgi.error", "gunicorn.access": "geventwsgi.access"}
@@ -57,14 +61,30 @@ class LogConfig:
     setting: str
     _apply: Callable[[], object]
 
-    def apply(self) -> None:
-        """Hand it to :mod:`logging`; :raises ValueError: it is refused."""
+    def apply(self, user: User = None) -> None:
+        """Hand it to :mod:`logging`.
+
+        :param user: user and group of the workers.
+        :raises ValueError: it is refused.
+        """
         try:
-            self._apply()
+            with _guarded(user):
+                self._apply()
         except Exception as error:
             # What is wrong with the operator's dictionary shows up as an exception of any type, often below another.
             cause = f": {error.__cause__}" if error.__cause__ else ""
             raise ValueError(f"is refused by logging: {error}{cause}") from error
+
+
+@contextmanager
+def _guarded(user: User) -> Iterator[None]:
+    """Let the handlers that are made in the block open their files, now and later, as our own logs are opened."""
+    # FileHandler keeps what the name means to its module at that time, for when it opens the file again.
+    setattr(logging, "open", partial(open, opener=opener(user)))  # noqa: B010 - the module does not declare it
+    try:
+        yield
+    finally:
+        delattr(logging, "open")
 
 
 def read(cfg: Any) -> LogConfig:

@@ -54,7 +54,7 @@ class Outputs:
             replace(log, handlers)
         if self.logconfig is not None:
             try:
-                self.logconfig.apply()
+                self.logconfig.apply(_owner(self.cfg))
             except ValueError as error:
                 # The standard library takes everything down before it looks at what is new.
                 replace(error_log, self.error)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from geventwsgi.observe.lines import LineHandler
 from geventwsgi.observe.sinks import FileSink
+from geventwsgi.trusted import checks, opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +56,8 @@ def _reopen(handler: logging.Handler) -> OSError | None:
         elif isinstance(handler, logging.FileHandler) and handler.stream is not None:
             # A file that was not renamed must not be emptied.
             handler.mode = handler.mode.replace("w", "a")
+            if checks():
+                handler._builtin_open = partial(open, opener=opener())  # type: ignore[attr-defined] # noqa: SLF001
             old = handler.stream
             handler.setStream(handler._open())  # noqa: SLF001 - the standard library has no other name for it
             old.close()

@@ -16,6 +16,8 @@ import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.trusted import Untrusted, open_file
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
@@ -202,8 +204,9 @@ class FileSink(DescriptorSink):
     """A file, by name.
 
     :param setting: ``accesslog`` or ``errorlog``, for messages.
-    :param owner: user and group that a new file is given to, who reopen it after privileges were dropped.
-    :raises OSError: the file cannot be opened.
+    :param owner: user and group that the file is given to, who reopen it after privileges were dropped: a new one, and
+        one that stands where nobody but root could have put it.
+    :raises OSError: the file cannot be opened, or :class:`~geventwsgi.trusted.Untrusted`.
     """
 
     def __init__(self, path: str, setting: str, owner: tuple[int, int] | None = None) -> None:
@@ -215,9 +218,9 @@ class FileSink(DescriptorSink):
         self.fd = self._open()
 
     def _open(self) -> int:
-        fd = os.open(self.path, _FLAGS, _MODE)
+        fd, created, private = open_file(self.path, _FLAGS, _MODE, self._owner)
         if hasattr(os, "fchown") and stat.S_ISREG(os.fstat(fd).st_mode):
-            if self._owner is not None:
+            if self._owner is not None and (created or private):
                 with contextlib.suppress(OSError):
                     os.fchown(fd, *self._owner)
         elif hasattr(os, "set_blocking"):
@@ -315,6 +318,8 @@ def open_sink(target: str, setting: str, dash: str, owner: tuple[int, int] | Non
         return StandardSink(stream)
     try:
         return FileSink(target, setting, owner)
+    except Untrusted as error:
+        raise ValueError(error.strerror) from error
     except OSError as error:
         raise ValueError(f"cannot be opened: {error.strerror or error}; {_cure(error, target)}") from error
 

@@ -221,6 +221,89 @@ def test_relative_path_is_removed_after_a_change_of_directory(listen, tmp_path, 
     assert not (tmp_path / "s").exists()
 
 
+# In a directory of the workers' user
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A directory of theirs, and beside it a file of root's that must be as before."""
+    if os.geteuid() != 0:
+        pytest.skip("only root has something to lose: run it as root")
+    directory, victim = tmp_path / "theirs", tmp_path / "victim"
+    directory.mkdir()
+    os.chown(directory, NOBODY, NOBODY)
+    victim.write_text("secret")
+    yield directory
+    assert (victim.read_text(), victim.stat().st_uid) == ("secret", 0)
+
+
+THEIRS = SimpleNamespace(**{**vars(CFG), "uid": NOBODY, "gid": NOBODY})
+
+
+@pytest.mark.parametrize("kind", ["link", "second name", "socket with a second name"])
+def test_a_name_that_is_swapped_before_it_is_given_away_gives_no_other_file_away(listen, theirs, monkeypatch, kind):
+    victim = theirs.parent / "victim"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(theirs.parent / "socket"))
+
+        class Swapped(socket.socket):
+            def bind(self, address):
+                super().bind(address)
+                path = theirs / "s"
+                path.unlink()
+                if kind == "link":
+                    path.symlink_to(victim)
+                else:
+                    os.link(victim if kind == "second name" else theirs.parent / "socket", path)
+
+        monkeypatch.setattr(
+            "geventwsgi.master.listeners.original",
+            lambda module, name: Swapped if name == "socket" else getattr(socket, name),
+        )
+        listen(UnixAddress(str(theirs / "s")), cfg=THEIRS)
+        assert (theirs.parent / "socket").stat().st_uid == 0
+
+
+@pytest.mark.parametrize("where", ["theirs", "ours"])
+def test_the_file_of_a_unix_socket_belongs_to_the_workers(listen, theirs, where):
+    directory = theirs if where == "theirs" else theirs.parent
+    (listener,) = listen(UnixAddress(str(directory / "s")), cfg=THEIRS)
+    found = (directory / "s").stat()
+    assert (found.st_uid, found.st_gid) == (NOBODY, NOBODY)
+    assert listener.sock.getsockname() == str(directory / "s")
+    listener.remove()
+    assert not (directory / "s").exists()
+
+
+def test_no_unix_socket_is_made_behind_a_link_of_theirs(theirs, tmp_path):
+    (tmp_path / "ours").mkdir()
+    (theirs / "run").symlink_to(tmp_path / "ours")
+    line = refused(UnixAddress(str(theirs / "run" / "s")), cfg=THEIRS)
+    assert "run is a symbolic link" in line
+    assert not list((tmp_path / "ours").iterdir())
+
+
+def test_a_unix_socket_below_a_directory_of_theirs_is_made_in_the_directory_that_was_looked_at(listen, theirs):
+    below = theirs / "run"
+    below.mkdir()
+    (listener,) = listen(UnixAddress(str(below / "s")), cfg=THEIRS)
+    assert listener.url("http") == f"unix:{below}/s"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(below / "s"))
+    listener.remove()
+    assert not list(below.iterdir())
+
+
+def test_a_link_of_theirs_in_place_of_a_unix_socket_is_an_error(theirs):
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(theirs.parent / "socket"))  # nobody listens: it would be removed
+        (theirs / "s").symlink_to(theirs.parent / "socket")
+        assert "exists and is not a socket: remove it" in refused(UnixAddress(str(theirs / "s")), cfg=THEIRS)
+        assert (theirs.parent / "socket").exists()
+
+
 # Inherited descriptors
 
 

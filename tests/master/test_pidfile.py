@@ -76,7 +76,7 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.chmod", fail)
+    monkeypatch.setattr("os.fchmod", fail)
     with pytest.raises(StartupError, match="No space left on device"):
         PidFile(str(tmp_path / "pid")).create()
     assert not list(tmp_path.iterdir())
@@ -105,3 +105,69 @@ def test_relative_path_survives_a_change_of_directory(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     pidfile.remove()
     assert not list(tmp_path.iterdir())
+
+
+# In a directory of the workers' user
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root has something to lose: run it as root")
+    directory = tmp_path / "theirs"
+    directory.mkdir()
+    os.chown(directory, NOBODY, NOBODY)
+    victim = tmp_path / "victim"
+    victim.write_text("secret")
+    victim.chmod(0o600)
+    yield directory
+    assert victim.read_text() == "secret"
+    assert (victim.stat().st_uid, victim.stat().st_mode & 0o777) == (0, 0o600)
+
+
+@pytest.mark.parametrize("kind", ["link", "second name"])
+def test_a_name_that_is_swapped_while_it_is_written_harms_no_other_file(theirs, monkeypatch, kind):
+    plain = os.fdopen
+
+    def swap_first(fd, *args, **kwargs):
+        for name in theirs.iterdir():
+            name.unlink()
+            if kind == "link":
+                name.symlink_to(theirs.parent / "victim")
+            else:
+                os.link(theirs.parent / "victim", name)
+        return plain(fd, *args, **kwargs)
+
+    monkeypatch.setattr(os, "fdopen", swap_first)
+    PidFile(str(theirs / "pid")).create()
+
+
+def test_a_link_in_place_of_it_is_an_error_with_cause_and_cure(theirs):
+    (theirs / "pid").symlink_to(theirs.parent / "victim")
+    with pytest.raises(StartupError, match=r"pid is a symbolic link in .*, which others than root can write: name"):
+        PidFile(str(theirs / "pid")).create()
+
+
+def test_a_link_on_the_way_to_it_is_an_error(theirs, tmp_path):
+    (tmp_path / "ours").mkdir()
+    (theirs / "run").symlink_to(tmp_path / "ours")
+    with pytest.raises(StartupError, match="run is a symbolic link"):
+        PidFile(str(theirs / "run" / "pid")).create()
+    assert not list((tmp_path / "ours").iterdir())
+
+
+def test_a_pipe_in_place_of_it_does_not_hold_up_the_start(tmp_path):
+    os.mkfifo(tmp_path / "pid")
+    with pytest.raises(StartupError, match="holds something else than a pid"):
+        PidFile(str(tmp_path / "pid")).create()
+
+
+def test_it_is_written_moved_and_removed_in_a_directory_of_theirs(theirs):
+    pidfile = PidFile(str(theirs / "pid.2"), (NOBODY, NOBODY))
+    pidfile.create()
+    pidfile.rename(str(theirs / "pid"))
+    assert (theirs / "pid").read_text() == f"{os.getpid()}\n"
+    pidfile.remove()
+    assert not list(theirs.iterdir())

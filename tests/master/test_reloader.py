@@ -75,6 +75,24 @@ def test_the_bytecode_of_a_changed_file_is_removed(watch, source):
     assert not cached.exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to lose: run it as root")
+def test_no_bytecode_is_removed_behind_a_link_of_the_workers_user(watch, tmp_path):
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    ours.mkdir()
+    source = theirs / "source.py"
+    source.write_text("one")
+    cached = ours / Path(cache_from_source(str(source))).name
+    cached.write_bytes(b"of another program")
+    (theirs / "__pycache__").symlink_to(ours)
+    os.chown(theirs, 65534, 65534)
+    watched = watch()
+    watched.tell(source)
+    source.write_text("two")
+    assert watched.changed() == [str(source)]
+    assert cached.exists()
+
+
 def test_a_file_that_a_worker_names_is_watched(watch, source):
     watched = watch()
     watched.tell(source)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import textwrap
 
 import pytest
@@ -227,3 +228,53 @@ def test_a_refused_configuration_leaves_a_logger_that_logs(tmp_path, make_logger
         log.setup(settings(errorlog=str(tmp_path / "new"), logconfig_dict={"handlers": {"x": {"class": "no.such"}}}))
     log.error("still heard")
     assert "still heard" in (tmp_path / "new").read_text()
+
+
+# A directory of the workers' user
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root has something to lose: run it as root")
+    directory, victim = tmp_path / "theirs", tmp_path / "victim"
+    directory.mkdir()
+    os.chown(directory, 65534, 65534)
+    victim.write_text("secret")
+    yield directory
+    assert victim.read_text() == "secret"
+
+
+@pytest.mark.parametrize("kind", ["logging.FileHandler", "logging.handlers.RotatingFileHandler"])
+def test_a_handlers_file_is_no_way_to_roots_files(kind, theirs, make_logger):
+    (theirs / "all.log").symlink_to("../victim")
+    given = dictionary(theirs / "all.log")
+    given["handlers"]["file"]["class"] = kind
+    with pytest.raises(ConfigError, match=r"all\.log is a symbolic link in"):
+        make_logger(logconfig_dict=given)
+
+
+def test_nor_is_it_when_it_is_opened_again(theirs, make_logger):
+    log = make_logger(logconfig_dict=dictionary(theirs / "all.log"))
+    (theirs / "all.log").rename(theirs / "all.log.1")
+    (theirs / "all.log").symlink_to("../victim")
+    log.reopen_files()
+    log.info("goes on")
+    lines = (theirs / "all.log.1").read_text()
+    assert "all.log cannot be reopened: all.log is a symbolic link in" in lines
+    assert lines.endswith("geventwsgi.error|INFO|goes on\n")
+
+
+def test_a_handler_that_the_application_made_follows_no_link_when_it_is_opened_again(theirs, make_logger):
+    handler = logging.FileHandler(theirs / "own.log")
+    logging.root.addHandler(handler)
+    (theirs / "own.log").rename(theirs / "own.log.1")
+    (theirs / "own.log").symlink_to("../victim")
+    make_logger().reopen_files()
+    logging.root.warning("goes on")
+    assert (theirs / "own.log.1").read_text().endswith("goes on\n")
+
+
+def test_logging_itself_stays_as_it_was(tmp_path, make_logger):
+    make_logger(logconfig_dict=dictionary(tmp_path / "all.log"))
+    assert not hasattr(logging, "open")

@@ -543,7 +543,7 @@ def test_a_file_that_cannot_be_opened_is_one_line_with_cause_and_cure(make, caus
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
 def test_a_file_without_permission_names_the_cure(number, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "open", refuse)
@@ -557,3 +557,78 @@ def test_a_file_is_opened(tmp_path):
     assert isinstance(sink, FileSink)
     assert Path(sink.path) == tmp_path / "log"
     sink.close()
+
+
+# --- root, and names that the workers' user may have set
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A directory of the workers' user, and beside it a file of root's that must be as before."""
+    if os.geteuid() != 0:
+        pytest.skip("only root has something to lose: run it as root")
+    directory, victim = tmp_path / "theirs", tmp_path / "victim"
+    directory.mkdir()
+    os.chown(directory, NOBODY, NOBODY)
+    victim.write_text("secret")
+    yield directory
+    assert victim.read_text() == "secret"
+    assert victim.stat().st_uid == 0
+
+
+def leads_to_victim(path, kind):
+    """Make ``path`` another name of root's file."""
+    if kind == "link":
+        path.symlink_to(path.parent.parent / "victim")
+    else:
+        os.link(path.parent.parent / "victim", path)
+
+
+@pytest.mark.parametrize("kind", ["link", "second name"])
+def test_a_log_of_another_users_is_no_way_to_roots_files(kind, theirs):
+    leads_to_victim(theirs / "log", kind)
+    with pytest.raises(ValueError) as caught:
+        open_sink(str(theirs / "log"), "errorlog", "stderr", owner=(NOBODY, NOBODY))
+    assert "which others than root can write" in str(caught.value) or "that others than root can write" in str(
+        caught.value
+    )
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["link", "second name"])
+def test_nor_is_it_when_the_log_is_opened_again(kind, theirs, make_file):
+    path = theirs / "log"
+    sink = make_file(path, owner=(NOBODY, NOBODY))
+    assert path.stat().st_uid == NOBODY
+    path.rename(theirs / "log.1")
+    leads_to_victim(path, kind)
+    with pytest.raises(OSError):
+        sink.reopen()
+    sink.write("goes on")
+    assert (theirs / "log.1").read_text() == "goes on\n"
+
+
+def test_a_log_that_was_renamed_is_made_anew_in_another_users_directory(theirs, make_file):
+    """As logrotate has it."""
+    path = theirs / "log"
+    sink = make_file(path, owner=(NOBODY, NOBODY))
+    path.rename(theirs / "log.1")
+    sink.reopen()
+    sink.write("new")
+    assert path.read_text() == "new\n"
+    assert path.stat().st_uid == NOBODY
+
+
+def test_stdouts_file_is_not_given_away(theirs, tmp_path):
+    """The operator's shell has opened it."""
+
+    def run():
+        os.dup2(os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT), 1)
+        FileSink("/proc/self/fd/1", "accesslog", (NOBODY, NOBODY)).write("line")
+
+    assert exit_status(in_child(run)) == 0
+    assert (tmp_path / "out").read_text() == "line\n"
+    assert (tmp_path / "out").stat().st_uid == 0
