@@ -16,7 +16,7 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving import departure, http1, prologue, runners
+from geventwsgi.serving import departure, http1, marks, prologue, runners, thread_objects
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired, Stream
@@ -173,15 +173,23 @@ class Connection(runners.Sleeper):
             self.service.runners.give(self)
 
     def _serve_to_the_end(self) -> Left:
-        """Serve all requests of the connection in this greenlet; return ENDED."""
-        left = MORE
+        """Serve requests in this greenlet, which keeps its place in a pool while the connection is idle.
+
+        :returns: ENDED, or MORE for another greenlet to go on, since a request has left something in this one.
+        """
+        look = marks.Look(self.greenlet)
+        left, served = MORE, False
         while left is not ENDED:
             if left is not NOTHING:
                 until = clock.monotonic() + self._patience()
             if left is not MORE and not self.stream.wait(max(0.0, until - clock.monotonic())):
                 break
             self.greenlet.gr_context = None  # the last request's variables are not the next one's
+            thread_objects.forget(self.greenlet)
+            if served and (self.service.greenlet_per_request or not look.is_of(self.greenlet)):
+                return MORE
             left = http1.serve(self)
+            served = left is not NOTHING
         return ENDED
 
     def _patience(self) -> float:

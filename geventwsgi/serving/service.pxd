@@ -46,6 +46,7 @@ cdef class Service:
     cdef public bint cancels
     cdef public bint half_close_ends
     cdef public bint keeps_greenlets
+    cdef public bint greenlet_per_request
     cdef public object health_path
     cdef public object is_ready
     cdef public CLastHead last_head

@@ -116,6 +116,7 @@ class Service:
         "draining",
         "empty",
         "gateway",
+        "greenlet_per_request",
         "half_close_ends",
         "has_prologue",
         "health_path",
@@ -163,6 +164,7 @@ class Service:
         cancels: bool = False,
         half_close_ends: bool = False,
         keeps_greenlets: bool = False,
+        greenlet_per_request: bool = False,
         proxies: ProxyProtocol | None = None,
         health_path: str | None = None,
         is_ready: Callable[[], bool] = lambda: True,
@@ -199,8 +201,10 @@ class Service:
         #: its sending side counts as one that has left (``half_close``).
         self.cancels = cancels
         self.half_close_ends = half_close_ends
-        #: Whether a connection has the same greenlet from its beginning to its end (a pool's, say).
+        #: Whether a connection has a greenlet while it is idle (a pool's, say).
         self.keeps_greenlets = keeps_greenlets
+        #: Whether it is to go on in another after each request.
+        self.greenlet_per_request = greenlet_per_request
         #: The path of balancers' probes, and whether the server as a whole welcomes requests.
         self.health_path = health_path
         self.is_ready = is_ready
