@@ -37,6 +37,7 @@ cdef class Service:
     cdef public object tls
     cdef public object proxies
     cdef public bint has_prologue
+    cdef public str scheme
     cdef public bint ragged_eof_ends
     cdef public object trusts
     cdef public object peers

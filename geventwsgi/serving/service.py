@@ -134,6 +134,7 @@ class Service:
         "ragged_eof_ends",
         "refused",
         "runners",
+        "scheme",
         "secure_scheme_headers",
         "served",
         "software",
@@ -186,6 +187,8 @@ class Service:
         self.proxies = proxies
         #: Whether anything comes before a connection's first request.
         self.has_prologue = tls is not None or proxies is not None
+        #: How clients speak to the server, where no forwarder says otherwise.
+        self.scheme = "http" if tls is None else "https"
         #: Whether an end without TLS's close_notify is an ordinary end (``suppress_ragged_eofs``).
         self.ragged_eof_ends = ragged_eof_ends
         #: Whether an address (None for a unix socket) may tell the scheme and other forwarder's fields.
