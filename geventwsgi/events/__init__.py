@@ -10,10 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geventwsgi.events.channel import Channel, Subscription
+    from geventwsgi.events.channel import Channel
     from geventwsgi.events.event import Event, last_event_id
     from geventwsgi.events.history import Message
     from geventwsgi.events.stream import EventStream
+    from geventwsgi.events.subscription import Subscription
 
 __all__ = ["Channel", "Event", "EventStream", "Message", "Subscription", "last_event_id"]
 
@@ -22,7 +23,7 @@ _HOMES = {
     "Event": "event",
     "EventStream": "stream",
     "Message": "history",
-    "Subscription": "channel",
+    "Subscription": "subscription",
     "last_event_id": "event",
 }
 

@@ -6,6 +6,7 @@ Knows the format (HTML Standard, "Server-sent events", sections 9.2.5 and 9.2.6)
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ class Event:
     :param event: the type, for which the page listens by ``addEventListener``; None for "message".
     :param id: what the client sends as Last-Event-ID when it connects again.
     :param retry: seconds after which the client connects again when it has lost the stream.
-    :raises ValueError: a line end in ``event`` or ``id``, a NUL in ``id``, or a negative ``retry``.
+    :raises ValueError: a line end in ``event`` or ``id``, a NUL in ``id``, or a ``retry`` that is no number of seconds.
     """
 
     data: str = ""
@@ -37,11 +38,16 @@ class Event:
     retry: float | None = None
 
     def __post_init__(self) -> None:
+        # What is looked at is what is sent: a subclass of str may say something else each time it is asked.
+        for name in ("data", "event", "id"):
+            value = getattr(self, name)
+            if type(value) is not str and isinstance(value, str):
+                object.__setattr__(self, name, str.__str__(value))
         if self.event is not None and _LINE_END.search(self.event):
             raise ValueError(f"the type of an event is one line: {self.event[:80]!r}")
         if self.id is not None and ("\0" in self.id or _LINE_END.search(self.id)):
             raise ValueError(f"the id of an event is one line without NUL: {self.id[:80]!r}")
-        if self.retry is not None and not self.retry >= 0:
+        if self.retry is not None and not 0 <= self.retry < math.inf:
             raise ValueError(f"retry is a number of seconds: {self.retry!r}")
 
     def encode(self) -> bytes:
@@ -54,14 +60,21 @@ class Event:
         if self.id is not None:
             lines.append(f"id: {self.id}")
         if self.data or self.event is not None or self.id is not None:
-            lines += [f"data: {line}" for line in _LINE_END.split(self.data)]
+            lines += [f"data: {line}" for line in self._data_lines()]
         return ("\n".join(lines) + "\n\n").encode("utf-8", "replace")
+
+    def _data_lines(self) -> list[str]:
+        # A message has no line end, and may be large.
+        if "\n" in self.data or "\r" in self.data:
+            return _LINE_END.split(self.data)
+        return [self.data]
 
     @classmethod
     def of(cls, value: Any) -> Event:
         """Return what ``value`` stands for: an event as it is, text as its data, anything else as JSON.
 
         :raises TypeError: JSON has nothing like it.
+        :raises ValueError: it is not a number (``nan``), infinite, within itself, or nested too deeply.
         """
         if isinstance(value, Event):
             return value
@@ -72,11 +85,16 @@ def dumps(value: Any) -> str:
     """Return ``value`` as JSON in one line.
 
     :raises TypeError: JSON has nothing like it.
+    :raises ValueError: it is not a number (``nan``), infinite, within itself, or nested too deeply (RFC 8259, sections
+        6 and 9).
     """
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply for JSON: publish a flatter one") from None
 
 
 def last_event_id(environ: Mapping[str, Any]) -> str | None:
     """Return the id of the last event that the client saw before it lost the stream; None if it says nothing."""
     value = environ.get("HTTP_LAST_EVENT_ID")
-    return value.encode("latin-1").decode("utf-8", "replace") if value else None
+    return value.encode("latin-1", "replace").decode("utf-8", "replace") if value else None

@@ -1,26 +1,51 @@
-"""What a channel has heard last: its messages in this process's order, and where a subscriber stands in them.
+"""What a channel has heard last: its messages in one order, and where a subscriber stands in them.
 
-Each publisher (a process) counts its messages from 1. A *cursor* says for each publisher which number was seen last, so
-that it means the same in every worker although each hears several publishers in an order of its own. From the numbers
-follows what came twice (it is dropped) and what never came (it is told). Knows no greenlet, no socket and no format but
-the cursor's.
+A *ticket* says where a message stands among all messages, in every process. So a place in the channel is one number,
+the highest ticket so far; the number of messages up to there goes with it, from which follows how many were missed. A
+text that names such a place (a *cursor*) is short, whoever has published, and is found by a few comparisons. Knows no
+greenlet, no socket and no format but the cursor's.
 """
 
 from __future__ import annotations
 
 import json
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+import re
+from bisect import bisect_right
+from copy import copy
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-#: Publishers that a cursor names at the most; a client may send any text as one.
-CURSOR_SOURCES = 64
 #: The cursor of those who have seen nothing; not empty, since parsers of query strings drop what is.
 NOTHING = "0"
-#: Digits of a number in a cursor, at the most.
-CURSOR_DIGITS = 24
+#: Characters of a cursor, at the most.
+CURSOR_SIZE = 96
+#: The channel's world, the highest ticket and the number of messages.
+_CURSOR = re.compile(r"([0-9a-f]{16})\.([0-9]{1,45})\.([0-9]{1,18})")
+#: Bits of a ticket in a rank; those above them number the worlds that this process has seen.
+TICKET_BITS = 160
+#: Worlds whose cursors are understood: this one and those before it.
+WORLDS = 8
+
+_reach = attrgetter("reach")
+
+
+class Cursor(NamedTuple):
+    """A place in a channel.
+
+    :ivar world: whose tickets they are: the tickets of two worlds have nothing to do with each other.
+    :ivar ticket: the highest that was seen.
+    :ivar total: how many messages there were up to it.
+    """
+
+    world: str
+    ticket: int
+    total: int
+
+
+def parse_cursor(text: str) -> Cursor | None:
+    """Return what a text names, None if it is no cursor; a client may send any."""
+    found = _CURSOR.fullmatch(text) if len(text) <= CURSOR_SIZE else None
+    return Cursor(found[1], int(found[2]), int(found[3])) if found else None
 
 
 class Message:
@@ -31,16 +56,25 @@ class Message:
     :ivar missed: how many messages were lost to this subscriber just before this one.
     """
 
-    __slots__ = ("encoded", "id", "missed", "number", "source", "text")
+    __slots__ = ("encoded", "id", "missed", "number", "original", "rank", "reach", "source", "text", "total")
 
-    def __init__(self, source: str, number: int, text: str, cursor: str, missed: int = 0) -> None:
+    def __init__(
+        self, source: str, number: int, text: str, *, rank: int, reach: int, total: int, cursor: str, missed: int
+    ) -> None:
         self.source = source
         self.number = number
         self.text = text
+        #: Its ticket and its world in one number, and the highest up to it: a higher one may have come before it.
+        self.rank = rank
+        self.reach = reach
+        #: How many messages there were up to it.
+        self.total = total
         self.id = cursor
         self.missed = missed
         #: The server-sent event, made once for all subscribers by whoever needs it first.
         self.encoded: bytes | None = None
+        #: What this is one subscriber's copy of.
+        self.original: Message | None = None
 
     def __repr__(self) -> str:
         return f"<Message {self.id} {self.text[:80]}>"
@@ -50,43 +84,82 @@ class Message:
         """The published value; decoded anew at each access, so that it is the caller's own."""
         return json.loads(self.text)
 
-    def altered(self, missed: int, cursor: str) -> Message:
+    @property
+    def ticket(self) -> int:
+        """Where it stands among all messages of its world."""
+        return self.rank & ((1 << TICKET_BITS) - 1)
+
+    def altered(self, missed: int) -> Message:
         """Return a copy for one subscriber."""
-        return Message(self.source, self.number, self.text, cursor, missed)
+        altered = copy(self)
+        altered.missed = missed
+        altered.original = self.original or self
+        return altered
 
 
 class History:
     """The last messages of a channel: at least ``keep`` of them, at the most twice as many.
 
+    :param world: whose tickets its messages have; "" until it is known (see :meth:`enter`).
     :param counted: whether a publisher's numbers follow each other without a gap unless something was lost.
     """
 
-    def __init__(self, keep: int, *, counted: bool = True) -> None:
+    def __init__(self, keep: int, world: str = "", *, counted: bool = True) -> None:
         self._keep = keep
         self._counted = counted
         self._messages: list[Message] = []
-        #: How many messages have been dropped from the beginning.
+        self._ranks: set[int] = set()
+        #: How many messages have been dropped from the beginning, and the highest rank of those.
         self._dropped = 0
-        #: For each publisher its last number, and the message after which that was ours.
+        self._dropped_reach = 0
+        #: For each publisher its last number, and the position of the message that had it.
         self._numbers: dict[str, int] = {}
         self._heard_at: dict[str, int] = {}
-        #: The same as the parts of a cursor.
-        self._parts: dict[str, str] = {}
+        #: For each world that messages come or came from the rank of its ticket 0.
+        self._worlds: dict[str, int] = {}
+        self._world = world
+        self._base = 0
+        #: The highest rank, the number of messages up to it, and the position after the last one that came out of turn.
+        self.reach = 0
+        self.total = 0
+        self.strays_until = 0
+        if world:
+            self._worlds[world] = 0
 
     @property
     def end(self) -> int:
         """The position after the last message."""
         return self._dropped + len(self._messages)
 
-    @property
-    def cursor(self) -> str:
-        """Where a subscriber stands that has seen everything."""
-        return "-".join(self._parts.values()) or NOTHING
+    def cursor(self, rank: int, total: int) -> str:
+        """Return the text that names a place in this world."""
+        return f"{self._world}.{rank - self._base}.{total}" if self._world else NOTHING
 
-    def append(self, source: str, number: int, text: str, lost: int = 0) -> bool:
-        """Take in a message; return False if it is known already.
+    def rank(self, ticket: int) -> int:
+        """Return the rank of the newest message that there may be anywhere, if ``ticket`` is the last one given."""
+        return max(self.reach, self._base + ticket)
+
+    def enter(self, world: str, total: int) -> None:
+        """Go on with messages of another world, in which there have been ``total`` by now; does nothing in the same."""
+        if world == self._world:
+            return
+        if self._world:
+            self._base += 1 << TICKET_BITS
+        self._world = world
+        self._worlds.pop(world, None)
+        self._worlds[world] = self.reach = self._base
+        if len(self._worlds) > WORLDS:
+            del self._worlds[next(iter(self._worlds))]
+        self.total = total
+        self._numbers.clear()
+        self._heard_at.clear()
+
+    def append(self, source: str, number: int, text: str, lost: int = 0, *, ticket: int = 0, total: int = 0) -> bool:
+        """Take in a message; return False if it is known already, or if its publisher's next one has been heard.
 
         :param lost: messages that are known to be lost just before it.
+        :param ticket: where it stands among all; 0 if it is the next in any case.
+        :param total: how many messages there were up to it, if somebody knows.
         """
         before = self._numbers.get(source)
         if before is not None:
@@ -94,62 +167,60 @@ class History:
                 return False
             if self._counted:
                 lost += number - before - 1
+        rank = self._base + ticket if ticket else self.reach + 1
+        if rank > self.reach:
+            self.reach = rank
+        elif rank in self._ranks or (before is None and rank <= self._dropped_reach):
+            # Of a publisher that is known a higher number is new, however late.
+            return False
+        else:
+            self.strays_until = self.end + 1
+        if total <= self.total:
+            total = self.total + 1 + lost
+        missed = total - self.total - 1 if self._messages else lost
+        self.total = total
         self._numbers[source] = number
         self._heard_at[source] = self.end
-        self._parts[source] = f"{source}.{number}"
-        self._messages.append(Message(source, number, text, self.cursor, lost))
+        self._ranks.add(rank)
+        cursor = self.cursor(self.reach, total)
+        self._messages.append(
+            Message(source, number, text, rank=rank, reach=self.reach, total=total, cursor=cursor, missed=missed)
+        )
         if len(self._messages) > 2 * self._keep:
             self._forget()
         return True
 
     def _forget(self) -> None:
+        self._dropped_reach = self._messages[self._keep - 1].reach
         del self._messages[: self._keep]
         self._dropped += self._keep
+        self._ranks = {message.rank for message in self._messages}
         # A publisher that has been silent for so long has no message left in any worker's history.
         oldest = self.end - 4 * self._keep
         for source in [source for source, at in self._heard_at.items() if at < oldest]:
-            del self._numbers[source], self._heard_at[source], self._parts[source]
+            del self._numbers[source], self._heard_at[source]
 
-    def since(self, position: int) -> tuple[list[Message], int]:
-        """Return the messages from ``position`` on, and how many that were there have been dropped."""
-        start = position - self._dropped
-        if start < 0:
-            return self._messages.copy(), -start
-        return self._messages[start:], 0
+    def since(self, position: int, until: int | None = None, room: int | None = None) -> tuple[int, list[Message]]:
+        """Return messages from a position on, and where the first of them stands: later, if some have been dropped.
 
-    def after(self, seen: Mapping[str, int]) -> tuple[list[Message], int]:
-        """Return the messages that ``seen`` does not cover, and how many more there must have been."""
-        found = unseen(self._messages, seen)
-        if not self._counted:
-            return found, 0
-        first: dict[str, int] = {}
-        for message in found:
-            first.setdefault(message.source, message.number)
-        return found, sum(number - seen[source] - 1 for source, number in first.items() if source in seen)
+        :param until: the position before which to end.
+        :param room: characters that their texts have together at the most, unless the first alone has more.
+        """
+        start = max(0, position - self._dropped)
+        stop = len(self._messages) if until is None else max(start, until - self._dropped)
+        if room is not None:
+            left = room
+            for at in range(start, stop):
+                left -= len(self._messages[at].text)
+                if left < 0 and at > start:
+                    stop = at
+                    break
+        return self._dropped + start, self._messages[start:stop]
 
-    def uncovered(self, seen: Mapping[str, int]) -> dict[str, int]:
-        """Return what of ``seen`` this history has not heard yet."""
-        return {source: number for source, number in seen.items() if self._numbers.get(source, 0) < number}
-
-
-def unseen(messages: list[Message], seen: Mapping[str, int]) -> list[Message]:
-    """Return those of ``messages`` that ``seen`` does not cover."""
-    return [message for message in messages if message.number > seen.get(message.source, 0)]
-
-
-def parse_cursor(text: str) -> dict[str, int]:
-    """Return for each publisher the number seen last. A text that is no cursor has seen nothing."""
-    seen = {}
-    for part in islice(text.split("-"), CURSOR_SOURCES):
-        source, _, digits = part.partition(".")
-        if source.isalnum() and digits.isascii() and digits.isdecimal() and len(digits) <= CURSOR_DIGITS:
-            seen[source] = int(digits)
-    return seen
-
-
-def merged_cursor(cursor: str, seen: Mapping[str, int]) -> str:
-    """Return ``cursor``, but nowhere behind ``seen``."""
-    numbers = parse_cursor(cursor)
-    for source, number in seen.items():
-        numbers[source] = max(number, numbers.get(source, 0))
-    return "-".join(f"{source}.{number}" for source, number in numbers.items()) or NOTHING
+    def find(self, cursor: Cursor) -> tuple[int, int] | None:
+        """Return where to go on after a place, and its rank; None if nothing is known of that world."""
+        base = self._worlds.get(cursor.world)
+        if base is None:
+            return None
+        rank = base + cursor.ticket
+        return self._dropped + bisect_right(self._messages, rank, key=_reach), rank

@@ -67,7 +67,12 @@ class Inbox:
         self.wake()
 
     def _wait(self, timeout: float | None) -> None:
-        """Sleep until :meth:`wake`, at most ``timeout`` seconds; must not be called once it has ended."""
+        """Sleep until :meth:`wake`, at most ``timeout`` seconds; must not be called once it has ended.
+
+        :raises RuntimeError: another greenlet sleeps here, and would never be woken.
+        """
+        if self._waiter is not None:
+            raise RuntimeError("another greenlet waits here already: each needs a subscription of its own")
         hub = get_hub()
         waiter = self._waiter = Waiter(hub)
         timer = None

@@ -1,27 +1,27 @@
 """Channels across machines: each is a stream in Redis, to which all publishers append and which all workers read.
 
-Redis brings the messages into one order and keeps the last ones, so that a worker that starts, or that has lost its
-connection for a while, reads on from where it was. Needs the ``redis`` package, whose sockets must be gevent's.
+Redis brings the messages into one order, numbers them, and keeps the last ones, so that a worker that starts, or that
+has lost its connection for a while, reads on from where it was. Whatever Redis says or a stream holds is told in one
+line of the log, and a worker reads on. Needs the ``redis`` package, whose sockets must be gevent's.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import time
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gevent
-from gevent import monkey
+from gevent import monkey, spawn_raw
 from gevent.event import Event
+
+from geventwsgi.events.place import HERE
 
 if TYPE_CHECKING:
     from geventwsgi.events.channel import Channel
 
-log = logging.getLogger("geventwsgi.events")
-
-#: What the streams' keys begin with.
-PREFIX = "geventwsgi:channel:"
+#: What the keys of streams begin with, and those of what is known of a stream.
+PREFIX, STATE = b"geventwsgi:channel:", b"geventwsgi:numbers:"
 #: The name of Redis as a publisher: its order is the one that counts.
 SOURCE = "redis"
 #: Milliseconds for which a read waits in Redis.
@@ -32,10 +32,30 @@ COUNT = 250
 RETAINED = 10
 #: Seconds after which Redis forgets a channel in which nothing is published.
 EXPIRY = 86400
-#: Seconds that a worker waits for Redis at its start, and between two tries later.
-CATCH_UP, RETRY = 5.0, 1.0
-#: Publishers whose numbers are remembered, to see what was lost.
-PUBLISHERS = 1000
+#: Seconds that a worker waits for Redis at its start, and between two tries later; those that a call takes at the most.
+CATCH_UP, RETRY, TIMEOUT = 5.0, 1.0, 5.0
+#: Bits of an entry's sequence within its millisecond.
+SEQUENCE_BITS = 64
+#: Tickets and numbers have fewer decimal digits than a cursor takes.
+MAX_TICKET, MAX_NUMBER = 10**45, 10**18
+#: What a stream calls itself.
+_WORLD = re.compile(r"[0-9a-f]{16}")
+
+#: Appends a message with its number, in one step, so that the numbers of what is in the stream have no gap. A stream
+#: that begins gets a name of its own. KEYS: the stream, what is known of it; ARGV: most entries, text, name, seconds.
+APPEND = """
+local world = redis.call('HGET', KEYS[2], 'w')
+if not world then
+    world = ARGV[3]
+    redis.call('DEL', KEYS[2])
+    redis.call('HSET', KEYS[2], 'w', world)
+end
+local number = (tonumber(redis.call('HGET', KEYS[2], 'n')) or 0) + 1
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'w', world, 'n', number, 't', ARGV[2])
+redis.call('HSET', KEYS[2], 'n', number)
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[4])
+"""
 
 
 class RedisCarrier:
@@ -43,90 +63,135 @@ class RedisCarrier:
 
     :param url: of the server, as ``redis.Redis.from_url`` takes it.
     :raises RuntimeError: the package is missing, or the standard library is not patched.
+    :raises ValueError: the URL is none.
     """
 
     counted = False
+    #: The entries tell.
+    world = ""
+    #: Nobody here knows.
+    last = None
+    #: Servers that a channel has waited for in vain at its start, and that have not answered since: others do not wait.
+    _absent: ClassVar[set[str]] = set()
 
     def __init__(self, url: str) -> None:
         try:
             import redis  # noqa: PLC0415 - an extra
+            from redis.backoff import NoBackoff  # noqa: PLC0415
+            from redis.retry import Retry  # noqa: PLC0415
         except ImportError:
             raise RuntimeError(
                 "a channel through Redis needs the redis package: pip install geventwsgi[redis]"
             ) from None
         if not monkey.is_module_patched("socket"):
             raise RuntimeError("waiting for Redis would block every greenlet: call gevent.monkey.patch_all() first")
-        self._failures: tuple[type[Exception], ...] = (redis.ConnectionError, redis.TimeoutError)
+        self._url = url
+        # Whether a message has arrived that no answer came to is not known: to send it again might double it.
+        options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": TIMEOUT}
+        self._publishing: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT, **options)
         # A read waits for BLOCK inside Redis; whatever takes much longer is a broken connection.
-        self._redis: Any = redis.Redis.from_url(url, socket_timeout=3 * BLOCK / 1000, socket_connect_timeout=5)
-        self._source = os.urandom(4).hex()
-        self._number = 0
-        self._numbers: dict[bytes, int] = {}
+        self._reading: Any = redis.Redis.from_url(url, socket_timeout=BLOCK / 1000 + TIMEOUT, **options)
+        self._append: Any = self._publishing.register_script(APPEND)
         self._last = b"0"
         self._caught_up = Event()
-        #: When the stream's life is prolonged next (monotonic): not with each message.
-        self._prolong_at = 0.0
         self._reader: Any = None
+        #: What the log has been told and has not been mended since.
+        self._told: set[str] = set()
 
     def join(self, channel: Channel) -> None:
         """See :class:`~geventwsgi.events.channel.Carrier`; waits a while for a Redis that does not answer."""
-        self._reader = gevent.spawn(self._read, channel)
-        if not self._caught_up.wait(CATCH_UP):
-            log.error("The channel %r does not reach Redis yet; it keeps trying", channel.name)
+        self._reader = spawn_raw(self._read, channel)
+        if not self._caught_up.wait(0 if self._url in self._absent else CATCH_UP):
+            self._absent.add(self._url)
+            HERE.complain("The channel %r does not reach Redis yet; it keeps trying", channel.name)
 
     def leave(self, channel: Channel) -> None:
         """See :class:`~geventwsgi.events.channel.Carrier`."""
         del channel
-        self._reader.kill(block=False)
-        self._redis.close()
+        gevent.kill(self._reader)
+        self._publishing.close()
+        self._reading.close()
 
     def publish(self, channel: Channel, text: str) -> None:
         """Append ``text`` to the stream; it comes back to this process too.
 
-        :raises ConnectionError: Redis cannot be reached.
+        :raises ConnectionError: Redis cannot be reached, or says that it does not take it.
         """
-        self._number += 1
-        fields = {"s": self._source, "n": self._number, "t": text.encode("utf-8", "surrogatepass")}
-        key, now = PREFIX + channel.name, time.monotonic()
+        data = text.encode("utf-8", "surrogatepass")
         try:
-            self._redis.xadd(key, fields, maxlen=RETAINED * channel.keep, approximate=True)
-            if now > self._prolong_at:
-                self._prolong_at = now + EXPIRY / 100
-                self._redis.expire(key, EXPIRY)
-        except self._failures as error:
+            self._append(_keys(channel), [RETAINED * channel.keep, data, os.urandom(8).hex(), EXPIRY])
+        except Exception as error:
             raise ConnectionError(f"the channel {channel.name!r} does not reach Redis: {error}") from error
 
+    # Reading
+
     def _read(self, channel: Channel) -> None:
-        """Read on for ever; a greenlet's body."""
-        told = False
+        """Read on until the channel is closed, whatever happens; a greenlet's body."""
         while not channel.closed:
             try:
                 self._read_on(channel)
-                told = False
-            except self._failures as error:  # noqa: PERF203 - it is waited for anyway
-                if not told:
-                    log.error("The channel %r has lost Redis: %s", channel.name, error)  # noqa: TRY400 - no bug
-                told = True
+                self._absent.discard(self._url)
+                self._told.discard("lost")
+            except Exception as error:  # noqa: BLE001, PERF203 - it is told, and tried again
+                if not channel.closed:
+                    self._tell("lost", "The channel %r has lost Redis, and tries again: %s", channel.name, error)
                 gevent.sleep(RETRY)
 
+    def _tell(self, what: str, text: str, *args: object) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            HERE.complain(text, *args)
+
     def _read_on(self, channel: Channel) -> None:
-        key = PREFIX + channel.name
+        """Read what there is, and wait for more.
+
+        :raises Exception: anything that Redis or its client may say.
+        """
+        key, state = _keys(channel)
         if not self._caught_up.is_set():
-            for entry_id, fields in reversed(self._redis.xrevrange(key, count=channel.keep)):
+            entries = self._reading.xrevrange(key, count=channel.keep)
+            world, number = self._reading.hmget(state, "w", "n")
+            if not entries and world and number:
+                channel.enter(world.decode(), int(number))
+            for entry_id, fields in reversed(entries):
                 self._deliver(channel, entry_id, fields)
             self._caught_up.set()
-        for _, entries in self._redis.xread({key: self._last}, count=COUNT, block=BLOCK) or ():
+        found = self._reading.xread({key: self._last}, count=COUNT, block=BLOCK)
+        for _, entries in found or ():
             for entry_id, fields in entries:
                 self._deliver(channel, entry_id, fields)
+        if not found:
+            self._look_for_another(key)
+
+    def _look_for_another(self, key: bytes) -> None:
+        """Begin at the beginning if the stream is not the one that was read: Redis may have lost it, or its clock."""
+        newest = self._reading.xrevrange(key, count=1)
+        if not newest or _ticket(newest[0][0]) < _ticket(self._last):
+            self._last = b"0"
 
     def _deliver(self, channel: Channel, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         self._last = entry_id
-        source, number = fields[b"s"], int(fields[b"n"])
-        lost = number - self._numbers.pop(source, number - 1) - 1
-        self._numbers[source] = number  # at the end: the first ones are those that have been silent for longest
-        if len(self._numbers) > PUBLISHERS:
-            del self._numbers[next(iter(self._numbers))]
-        milliseconds, _, sequence = entry_id.partition(b"-")
-        place = (int(milliseconds) << 20) + int(sequence)
-        channel.deliver(SOURCE, place, fields[b"t"].decode("utf-8", "surrogatepass"), max(0, lost))
+        try:
+            ticket = _ticket(entry_id)
+            world, number, text = fields[b"w"].decode("ascii"), int(fields[b"n"]), fields[b"t"]
+            message = text.decode("utf-8", "surrogatepass")
+            if not (_WORLD.fullmatch(world) and 0 < number < MAX_NUMBER and ticket < MAX_TICKET):
+                raise ValueError("out of range")  # noqa: TRY301
+        except (KeyError, ValueError, TypeError):
+            self._tell(
+                "foreign", "The channel %r passes over what is not its own in its stream: %r", channel.name, entry_id
+            )
+            return
+        channel.enter(world, number - 1)
+        channel.deliver(SOURCE, ticket, message, ticket=ticket, total=number)
         channel.pace()
+
+
+def _keys(channel: Channel) -> tuple[bytes, bytes]:
+    name = channel.name.encode("utf-8", "surrogatepass")
+    return PREFIX + name, STATE + name
+
+
+def _ticket(entry_id: bytes) -> int:
+    milliseconds, _, sequence = entry_id.partition(b"-")
+    return (int(milliseconds) << SEQUENCE_BITS) + int(sequence or 0)

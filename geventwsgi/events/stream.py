@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.event import Event as GeventEvent
 
-from geventwsgi.events.channel import Channel, Subscription
+from geventwsgi.events.channel import Channel
 from geventwsgi.events.event import HEARTBEAT, Event, last_event_id
 from geventwsgi.events.history import Message
 from geventwsgi.events.inbox import Inbox
+from geventwsgi.events.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -84,9 +85,9 @@ class EventStream:
         inbox = self._inbox
         yield Event(retry=self._retry).encode()
         while True:
-            items = inbox.batch(self._heartbeat)
+            items = inbox.portion(self._heartbeat)
             if items:
-                yield b"".join(map(encoded, items))
+                yield from _pieces(items)
             elif inbox.ended:
                 break
             else:
@@ -115,7 +116,7 @@ class Pump(Inbox):
         self._error: BaseException | None = None
         self._greenlet: gevent.Greenlet[[], None] | None = None
 
-    def batch(self, timeout: float) -> list[Any]:
+    def portion(self, timeout: float) -> list[Any]:
         """Return the next item; ``[]`` if there was none for ``timeout`` seconds, or if there are no more."""
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
@@ -149,12 +150,29 @@ class Pump(Inbox):
         super().close()
 
 
+def _pieces(items: list[Any]) -> Iterator[bytes]:
+    """Yield a portion in one piece; but a large message as it is kept for all, not as a copy for each."""
+    if len(items) == 1 and isinstance(items[0], Message):
+        if items[0].missed:
+            yield _missed(items[0])
+        yield _kept(items[0])
+    else:
+        yield b"".join(map(encoded, items))
+
+
 def encoded(item: Any) -> bytes:
     """Return an item of a stream as it is sent; a channel's message is encoded once for all its streams."""
     if not isinstance(item, Message):
         return Event.of(item).encode()
-    if item.encoded is None:
-        item.encoded = Event(item.text, id=item.id).encode()
-    if item.missed:
-        return Event(str(item.missed), event=MISSED).encode() + item.encoded
-    return item.encoded
+    return _missed(item) + _kept(item) if item.missed else _kept(item)
+
+
+def _missed(message: Message) -> bytes:
+    return Event(str(message.missed), event=MISSED).encode()
+
+
+def _kept(message: Message) -> bytes:
+    message = message.original or message
+    if message.encoded is None:
+        message.encoded = Event(message.text, id=message.id).encode()
+    return message.encoded

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.collector import share_memory
 from geventwsgi.config.process import apply_process_settings
 from geventwsgi.errors import StartupError
+from geventwsgi.events.place import Tickets
 from geventwsgi.master import hooks
 from geventwsgi.master.crew import Crew
 from geventwsgi.master.daemon import Launch, daemonize
@@ -65,6 +66,8 @@ class Arbiter:
         self.departure = Departure()
         #: Where the workers' channels meet; made by the first worker that has one.
         self.meeting_place = meeting_place()
+        #: What their messages are numbered by.
+        self.tickets = Tickets()
         self.stopping = False
         self.sources = Sources(self)
         self._launch: Launch | None = None

@@ -131,7 +131,7 @@ class _Life:
         arbiter.cfg = handle.cfg
         set_title(f"gwsgi: worker {handle.slot.index + 1} [{arbiter.proc_name}]")
         prepare_gevent(handle.log.warning)
-        HERE.settle(arbiter.meeting_place)
+        HERE.settle(arbiter.meeting_place, arbiter.tickets, handle.log.error)
         worker = worker_class(handle.cfg)(
             age=handle.age,
             ppid=handle.ppid,

@@ -1,2 +1,2 @@
 cdef class Client:
-    cdef object _lane
+    cdef object _connection

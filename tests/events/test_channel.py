@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import time
+import tracemalloc
 import weakref
 
 import gevent
@@ -153,16 +155,164 @@ def test_resuming_tells_what_was_dropped_meanwhile(channel):
     assert messages[0].missed + len(messages) == 999
 
 
-def test_what_was_seen_in_another_worker_is_not_heard_again(channel):
-    subscription = channel.subscribe(after="other.2")
-    for number in range(1, 4):
-        channel.deliver("other", number, str(number))
-        channel.publish(f"own {number}")
+class Elsewhere:
+    """A carrier of messages that others may have seen before this process does."""
+
+    counted = True
+    world = "0123456789abcdef"
+    last = None
+
+    def join(self, channel):
+        """Nothing comes by itself."""
+
+    def leave(self, channel):
+        """See join."""
+
+
+@pytest.fixture
+def behind(monkeypatch):
+    """A channel, and the place after the third message, which it has not heard yet."""
+    monkeypatch.setattr("geventwsgi.events.channel.relay", Elsewhere)
+    with Channel("news", keep=100) as made:
+        assert made.messages == []
+        for number in range(1, 4):
+            made.deliver("other", number, str(number), ticket=number)
+        after = made.messages[-1].id
+        made._history = type(made._history)(100, made._own_world())
+        yield made, after
+
+
+def test_what_was_seen_in_another_worker_is_not_heard_again(behind):
+    channel, after = behind
+    subscription = channel.subscribe(after=after)
+    assert subscription.position == after
+    for number in range(1, 6):
+        channel.deliver("other", number, str(number), ticket=number)
     messages = subscription.batch()
-    assert values(messages) == ["own 1", "own 2", 3, "own 3"]
-    assert messages[0].id.startswith("other.2-") or "-other.2" in messages[0].id
-    channel.deliver("other", 4, "4")
-    assert values(subscription.batch()) == [4]
+    assert values(messages) == [4, 5]
+    # They are the channel's own: what has been seen elsewhere makes no message dearer.
+    assert all(message is kept for message, kept in zip(messages, channel.messages[3:], strict=True))
+
+
+def test_what_was_seen_in_another_worker_ends_no_wait(behind):
+    channel, after = behind
+    heard = gevent.spawn(lambda: next(iter(channel.subscribe(after=after))).data)
+    for number in range(1, 5):
+        gevent.sleep(0.01)
+        channel.deliver("other", number, str(number), ticket=number)
+    assert heard.get(timeout=5) == 4
+
+
+def test_what_was_seen_in_another_worker_prolongs_no_wait(behind):
+    channel, after = behind
+    subscription = channel.subscribe(after=after)
+    waiting = gevent.spawn(subscription.batch, 0.1)
+    gevent.sleep(0.01)
+    channel.deliver("other", 1, "1", ticket=1)
+    assert waiting.get(timeout=5) == []
+    assert not subscription.ended
+
+
+#: What a client may send, or a program by mistake.
+NO_PLACES = [
+    "x" * 1_000_000,
+    "-".join(f"{number:08x}{'f' * 95}.{10**23}" for number in range(62)),
+    "0." * 4000,
+    "0" * 16 + "." + "9" * 8000 + ".1",
+    "0" * 16 + ".1.1",
+    "\0\r\n",
+    "\ud800",
+    "redis.123",
+]
+
+
+@pytest.mark.parametrize("after", NO_PLACES, ids=lambda text: repr(text[:16]))
+def test_a_made_up_place_costs_nothing_and_counts_as_nothing_seen(channel, after):
+    for number in range(200):
+        channel.publish(number)
+    start = time.process_time()
+    subscriptions = [channel.subscribe(after=after) for _ in range(200)]
+    # Such a one cost 265 ms.
+    assert time.process_time() - start < 2
+    assert all(values(subscription.batch(0)) == list(range(200)) for subscription in subscriptions)
+    channel.publish("next")
+    (message,) = subscriptions[0].batch(0)
+    assert message is channel.messages[-1]
+
+
+def test_the_number_in_a_made_up_place_makes_no_message_dearer(channel):
+    channel.publish(0)
+    world = channel.messages[0].id.split(".")[0]
+    subscription = channel.subscribe(after=f"{world}.1.{10**17}")
+    channel.publish(1)
+    (message,) = subscription.batch(0)
+    assert message is channel.messages[-1]
+    assert message.missed == 0
+
+
+def test_a_thousand_subscribers_that_take_nothing_hold_nothing(channel):
+    tracemalloc.start()
+    try:
+        subscriptions = [channel.subscribe(after="") for _ in range(1000)]
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(1000):
+            channel.publish("x" * 10_000)
+        kept = sum(len(message.text) for message in channel.messages)
+        assert tracemalloc.get_traced_memory()[0] - before < 2 * kept
+    finally:
+        tracemalloc.stop()
+    assert len(subscriptions) == 1000
+
+
+def test_who_iterates_slowly_holds_a_portion(channel):
+    """What it has in its hands is not the whole backlog, which the channel has dropped meanwhile."""
+    iterating = iter(channel.subscribe(after=""))
+    for number in range(150):
+        channel.publish([number, "x" * 1000])
+    first = next(iterating).data
+    for number in range(150, 1000):
+        channel.publish([number, "x" * 1000])
+    rest, missed = [], []
+    for _ in range(60):
+        message = next(iterating)
+        rest.append(message.data[0])
+        missed.append(message.missed)
+    assert first[0] == 0
+    assert rest[:14] == list(range(1, 15))
+    assert sum(missed) == rest[-1] - len(rest)
+
+
+def test_a_closed_subscription_ends_while_others_publish(channel):
+    subscription = channel.subscribe()
+    for number in range(100):
+        channel.publish([number, "x" * 1000])
+    subscription.close()
+    got = 0
+    for _ in subscription:
+        channel.publish("more")
+        got += 1
+    assert got <= 100
+
+
+def test_a_second_greenlet_that_waits_is_told(channel):
+    subscription = channel.subscribe()
+    first = gevent.spawn(subscription.batch)
+    gevent.sleep(0)
+    with pytest.raises(RuntimeError, match="another greenlet"):
+        subscription.batch()
+    channel.publish(1)
+    assert values(first.get(timeout=5)) == [1]
+
+
+def test_a_thousand_publishers_break_no_place(channel):
+    """A reload replaces all workers: each new one is a publisher of its own."""
+    assert channel.messages == []
+    for number in range(150):
+        channel.deliver(f"{number:08x}", 1, str(number))
+    last = channel.messages[-1]
+    assert len(last.id) < 64
+    assert channel.subscribe(after=last.id).batch(0) == []
+    assert values(channel.subscribe(after=channel.messages[49].id).batch(0)) == list(range(50, 150))
 
 
 def test_two_channels_of_one_name_share_messages(channel):
@@ -221,9 +371,42 @@ def test_refuses_what_makes_no_sense(arguments, word):
         Channel(**arguments)
 
 
-def test_refuses_what_json_cannot_hold_and_what_is_too_large(channel):
-    with pytest.raises(TypeError):
-        channel.publish(b"bytes")
-    with pytest.raises(ValueError, match="16 MiB"):
-        channel.publish("x" * (16 << 20))
-    assert channel.messages == []
+def circle():
+    value = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"bytes",
+        object(),
+        {1, 2},
+        {"a": [object()]},
+        {b"a": 1},
+        float("nan"),
+        circle(),
+        "x" * (16 << 20),
+        "\U0001f600" * (5 << 20),
+    ],
+    ids=["bytes", "object", "set", "nested", "key", "nan", "circle", "large", "large in bytes"],
+)
+def test_what_cannot_be_published_is_refused_and_nothing_of_it_is_published(channel, value):
+    subscription = channel.subscribe()
+    with pytest.raises((TypeError, ValueError)) as caught:
+        channel.publish(value)
+    assert len(str(caught.value)) < 300
+    channel.publish("next")
+    (message,) = subscription.batch(0)
+    assert (message.data, message.missed, len(channel.messages)) == ("next", 0, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\r\nb: c", "a\0b", "x" * 200, "é" * 100, "../../etc", "\ud800", "\u2028", " ", "%s%n"]
+)
+def test_any_text_is_a_channels_name(name):
+    with Channel(name) as one, Channel(name) as other:
+        one.publish("x")
+        assert values(other.messages) == ["x"]
+        assert "\n" not in repr(one)

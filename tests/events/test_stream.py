@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from itertools import islice
+
 import flask
 import gevent
 import pytest
@@ -172,4 +175,70 @@ def test_django_streams_it():
     response = http.StreamingHttpResponse(stream, headers=dict(stream.headers))
     assert response["Content-Type"] == "text/event-stream"
     assert b"".join(response) == b"retry: 3000\n\ndata: one\n\n"
+    stream.close()
+
+
+def test_a_backlog_is_sent_in_portions(channel):
+    for number in range(10):
+        channel.publish([number, "x" * 10_000])
+    stream = EventStream({"HTTP_LAST_EVENT_ID": "0"}, channel)
+    chunks = iter(stream)
+    next(chunks)
+    got = [next(chunks) for _ in range(10)]
+    assert max(map(len, got)) < 20_000
+    assert b"".join(got).count(b"data: ") == 10
+    stream.close()
+
+
+def test_a_large_message_is_encoded_once_for_all(channel):
+    channel.publish("x" * 1_000_000)
+    streams = [EventStream({"HTTP_LAST_EVENT_ID": "0"}, channel) for _ in range(3)]
+    first, *others = [list(islice(stream, 2))[1] for stream in streams]
+    assert all(other is first for other in others)
+    for stream in streams:
+        stream.close()
+
+
+def test_a_large_message_after_missed_ones_is_encoded_once_for_all(channel):
+    subscriptions = [channel.subscribe() for _ in range(2)]
+    for number in range(30):
+        channel.publish([number, "x" * 1_000_000])
+    streams = [EventStream({}, subscription) for subscription in subscriptions]
+    (_, missed, first), (_, _, other) = [list(islice(stream, 3)) for stream in streams]
+    assert missed.startswith(b"event: missed\ndata: ")
+    assert other is first
+    for stream in streams:
+        stream.close()
+
+
+def test_a_thousand_streams_that_nobody_reads_hold_a_portion_each():
+    with Channel("busy", keep=1000) as channel:
+        for number in range(1000):
+            channel.publish([number, "x" * 1000])
+        tracemalloc.start()
+        try:
+            streams = [EventStream({"HTTP_LAST_EVENT_ID": "0"}, channel) for _ in range(1000)]
+            held = [list(islice(stream, 2)) for stream in streams]
+            assert tracemalloc.get_traced_memory()[0] < 1000 * 30_000
+        finally:
+            tracemalloc.stop()
+        assert len(held) == 1000
+        for stream in streams:
+            stream.close()
+
+
+def test_a_drain_ends_a_stream_of_a_busy_channel_with_what_had_come(channel):
+    server = Server()
+    stream = EventStream({"geventwsgi.server": server, "HTTP_LAST_EVENT_ID": "0"}, channel)
+    for number in range(10):
+        channel.publish([number, "x" * 10_000])
+    chunks = iter(stream)
+    next(chunks)
+    server.draining.set()
+    rest = []
+    for chunk in chunks:
+        channel.publish("more")
+        rest.append(chunk)
+    assert rest[-1] == b"retry: 500\n\n"
+    assert len(rest) <= 11
     stream.close()

@@ -274,3 +274,130 @@ def test_a_redis_that_goes_and_comes_back() -> None:
         redis.start()
         wait_until(lambda: client.get("/publish?name=a&count=3&from=2").status == 200)
         wait_until(lambda: answer(client, "/report")[0]["got"] == 3, 20, lambda: str(answer(client, "/report")))
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    "trouble", ["wrong type", "no permission", "read only", "full", "killed", "emptied", "foreign"]
+)
+def test_whatever_redis_says_the_worker_reads_on_and_says_so_in_one_line(trouble: str) -> None:
+    key = "geventwsgi:channel:test"
+    with (
+        Redis() as redis,
+        Gwsgi(app=APP, env={"TEST_REDIS": redis.url}) as server,
+        Client(server.url) as client,
+    ):
+        admin = redis.client()
+        answer(client, "/watch?count=1")
+        answer(client, "/publish?name=a&count=2")
+        wait_until(lambda: answer(client, "/report")[0]["got"] == 2)
+        begin, end = {
+            "wrong type": ([("DEL", key), ("SET", key, "1")], [("DEL", key)]),
+            "no permission": (
+                [("ACL", "SETUSER", "default", "-xread", "-evalsha", "-eval"), ("CLIENT", "KILL", "TYPE", "normal")],
+                [("ACL", "SETUSER", "default", "+@all")],
+            ),
+            "read only": ([("REPLICAOF", "127.0.0.1", "1")], [("REPLICAOF", "NO", "ONE")]),
+            "full": ([("CONFIG", "SET", "maxmemory", "1")], [("CONFIG", "SET", "maxmemory", "0")]),
+            "killed": ([("CLIENT", "KILL", "TYPE", "normal")], []),
+            "emptied": ([("FLUSHALL",)], []),
+            "foreign": ([("XADD", key, "*", "some", "thing")], []),
+        }[trouble]
+        for command in begin:
+            admin.execute_command(*command)
+        if end:
+            assert client.get("/publish?name=a&count=3&from=2").status == 500
+            wait_until(lambda: "ConnectionError" in server.log_text())
+        for command in end:
+            admin.execute_command(*command)
+        wait_until(lambda: client.get("/publish?name=a&count=3&from=2").status == 200)
+        wait_until(lambda: answer(client, "/report")[0]["got"] == 3, 20, lambda: str(answer(client, "/report")))
+        assert answer(client, "/report") == [{"got": 3, "missed": 0, "wrong": 0}]
+        lines = [line for line in server.log_text().splitlines() if "[ERROR]" in line and "The channel" in line]
+        assert len(lines) <= 1
+
+
+# Many workers
+
+
+def test_a_client_gets_each_message_once_over_many_reloads() -> None:
+    """Each reload brings new publishers; an id named each of them."""
+    reloads = 8
+    with Gwsgi("--workers", "3", app=APP) as server:
+        poller: Poller | None = None
+        for reload in range(reloads):
+            with client_of_each(server.url, workers=3) as clients:
+                if poller is None:
+                    poller = Poller(next(iter(clients.values())))
+                for client in clients.values():
+                    answer(client, f"/publish?name={reload}&count=2")
+                poller.wait_for(6 * (reload + 1), *clients.values())
+                assert len(poller.after) < 64
+            server.signal(signal.SIGHUP)
+            wait_until(lambda: server.log_text().count("Reload: done") == reload + 1)  # noqa: B023 - called at once
+            wait_until(lambda: len(server.worker_pids()) == 3)
+        with client_of_each(server.url, workers=3) as clients:
+            for client in clients.values():
+                assert answer(client, f"/poll?after={poller.after}&timeout=0.1")["messages"] == []
+                everything = answer(client, "/poll?after=0&timeout=0")["messages"]
+                assert len(everything) == 6 * reloads
+    assert len(poller.got) == 6 * reloads
+
+
+def test_a_worker_that_was_out_of_descriptors_hears_the_others_afterwards() -> None:
+    with Gwsgi("--workers", "1", app=APP) as server, Client(server.url) as first:
+        (pid,) = server.worker_pids()
+        answer(first, "/watch?count=1")
+        answer(first, "/exhaust")
+        server.signal(signal.SIGTTIN)
+        server.wait_ready(2)
+        answer(first, "/release")
+        with client_of_each(server.url, workers=2) as clients:
+            (other,) = [client for found, client in clients.items() if found != pid]
+            answer(other, "/watch?count=1")
+            # What is published before they know each other is heard by those who do.
+            answer(other, "/publish?name=a&count=1")
+            answer(first, "/publish?name=b&count=1")
+            wait_until(lambda: answer(first, "/report")[0]["got"] == 2, 20, lambda: str(answer(first, "/report")))
+        lines = [line for line in server.log_text().splitlines() if "Channels do not reach all workers" in line]
+        assert len(lines) <= 2
+        assert "Traceback" not in server.log_text()
+
+
+def test_a_process_that_a_request_has_forked_is_no_worker_to_the_others(tmp_path: Path) -> None:
+    parent = tmp_path if len(str(tmp_path)) < 40 else Path("/tmp")
+    with (
+        Gwsgi("--workers", "2", app=APP, env={"TMPDIR": str(tmp_path)}) as server,
+        client_of_each(server.url, workers=2) as clients,
+    ):
+        (dies, client), (_, lives) = clients.items()
+        left = answer(client, "/fork?seconds=60")
+        try:
+            os.kill(dies, signal.SIGKILL)
+            answer(lives, "/publish?name=a&count=1")
+            wait_until(lambda: not list(parent.glob(f"gwsgi-*/{dies}.*")), 20, "the dead worker's socket is removed")
+            server.wait_ready(3)
+        finally:
+            os.kill(left, signal.SIGKILL)
+
+
+def test_a_channel_that_cannot_meet_the_others_reaches_its_own_process(tmp_path: Path) -> None:
+    """The name of the directory is taken by a file: one line says so, and the worker serves."""
+    app = tmp_path / "taken.py"
+    app.write_text(
+        "from pathlib import Path\n"
+        "from geventwsgi.events.place import HERE\n"
+        "from tests.support.apps.channels import ACTIONS, application\n"
+        "Path(HERE.directory).touch()\n"
+        "ACTIONS['/tidy'] = lambda query, environ: Path(HERE.directory).unlink(missing_ok=True)\n"
+    )
+    with (
+        Gwsgi("--workers", "1", "--pythonpath", str(tmp_path), app="taken:application") as server,
+        Client(server.url) as client,
+    ):
+        answer(client, "/watch?count=1")
+        answer(client, "/publish?name=a&count=3")
+        wait_until(lambda: answer(client, "/report") == [{"got": 3, "missed": 0, "wrong": 0}])
+        assert server.log_text().count("Channels do not reach all workers") == 1
+        ask(server.url, "/tidy")
+        assert "Traceback" not in server.log_text()

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.support.waiting import wait_until
 
@@ -32,6 +32,12 @@ class Redis:
     def url(self) -> str:
         """What ``Channel(redis=...)`` takes."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> Any:
+        """Return a client of its own."""
+        import redis  # noqa: PLC0415 - an extra
+
+        return redis.Redis(port=self.port)
 
     def __enter__(self) -> Redis:
         self.start()

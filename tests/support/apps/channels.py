@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
+import resource
 import time
 from urllib.parse import parse_qs
 
 import gevent
+import gevent.monkey
 
 from geventwsgi.events import Channel, EventStream
 
@@ -88,7 +91,30 @@ def block(query, environ):
         pass
 
 
+def exhaust(query, environ):
+    """Take all descriptors that there are."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    with contextlib.suppress(OSError):
+        while True:
+            HELD.append(os.open(os.devnull, os.O_RDONLY))
+
+
+def release(query, environ):
+    while HELD:
+        os.close(HELD.pop())
+
+
+def fork(query, environ):
+    """Leave a process behind that does nothing for so long."""
+    child = os.fork()
+    if not child:
+        gevent.monkey.get_original("time", "sleep")(float(query["seconds"]))
+        os._exit(0)
+    return child
+
+
 STUCK = []
+HELD = []
 ACTIONS = {
     "/publish": publish,
     "/watch": watch,
@@ -97,5 +123,8 @@ ACTIONS = {
     "/block": block,
     "/stick": stick,
     "/unstick": unstick,
+    "/exhaust": exhaust,
+    "/release": release,
+    "/fork": fork,
     "/pid": lambda query, environ: None,
 }

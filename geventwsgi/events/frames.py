@@ -1,0 +1,74 @@
+"""What workers say to each other, as bytes.
+
+Knows no socket and no channel; what a frame asks for is the relay's business.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Kinds of frames: the sender's address; a message that it publishes; all that it kept of a channel has been sent; a
+#: question for that; a message that it kept.
+HELLO, MESSAGE, CAUGHT_UP, ASK, PAST = range(5)
+#: Kind, length of the name, length of the text, the publisher's number, the ticket, how many messages there were, the
+#: publisher; the name and the text follow.
+HEAD = struct.Struct("!BBIQQQ8s")
+#: Bytes of a message as JSON, and of a channel's name, at the most.
+MAX_MESSAGE, MAX_NAME = 16 << 20, 200
+
+
+class Frame(NamedTuple):
+    """One frame; what its kind has no use for stays empty."""
+
+    kind: int
+    source: str = ""
+    number: int = 0
+    name: str = ""
+    text: str = ""
+    ticket: int = 0
+    total: int = 0
+
+    def encode(self) -> bytes:
+        """Return the frame as it is sent."""
+        name, text = self.name.encode("utf-8", "surrogatepass"), self.text.encode("utf-8", "surrogatepass")
+        sizes = len(name), len(text)
+        return HEAD.pack(self.kind, *sizes, self.number, self.ticket, self.total, self.source.encode()) + name + text
+
+
+class Decoder:
+    """Frames from bytes, in pieces as they come."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        #: Bytes that the next frame has at least.
+        self._needed = HEAD.size
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the frames that are complete.
+
+        :raises ValueError: this is nothing that a worker of this version says.
+        """
+        buffer, start = self._buffer, 0
+        buffer += data
+        while len(buffer) - start >= self._needed:
+            kind, name_size, text_size, number, ticket, total, source = HEAD.unpack_from(buffer, start)
+            if kind > PAST or name_size > MAX_NAME or text_size > MAX_MESSAGE:
+                raise ValueError(f"no frame has kind {kind}, a name of {name_size} bytes and a text of {text_size}")
+            name_at = start + HEAD.size
+            text_at = name_at + name_size
+            end = text_at + text_size
+            if len(buffer) < end:
+                self._needed = end - start
+                break
+            name, text = (
+                str(memoryview(buffer)[slice(*part)], "utf-8", "surrogatepass")
+                for part in ((name_at, text_at), (text_at, end))
+            )
+            start = end
+            self._needed = HEAD.size
+            yield Frame(kind, source.rstrip(b"\0").decode("ascii"), number, name, text, ticket, total)
+        del buffer[:start]

@@ -1,0 +1,265 @@
+"""Where the workers of one master meet: a directory in which each has a socket, and a connection each way between two.
+
+A worker listens, connects to all who listen, and looks round from time to time: what has failed is tried again, and a
+connection that broke is made anew while both live. Knows processes as addresses and what they say as frames.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import math
+import os
+import re
+import stat
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+import gevent
+from gevent import socket, spawn_raw
+from gevent.event import Event
+
+from geventwsgi.events.frames import HELLO, Decoder, Frame
+from geventwsgi.events.peer import Peer
+from geventwsgi.events.place import HERE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+#: Bytes received at once.
+RECV = 1 << 16
+#: Seconds after which what has failed is tried again, and after which a worker looks round if nothing has.
+RETRY, LOOK = 0.5, 10.0
+#: Seconds for which somebody may be connected before it says who it is.
+GREETING = 10.0
+#: A process id and a random name.
+_ADDRESS = re.compile(r"[0-9]{1,10}\.[0-9a-f]{8}")
+
+
+class Receiver(Protocol):
+    """Whose frames come and go here."""
+
+    def greeting(self, address: str) -> Iterable[Frame]:
+        """Return what a worker is told that has just been connected to."""
+
+    def heard(self, address: str, frame: Frame) -> None:
+        """Take a frame from a worker; may wait.
+
+        :raises ValueError: it makes no sense.
+        """
+
+    def left(self, address: str) -> None:
+        """Take note that a worker has gone."""
+
+
+class Meeting:
+    """This process among the workers.
+
+    :param directory: where they meet; the first one makes it.
+    :param source: names this process, beside its id.
+    """
+
+    def __init__(self, directory: Path, source: str, receiver: Receiver) -> None:
+        self.address = f"{os.getpid()}.{source}"
+        #: The others, by address.
+        self.peers: dict[str, Peer] = {}
+        #: Set once all who listened have been connected to, or tried.
+        self.met = Event()
+        self._directory = directory
+        self._receiver = receiver
+        self._listener: Any = None
+        self._heard: set[Any] = set()
+        #: When each worker was heard last (monotonic); infinity while what it said is being taken.
+        self._heard_at: dict[str, float] = {}
+        self._wanted = Event()
+        #: What the log has been told and has not been mended since.
+        self._told: set[str] = set()
+        #: Whether this is a process that was forked and has no part in it.
+        self._forsaken = False
+        spawn_raw(self._keep)
+
+    # Looking round
+
+    def _keep(self) -> None:
+        """Look round for ever; a greenlet's body."""
+        while not self._forsaken:
+            failed = self._try("listen and connect", self._look)
+            self.met.set()
+            self._wanted.wait(RETRY if failed else LOOK)
+            if self._wanted.is_set():
+                self._wanted.clear()
+                gevent.sleep(RETRY)
+
+    def _try(self, what: str, function: Any, *args: Any) -> bool:
+        """Call ``function``; return whether it failed, of which the log is told once until it succeeds."""
+        try:
+            function(*args)
+        except OSError as error:
+            if what not in self._told and not self._forsaken:
+                self._told.add(what)
+                HERE.complain("Channels do not reach all workers: cannot %s: %s; trying again", what, error)
+            return True
+        self._told.discard(what)
+        return False
+
+    def _look(self) -> None:
+        """Listen, and connect to all who do.
+
+        :raises OSError: something of it failed; the rest is done.
+        """
+        problems = []
+        try:
+            self._listen()
+        except OSError as error:
+            problems.append(error)
+        for name in [entry.name for entry in self._directory.iterdir()]:
+            if _ADDRESS.fullmatch(name) and name != self.address:
+                try:
+                    self.connect(name)
+                except OSError as error:
+                    problems.append(error)
+        if problems:
+            raise problems[0]
+
+    def _listen(self) -> None:
+        """Listen, unless the socket is there still: whoever tidies up may have removed it."""
+        path, unfinished = self._directory / self.address, self._directory / f".{self.address}"
+        if self._listener is not None and path.exists():
+            return
+        _make_private(self._directory)
+        if self._listener is not None:
+            # Its greenlet ends; who is connected stays so.
+            self._listener.close()
+            self._listener = None
+        unfinished.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(str(unfinished))
+            listener.listen(512)
+            # Only now does it appear: whoever finds an address that refuses removes it as a dead worker's.
+            unfinished.rename(path)
+        except OSError:
+            listener.close()
+            raise
+        self._listener = listener
+        atexit.register(_remove_own, path, os.getpid())
+        spawn_raw(self._accept, listener)
+
+    def connect(self, address: str) -> None:
+        """Connect to a worker, unless it has been; one that is dead is removed.
+
+        :raises OSError: it may succeed later.
+        """
+        if address in self.peers or self._forsaken:
+            return
+        path = self._directory / address
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(str(path))
+        except OSError as error:
+            sock.close()
+            if isinstance(error, ConnectionRefusedError):
+                path.unlink(missing_ok=True)
+            if not isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
+                raise
+            return
+        if address in self.peers:  # it has asked for a connection meanwhile
+            sock.close()
+            return
+        peer = self.peers[address] = Peer(sock, lambda peer: self._drop(address, peer))
+        for frame in (Frame(HELLO, text=self.address), *self._receiver.greeting(address)):
+            peer.send(frame.encode())
+
+    def _drop(self, address: str, peer: Peer) -> None:
+        if self.peers.get(address) is peer:
+            del self.peers[address]
+            self._receiver.left(address)
+            self._wanted.set()
+
+    # Hearing
+
+    def _accept(self, listener: Any) -> None:
+        """Take connections until the listener is closed; a greenlet's body."""
+        while listener is self._listener:
+            if self._try("accept", self._accept_one, listener):
+                gevent.sleep(RETRY)
+
+    def _accept_one(self, listener: Any) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            if listener is self._listener:
+                raise
+        else:
+            spawn_raw(self._hear, sock)
+
+    def _hear(self, sock: Any) -> None:
+        """Take in what one worker says, until it ends; a greenlet's body."""
+        decoder, address = Decoder(), ""
+        self._heard.add(sock)
+        try:
+            sock.settimeout(GREETING)
+            while data := sock.recv(RECV):
+                self._heard_at[address] = math.inf
+                for frame in decoder.feed(data):
+                    if frame.kind == HELLO:
+                        address = self._greeted(frame.text)
+                        sock.settimeout(None)
+                    elif not address:
+                        raise ValueError("it does not say who it is")  # noqa: TRY301
+                    else:
+                        self._receiver.heard(address, frame)
+                # A worker that is never silent leaves the others their turn.
+                gevent.sleep(0)
+                self._heard_at[address] = monotonic()
+        except OSError:
+            pass
+        except Exception as error:  # noqa: BLE001 - one who says such things is heard no longer, all others are
+            if address not in self._told and not self._forsaken:
+                self._told.add(address)
+                HERE.complain("Channels: nothing more is taken from worker %s: %r", address or "(unknown)", error)
+        finally:
+            self._heard.discard(sock)
+            self._heard_at.pop(address, None)
+            sock.close()
+
+    def is_silent(self, address: str, seconds: float) -> bool:
+        """Tell whether nothing has come from a worker for so long, and all that has come before has been taken."""
+        return monotonic() - self._heard_at.get(address, 0) >= seconds
+
+    def _greeted(self, address: str) -> str:
+        if not _ADDRESS.fullmatch(address) or address == self.address:
+            raise ValueError(f"{address[:80]!r} is no worker's address")
+        if self._try(f"connect to {address}", self.connect, address):
+            self._wanted.set()
+        return address
+
+    # In a process that was forked
+
+    def forsake(self) -> None:
+        """Let go of all sockets: they are the parent's, and would keep it alive in the others' eyes."""
+        self._forsaken = True
+        listener, self._listener = self._listener, None
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for sock in (listener, *self._heard, *(peer.sock for peer in self.peers.values())):
+            if sock is not None and sock.fileno() >= 0:
+                os.dup2(nothing, sock.fileno(), inheritable=False)
+        os.close(nothing)
+
+
+def _make_private(directory: Path) -> None:
+    """Make the directory, unless another worker has; nobody else may have a hand in it.
+
+    :raises PermissionError: it is somebody else's, or open to others.
+    """
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{directory} is not a private directory of this user: remove it")
+
+
+def _remove_own(path: Path, pid: int) -> None:
+    if os.getpid() == pid:
+        path.unlink(missing_ok=True)

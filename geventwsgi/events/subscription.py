@@ -1,0 +1,159 @@
+"""One subscriber of a channel: where it stands in the history, and what it takes from there.
+
+Knows the history and how to wait; who else subscribes and where messages come from is the channel's business.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.events.history import NOTHING, Message, parse_cursor
+from geventwsgi.events.inbox import Inbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from geventwsgi.events.channel import Channel
+    from geventwsgi.events.history import Cursor, History
+
+#: Characters of the messages that are taken at once to be sent: what a client that reads nothing holds in memory.
+PORTION = 1 << 14
+
+
+class Subscription(Inbox):
+    """One subscriber's place in a channel; iterate over it, or take what is there by :meth:`batch`.
+
+    It is a context manager that closes itself. Only one greenlet may wait at it.
+    """
+
+    __slots__ = ("_channel", "_count", "_counts_untold", "_history", "_next", "_seen", "_until", "position")
+
+    def __init__(
+        self,
+        channel: Channel,
+        history: History,
+        after: str | None,
+        environ: Mapping[str, Any] | None = None,
+        *,
+        last: int | None = 0,
+    ) -> None:
+        super().__init__(environ)
+        self._channel = channel
+        self._history = history
+        newest = history.rank(last or 0)
+        #: The position of the next message to take, and the one at which the subscription ends, once it has.
+        self._next = history.end
+        self._until: int | None = None
+        #: The rank up to which it is told nothing: it has seen that elsewhere, or it was before its time.
+        self._seen = newest
+        #: How many messages there were up to where it stands, and whether those that it is not told are more.
+        self._count = history.total
+        self._counts_untold = after is None
+        #: Where it stands: what to give as ``after`` to go on from here, in any worker.
+        self.position = history.cursor(history.reach, history.total)
+        if after is not None:
+            self._resume(parse_cursor(after), after, None if last is None else newest)
+
+    def _resume(self, cursor: Cursor | None, after: str, newest: int | None) -> None:
+        found = self._history.find(cursor) if cursor is not None else None
+        # A ticket that nobody has got yet was never told to anybody.
+        if cursor is not None and found is not None and (newest is None or found[1] <= newest):
+            self._next, self._seen = found
+            self._count = cursor.total
+            self.position = after
+        else:
+            self._next, oldest = self._history.since(0, room=0)
+            self._seen = -1
+            self._count = oldest[0].total - 1 - oldest[0].missed if oldest else self._history.total
+            self.position = NOTHING
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Message]:
+        """Yield message after message until the subscription ends."""
+        while messages := self.portion():
+            yield from messages
+
+    def batch(self, timeout: float | None = None) -> list[Message]:
+        """Return all messages that have come, and wait for the first if there is none.
+
+        :param timeout: seconds to wait; None for ever, 0 not at all.
+        :returns: ``[]`` if the time ran out or the subscription has ended (see :attr:`ended`).
+        """
+        return self._await(timeout, None)
+
+    def portion(self, timeout: float | None = None) -> list[Message]:
+        """Return the first of what :meth:`batch` would, about as much as a socket takes at once."""
+        return self._await(timeout, PORTION)
+
+    def _await(self, timeout: float | None, room: int | None) -> list[Message]:
+        messages = self._take(room)
+        if messages or timeout == 0 or self.ended:
+            return messages
+        until = None if timeout is None else monotonic() + timeout
+        while True:
+            self._channel.wake_at_next(self)
+            self._wait(timeout)
+            messages = self._take(room)
+            if messages or self.ended:
+                return messages
+            # What came may be what it has seen elsewhere.
+            if until is not None:
+                timeout = until - monotonic()
+                if timeout <= 0:
+                    return []
+
+    def close(self) -> None:
+        """End it; what has come and was not taken yet can still be taken."""
+        if not self.closed:
+            self._channel.forget(self)
+        super().close()
+
+    def _take(self, room: int | None) -> list[Message]:
+        """Return what comes next, at the most ``room`` characters of it, and what is taken with one more."""
+        history = self._history
+        if self._until is None and self.ended:
+            self._until = history.end
+        taken: list[Message] = []
+        while not taken and self._next < (history.end if self._until is None else self._until):
+            start, messages = history.since(self._next, self._until, room)
+            if not messages:
+                break
+            self._next = start + len(messages)
+            if messages[0].rank <= self._seen or start < history.strays_until:
+                messages = self._unseen(messages)
+            taken = messages
+            if taken:
+                self._settle(taken)
+        return taken
+
+    def _unseen(self, messages: list[Message]) -> list[Message]:
+        """Return those that the subscriber is to be told."""
+        found = [message for message in messages if message.rank > self._seen]
+        for message in messages:
+            if found and message is found[0]:
+                break
+            if self._counts_untold:
+                self._count = message.total
+        return found
+
+    def _settle(self, taken: list[Message]) -> None:
+        """Let them tell what this subscriber has missed, and note where the last one is."""
+        first, last = taken[0], taken[-1]
+        # What was lost to this process may have been seen in another one, and the other way round.
+        seen = self._count - (first.total - 1 - first.missed)
+        for at, message in enumerate(taken if seen else ()):
+            if seen < 0 or message.missed:
+                missed = max(0, message.missed - seen)
+                seen -= message.missed - missed
+                taken[at] = message.altered(missed)
+            if seen <= 0:
+                break
+        self._count = last.total + max(0, seen)
+        self.position = last.id
