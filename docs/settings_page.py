@@ -44,7 +44,7 @@ Names, flags and defaults are gunicorn's, so that its configuration files load a
 
 - `worker_class` is `gevent`, `keepalive` is 75 seconds, `./gwsgi.conf.py` is looked for first.
 - The deadlines, `limit_request_body`, `limit_request_queue`, `limit_connections`, `on_disconnect`, `half_close`,
-  `accept_balance`, `health_path`, `drain_delay` and `debug` are added.
+  `greenlet_per_request`, `accept_balance`, `health_path`, `drain_delay` and `debug` are added.
 - Seconds may have a fraction. A list may stand where gunicorn takes text with commas, and `bind` takes both.
 - What has no effect is accepted with a warning, and marked here.
 """

@@ -49,6 +49,7 @@ MODULES = (
     "serving.deadlines",
     "serving.request_deadline",
     "serving.client",
+    "serving.lane",
     "serving.extensions",
     "serving.memory",
     "serving._native",

@@ -173,6 +173,9 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("half_close", "serve", k.one_of("serve", "gone"), "--half-close",
             "What a client is that has closed its sending side alone: serve goes on serving it as long as it reads, "
             "gone takes it for one that has left."),
+        Setting("greenlet_per_request", False, k.SWITCH, "--greenlet-per-request",
+            "Give every request a fresh greenlet, also where nothing of the last one is left in its own. For libraries "
+            "that take a greenlet for a request in a way that the server cannot see. Ours."),
         Setting("max_requests", 0, k.COUNT, "--max-requests",
             "Replace a worker after so many requests; 0 never does. It serves on until its successor is ready."),
         Setting("max_requests_jitter", 0, k.COUNT, "--max-requests-jitter",

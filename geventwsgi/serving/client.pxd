@@ -1,2 +1,2 @@
 cdef class Client:
-    cdef object _connection
+    cdef object _lane

@@ -1,8 +1,7 @@
 """What an application has of its client while a request runs: ``environ["geventwsgi.client"]``.
 
-It knows whom to tell of a departure, and how; when there is one to tell is :mod:`departure`'s business. A connection
-has one :class:`Client`, which speaks of the request that the connection serves at that time; what a request asked for
-is in its :class:`Audience`, and ends with it.
+It knows whom to tell of a departure, and how; when there is one to tell is :mod:`departure`'s business. A
+:class:`Client` speaks of its lane's request; what a request asked for is in its :class:`Audience`, and ends with it.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.serving.connection import Connection
     from geventwsgi.serving.http1_exchange import Http1Exchange
+    from geventwsgi.serving.lane import Lane
 
 
 class Audience:
@@ -39,10 +39,10 @@ class Audience:
 class Client:
     """The client of the request that is being served."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_lane",)
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
 
     @property
     def gone(self) -> Event:
@@ -50,10 +50,10 @@ class Client:
 
         After the request's end it stays as it was then.
         """
-        audience = self._audience()
+        audience = self._lane.audience()
         if audience.event is None:
             audience.event = Event()
-            if self._connection.departed:
+            if self._lane.departed:
                 audience.event.set()
         return audience.event
 
@@ -62,10 +62,13 @@ class Client:
 
         What it raises is logged. Nothing is called once the request has ended.
         """
-        if self._connection.departed:
-            gevent.spawn(_call, self._connection, [callback])
+        lane = self._lane
+        if lane.connection is None:
+            return
+        if lane.departed:
+            gevent.spawn(_call, lane.connection, [callback])
         else:
-            self._audience().callbacks.append(callback)
+            lane.audience().callbacks.append(callback)
 
     def cancel_on_gone(self, *, cancel: bool = True) -> None:
         """End this request when its client leaves: its greenlet gets ``ClientDisconnected`` where it waits.
@@ -75,23 +78,17 @@ class Client:
         :param cancel: False lets it go on in any case.
         :raises ClientDisconnected: the client has left already.
         """
-        self._audience().cancels = cancel
-        if cancel and self._connection.departed:
+        self._lane.audience().cancels = cancel
+        if cancel and self._lane.departed:
             raise ClientDisconnected("the client has left")
 
     def disconnected(self) -> bool:
         """Return whether the client has left."""
-        return self._connection.departed
+        return self._lane.departed
 
     def __call__(self) -> bool:
         """As ``environ["waitress.client_disconnected"]``, which this object is too: see :meth:`disconnected`."""
-        return self._connection.departed
-
-    def _audience(self) -> Audience:
-        exchange = self._connection.exchange
-        if exchange is None:
-            return Audience(cancels=False)  # the request has ended: nobody is told any more
-        return audience_of(self._connection, exchange)
+        return self._lane.departed
 
 
 def audience_of(connection: Connection, exchange: Http1Exchange) -> Audience:

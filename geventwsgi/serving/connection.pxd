@@ -1,20 +1,23 @@
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving cimport http1, runners
+from geventwsgi.serving.lane cimport Lane as CLane
 from geventwsgi.serving.service cimport Service as CService
 from geventwsgi.serving.stream cimport Stream as CStream
 from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
+
+cimport cython
 
 cdef class Connection(runners.Sleeper):
     cdef public CService service
     cdef public str remote_addr
     cdef public int remote_port
     cdef public bint trusted
-    cdef public str default_scheme
     cdef public CStream stream
     cdef public CRequestHead last_head
     cdef public bytes last_data
     cdef public object exchange
     cdef public CRepeated repeated
+    cdef public CLane lane
     cdef public object request_deadline
     cdef public object inquiry
     cdef public bint departed
@@ -28,4 +31,6 @@ cdef class Connection(runners.Sleeper):
     cpdef _park(self)
     cpdef _go_on(self, left)
     cpdef linger(self)
+    @cython.locals(lane=CLane)
+    cpdef end_lane(self)
     cpdef close(self)

@@ -16,7 +16,7 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving import departure, http1, prologue, runners
+from geventwsgi.serving import departure, http1, marks, prologue, runners, thread_objects
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired, Stream
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.http1 import Left
+    from geventwsgi.serving.lane import Lane
     from geventwsgi.serving.request_deadline import RequestDeadline
     from geventwsgi.serving.service import Service
     from geventwsgi.serving.sockets import Socket
@@ -46,12 +47,12 @@ class Connection(runners.Sleeper):
     __slots__ = (
         "cold",
         "counted",
-        "default_scheme",
         "departed",
         "exchange",
         "idle_limit",
         "inquiry",
         "introduced",
+        "lane",
         "last_data",
         "last_head",
         "queued",
@@ -78,10 +79,8 @@ class Connection(runners.Sleeper):
             self.remote_addr, self.remote_port = "", 0
             self.trusted = mine.trusts(None)
         if mine.tls is None:
-            self.default_scheme = "http"
             self.stream = Stream(sock, mine.common)
         else:
-            self.default_scheme = "https"
             self.stream = _tls_stream(mine, sock, mine.tls)
         self.stream.guard = self
         #: The last request's head, and its bytes if they came alone: the next request mostly repeats them, in part or
@@ -92,7 +91,9 @@ class Connection(runners.Sleeper):
         self.exchange: Http1Exchange | None = None
         #: What the environs of its requests have in common; set by :mod:`http1`.
         self.repeated: Repeated | None = None
-        #: The clock of its requests; set by :mod:`extensions` with the first environ.
+        #: What the objects in these environs act on, while only they have it; set by :mod:`extensions`.
+        self.lane: Lane | None = None
+        #: The clock of its requests; set by :mod:`request_deadline` where one has a deadline.
         self.request_deadline: RequestDeadline | None = None
         #: Whether the client has left; set by :mod:`departure`.
         self.departed = False
@@ -144,8 +145,8 @@ class Connection(runners.Sleeper):
         """Act on the exception that is being handled; raise it on if it is meant for the greenlet."""
         error = sys.exc_info()[1]
         service = self.service
-        http1.release(self)
         try:
+            http1.release(self)
             if isinstance(error, (ClientDisconnected, DeadlineExpired)):
                 service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
             elif isinstance(error, Exception):
@@ -173,15 +174,23 @@ class Connection(runners.Sleeper):
             self.service.runners.give(self)
 
     def _serve_to_the_end(self) -> Left:
-        """Serve all requests of the connection in this greenlet; return ENDED."""
-        left = MORE
+        """Serve requests in this greenlet, which keeps its place in a pool while the connection is idle.
+
+        :returns: ENDED, or MORE for another greenlet to go on, since a request has left something in this one.
+        """
+        look = marks.Look(self.greenlet)
+        left, served = MORE, False
         while left is not ENDED:
             if left is not NOTHING:
                 until = clock.monotonic() + self._patience()
             if left is not MORE and not self.stream.wait(max(0.0, until - clock.monotonic())):
                 break
             self.greenlet.gr_context = None  # the last request's variables are not the next one's
+            thread_objects.forget(self.greenlet)
+            if served and (self.service.greenlet_per_request or not look.is_of(self.greenlet)):
+                return MORE
             left = http1.serve(self)
+            served = left is not NOTHING
         return ENDED
 
     def _patience(self) -> float:
@@ -233,9 +242,17 @@ class Connection(runners.Sleeper):
         self.last_head = None
         self.last_data = b""
         self.repeated = None
+        self.end_lane()
         if self.request_deadline is not None:
             self.service.deadlines.forget(self.request_deadline)
             self.request_deadline = None
+
+    def end_lane(self) -> None:
+        """Give the next request a lane of its own; a second call does nothing."""
+        lane = self.lane
+        if lane is not None:
+            self.lane = None
+            lane.end()
 
     # Counting and ending
 

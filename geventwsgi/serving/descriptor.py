@@ -33,8 +33,8 @@ class Descriptor:
     def __init__(self, stream: Stream, *, websocket: bool) -> None:
         self._stream = stream
         self._websocket = websocket
-        #: Whether the application knows the socket's own.
-        self._lent = False
+        #: Whether the application knows the socket's own, which it may use behind our back.
+        self.lent = False
         self._readiness: _Readiness | None = None
 
     def fileno(self) -> int:
@@ -51,8 +51,8 @@ class Descriptor:
         return self.fileno()
 
     def _lend(self) -> None:
-        if not self._lent:
-            self._lent = True
+        if not self.lent:
+            self.lent = True
             fd = self._stream.fileno()
             with borrowed(fd) as sock:
                 family = sock.family

@@ -17,7 +17,7 @@ from geventwsgi.http import encode
 from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
 from geventwsgi.observe.access import Record
-from geventwsgi.serving import departure, health, request_deadline
+from geventwsgi.serving import departure, health, marks, request_deadline
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.wsgi.environ import port_text
@@ -25,6 +25,7 @@ from geventwsgi.wsgi.environ import port_text
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.connection import Connection
+    from geventwsgi.wsgi.repeated import Repeated
 
 #: Bytes received at once while a head is expected; a larger head takes another turn.
 HEAD_RECV = 8192
@@ -74,14 +75,28 @@ def receive(connection: Connection) -> Http1Exchange | Left:
 def answer(connection: Connection, exchange: Http1Exchange) -> Left:
     """Have a request answered; return what becomes of the connection. If it raises, :func:`release` is to follow."""
     service, stream, head = connection.service, connection.stream, exchange.head
+    known, lane = marks.references(exchange), connection.lane
     connection.exchange = exchange
+    if lane is not None:
+        lane.exchange = exchange
+    elif connection.repeated is not None:
+        _renew_lane(connection.repeated, exchange)
     if service.health_path is None or head.path != service.health_path or not health.answer(exchange, service):
         if not _begin(connection, exchange):
             release(connection)
             return ENDED
         service.gateway.run(exchange)
-    release(connection)
+    stream.step_out()
+    connection.exchange = None
     connection.repeated = exchange.repeated
+    lane = connection.lane
+    if lane is not None:
+        if lane.held():
+            connection.end_lane()
+        else:
+            lane.exchange = None
+    if marks.references(exchange) != known:
+        exchange.end()
     connection.idle_limit = service.timeouts.keepalive
     if not exchange.settle():
         return ENDED
@@ -89,9 +104,19 @@ def answer(connection: Connection, exchange: Http1Exchange) -> Left:
 
 
 def release(connection: Connection) -> None:
-    """Let go of the request that was served, however that ended."""
+    """Let go of the request that was served, after which the connection ends."""
     connection.stream.step_out()
+    exchange = connection.exchange
     connection.exchange = None
+    connection.end_lane()
+    if exchange is not None:
+        exchange.end()
+
+
+def _renew_lane(repeated: Repeated, exchange: Http1Exchange) -> None:
+    """Set other objects in the environ that requests share: an application has kept the last ones."""
+    if repeated.environ is not None:
+        exchange.extend(repeated.environ)
 
 
 def _begin(connection: Connection, exchange: Http1Exchange) -> bool:
@@ -104,9 +129,7 @@ def _begin(connection: Connection, exchange: Http1Exchange) -> bool:
         return False
     service.served += 1
     if service.timeouts.request:
-        exchange.began = clock.monotonic()
-        if connection.request_deadline is None or not connection.request_deadline.tick:
-            request_deadline.watch(connection)
+        request_deadline.watch(connection, exchange, service.timeouts.request)
     return True
 
 

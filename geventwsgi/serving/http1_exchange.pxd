@@ -10,7 +10,7 @@ cimport cython
 
 cdef int BURST
 cdef Py_ssize_t BODY_RECV
-cdef double PAUSE
+cdef double PAUSE, _NEVER
 
 cdef class Http1Exchange(exchange.Exchange):
     cdef CBody _body
@@ -29,7 +29,8 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef int _pieces
     cdef tuple _trailers
     cdef public object audience
-    cdef public double began
+    cdef public bint ended
+    cdef public double until
     cdef object _raw_socket
     cdef exchange.ResponseHead _response
     cdef CStream _stream

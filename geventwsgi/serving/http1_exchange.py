@@ -14,6 +14,7 @@ from geventwsgi.http.body import body_for
 from geventwsgi.http.encode import CHUNKED, CLOSE, LENGTH, NONE
 from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
 from geventwsgi.serving import departure
+from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.extensions import extend
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.serving.upgrade import ClientSocket
@@ -37,6 +38,7 @@ LARGE_FILE = 1 << 20
 BURST, PAUSE = 8, 1e-4
 #: Bytes of an unread body that are read away to keep the connection.
 DRAIN_BODY = 65536
+_NEVER = NEVER  # as a C number in the compiled core
 _NO_TRAILERS: list[tuple[str, str]] = []
 _NO_HEAD = exchange.ResponseHead("", 0, ())
 
@@ -64,7 +66,8 @@ class Http1Exchange(exchange.Exchange):
         "_stream",
         "_trailers",
         "audience",
-        "began",
+        "ended",
+        "until",
     )
 
     def begin(self, connection: Connection, head: RequestHead) -> None:
@@ -82,7 +85,7 @@ class Http1Exchange(exchange.Exchange):
         self.remote_port = connection.remote_port
         self.trusted = connection.trusted
         self.repeated = connection.repeated
-        self.scheme = connection.default_scheme
+        self.scheme = service.scheme
         if self.trusted:
             if fields.scheme is None:
                 fields.scheme = forwarded_scheme(fields, service.secure_scheme_headers, self.scheme)
@@ -107,8 +110,10 @@ class Http1Exchange(exchange.Exchange):
         self.taken = False
         self._raw_socket: ClientSocket | None = None
         self.over = False
-        #: When the application began (monotonic time); set by :mod:`http1`, where ``request_timeout`` wants it.
-        self.began = 0.0
+        #: Set by :meth:`end`.
+        self.ended = False
+        #: When the application has to be done (monotonic time); set by :mod:`request_deadline`.
+        self.until = _NEVER
         #: Set by :mod:`client` when the application asks for news of its client.
         self.audience: Audience | None = None
         self.head_sent = False
@@ -136,6 +141,8 @@ class Http1Exchange(exchange.Exchange):
         body = self._body
         if body is None or body.done or size <= 0:
             return b""
+        if self.ended:
+            raise ClientDisconnected("the request has ended: the rest of its body cannot be read any more")
         if self._continue:
             self._continue = False
             self._stream.send(encode.CONTINUE)
@@ -331,7 +338,7 @@ class Http1Exchange(exchange.Exchange):
 
     def send_early_hints(self, headers: Headers) -> None:
         """Send an informational response before the final one (RFC 8297); not to HTTP/1.0, which has none."""
-        if self.head.minor and not (self.head_sent or self.taken or self.over):
+        if self.head.minor and not (self.head_sent or self.taken or self.over or self.ended):
             self._stream.send(encode.early_hints(headers))
 
     def send_trailers(self, trailers: Headers) -> None:
@@ -361,7 +368,7 @@ class Http1Exchange(exchange.Exchange):
 
     def extend(self, environ: dict[str, Any]) -> None:
         """See :meth:`Exchange.extend`."""
-        extend(environ, self._connection, self.head)
+        extend(environ, self._connection, self)
 
     # The end
 
@@ -391,6 +398,19 @@ class Http1Exchange(exchange.Exchange):
             self._raw_socket.end()
         self._stream.abort()
 
+    def end(self) -> None:
+        """Become inert: the request has ended, and something of it is still in use.
+
+        A greenlet that is in the midst of a call for it must not touch what the next request receives or is sent.
+        """
+        self.ended = True
+        if self._raw_socket is not None:
+            self._raw_socket.end()
+        if self._stream.in_use():
+            self._keep_alive = False
+            if self._stream.dismiss():
+                self.abort()
+
     def raw_socket(self) -> Any:
         """See :meth:`Exchange.raw_socket`."""
         if self._raw_socket is None:
@@ -402,7 +422,7 @@ class Http1Exchange(exchange.Exchange):
         return self._raw_socket
 
     def _take_over(self) -> None:
-        if self.taken:
+        if self.taken or self.ended:
             return
         self.taken = True
         self._keep_alive = False
@@ -420,6 +440,7 @@ class Http1Exchange(exchange.Exchange):
         stream = self._stream
         if self._raw_socket is not None:
             self._raw_socket.end()
+            self._keep_alive = self._keep_alive and not self._raw_socket.lent
         if stream.closed:
             return False
         if self.taken:

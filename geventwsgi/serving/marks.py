@@ -22,7 +22,7 @@ from greenlet import getcurrent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["fresh", "has_context", "marked", "references", "wary", "weak_references"]
+__all__ = ["Look", "fresh", "has_context", "marked", "references", "wary", "weak_references"]
 
 references = getrefcount
 weak_references = weakref.getweakrefcount
@@ -89,6 +89,43 @@ def fresh(me: Any, hub: Any) -> bool:
         and getrefcount(me.kwargs) == _ALONE
         and getrefcount(me.spawn_tree_locals) == _ALONE
     )
+
+
+class Look:
+    """How a greenlet looks before its first request that is not a runner but, say, a pool's.
+
+    It may have attributes and links from the beginning; who has references to it is not known.
+
+    :param me: the greenlet. It gets a spawn tree of its own instead of the hub's, which others have as well.
+    """
+
+    __slots__ = ("_arguments", "_attributes", "_parent", "_tree", "_weak")
+
+    def __init__(self, me: Any) -> None:
+        if me.parent is not None and getattr(me, "spawn_tree_locals", None) is getattr(
+            me.parent, "spawn_tree_locals", None
+        ):
+            me.spawn_tree_locals = {}
+        self._attributes = dict(vars(me))
+        self._arguments = dict(getattr(me, "kwargs", {}))
+        self._tree = dict(me.spawn_tree_locals)
+        self._parent = me.parent
+        self._weak = weakref.getweakrefcount(me)
+
+    def is_of(self, me: Any) -> bool:
+        """Return whether a greenlet looks as it did."""
+        return (
+            me.parent is self._parent
+            and weakref.getweakrefcount(me) == self._weak
+            and _same(vars(me), self._attributes)
+            and _same(getattr(me, "kwargs", {}), self._arguments)
+            and _same(me.spawn_tree_locals, self._tree)
+        )
+
+
+def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
+    """Return whether two dictionaries hold the same objects: to compare these would run an application's code."""
+    return one.keys() == other.keys() and all(one[key] is other[key] for key in one)
 
 
 with suppress(ImportError):  # not built, or not wanted

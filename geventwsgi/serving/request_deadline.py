@@ -18,59 +18,28 @@ from geventwsgi.serving.deadlines import NEVER
 if TYPE_CHECKING:
     from geventwsgi.serving.connection import Connection
     from geventwsgi.serving.http1_exchange import Http1Exchange
+    from geventwsgi.serving.lane import Lane
 
 
-def watch(connection: Connection) -> None:
-    """Have the requests of a connection watched, of which one has just begun."""
-    if connection.request_deadline is None:
-        connection.request_deadline = RequestDeadline(connection)
-    service = connection.service
-    service.deadlines.arm(connection.request_deadline, service.timeouts.request)
+def watch(connection: Connection, exchange: Http1Exchange, seconds: float) -> None:
+    """Give a connection's request ``seconds`` from now on, whatever it had before."""
+    exchange.until = clock.monotonic() + seconds
+    watcher = connection.request_deadline
+    if watcher is None:
+        watcher = connection.request_deadline = RequestDeadline(connection)
+    if watcher.deadline > exchange.until:  # else it will look early enough
+        connection.service.deadlines.arm(watcher, seconds)
 
 
 class RequestDeadline(deadlines.Holder):
-    """When the request that a connection serves has to be done; see :class:`~.deadlines.Holder`."""
+    """Looks whether the request that a connection serves is late; see :class:`~.deadlines.Holder`."""
 
-    __slots__ = ("_connection", "_exchange", "_until")
+    __slots__ = ("_connection",)
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        #: The request that has a deadline of its own, and that deadline.
-        self._exchange: Http1Exchange | None = None
-        self._until = NEVER
         self.deadline = NEVER
         self.tick = 0
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds until then, negative once it has passed; None if there is no deadline."""
-        exchange = self._connection.exchange
-        until = NEVER if exchange is None else self._until_of(exchange)
-        return None if until == NEVER else until - clock.monotonic()
-
-    def set(self, seconds: float) -> None:
-        """Give the request ``seconds`` from now on, whatever it had before."""
-        if seconds < 0:
-            raise ValueError(f"a deadline of {seconds} s: pass a number of seconds from now on")
-        if self._change(clock.monotonic() + seconds):
-            self._connection.service.deadlines.arm(self, seconds)
-
-    def lift(self) -> None:
-        """Let the request take as long as it wants."""
-        self._change(NEVER)
-
-    def _change(self, until: float) -> bool:
-        """Give the request that runs a deadline of its own; return False if there is none."""
-        exchange = self._connection.exchange
-        if exchange is None or exchange.over:
-            return False
-        self._exchange, self._until = exchange, until
-        return True
-
-    def _until_of(self, exchange: Http1Exchange) -> float:
-        if exchange is self._exchange:
-            return self._until
-        return exchange.began + (self._connection.service.timeouts.request or NEVER)
 
     def expire(self) -> None:
         """See :class:`~.deadlines.Holder`: a request may be late now, or will be later."""
@@ -78,8 +47,41 @@ class RequestDeadline(deadlines.Holder):
         exchange = connection.exchange
         if exchange is None or exchange.over or exchange.taken:
             return
-        remaining = self._until_of(exchange) - clock.monotonic()
+        remaining = exchange.until - clock.monotonic()
         if remaining <= 0:
             departure.throw(connection, exchange, RequestTimeout("the request took longer than it may"))
         elif remaining != NEVER:
             connection.service.deadlines.arm(self, remaining)
+
+
+class Deadline:
+    """When a lane's request has to be done: ``environ["geventwsgi.deadline"]``. Of an ended request there is none."""
+
+    __slots__ = ("_lane",)
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until then, negative once it has passed; None if there is no deadline."""
+        exchange = self._lane.exchange
+        until = NEVER if exchange is None else exchange.until
+        return None if until == NEVER else until - clock.monotonic()
+
+    def set(self, seconds: float) -> None:
+        """Give the request ``seconds`` from now on, whatever it had before.
+
+        :raises ValueError: the number is negative.
+        """
+        if seconds < 0:
+            raise ValueError(f"a deadline of {seconds} s: pass a number of seconds from now on")
+        connection, exchange = self._lane.connection, self._lane.exchange
+        if connection is not None and exchange is not None and not exchange.over:
+            watch(connection, exchange, seconds)
+
+    def lift(self) -> None:
+        """Let the request take as long as it wants."""
+        exchange = self._lane.exchange
+        if exchange is not None and not exchange.over:
+            exchange.until = NEVER

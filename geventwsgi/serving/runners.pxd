@@ -14,6 +14,7 @@ cdef class Runners:
     cdef public COutbox outbox
     cdef list _given
     cdef list _turn
+    cdef bint _once
     cdef set _noted
     cdef dict _threads
     cdef list _idle

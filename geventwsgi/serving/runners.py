@@ -54,14 +54,16 @@ class Runners:
     """The runners of one server, and what is ready for them.
 
     :param kind: what a runner is.
+    :param once: whether each serves once, so that every request has a fresh one (``greenlet_per_request``).
     """
 
     __slots__ = (
-        "_called", "_given", "_hub", "_idle", "_kind", "_least_idle", "_noted", "_thinning", "_threads", "_turn",
-        "_working", "outbox",
+        "_called", "_given", "_hub", "_idle", "_kind", "_least_idle", "_noted", "_once", "_thinning", "_threads",
+        "_turn", "_working", "outbox",
     )  # fmt: skip
 
-    def __init__(self, kind: type[Any] = Greenlet) -> None:
+    def __init__(self, kind: type[Any] = Greenlet, *, once: bool = False) -> None:
+        self._once = once
         #: The runners, by their ``id``, that were asked for what may have been changed since.
         self._noted: set[int] = set()
         #: What it runs is the class's: an attribute of each greenlet would take as much memory as the greenlet.
@@ -123,6 +125,9 @@ class Runners:
                 sleeper.greenlet = me
                 sleeper.run()
                 del sleeper  # nobody's while this greenlet rests
+                if self._once:
+                    self._leave(me, ident)
+                    return
                 if marks.has_context():
                     me.gr_context = None
                 if self._noted or thread is not None or len(self._threads) != count:
@@ -209,5 +214,11 @@ class OneEach(Runners):
         self._spawn = spawn
 
     def give(self, sleeper: Sleeper) -> None:
-        """See :meth:`Runners.give`."""
-        self._spawn(sleeper.run)
+        """See :meth:`Runners.give`.
+
+        A pool may have no room before the greenlet has ended that calls this, for a connection to go on in another.
+        """
+        if getcurrent() is self._hub:
+            self._spawn(sleeper.run)
+        else:
+            self._hub.loop.run_callback(Greenlet.spawn, self._spawn, sleeper.run)

@@ -39,6 +39,8 @@ cdef class Sending(deadlines.Holder):
     cdef public bytes kept_too
     cdef public bint in_flight
     cdef int _turn
+    cdef int _yielding
+    cdef int _era
     cdef public bint left
     cdef bint _held
     cdef public bint gathers
@@ -46,6 +48,7 @@ cdef class Sending(deadlines.Holder):
     cdef object _writer
 
     cpdef _work(self, int amount)
+    @cython.locals(era=int)
     cpdef yield_turn(self)
     @cython.locals(capacity=CCapacity)
     cpdef step_in(self, timeout=*)

@@ -39,6 +39,7 @@ _WRITABLE = WRITABLE
 ONE_ITERATION = 1e-9
 
 LEFT = "the client has left"
+ENDED = "the request has ended"
 
 
 class Common:
@@ -119,8 +120,8 @@ class Sending(deadlines.Holder):
     """A connected socket, written to by greenlets of one hub; what a :class:`~.stream.Stream` is besides reading."""
 
     __slots__ = (
-        "_common", "_held", "_sock", "_stall", "_turn", "_writer", "closed", "gathers", "in_flight", "kept", "kept_too",
-        "left",
+        "_common", "_era", "_held", "_sock", "_stall", "_turn", "_writer", "_yielding", "closed", "gathers",
+        "in_flight", "kept", "kept_too", "left",
     )  # fmt: skip
 
     def __init__(self, sock: Socket, common: Common) -> None:
@@ -132,6 +133,8 @@ class Sending(deadlines.Holder):
         self.in_flight = False
         #: Work since this stream last waited; see TURN.
         self._turn = 0
+        #: How many greenlets are inside :meth:`_yield_turn`, and which of them may go on: those that came in this era.
+        self._yielding = self._era = 0
         #: Set by :meth:`give_up` for good.
         self.left = False
         #: Whether the kernel holds back what was sent last, for the end of the connection.
@@ -163,14 +166,21 @@ class Sending(deadlines.Holder):
         """Let every other connection that has something to do have a turn.
 
         By a timer, not by a callback: gevent runs callbacks for 5 ms before it looks at sockets again.
+
+        :raises ClientDisconnected: the request that this is about has ended meanwhile.
         """
         self._turn = 0
+        era = self._era
+        self._yielding += 1
         timer = self._common.hub.loop.timer(ONE_ITERATION)
         timer.start(getcurrent().switch)
         try:
             self._common.hub.switch()
         finally:
+            self._yielding -= 1
             timer.close()
+        if era != self._era:
+            raise ClientDisconnected(ENDED)
 
     def step_in(self, timeout: float | None = None) -> None:
         """Count a request as in flight, when its turn comes (:meth:`.Capacity.take`)."""

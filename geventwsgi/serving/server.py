@@ -252,12 +252,17 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             on_record=on_record,
             cancels=config.on_disconnect == "cancel",
             half_close_ends=config.half_close == "gone",
-            # StreamServer has _spawn, its stubs have not.
-            runners=OneEach(self._spawn) if self._keeps_greenlets else Runners(),  # type: ignore[attr-defined]
+            runners=self._make_runners(),
             keeps_greenlets=self._keeps_greenlets,
+            greenlet_per_request=config.greenlet_per_request,
             health_path=config.health_path,
             is_ready=self._is_ready,
         )
+
+    def _make_runners(self) -> Runners:
+        if self._keeps_greenlets:
+            return OneEach(self._spawn)  # type: ignore[attr-defined]  # StreamServer has it, its stubs have not
+        return Runners(once=self.config.greenlet_per_request)
 
     def _hook(self, name: str) -> Callable[..., object] | None:
         """Return a server hook with its worker argument filled in; None if the operator gave none."""

@@ -37,6 +37,7 @@ cdef class Service:
     cdef public object tls
     cdef public object proxies
     cdef public bint has_prologue
+    cdef public str scheme
     cdef public bint ragged_eof_ends
     cdef public object trusts
     cdef public object peers
@@ -46,6 +47,7 @@ cdef class Service:
     cdef public bint cancels
     cdef public bint half_close_ends
     cdef public bint keeps_greenlets
+    cdef public bint greenlet_per_request
     cdef public object health_path
     cdef public object is_ready
     cdef public CLastHead last_head

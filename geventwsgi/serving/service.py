@@ -116,6 +116,7 @@ class Service:
         "draining",
         "empty",
         "gateway",
+        "greenlet_per_request",
         "half_close_ends",
         "has_prologue",
         "health_path",
@@ -133,6 +134,7 @@ class Service:
         "ragged_eof_ends",
         "refused",
         "runners",
+        "scheme",
         "secure_scheme_headers",
         "served",
         "software",
@@ -163,6 +165,7 @@ class Service:
         cancels: bool = False,
         half_close_ends: bool = False,
         keeps_greenlets: bool = False,
+        greenlet_per_request: bool = False,
         proxies: ProxyProtocol | None = None,
         health_path: str | None = None,
         is_ready: Callable[[], bool] = lambda: True,
@@ -184,6 +187,8 @@ class Service:
         self.proxies = proxies
         #: Whether anything comes before a connection's first request.
         self.has_prologue = tls is not None or proxies is not None
+        #: How clients speak to the server, where no forwarder says otherwise.
+        self.scheme = "http" if tls is None else "https"
         #: Whether an end without TLS's close_notify is an ordinary end (``suppress_ragged_eofs``).
         self.ragged_eof_ends = ragged_eof_ends
         #: Whether an address (None for a unix socket) may tell the scheme and other forwarder's fields.
@@ -199,8 +204,10 @@ class Service:
         #: its sending side counts as one that has left (``half_close``).
         self.cancels = cancels
         self.half_close_ends = half_close_ends
-        #: Whether a connection has the same greenlet from its beginning to its end (a pool's, say).
+        #: Whether a connection has a greenlet while it is idle (a pool's, say).
         self.keeps_greenlets = keeps_greenlets
+        #: Whether it is to go on in another after each request.
+        self.greenlet_per_request = greenlet_per_request
         #: The path of balancers' probes, and whether the server as a whole welcomes requests.
         self.health_path = health_path
         self.is_ready = is_ready

@@ -22,6 +22,7 @@ cdef class Stream(sending.Sending):
     cdef public bint watched
 
     cpdef watch(self)
+    cpdef bint in_use(self)
     cpdef close(self)
     cpdef _let_go(self)
     cpdef bytes recv(self, Py_ssize_t size, timeout=*)

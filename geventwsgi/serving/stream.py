@@ -44,6 +44,7 @@ PIPELINED = 20
 _READABLE, _WRITABLE, _GONE, _LOST = READABLE, WRITABLE, GONE, LOST
 #: Bytes that a connection that we close still takes in.
 LINGER_BYTES = 64 << 20
+CLOSED = "the connection has been closed"
 
 
 class DeadlineExpired(Exception):
@@ -290,15 +291,31 @@ class Stream(sending.Sending):
         if self._reader is not None:
             self._reader.switch()
 
-    def dismiss(self) -> None:
-        """Tell a greenlet that waits for the client's bytes, and was not told, that the connection ends."""
-        if self._reader is not None:
-            self._common.hub.loop.run_callback(self._dismiss_reader)
-            sleep(0)
+    def in_use(self) -> bool:
+        """Return whether a greenlet is in the midst of a call that receives or sends."""
+        return self._reader is not None or self._writer is not None or self._yielding > 0
+
+    def dismiss(self) -> bool:
+        """Tell greenlets that are in the midst of a call, and were not told, that their request has ended.
+
+        :returns: whether something was cut while it was sent.
+        """
+        if not self.in_use():
+            return False
+        self._era += 1  # for those who let others have their turn
+        cut = self._writer is not None
+        self._common.hub.loop.run_callback(self._dismiss_all)
+        sleep(0)
+        return cut
+
+    def _dismiss_all(self) -> None:
+        self._dismiss_reader()
+        if self._writer is not None:
+            self._writer.throw(ClientDisconnected(CLOSED))
 
     def _dismiss_reader(self) -> None:
         if self._reader is not None:
-            self._reader.throw(ClientDisconnected("the connection has been closed"))
+            self._reader.throw(ClientDisconnected(CLOSED))
 
     # Parking
 

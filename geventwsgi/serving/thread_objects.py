@@ -44,6 +44,12 @@ class ThreadObject:
             vars(thread)[name] = _copy(handle)
 
 
+def forget(me: Any) -> None:
+    """Let whoever asks next in a greenlet that is no runner find a new thread object, as gevent makes it."""
+    if THREADS.pop(id(me), None) is not None and hasattr(me, "unlink"):
+        _unlink(me)
+
+
 def _forget(ident: int, _guard: object) -> None:
     del _guards[ident]
     THREADS.pop(ident, None)

@@ -341,6 +341,11 @@ class ClientSocket:
         if farewell is not None and farewell is not gevent.getcurrent():
             farewell.kill(block=False)
 
+    @property
+    def lent(self) -> bool:
+        """Whether the application knows the connection's own descriptor: its number cannot be taken back."""
+        return self._descriptor.lent
+
     def _ended(self) -> bool:
         return self._over or self._closed or self._stream.closed
 

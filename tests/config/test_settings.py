@@ -16,6 +16,7 @@ OURS = {
     *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace"),
     *("write_timeout", "write_min_rate"),
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
+    "greenlet_per_request",
     *("max_worker_memory", "max_worker_age", "reload_surge", "drain_on_shutdown"),
 }
 OTHER_DEFAULTS = {

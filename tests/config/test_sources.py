@@ -72,6 +72,7 @@ GIVEN = {
     "accept_balance": ("off",),
     "on_disconnect": ("cancel",),
     "half_close": ("gone",),
+    "greenlet_per_request": (None, True),
     "http_protocols": ("h2,h1", "h2,h1", ["h2", "h1"]),
     "http2_cleartext": ("both",),
     "http2_max_concurrent_streams": ("10", 10),

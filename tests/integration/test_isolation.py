@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.crowd import ask_at_once
 from tests.support.process import Gwsgi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytest.importorskip("flask")
 
@@ -21,6 +26,29 @@ def test_requests_one_after_the_other_find_nothing() -> None:
             for _ in range(5):
                 (answer,) = ask_at_once(server.address, path, 1)
                 assert answer.endswith(NOTHING)
+
+
+LEAVES = "tests.support.apps.leaves"
+EACH = "greenlet_per_request = True"
+EMBEDDED = (
+    f"from gevent import monkey; monkey.patch_all(); from {LEAVES} import serve; serve(greenlet_per_request=True)"
+)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda: Gwsgi("--greenlet-per-request", app=f"{LEAVES}:application"),
+        lambda: Gwsgi(app=f"{LEAVES}:application", config=EACH),
+        lambda: Gwsgi(command=[sys.executable, "-c", EMBEDDED]),
+    ],
+    ids=["flag", "file", "script"],
+)
+def test_every_request_has_a_greenlet_where_that_is_set(start: Callable[[], Gwsgi]) -> None:
+    """Each new greenlet has a new name, and so has its thread."""
+    with start() as server:
+        names = [ask_at_once(server.address, "/name", 1)[0].rpartition(b"\r\n")[2] for _ in range(10)]
+    assert len(set(names)) == 10
 
 
 def test_requests_at_once_find_nothing() -> None:

@@ -170,6 +170,21 @@ def test_it_ends_with_its_request_although_the_connection_goes_on() -> None:
         assert read_to(client, b"hello").startswith(b"HTTP/1.1 200 ")
 
 
+def test_one_that_was_set_far_ahead_does_not_hold_for_the_next_request() -> None:
+    def work(environ: dict[str, Any]) -> None:
+        if environ["PATH_INFO"] == "/long":
+            environ["geventwsgi.deadline"].set(1000)
+            gevent.sleep(0.5)  # the clock strikes meanwhile
+        else:
+            gevent.sleep(20)
+
+    with running(answering(work, []), request_timeout=0.3) as server:
+        client = server.connect(GET.replace(b"/ ", b"/long "))
+        assert read_to(client, b"hello").startswith(b"HTTP/1.1 200 ")
+        client.sendall(GET)
+        assert read_all(client).startswith(b"HTTP/1.1 504 ")
+
+
 def test_each_request_of_a_connection_has_its_time_anew() -> None:
     def work(environ: dict[str, Any]) -> None:
         gevent.sleep(float(environ["QUERY_STRING"]))

@@ -53,7 +53,7 @@ class Job(Sleeper):
 class Crew:
     """Runners that note the greenlets that they make."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, once: bool = False) -> None:
         self.made: list[weakref.ref[Greenlet]] = []
         made = self.made
 
@@ -62,7 +62,7 @@ class Crew:
                 super().__init__()
                 made.append(weakref.ref(self))
 
-        self.runners = Runners(Noted)
+        self.runners = Runners(Noted, once=once)
 
     def do(self, *jobs: Callable[[], object]) -> None:
         """Run jobs that became ready together, and wait for the last of them."""
@@ -378,3 +378,70 @@ def test_an_application_that_ends_its_greenlet_ends_its_own_connection_alone() -
         eventually(lambda: server.connections == 0)
         assert server.requests == 0
     assert isinstance(gevent.get_hub(), Hub)
+
+
+# A fresh greenlet for each (greenlet_per_request)
+
+
+@pytest.mark.parametrize("job", [nothing, wait])
+def test_runners_that_serve_once_are_as_many_as_requests(job: Callable[[], object]) -> None:
+    crew = Crew(once=True)
+    for _ in range(5):
+        crew.do(*[job] * 10)
+    assert len(crew.made) == 55
+
+
+SPAWN = [lambda: Pool(1), lambda: gevent.spawn, lambda: gevent.spawn_raw]
+
+
+@pytest.mark.parametrize("spawn", SPAWN)
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_connection_with_a_greenlet_of_its_own_goes_on_in_another_after_a_mark(
+    mark: Callable[[], None], spawn: Callable[[], Any]
+) -> None:
+    clean = str((None, 28, None, 0, None, {})).encode()
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        answer = str(seen()).encode()
+        mark()
+        start_response("200 OK", [("Content-Length", str(len(answer)))])
+        return [answer]
+
+    with serving(application, spawn=spawn()) as server:
+        with gevent.socket.create_connection(server.address) as client:
+            for _ in range(3):
+                client.sendall(GET)
+                assert client.recv(65536).endswith(clean)
+        assert ask(server, GET * 3 + CLOSE).count(clean) == 4
+
+
+@pytest.mark.parametrize(("settings", "count"), [({}, 1), ({"greenlet_per_request": True}, 5)])
+def test_a_connection_of_a_pool_keeps_its_greenlet_unless_each_request_is_to_have_one(
+    settings: dict[str, Any], count: int
+) -> None:
+    used: list[Greenlet] = []
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        if gevent.getcurrent() not in used:
+            used.append(gevent.getcurrent())
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    with serving(application, spawn=Pool(1), **settings) as server:
+        assert ask(server, GET * 2 + CLOSE).endswith(b"ok")
+        assert ask(server, GET + CLOSE).endswith(b"ok")
+        assert len(used) == max(2, count)
+
+
+def test_spawn_tree_locals_are_not_shared_by_connections_with_greenlets_of_their_own() -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        answer = str(dict(gevent.getcurrent().spawn_tree_locals)).encode()
+        set_tree_local()
+        gevent.sleep(0.01)
+        start_response("200 OK", [("Content-Length", str(len(answer)))])
+        return [answer]
+
+    with serving(application, spawn=Pool(2)) as server:
+        clients = [gevent.spawn(ask, server, CLOSE) for _ in range(4)]
+        gevent.joinall(clients)
+        assert all(client.value.endswith(b"{}") for client in clients)

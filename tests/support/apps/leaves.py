@@ -48,11 +48,11 @@ def name() -> str:
     return threading.current_thread().name
 
 
-def serve_unpatched() -> None:
-    """Serve as a script does that patches nothing; say on stderr what ``gwsgi`` says."""
+def serve(**settings: Any) -> None:
+    """Serve as a script does; say on stderr what ``gwsgi`` says."""
     from geventwsgi import WSGIServer
 
-    server = WSGIServer(("127.0.0.1", 0), application, log=None)
+    server = WSGIServer(("127.0.0.1", 0), application, log=None, **settings)
     server.start()
     sys.stderr.write(f"Listening at: http://127.0.0.1:{server.server_port}\nWorker ready (pid: {os.getpid()})\n")
     sys.stderr.flush()
@@ -81,4 +81,4 @@ if os.environ.get("UNCHECKED"):
     check_nothing()
 
 if __name__ == "__main__":
-    serve_unpatched()
+    serve()

@@ -1,0 +1,519 @@
+"""What an application keeps of a request that has ended: it acts on no other request, and tells of none.
+
+The connection's next request may be anybody's: a proxy sends its clients' requests over few connections.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import pytest
+from gevent import socket
+from gevent.event import Event
+
+from geventwsgi.errors import ClientDisconnected, ResponseError
+from tests.support.certificates import certificates
+from tests.support.eventually import eventually
+from tests.support.servers import Running, read_to, running
+from tests.support.streams import tls_client_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Kept = dict[str, Any]
+    Act = Callable[[Kept], object]
+
+ONE = b"POST /one HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nContent-Length: 4\r\n\r\nbody"
+UPGRADE = b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n"
+TWO = b"GET /two HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n"
+#: A response in chunks of which nothing is another request's.
+WHOLE = (
+    b"HTTP/1.1 200 OK\r\nServer: geventwsgi\r\nDate: -\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3\r\ntwo\r\n3\r\nend\r\n0\r\n\r\n"
+)
+#: Seconds after which a deadline that had passed would have been noticed.
+DEADLINE = 0.3
+
+
+@pytest.fixture(params=["keep-alive", "warm", "pipelined", "tls", "unix"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How the second request comes."""
+    return str(request.param)
+
+
+@contextmanager
+def serving(app: Callable[..., Any], way: str, directory: Path, **settings: Any) -> Iterator[Running]:
+    if way == "tls":
+        settings.update(certfile=certificates().certfile, keyfile=certificates().keyfile)
+    if way == "unix":
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"{directory}/socket")
+        listener.listen()
+        settings["listener"] = listener
+    with running(app, **settings) as server:
+        yield server
+
+
+def connect(server: Running, way: str) -> Any:
+    client = server.connect()
+    if way == "tls":
+        client = tls_client_context().wrap_socket(client, server_hostname="localhost")
+        server.clients.append(client)
+    return client
+
+
+class Two:
+    """An application of two requests: the second acts with what the first has left, before its head and after it.
+
+    :param keep: what is kept of the first request, of its environ and ``start_response``.
+    """
+
+    def __init__(self, act: Act, keep: Callable[[dict[str, Any], Any], Kept] | None = None) -> None:
+        self.kept: Kept = {}
+        #: What the attempts raised.
+        self.raised: list[BaseException] = []
+        #: The lines of the second request's body that it met, and what ended it before its end.
+        self.thrown: list[BaseException] = []
+        self._act = act
+        self._keep = keep or (lambda environ, start_response: {**environ, "start_response": start_response})
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/one":
+            kept = self._keep(environ, start_response)
+            write = start_response("200 OK", [("Content-Length", "3")])
+            if environ["QUERY_STRING"] != "last":
+                self.kept = {**kept, "write": write}
+            return [b"one"]
+        return self._second(start_response)
+
+    def _second(self, start_response: Any) -> Iterator[bytes]:
+        try:
+            self._try()
+            start_response("200 OK", [])
+            yield b"two"
+            self._try()
+            yield b"end"
+        except BaseException as error:
+            self.thrown.append(error)
+            raise
+
+    def _try(self) -> None:
+        try:
+            self._act(self.kept)
+        except Exception as error:  # noqa: BLE001 - which it is, the test asks
+            self.raised.append(error)
+
+
+def ask(server: Running, way: str, first: bytes = ONE) -> tuple[bytes, bytes]:
+    """Return the responses to the first and the second request, without their dates."""
+    client = connect(server, way)
+    if way == "warm":  # requests before have left what is shared by those that repeat their block
+        for _ in range(3):
+            client.sendall(first.replace(b"/one", b"/one?last"))
+            read_to(client, b"one")
+    client.sendall(first + TWO if way == "pipelined" else first)
+    one = read_to(client, b"one")
+    if way != "pipelined":
+        client.sendall(TWO)
+    two = read_to(client, b"0\r\n\r\n")
+    return dateless(one), dateless(two)
+
+
+def dateless(response: bytes) -> bytes:
+    return re.sub(rb"Date: [^\r]*", b"Date: -", response)
+
+
+def untouched(app: Two, way: str, directory: Path, first: bytes = ONE) -> None:
+    """Check that the second request is as it would be alone."""
+    with serving(app, way, directory) as server:
+        one, two = ask(server, way, first)
+    assert one.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert two == WHOLE
+    assert app.thrown == []
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+class TestKept:
+    """Each object, kept with all the others of its environ."""
+
+    def test_early_hints(self, way: str, directory: Path) -> None:
+        app = Two(lambda kept: kept["wsgi.early_hints"]([("Link", "</private>")]))
+        untouched(app, way, directory)
+        assert app.raised == []
+
+    def test_trailers(self, way: str, directory: Path) -> None:
+        app = Two(lambda kept: kept["geventwsgi.send_trailers"]([("X-Private", "one")]))
+        untouched(app, way, directory)
+        assert app.raised == []
+
+    def test_a_deadline_that_is_set(self, way: str, directory: Path) -> None:
+        def act(kept: Kept) -> None:
+            kept["geventwsgi.deadline"].set(0)
+            gevent.sleep(DEADLINE)
+
+        app = Two(act)
+        untouched(app, way, directory)
+        assert app.raised == []
+
+    def test_a_deadline_tells_nothing(self, way: str, directory: Path) -> None:
+        told: list[float | None] = []
+        app = Two(lambda kept: told.append(kept["geventwsgi.deadline"].remaining))
+        with serving(app, way, directory, request_timeout=60) as server:
+            assert ask(server, way)[1] == WHOLE
+        assert told == [None, None]
+
+    def test_the_client_cannot_cancel(self, way: str, directory: Path) -> None:
+        app = Two(lambda kept: kept["geventwsgi.client"].cancel_on_gone())
+        untouched(app, way, directory)
+        assert app.raised == []
+
+    def test_the_socket(self, way: str, directory: Path) -> None:
+        app = Two(lambda kept: kept["geventwsgi.socket"].sendall(b"RAW BYTES OF ONE"))
+        untouched(app, way, directory, UPGRADE)
+        assert [type(error) for error in app.raised] == [ClientDisconnected] * 2
+
+    def test_the_input(self, way: str, directory: Path) -> None:
+        read: list[bytes] = []
+        app = Two(lambda kept: read.append(kept["wsgi.input"].read()))
+        untouched(app, way, directory)
+        assert read in ([b"body", b""], [b"", b""])
+
+    def test_start_response(self, way: str, directory: Path) -> None:
+        app = Two(lambda kept: kept["start_response"]("201 Created", [("X-Private", "one")]))
+        untouched(app, way, directory)
+
+    def test_start_response_with_an_error(self, way: str, directory: Path) -> None:
+        error = ValueError("one")
+        app = Two(lambda kept: kept["start_response"]("500 No", [("X", "one")], (ValueError, error, None)))
+        untouched(app, way, directory)
+
+    def test_write(self, way: str, directory: Path) -> None:
+        app = Two(lambda kept: kept["write"](b"LATE"))
+        untouched(app, way, directory)
+        assert [type(error) for error in app.raised] == [ResponseError] * 2
+
+
+ALONE = {
+    "hints": ("wsgi.early_hints", lambda hints: hints([("Link", "</private>")])),
+    "trailers": ("geventwsgi.send_trailers", lambda send: send([("X-Private", "one")])),
+    "deadline": ("geventwsgi.deadline", lambda deadline: (deadline.set(0), gevent.sleep(DEADLINE))),
+    "lifted": ("geventwsgi.deadline", lambda deadline: deadline.lift()),
+    "client": ("geventwsgi.client", lambda client: client.cancel_on_gone(cancel=False)),
+    "waitress": ("waitress.client_disconnected", lambda disconnected: disconnected()),
+    "input": ("wsgi.input", lambda body: body.readline()),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_an_object_that_is_kept_without_its_environ(name: str, way: str, directory: Path) -> None:
+    key, act = ALONE[name]
+    app = Two(lambda kept: act(kept[key]), lambda environ, _start_response: {key: environ[key]})
+    untouched(app, way, directory)
+    assert app.raised == []
+
+
+def test_an_environ_in_a_cycle_is_kept_until_the_collector_comes(way: str, directory: Path) -> None:
+    def cycle(environ: dict[str, Any], start_response: Any) -> Kept:
+        environ["a framework's request"] = environ
+        return {"wsgi.early_hints": environ["wsgi.early_hints"]}
+
+    gc.disable()
+    try:
+        untouched(Two(lambda kept: kept["wsgi.early_hints"]([("Link", "</private>")]), cycle), way, directory)
+    finally:
+        gc.enable()
+
+
+# The client
+
+
+class Leaving:
+    """The first request's client is asked while the second's leaves."""
+
+    def __init__(self) -> None:
+        self.client: Any = None
+        self.called: list[str] = []
+        self.begun, self.left = Event(), Event()
+        self.finished = False
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/one":
+            self.client = environ["geventwsgi.client"]
+            self.prepare()
+            start_response("200 OK", [("Content-Length", "3")])
+            return [b"one"]
+        environ["geventwsgi.client"].on_gone(self.left.set)
+        self.begun.set()
+        self.second()
+        self.left.wait(10)
+        gevent.sleep(0.01)
+        self.finished = True
+        start_response("200 OK", [])
+        return [b"two"]
+
+    def prepare(self) -> None:
+        """Do something in the first request."""
+
+    def second(self) -> None:
+        """Do something in the second."""
+
+
+def leave_in_two(app: Leaving, way: str, directory: Path) -> None:
+    with serving(app, way, directory) as server:
+        client = connect(server, way)
+        client.sendall(ONE + TWO if way == "pipelined" else ONE)
+        read_to(client, b"one")
+        if way != "pipelined":
+            client.sendall(TWO)
+        app.begun.wait(10)
+        client.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER: a reset
+        client.close()
+        eventually(lambda: app.finished)
+
+
+def test_gone_stays_as_it_was(way: str, directory: Path) -> None:
+    app = Leaving()
+    kept: list[Any] = []
+    app.prepare = lambda: kept.append(app.client.gone)  # type: ignore[method-assign]
+    leave_in_two(app, way, directory)
+    assert app.left.is_set()
+    assert app.client.gone is kept[0]
+    assert not kept[0].is_set()
+
+
+def test_gone_that_is_asked_for_late_is_not_set(way: str, directory: Path) -> None:
+    app = Leaving()
+    leave_in_two(app, way, directory)
+    assert app.left.is_set()
+    assert not app.client.gone.is_set()
+    assert app.client.gone is app.client.gone
+
+
+def test_disconnected_stays_as_it_was(way: str, directory: Path) -> None:
+    app = Leaving()
+    leave_in_two(app, way, directory)
+    assert app.left.is_set()
+    assert app.client.disconnected() is app.client() is False
+    app.client.cancel_on_gone()  # raises where the client has left
+
+
+@pytest.mark.parametrize("when", ["prepare", "second"])
+def test_callbacks_are_not_called_for_anothers_departure(way: str, directory: Path, when: str) -> None:
+    app = Leaving()
+    setattr(app, when, lambda: app.client.on_gone(lambda: app.called.append("one's")))
+    leave_in_two(app, way, directory)
+    assert app.left.is_set()
+    app.client.on_gone(lambda: app.called.append("late"))
+    gevent.sleep(0.01)
+    assert app.called == []
+
+
+def test_a_client_that_had_left_is_told_of_for_ever(directory: Path) -> None:
+    kept: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        kept.append(environ["geventwsgi.client"])
+        kept[0].gone.wait(10)
+        start_response("200 OK", [])
+        return [b"two"]
+
+    with serving(app, "keep-alive", directory) as server:
+        client = connect(server, "keep-alive")
+        client.sendall(TWO)
+        eventually(lambda: kept)
+        client.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        eventually(lambda: server.server.connections == 0)
+    assert kept[0].gone.is_set()
+    assert kept[0].disconnected()
+    with pytest.raises(ClientDisconnected):
+        kept[0].cancel_on_gone()
+
+
+# The socket
+
+METHODS = {
+    "recv": (lambda sock: sock.recv(10), b""),
+    "recv_into": (lambda sock: sock.recv_into(bytearray(10)), 0),
+    "fileno": (lambda sock: sock.fileno(), -1),
+    "close": (lambda sock: sock.close(), None),
+    "send": (lambda sock: sock.send(b"x"), ClientDisconnected),
+    "sendall": (lambda sock: sock.sendall(b"x"), ClientDisconnected),
+    "getpeername": (lambda sock: sock.getpeername(), OSError),
+    "getsockname": (lambda sock: sock.getsockname(), OSError),
+    "setsockopt": (lambda sock: sock.setsockopt(1, 9, 1), OSError),
+    "getsockopt": (lambda sock: sock.getsockopt(1, 9), OSError),
+    "shutdown": (lambda sock: sock.shutdown(2), OSError),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_of_an_ended_requests_socket_knows_of_its_end(method: str, way: str, directory: Path) -> None:
+    """As after a socket's ``close``, while the next request runs and when the connection is closed."""
+    call, expected = METHODS[method]
+    met: list[Any] = []
+
+    def act(kept: Kept) -> None:
+        try:
+            met.append(call(kept["geventwsgi.socket"]))
+        except OSError as error:
+            met.append(type(error))
+
+    app = Two(act)
+    untouched(app, way, directory, UPGRADE)
+    act(app.kept)
+    assert met == [expected] * 3
+
+
+@pytest.mark.parametrize("way", ["keep-alive", "warm", "pipelined", "unix"])
+def test_whoever_knows_the_descriptor_has_the_connection_for_this_request_alone(way: str, directory: Path) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if "geventwsgi.socket" in environ:
+            environ["geventwsgi.socket"].fileno()
+        start_response("200 OK", [("Content-Length", "3")])
+        return [b"one"]
+
+    with serving(app, way, directory) as server:
+        client = connect(server, way)
+        client.sendall(UPGRADE)
+        assert read_to(client, b"one").startswith(b"HTTP/1.1 200 OK\r\n")
+        assert client.recv(100) == b""
+
+
+def test_a_taken_connections_socket_is_inert_once_the_application_has_returned(directory: Path) -> None:
+    kept: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        kept.append(environ["geventwsgi.socket"])
+        kept[0].sendall(b"hello")
+        return []
+
+    with serving(app, "keep-alive", directory) as server:
+        client = connect(server, "keep-alive")
+        client.sendall(UPGRADE)
+        read_to(client, b"hello")
+        eventually(lambda: server.statuses)
+        with pytest.raises(ClientDisconnected, match="request has ended"):
+            kept[0].sendall(b"LATE")
+        assert client.recv(100) == b""
+
+
+# At the very moment
+
+
+class Spawning:
+    """An application whose first request leaves a greenlet behind in the midst of a call.
+
+    :param start: begins it, given the environ and ``write``; what becomes of the call is for :attr:`ended`.
+    """
+
+    def __init__(self, start: Callable[[dict[str, Any], Any, list[Any]], object], size: int = 3) -> None:
+        self.ended: list[Any] = []
+        self._start, self._size = start, size
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/one":
+            write = start_response("200 OK", [("Content-Length", str(self._size))])
+            self._start(environ, write, self.ended)
+            gevent.sleep(0.01)
+            return [b"one"]
+        start_response("200 OK", [("Content-Length", "3")])
+        return [b"two"]
+
+
+def into(ended: list[Any], call: Callable[[], object]) -> None:
+    """Have ``ended`` get what becomes of a call in a greenlet of its own."""
+
+    def run() -> None:
+        try:
+            ended.append(call())
+        except BaseException as error:  # noqa: BLE001 - whatever it is
+            ended.append(error)
+
+    gevent.spawn(run)
+
+
+@pytest.mark.parametrize("way", ["keep-alive", "tls", "unix"])
+def test_a_greenlet_that_reads_the_body_at_its_requests_end_is_told(way: str, directory: Path) -> None:
+    app = Spawning(lambda environ, _write, ended: into(ended, lambda: environ["wsgi.input"].read(10)))
+    with serving(app, way, directory) as server:
+        client = connect(server, way)
+        client.sendall(ONE.replace(b"Content-Length: 4", b"Content-Length: 10"))
+        assert read_to(client, b"one").startswith(b"HTTP/1.1 200 OK\r\n")
+        eventually(lambda: app.ended)
+        with suppress(OSError):
+            client.sendall(b"rest..")
+            client.sendall(TWO)
+        eventually(lambda: server.server.connections == 0)
+    assert [type(error) for error in app.ended] == [ClientDisconnected]
+
+
+@pytest.mark.parametrize("way", ["keep-alive", "tls", "unix"])
+def test_a_greenlet_that_writes_at_its_requests_end_is_told_and_the_response_is_cut(way: str, directory: Path) -> None:
+    size = 32 << 20
+
+    def start(_environ: dict[str, Any], write: Any, ended: list[Any]) -> None:
+        into(ended, lambda: write(b"x" * size))
+
+    app = Spawning(start, size)
+    with serving(app, way, directory) as server:
+        client = connect(server, way)
+        client.sendall(ONE + TWO)
+        eventually(lambda: app.ended)
+        received = 0
+        with suppress(OSError):
+            while piece := client.recv(65536):
+                assert b"two" not in piece
+                received += len(piece)
+        assert received < size
+        eventually(lambda: server.server.connections == 0)
+    assert [type(error) for error in app.ended] == [ClientDisconnected]
+
+
+# What this costs
+
+
+def test_a_connections_requests_share_their_objects_where_nobody_keeps_any() -> None:
+    seen: list[int] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append(id(environ["geventwsgi.client"]))
+        start_response("200 OK", [("Content-Length", "3")])
+        return [b"one"]
+
+    with running(app) as server:
+        client = server.connect()
+        for _ in range(6):
+            client.sendall(TWO)
+            read_to(client, b"one")
+    assert len(set(seen[1:])) == 1
+
+
+def test_the_next_request_has_objects_that_work_although_the_last_ones_are_kept() -> None:
+    kept: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        kept.append(environ)
+        assert environ["geventwsgi.client"] is environ["waitress.client_disconnected"]
+        environ["geventwsgi.deadline"].set(50)
+        assert 40 < environ["geventwsgi.deadline"].remaining < 60
+        environ["wsgi.early_hints"]([("X-Number", str(len(kept)))])
+        start_response("200 OK", [("Content-Length", "3")])
+        return [b"one"]
+
+    with running(app) as server:
+        client = server.connect()
+        for number in range(1, 6):
+            client.sendall(TWO)
+            assert b"X-Number: %d\r\n" % number in read_to(client, b"one")
+    for key in ("geventwsgi.client", "geventwsgi.deadline", "wsgi.early_hints", "geventwsgi.send_trailers"):
+        assert len({id(environ[key]) for environ in kept}) == 5
