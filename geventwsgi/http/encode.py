@@ -77,8 +77,8 @@ class DateCache:
         """Return it, the same object for a second."""
         second = clock.second()
         if second != self._second:
-            self._second = second
             self._text = imf_fixdate(second)
+            self._second = second
         return self._text
 
 
@@ -168,12 +168,14 @@ class LastHead:
             and length == self._length
         ):
             return self._data
-        self._headers, self._status, self._date = headers, status, date
-        self._framing, self._length, self._connection = framing, length, connection
-        self._data = response_head(
+        data = response_head(
             status, headers, framing=framing, length=length, connection=connection, server=server, date=date
         )
-        return self._data
+        self._headers = None  # what it is found by comes last: nothing is found that is not whole
+        self._status, self._date, self._data = status, date, data
+        self._framing, self._length, self._connection = framing, length, connection
+        self._headers = headers
+        return data
 
 
 def _other_framing(status: str, framing: Framing, length: int | None) -> str:

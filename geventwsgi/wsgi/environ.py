@@ -89,8 +89,8 @@ class EnvironBuilder:
                 _follow(repeated, fields, exchange.scheme)
             shared = repeated.environ
             if shared is None:
-                shared = repeated.environ = self._of_connection(exchange)
                 repeated.head = None
+                shared = repeated.environ = self._of_connection(exchange)
             if repeated.head is not head:
                 _follow_line(repeated, shared, head)
             environ = shared.copy()
@@ -113,8 +113,10 @@ class EnvironBuilder:
         else:
             kept = fields.cgi
             if kept is None or fields.cgi_trusted != exchange.trusted or kept["wsgi.url_scheme"] != exchange.scheme:
-                kept = fields.cgi = self._of_block(exchange)
+                kept = self._of_block(exchange)
+                fields.cgi = None  # until what it depends on is said as well
                 fields.cgi_trusted = exchange.trusted
+                fields.cgi = kept
             environ = kept.copy()
         environ["REMOTE_ADDR"] = exchange.remote_addr
         environ["REMOTE_PORT"] = port_text(exchange.remote_port)
@@ -168,15 +170,17 @@ def port_text(port: int) -> str:
 def _follow(repeated: Repeated, fields: Fields, scheme: str) -> None:
     """Go over to another request's fields, which may differ from the last one's in a few values only."""
     environ = repeated.environ
+    repeated.environ = None  # until all of it is right
     if environ is not None and fields.former is repeated.fields and environ["wsgi.url_scheme"] == scheme:
         for name, value in fields.changes:
             key = _KEYS[name]
             if key is not None:
                 environ[key] = value
     else:
-        repeated.environ = None
+        environ = None
     fields.former = None
     repeated.fields = fields
+    repeated.environ = environ
 
 
 def _follow_line(repeated: Repeated, shared: dict[str, Any], head: RequestHead) -> None:

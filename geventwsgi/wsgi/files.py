@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 BLOCK_SIZE = 65536
 
 
-class FileWrapper:
+class _Fixed(type):
+    """A class that takes no attribute: every environ has it, and what one request leaves in it the next would find."""
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        raise AttributeError(f"{cls.__name__} is every request's and takes no {name}: derive a class from it")
+
+
+class FileWrapper(metaclass=_Fixed):
     """An iterable over a file-like object's blocks; returned from the application as it is, it may go by ``sendfile``.
 
     :param filelike: has ``read(size)``, and ``close()`` if it is to be closed with the response.

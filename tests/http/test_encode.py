@@ -8,6 +8,7 @@ import pytest
 
 from geventwsgi.http.encode import (
     Framing,
+    LastHead,
     choose_framing,
     chunk_size,
     error_page,
@@ -103,3 +104,21 @@ def test_pages_escape_what_they_quote() -> None:
     assert b"&lt;script&gt;" in error_page(400, "<script>")
     assert b"<pre>" not in error_page(400)
     assert error_page(500, "\udcff")
+
+
+def test_a_head_that_could_not_be_encoded_is_not_found_by_the_next_one() -> None:
+    """Neither is the head before it: that is another client's."""
+
+    class Fails(str):
+        __slots__ = ()
+        left = 1
+
+        def __format__(self, _: str) -> str:
+            Fails.left -= 1
+            return "\u20ac" if Fails.left >= 0 else "fine"
+
+    last, headers = LastHead(), [("X-Title", Fails("fine"))]
+    last.encode("200 OK", [("Set-Cookie", "user=alice")], Framing.LENGTH, 5, None, "")
+    with pytest.raises(UnicodeEncodeError):
+        last.encode("200 OK", headers, Framing.LENGTH, 5, None, "")
+    assert ("X-Title", "fine") in fields(last.encode("200 OK", headers, Framing.LENGTH, 5, None, ""))
