@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 BODY_RECV = 65536
 #: So many bytes (as a power of two) of chunk framing are as much work as one receive.
 FRAMING_TURN = 5
+#: So many pieces of a body that an application takes one by one count as a receive, as a power of two.
+PIECES_TURN = 5
 #: Bytes of a file from which on it gains nothing by sharing its first packet with the head: the head goes at once, and
 #: what follows is sent as the client acknowledges, not within the call that hands it to the kernel.
 LARGE_FILE = 1 << 20
@@ -147,6 +149,11 @@ class Http1Exchange(exchange.Exchange):
             self._continue = False
             self._stream.send(encode.CONTINUE)
         return self._read_body(body, size, self._connection.service.timeouts.body)
+
+    def spend(self, pieces: int) -> None:
+        """See :meth:`Exchange.spend`."""
+        if self._body is not None:
+            self._stream.spend(pieces >> PIECES_TURN)
 
     def _read_body(self, body: Body, size: int, timeout: float) -> bytes:
         """Return the next piece, ``b""`` at the body's end. Any failure ends the connection's reuse."""

@@ -25,6 +25,7 @@ cdef class Exchange:
     cdef public bint over
 
     cpdef read(self, Py_ssize_t size)
+    cpdef spend(self, Py_ssize_t pieces)
     cpdef start(self, ResponseHead head, length)
     cpdef write(self, bytes data, bint last=*)
     cpdef send_file(self, int fileno, long long offset, long long count)

@@ -8,6 +8,7 @@ cdef class Input:
     cdef CExchange _exchange
     cdef object _block
     cdef Py_ssize_t _position
+    cdef Py_ssize_t _taken
     cdef public object failure
 
     @cython.locals(wanted=Py_ssize_t, direct=bint)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from geventwsgi.wsgi.exchange import Exchange
 
-#: Bytes fetched when few are wanted.
-BLOCK_SIZE = 65536
+#: Bytes fetched when few are wanted: not so many that an application which takes them one by one holds up the others
+#: until the next fetch.
+BLOCK_SIZE = 8192
 #: From so many bytes on, a read fetches what it wants and hands it on uncopied.
 DIRECT_SIZE = 16384
 #: Bytes fetched at once at most: ``read(1 << 40)`` must not make anybody allocate that much.
@@ -38,13 +39,15 @@ class Input:
     :param exchange: its ``read`` returns 1 to ``size`` bytes, ``b""`` at the end of the body.
     """
 
-    __slots__ = ("_block", "_exchange", "_position", "failure")
+    __slots__ = ("_block", "_exchange", "_position", "_taken", "failure")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._block = b""
         #: How much of ``_block`` has been read.
         self._position = 0
+        #: Pieces handed out since the last fetch.
+        self._taken = 0
         #: What ended the body before its end; set by a read, and raised again by each later one.
         self.failure: RequestError | ClientDisconnected | None = None
 
@@ -106,6 +109,7 @@ class Input:
         start = self._position
         piece = self._block[start : start + size]
         self._position = start + len(piece)
+        self._taken += 1
         if self._position == len(self._block):
             self._block, self._position = b"", 0
         return piece
@@ -123,6 +127,8 @@ class Input:
 
     def _fill(self) -> bool:
         """Replace the used-up block; return False at the end of the body."""
+        self._exchange.spend(self._taken)
+        self._taken = 0
         self._block = self._fetch(BLOCK_SIZE)
         self._position = 0
         return bool(self._block)

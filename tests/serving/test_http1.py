@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+from itertools import pairwise
 
 import gevent
 import pytest
@@ -18,6 +19,7 @@ from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.http1_exchange import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.service import Timeouts
 from geventwsgi.serving.stream import Stream
+from geventwsgi.wsgi.input import Input
 from tests.support.eventually import eventually
 from tests.support.fake_exchange import head_of
 from tests.support.serving import reply, served
@@ -910,3 +912,26 @@ class TestFairness:
             exchange.finish()
 
         assert self.others_ran(CLOSE, run) > 50
+
+    @pytest.mark.parametrize("take", ["lines", "bytes"])
+    def test_a_body_that_is_taken_in_tiny_pieces_yields(self, take: str) -> None:
+        taken, seen = [0], [0]
+
+        def run(exchange: Http1Exchange) -> None:
+            stream = Input(exchange)
+            while stream.readline() if take == "lines" else stream.read(1):
+                taken[0] += 1
+            reply(exchange)
+
+        def other() -> None:
+            while True:
+                seen.append(taken[0])
+                gevent.sleep(0)
+
+        with served(run) as one:
+            running = gevent.spawn(other)
+            one.client.sendall(post(400_000, "Connection: close") + b"\n" * 400_000)
+            assert body_of(one.rest()) == b"ok"
+            running.kill()
+        # It was 64 KB: 110 ms for lines of one byte.
+        assert max(later - earlier for earlier, later in pairwise(seen)) <= 20_000

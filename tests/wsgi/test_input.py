@@ -15,7 +15,7 @@ from geventwsgi.wsgi.input import Input
 from tests.support.fake_exchange import FakeExchange
 
 #: The input's own: bytes fetched when few are wanted, and at once at the most.
-BLOCK_SIZE, FETCH_LIMIT = 65536, 1 << 20
+BLOCK_SIZE, FETCH_LIMIT = 8192, 1 << 20
 
 
 class Source(Exchange):
@@ -185,11 +185,36 @@ def test_a_large_read_hands_on_the_very_bytes_that_came():
 
 def test_large_reads_stay_whole_after_one_that_came_in_two_pieces():
     """Left of the first are a few bytes: a block fetched for them would cut every later read in two, and copy it."""
-    come = [BLOCK_SIZE - 100, 100, BLOCK_SIZE, BLOCK_SIZE]
-    stream, exchange = make_input(*(b"x" * size for size in come))
+    large = 65536
+    stream, exchange = make_input(*(b"x" * size for size in (large - 100, 100, large, large)))
     for _ in range(3):
-        assert len(stream.read(BLOCK_SIZE)) == BLOCK_SIZE
-    assert exchange.read_sizes == [BLOCK_SIZE, 100, BLOCK_SIZE, BLOCK_SIZE]
+        assert len(stream.read(large)) == large
+    assert exchange.read_sizes == [large, 100, large, large]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda stream: [stream.read(1) for _ in range(3 * BLOCK_SIZE)],
+        lambda stream: [stream.readline() for _ in range(3 * BLOCK_SIZE)],
+        lambda stream: stream.readlines(3 * BLOCK_SIZE),
+        lambda stream: [line for line, _ in zip(stream, range(3 * BLOCK_SIZE), strict=False)],
+    ],
+    ids=["read", "readline", "readlines", "iteration"],
+)
+def test_pieces_that_are_taken_one_by_one_are_told_at_each_fetch(read):
+    """In between nobody else has a turn: so there are not many."""
+    told = []
+
+    class Counted(Source):
+        def spend(self, pieces):
+            told.append(pieces)
+
+    stream = Input(Counted(lambda size: b"\n" * size))
+    read(stream)
+    assert told[0] <= 1
+    assert len(told) >= 3
+    assert all(BLOCK_SIZE <= pieces <= BLOCK_SIZE + 1 for pieces in told[1:3])
 
 
 def test_a_small_read_of_a_whole_piece_hands_on_the_very_bytes_that_came():
