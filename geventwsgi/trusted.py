@@ -17,6 +17,8 @@ import struct
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from geventwsgi.forks import close
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeAlias
@@ -106,7 +108,7 @@ def open_file(path: str, flags: int, mode: int = 0o666, user: User = None) -> Op
             if flags & os.O_TRUNC and not created:
                 os.ftruncate(fd, 0)
         except BaseException:
-            os.close(fd)
+            close(fd)
             raise
         return Opened(fd, created, place.private)
 

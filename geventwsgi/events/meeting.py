@@ -22,6 +22,7 @@ from gevent.event import Event
 from geventwsgi.events.frames import HELLO, Decoder, Frame
 from geventwsgi.events.peer import Peer
 from geventwsgi.events.place import HERE
+from geventwsgi.forks import close
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -245,7 +246,7 @@ class Meeting:
         for sock in (listener, *self._heard, *(peer.sock for peer in self.peers.values())):
             if sock is not None and sock.fileno() >= 0:
                 os.dup2(nothing, sock.fileno(), inheritable=False)
-        os.close(nothing)
+        close(nothing)
 
 
 def _make_private(directory: Path) -> None:

@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from geventwsgi.forks import close
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,7 +47,7 @@ def _open_unnamed() -> int:
             # Linux makes the steps of an offset atomic only for what was opened by a path.
             return os.open(f"/proc/self/fd/{memory}", os.O_RDWR | os.O_CLOEXEC)
         finally:
-            os.close(memory)
+            close(memory)
     from tempfile import TemporaryFile  # noqa: PLC0415 - with much of Python's library, for systems that have no memfd
 
     with TemporaryFile(buffering=0) as file:

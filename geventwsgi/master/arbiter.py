@@ -16,11 +16,13 @@ from geventwsgi.collector import share_memory
 from geventwsgi.config.process import apply_process_settings
 from geventwsgi.errors import StartupError
 from geventwsgi.events.place import Tickets
+from geventwsgi.forks import keep, release
 from geventwsgi.master import hooks
 from geventwsgi.master.crew import Crew
 from geventwsgi.master.daemon import Launch, daemonize
 from geventwsgi.master.departure import Departure
-from geventwsgi.master.listeners import Listener, bind
+from geventwsgi.master.guests import Guest
+from geventwsgi.master.listeners import Listener, bind, close_others
 from geventwsgi.master.loggers import make_logger
 from geventwsgi.master.orders import ORDERS, obey, term
 from geventwsgi.master.pidfile import PidFile
@@ -28,13 +30,13 @@ from geventwsgi.master.reload import Reload
 from geventwsgi.master.reloader import Sources
 from geventwsgi.master.report import BootFailure
 from geventwsgi.master.signals import SignalPipe
-from geventwsgi.master.system import meeting_place, remove_meeting_place, set_title
+from geventwsgi.master.system import default_loop, meeting_place, remove_meeting_place, restore_title, set_title
 from geventwsgi.master.systemd import Activation, Systemd, take_sockets
 from geventwsgi.master.upgrade import Kin, working_directory
 from geventwsgi.master.worker import load_configured_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from geventwsgi.config.sources import Config
     from geventwsgi.master.children import WorkerHandle
@@ -111,6 +113,7 @@ class Arbiter:
         self.load_config = self._activation = Activation(self.load_config, take_sockets(os.environ, self.kin.parent))
         self._environ = dict(os.environ)
         with SignalPipe(ORDERS) as self.signals:
+            keep(self)
             try:
                 self._start()
             except StartupError as error:
@@ -119,10 +122,12 @@ class Arbiter:
                 self._loop()
             finally:
                 self._finish()
+                release(self)
         return self._status
 
     def _start(self) -> None:
-        cfg = self.cfg = self.load_config()
+        with Guest():
+            cfg = self.cfg = self.load_config()
         if cfg.daemon and not self.kin.parent:
             self._launch = daemonize(self.signals, inherit=cfg.enable_stdio_inheritance)
             self.pid = os.getpid()
@@ -153,7 +158,8 @@ class Arbiter:
 
         patch_all(self.log.warning)
         if self.app is None:
-            self.app = load_configured_app(self.cfg)
+            with Guest():
+                self.app = load_configured_app(self.cfg)
             share_memory()
 
     def _write_pidfile(self, cfg: Config) -> None:
@@ -178,14 +184,15 @@ class Arbiter:
             self.signals.sleep(self._nap(time.monotonic()))
             # The dead are collected before the signals are read, and buried after: a terminal's INT, which reaches
             # master and workers alike, is then known as the reason.
-            dead = children.collect()
+            collected = self.signals.take_collected()
+            dead = children.collect(collected)
             obey(self, self.signals.take())
             now = time.monotonic()
             for worker, status in dead:
                 self.crew.bury(worker, status, now)
             self.crew.hear(now)
             self.crew.watch(now)
-            self._look_at_kin()
+            self._look_at_kin(collected)
             self._tell(now)
             if self.departure.due(now):
                 term(self)
@@ -203,9 +210,23 @@ class Arbiter:
 
     def forget(self) -> None:
         """Let go, in a worker, of what is the master's alone."""
+        self.signals.forsake()
         if self._launch:
             self._launch.forget()
         self.sources.forget()
+        for worker in self.crew.children:
+            worker.close()
+
+    def let_go(self) -> None:
+        """See :class:`~geventwsgi.forks.Possession`."""
+        restore_title()
+        self.sources.close()
+        self.forget()
+        close_others(())
+        if default_loop() is not None:
+            from geventwsgi.serving.disarm import disarm
+
+            disarm()
 
     def _nap(self, now: float) -> float | None:
         """Return the seconds until there is something to do that no signal announces."""
@@ -217,7 +238,7 @@ class Arbiter:
         """Leave nothing behind. Workers that are left alone by a failure of the master itself drain and exit."""
         for worker in self.crew.children:
             worker.send(signal.SIGTERM)
-        self._look_at_kin()
+        self._look_at_kin(self.signals.take_collected())
         self._leave_addresses()
         remove_meeting_place(self.meeting_place)
         if self._pidfile:
@@ -263,8 +284,8 @@ class Arbiter:
 
     # Other masters
 
-    def _look_at_kin(self) -> None:
-        end = self.kin.collect()
+    def _look_at_kin(self, collected: Mapping[int, int]) -> None:
+        end = self.kin.collect(collected)
         if end:
             self.log.error("Upgrade: %s; this one goes on", end)
         if self.kin.promoted() and not self.stopping:

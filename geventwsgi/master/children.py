@@ -11,11 +11,13 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.forks import close
+from geventwsgi.master.guests import children, theirs
 from geventwsgi.master.report import READY, BootFailure, decode
 from geventwsgi.master.system import original
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from geventwsgi.master.shared import Slot
 
@@ -118,14 +120,14 @@ class WorkerHandle:
     def hang_up(self) -> None:
         """Close the boot pipe."""
         if self.pipe is not None:
-            os.close(self.pipe)
+            close(self.pipe)
             self.pipe = None
 
     def close(self) -> None:
         """Let go of all that was kept for it."""
         self.hang_up()
         if self.last_words is not None:
-            os.close(self.last_words)
+            close(self.last_words)
             self.last_words = None
 
     @property
@@ -177,18 +179,20 @@ class Children:
         """Return those that are not told to end."""
         return [worker for worker in self if worker.state is not State.LEAVING]
 
-    def collect(self) -> list[tuple[WorkerHandle, int]]:
-        """Remove the dead; return each with its exit status as ``os.waitpid`` has it.
+    def collect(self, collected: Mapping[int, int]) -> list[tuple[WorkerHandle, int | None]]:
+        """Remove the dead; return each with its exit status as ``os.waitpid`` has it, None if nobody knows it.
 
         It waits for each pid by itself, so that other children of an embedding script stay the script's own.
+
+        :param collected: the exit statuses of those whom somebody else has waited for.
         """
         waitpid = original("os", "waitpid")
-        dead = []
+        dead: list[tuple[WorkerHandle, int | None]] = []
         for pid, worker in list(self.by_pid.items()):
             try:
                 found, status = waitpid(pid, os.WNOHANG)
             except ChildProcessError:  # somebody else has collected it
-                found, status = pid, 0
+                found, status = pid, collected.get(pid)
             if found:
                 del self.by_pid[pid]
                 dead.append((worker, status))
@@ -197,11 +201,13 @@ class Children:
         return dead
 
     def _collect_orphans(self) -> None:
-        """Collect what is not ours: the first process of a container becomes the parent of every orphan in it."""
-        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        with suppress(ChildProcessError):
-            while (found := os.waitid(os.P_ALL, 0, look)) and found.si_pid not in self.by_pid:
-                os.waitid(os.P_PID, found.si_pid, os.WEXITED)
+        """Collect nobody's children: the first process of a container becomes the parent of every orphan in it.
+
+        What a hook or the application has started is for those to collect.
+        """
+        for pid in children() - self.by_pid.keys() - theirs:
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
     def kill_overdue(self, now: float) -> list[WorkerHandle]:
         """Kill those whose deadline has passed; return them."""
@@ -216,8 +222,10 @@ class Children:
         return min((worker.kill_at for worker in self if worker.kill_at is not None), default=None)
 
 
-def describe_end(status: int) -> str:
+def describe_end(status: int | None) -> str:
     """Return how a process ended, from ``os.waitpid``'s status."""
+    if status is None:
+        return "has ended; its status was collected by other code in this process"
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exited with status {code}"

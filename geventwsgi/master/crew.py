@@ -236,7 +236,7 @@ class Crew:
         if pipe is not None and worker.pipe is None:
             self._arbiter.signals.unwatch(pipe)
 
-    def bury(self, worker: WorkerHandle, status: int, now: float) -> None:
+    def bury(self, worker: WorkerHandle, status: int | None, now: float) -> None:
         """Take note of a worker's end, and of what follows from it."""
         arbiter = self._arbiter
         self._hear(worker, now)

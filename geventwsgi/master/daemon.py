@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from geventwsgi.errors import StartupError
+from geventwsgi.forks import close, own
 from geventwsgi.master.system import original
 from geventwsgi.observe import stdio
 
@@ -39,7 +40,7 @@ class Launch:
     def forget(self) -> None:
         """Close the pipe, as a worker does: the launcher waits for the master alone."""
         if self._writer >= 0:
-            os.close(self._writer)
+            close(self._writer)
             self._writer = -1
 
 
@@ -53,19 +54,20 @@ def daemonize(signals: SignalPipe, *, inherit: bool) -> Launch:
     reader, writer = os.pipe()
     with signals.held():
         if _fork():
-            os.close(writer)
+            close(writer)
             _wait(signals, reader)
         os.setsid()
         if _fork():  # who leads a session may get a terminal again: its child may not
             os._exit(0)
-    os.close(reader)
+    close(reader)
     stdio.detach(inherit=inherit)
     return Launch(writer)
 
 
 def _fork() -> int:
     try:
-        return int(original("os", "fork")())
+        with own():
+            return int(original("os", "fork")())
     except OSError as error:
         raise StartupError(f"cannot go into the background: {error.strerror}") from None
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from geventwsgi.errors import ConfigError, StartupError
+from geventwsgi.master.guests import Guest
 
 
 def call(cfg: Any, log: Any, name: str, *args: Any) -> None:
     """Call the hook ``name`` of ``cfg``; log what it raises, ``sys.exit`` included, with its traceback."""
     try:
-        getattr(cfg, name)(*args)
+        with Guest():
+            getattr(cfg, name)(*args)
     except (Exception, SystemExit) as error:
         said = _describe(name, error)
         log.exception("%s", said)
@@ -26,7 +28,8 @@ def require(cfg: Any, name: str, *args: Any, failure: type[StartupError] = Confi
     :raises StartupError: of the class ``failure``, with the cause attached.
     """
     try:
-        getattr(cfg, name)(*args)
+        with Guest():
+            getattr(cfg, name)(*args)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as what it means here
         cause = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)  # begin in the hook
         raise failure(_describe(name, error)) from cause

@@ -8,6 +8,8 @@ import struct
 import sys
 from contextlib import suppress
 
+from geventwsgi.forks import close
+
 IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
 IN_ISDIR = 0x40000000
 #: Written and closed, or replaced by its name: how editors and deployments save. Not "written": half a file is no news.
@@ -76,4 +78,4 @@ class Inotify:
 
     def close(self) -> None:
         """Stop watching."""
-        os.close(self._fd)
+        close(self._fd)

@@ -12,6 +12,8 @@ import os
 import signal
 from contextlib import suppress
 
+from geventwsgi.forks import close
+
 #: What a worker is asked by.
 ASK = getattr(signal, "SIGUSR2", None)
 #: Bytes of it that are read.
@@ -29,6 +31,14 @@ def arm(fd: int | None) -> None:
     """Let :data:`ASK` write the stack to ``fd`` before it is handled as it was. For the worker, in its main thread."""
     if fd is not None and ASK is not None:
         faulthandler.register(ASK, fd, all_threads=False, chain=True)
+
+
+def disarm(fd: int | None) -> None:
+    """Undo :func:`arm` in a process that was forked: the file is its parent's."""
+    if ASK is not None:
+        faulthandler.unregister(ASK)
+    if fd is not None:
+        close(fd)
 
 
 def forget(fd: int | None) -> None:

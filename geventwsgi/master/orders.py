@@ -8,6 +8,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from geventwsgi.forks import close
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -103,7 +105,7 @@ def is_in_foreground() -> bool:
         try:
             return os.tcgetpgrp(fd) == os.getpgrp()
         finally:
-            os.close(fd)
+            close(fd)
     return False
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import StartupError
+from geventwsgi.forks import close
 from geventwsgi.trusted import Untrusted, find, open_file
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _read(path: str, user: User = None) -> int | None:
             raise ValueError(f"{path} is no file")
         text = os.read(fd, 100).strip()
     finally:
-        os.close(fd)
+        close(fd)
     return int(text) if text else None
 
 

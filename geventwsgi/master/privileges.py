@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import ConfigError
+from geventwsgi.forks import close
 
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
@@ -82,4 +83,4 @@ def give(place: Place, cfg: Config) -> None:
             if stat.S_ISSOCK(found.st_mode) and (found.st_uid, found.st_nlink) == (os.geteuid(), 1):
                 os.chown(f"/proc/self/fd/{fd}", cfg.uid, cfg.gid)  # fchown refuses such a descriptor
         finally:
-            os.close(fd)
+            close(fd)

@@ -13,6 +13,7 @@ from geventwsgi.errors import StartupError
 from geventwsgi.master import hooks, loggers
 from geventwsgi.master.children import State
 from geventwsgi.master.crew import surge_of
+from geventwsgi.master.guests import Guest
 from geventwsgi.master.listeners import Listener, bind
 from geventwsgi.master.report import BootFailure
 
@@ -44,7 +45,9 @@ class Reload:
         spare = before.give_way() if before else []
         reload = None
         try:
-            reload = cls(arbiter, arbiter.load_config(), spare)
+            with Guest():
+                cfg = arbiter.load_config()
+            reload = cls(arbiter, cfg, spare)
             reload._start()
         except StartupError as error:
             failure = BootFailure.of(error)

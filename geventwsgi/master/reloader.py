@@ -17,6 +17,7 @@ from importlib.util import cache_from_source
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import ConfigError
+from geventwsgi.forks import close
 from geventwsgi.master.orders import hup
 from geventwsgi.trusted import find
 
@@ -180,7 +181,7 @@ class Reloader:
         self._close()
 
     def _close(self) -> None:
-        os.close(self._reader)
+        close(self._reader)
         if self._inotify:
             self._inotify.close()
 
@@ -190,7 +191,7 @@ class Reloader:
         if self._inotify:
             self._signals.unwatch(self._inotify.fileno())
         self._close()
-        os.close(self.writer)
+        close(self.writer)
 
 
 def _make_inotify(cfg: Config) -> Inotify | None:

@@ -10,9 +10,10 @@ import os
 import select
 import signal
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from geventwsgi.master.system import original
+from geventwsgi.forks import close, give_back_signals, take_signals
+from geventwsgi.master.system import default_loop, original
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,11 +26,20 @@ class SignalPipe:
     :raises ValueError: entered outside the main thread, where Python takes no signals.
     """
 
+    #: The one that is entered in this process; None in a worker.
+    entered: ClassVar[SignalPipe | None] = None
+
     def __init__(self, numbers: Iterable[int]) -> None:
         self.numbers = tuple(numbers)
         self._found: dict[int, Any] = {}
         self._found_fd = -1
         self._reader = self._writer = -1
+        #: See :meth:`take_collected`.
+        self._collected: dict[int, int] = {}
+        #: How often :meth:`lend` was called more than :meth:`take_back`.
+        self._lent = 0
+        #: The loop's watcher that is told of every child while CHLD is lent.
+        self._obituary: Any = None
 
     def __enter__(self) -> SignalPipe:
         self._reader, self._writer = os.pipe()
@@ -46,6 +56,9 @@ class SignalPipe:
         set_handler = original("signal", "signal")
         for number in self.numbers:
             self._found[number] = set_handler(number, _collect)
+        self._take_from_loop()
+        take_signals(self.numbers)
+        SignalPipe.entered = self
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,6 +67,11 @@ class SignalPipe:
         for number, handler in self._found.items():
             # None stands for a handler that was not set from Python: only its owner could restore it.
             set_handler(number, signal.SIG_DFL if handler is None else handler)
+        give_back_signals(self.numbers)
+        SignalPipe.entered = None
+        loop = default_loop()
+        if loop is not None and signal.SIGCHLD in self.numbers:
+            self._give_to_loop(loop)
         self._close()
 
     def watch(self, fd: int) -> None:
@@ -85,14 +103,63 @@ class SignalPipe:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+    def lend(self) -> None:
+        """Let gevent's loop, if there is one, hear of the end of children until :meth:`take_back`.
+
+        The loop takes CHLD by itself as soon as somebody's code starts a child, and would keep it. What it collects of
+        children that are not its own is for :meth:`take_collected`.
+        """
+        self._lent += 1
+        loop = default_loop(wanted=True)
+        if loop is not None and self._lent == 1:
+            self._obituary = loop.child(0, ref=False)
+            self._obituary.start(self._note)
+            self._give_to_loop(loop)
+
+    def take_back(self) -> None:
+        """Hear of the end of children oneself again, if every :meth:`lend` has its counterpart."""
+        self._lent -= 1
+        if self._lent:
+            return
+        if self._obituary is not None:
+            self._obituary.close()
+            self._obituary = None
+        if default_loop() is not None:
+            original("signal", "signal")(signal.SIGCHLD, _collect)
+            self._take_from_loop()
+            with suppress(BlockingIOError):
+                os.write(self._writer, bytes([signal.SIGCHLD]))  # who has ended meanwhile was not heard of
+
+    def take_collected(self) -> dict[int, int]:
+        """Return what gevent's loop has collected of late: by pid, exit statuses as ``os.waitpid`` has them."""
+        collected, self._collected = self._collected, {}
+        return collected
+
+    def _note(self) -> None:
+        self._collected[self._obituary.rpid] = self._obituary.rstatus
+
+    def _give_to_loop(self, loop: Any) -> None:
+        self._take_from_loop()
+        loop.install_sigchld()
+        signal.raise_signal(signal.SIGCHLD)  # who has ended meanwhile was not heard of
+
+    @staticmethod
+    def _take_from_loop() -> None:
+        """Have gevent's loop know that the handler of CHLD is not its own: it installs that when it needs it."""
+        loop = default_loop()
+        if loop is not None:
+            loop.reset_sigchld()
+
     def forsake(self) -> None:
         """Let go of the pipe in a forked child; the handlers are the child's to set."""
+        SignalPipe.entered = None
         signal.set_wakeup_fd(-1)
+        self._take_from_loop()
         self._close()
 
     def _close(self) -> None:
-        os.close(self._reader)
-        os.close(self._writer)
+        close(self._reader)
+        close(self._writer)
 
 
 def _collect(_number: int, _frame: object) -> None:

@@ -15,13 +15,15 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
+from geventwsgi import forks
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.events.place import HERE
-from geventwsgi.master import hooks
+from geventwsgi.forks import close
+from geventwsgi.master import hooks, lastwords
 from geventwsgi.master.listeners import close_others
 from geventwsgi.master.reloader import INTERVAL
 from geventwsgi.master.report import READY, BootFailure
-from geventwsgi.master.system import original, set_title
+from geventwsgi.master.system import original, restore_title, set_title
 
 if TYPE_CHECKING:
     from geventwsgi.master.arbiter import Arbiter
@@ -42,15 +44,15 @@ def spawn(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener]) -> 
     reader, writer = os.pipe()
     _flush()
     try:
-        with arbiter.signals.held():
+        with arbiter.signals.held(), forks.own():
             pid = original("os", "fork")()
             if pid == 0:
                 _live(arbiter, handle, listeners, reader, writer)
     except OSError:
-        os.close(reader)
+        close(reader)
         raise
     finally:
-        os.close(writer)
+        close(writer)
     os.set_blocking(reader, False)
     handle.pid, handle.pipe = pid, reader
 
@@ -72,17 +74,16 @@ def _live(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener], rea
 
 def _let_go_of_the_master(arbiter: Arbiter, reader: int) -> None:
     """Undo what a fork copies and only the master may have; signals are still held back."""
-    arbiter.signals.forsake()
+    forks.begin()
     arbiter.forget()
-    os.close(reader)
-    for sibling in arbiter.crew.children:
-        sibling.close()
+    close(reader)
     set_handler = original("signal", "signal")
     for number in arbiter.signals.numbers:
         set_handler(number, _ignore)
     # Until the worker serves there is nothing to end in order.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD):
         set_handler(number, signal.SIG_DFL)
+    forks.take_signals(arbiter.signals.numbers)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, arbiter.signals.numbers)
     if not arbiter.cfg.preload_app:
         # What the master (its configuration file, a script) wants done at its own end; a preloaded application's
@@ -116,6 +117,7 @@ class _Life:
             status = self._fail(error)
         self.leave()
         log.debug("Worker exiting (pid: %s)", os.getpid())
+        _end_executors()
         with suppress(Exception, SystemExit):
             atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing does
         with suppress(Exception):
@@ -126,6 +128,7 @@ class _Life:
         from geventwsgi.master.worker import prepare_gevent, worker_class
 
         handle, arbiter = self._handle, self._arbiter
+        forks.keep(self)
         handle.pid = os.getpid()
         arbiter.enter(handle.cfg)
         arbiter.cfg = handle.cfg
@@ -152,7 +155,7 @@ class _Life:
         self._ready = True
         with suppress(OSError):  # the master is gone: the heartbeat will notice
             os.write(self._writer, READY)
-        os.close(self._writer)
+        self._hang_up()
         if self._reporter and self._worker:
             self._reporter.modules()
             self._worker.every(INTERVAL, self._reporter.modules)
@@ -165,9 +168,25 @@ class _Life:
             self._reporter.modules()
             self._reporter.failure(error)
         failure = BootFailure.of(error)
-        with suppress(OSError), os.fdopen(self._writer, "wb") as pipe:
-            pipe.write(failure.encode())
+        with suppress(OSError):
+            _write_all(self._writer, failure.encode())
         return failure.status
+
+    def _hang_up(self) -> None:
+        """Close the boot pipe."""
+        if self._writer >= 0:
+            close(self._writer)
+            self._writer = -1
+
+    def let_go(self) -> None:
+        """See :class:`~geventwsgi.forks.Possession`."""
+        from geventwsgi.serving.disarm import disarm
+
+        restore_title()
+        self._hang_up()
+        close_others(())
+        lastwords.disarm(self._handle.last_words)
+        disarm()
 
     def leave(self) -> None:
         """Run the last hook."""
@@ -179,6 +198,19 @@ class _Life:
         self.leave()
         _flush()
         os._exit(FAILED)
+
+
+def _end_executors() -> None:
+    """Let pools of processes end, whose processes would otherwise be waited for in vain by :mod:`multiprocessing`."""
+    pools = sys.modules.get("concurrent.futures.process")
+    if pools is not None:
+        with suppress(Exception, SystemExit):
+            vars(pools)["_python_exit"]()  # which the interpreter calls before atexit's functions
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def _flush() -> None:

@@ -20,13 +20,38 @@ def original(module: str, name: str) -> Any:
     return getattr(import_module(module), name)
 
 
+def default_loop(*, wanted: bool = False) -> Any:
+    """Return gevent's loop of the main thread, which is told of children that have ended; None if there is none.
+
+    :param wanted: make it where processes are started by gevent, which would make it then.
+    """
+    local, monkey = sys.modules.get("gevent._hub_local"), sys.modules.get("gevent.monkey")
+    if local is None or monkey is None:
+        return None
+    made = wanted and monkey.is_module_patched("os")
+    hub = local.get_hub() if made else local.get_hub_if_exists()
+    return hub.loop if hub is not None and hub.loop.default else None
+
+
+#: What ``ps`` showed before the first :func:`set_title`.
+_first_title = ""
+
+
 def set_title(title: str) -> None:
     """Name this process for ``ps``; does nothing without the ``setproctitle`` extra."""
+    global _first_title  # noqa: PLW0603 - a process has one
     try:
-        from setproctitle import setproctitle
+        from setproctitle import getproctitle, setproctitle
     except ImportError:
         return
+    _first_title = _first_title or getproctitle()
     setproctitle(title)
+
+
+def restore_title() -> None:
+    """Undo :func:`set_title` in a process that was forked, which is no master and no worker."""
+    if _first_title:
+        set_title(_first_title)
 
 
 def meeting_place() -> str:

@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from geventwsgi.forks import close, own
 from geventwsgi.master.children import describe_end
 from geventwsgi.master.listeners import ACCEPTCONN
 from geventwsgi.master.system import original
@@ -60,7 +61,7 @@ class Kin:
         """Close the sockets of addresses that are no longer wanted."""
         for name in self.sockets.keys() - {str(listener.address) for listener in listeners}:
             for fd in self.sockets[name]:
-                os.close(fd)
+                close(fd)
 
     def promoted(self) -> bool:
         """Return True once: when the master before has gone."""
@@ -69,14 +70,18 @@ class Kin:
         self._promoted = True
         return True
 
-    def collect(self) -> str:
-        """Return how the master after has ended, once it has; "" before."""
+    def collect(self, collected: Mapping[int, int]) -> str:
+        """Return how the master after has ended, once it has; "" before.
+
+        :param collected: the exit statuses of those whom somebody else has waited for.
+        """
         if not self.successor:
             return ""
         try:
+            status: int | None
             found, status = original("os", "waitpid")(self.successor, os.WNOHANG)
         except ChildProcessError:
-            found, status = self.successor, 0
+            found, status = self.successor, collected.get(self.successor)
         if not found:
             return ""
         end = f"the new master (pid: {self.successor}) {describe_end(status)}"
@@ -97,7 +102,7 @@ class Kin:
         command = [sys.executable, *sys.orig_argv[1:]]
         sockets = {str(listener.address): _listening(listener) for listener in listeners}
         told = {**environ, PARENT: str(os.getpid()), SOCKETS: json.dumps(sockets)}
-        with signals.held():
+        with signals.held(), own():
             pid = int(original("os", "fork")())
             if pid == 0:
                 _become(signals, command, told, [fd for fds in sockets.values() for fd in fds], where)

@@ -17,7 +17,9 @@ from geventwsgi.config import worker_classes
 from geventwsgi.config.loader import load_app, load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
 from geventwsgi.events.place import HERE
+from geventwsgi.forks import take_signals
 from geventwsgi.master import hooks, lastwords, stacks
+from geventwsgi.master.guests import Guest
 from geventwsgi.master.privileges import become
 from geventwsgi.master.system import original
 from geventwsgi.master.watchdog import interval
@@ -116,7 +118,8 @@ class Worker:
         :raises AppLoadError: it cannot be loaded.
         """
         if self.wsgi is None:
-            self.wsgi = load_configured_app(self.cfg)
+            with Guest():
+                self.wsgi = load_configured_app(self.cfg)
 
     def make_servers(self) -> list[WSGIServer]:
         """Return a server for each listener, all within one capacity."""
@@ -236,6 +239,7 @@ class Worker:
         if lastwords.ASK is not None:
             set_handler(lastwords.ASK, self.handle_ask)
             lastwords.arm(self._last_words)
+        take_signals(number for number in (signal.SIGABRT, lastwords.ASK) if number is not None)
 
     def catch_signals(self) -> None:
         """Take signals by the loop: each is handled in a greenlet, never in the midst of other code."""
@@ -245,6 +249,7 @@ class Worker:
             number = getattr(signal, name, None)
             if number is not None:
                 self._watchers.append(gevent.signal_handler(number, handler, self))
+        take_signals(getattr(signal, name) for name in SIGNALS if hasattr(signal, name))
         # A USR1 may have come before, when nobody listened.
         self.log.reopen_files()
 

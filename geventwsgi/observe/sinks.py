@@ -16,6 +16,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.forks import close
 from geventwsgi.trusted import Untrusted, open_file
 
 if TYPE_CHECKING:
@@ -161,8 +162,15 @@ def flush_all() -> None:
         sink.flush()
 
 
+def _write_at_once() -> None:
+    """Put nothing off in a child: its loop may never turn."""
+    for sink in tuple(_gathering):
+        sink.put_off(None)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=flush_all)  # or the child would write its copy as well
+    # Before, or the child would write its copy as well.
+    os.register_at_fork(before=flush_all, after_in_child=_write_at_once)
 
 
 def _pieces(data: bytes) -> list[bytes]:
@@ -246,14 +254,14 @@ class FileSink(DescriptorSink):
             self.fd = fd
             return
         os.dup2(fd, self.fd, inheritable=False)
-        os.close(fd)
+        close(fd)
 
     def close(self) -> None:
         """Close the file; later lines are lost."""
         self.put_off(None)
         fd, self.fd = self.fd, -1
         if fd >= 0:
-            os.close(fd)
+            close(fd)
 
 
 class StandardSink(DescriptorSink):

@@ -9,6 +9,8 @@ import contextlib
 import os
 import sys
 
+from geventwsgi.forks import close
+
 
 def flush() -> None:
     """Flush ``sys.stdout`` and ``sys.stderr``; what cannot be flushed is left."""
@@ -25,7 +27,7 @@ def settle() -> None:
         except OSError:  # noqa: PERF203 - a full disk, a lost terminal
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, fd)
-            os.close(null)
+            close(null)
         except (ValueError, AttributeError):
             pass
 
@@ -52,7 +54,7 @@ def detach(*, inherit: bool) -> None:
         if fd == 0 or not inherit or not _usable(fd):
             os.dup2(null, fd)
     if null > 2:
-        os.close(null)
+        close(null)
 
 
 def _usable(fd: int) -> bool:

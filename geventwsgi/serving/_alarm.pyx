@@ -18,6 +18,7 @@ from gevent import get_hub
 from gevent import sleep as gevent_sleep
 from gevent.exceptions import InvalidSwitchError
 
+from geventwsgi.forks import hold, keep
 from geventwsgi.serving.escaped import report
 from geventwsgi.serving.outbox import outbox_of
 
@@ -50,6 +51,7 @@ cdef class AlarmClock:
     :param hub: the hub of this thread. Those of other threads' hubs sleep as gevent has it.
     """
 
+    cdef object __weakref__
     cdef object _hub
     cdef Outbox _outbox
     cdef object _plain      # the kind of greenlet that slept last
@@ -62,6 +64,7 @@ cdef class AlarmClock:
         self._hub = hub
         self._outbox = outbox_of(hub)
         self._set_for = NEVER
+        keep(self)
 
     def __dealloc__(self):
         PyMem_Free(self._heap)  # empty: whoever sleeps holds the clock
@@ -89,6 +92,12 @@ cdef class AlarmClock:
                     self._unset()
         if told is not alarm:
             raise InvalidSwitchError(f"a greenlet that sleeps was switched to by somebody else, with {told!r}")
+
+    def let_go(self):
+        """See :class:`~geventwsgi.forks.Possession`. The alarms stay held: of who sleeps nothing may run, not its end."""
+        hold(self._timer)
+        self._count = 0
+        self._timer, self._set_for = None, NEVER
 
     cdef bint _is_plain(self, kind) except -1:
         """Return whether greenlets of a kind do not want to know that they are left, which gevent would tell them."""

@@ -16,7 +16,9 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.forks import hold
 from geventwsgi.serving import departure, http1, marks, prologue, runners, thread_objects
+from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired, Stream
@@ -311,6 +313,13 @@ class Connection(runners.Sleeper):
         """End the greenlet, unless it is done with this connection by now and serves another."""
         if self.greenlet is not None:
             self.greenlet.throw(GreenletExit)
+
+    def let_go(self) -> None:
+        """Be nobody's in a process that was forked: the connection is its parent's."""
+        hold(self.greenlet)
+        self.stream.let_go()
+        if self.request_deadline is not None:
+            self.request_deadline.deadline = NEVER
 
     def close(self) -> None:
         """Close the socket and leave the server's books; a second call does nothing."""

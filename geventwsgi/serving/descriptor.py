@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub, monkey
 
+from geventwsgi.forks import keep
 from geventwsgi.serving.sending import ONE_ITERATION
 from geventwsgi.serving.sockets import Socket, borrowed
 
@@ -99,6 +100,13 @@ class _Readiness:
         # gevent's patches hide it, since waiting in it would block the loop; nobody does.
         self._epoll = monkey.get_original("select", "epoll")()
         self._epoll.register(fileno, EPOLLIN)
+        self._ahead = False
+        keep(self)  # a process that is forked shares the set
+
+    def let_go(self) -> None:
+        """See :class:`~geventwsgi.forks.Possession`."""
+        self._epoll.close()
+        self._epoll = monkey.get_original("select", "epoll")()
         self._ahead = False
 
     @classmethod

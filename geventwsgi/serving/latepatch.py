@@ -62,11 +62,8 @@ class LatePatches:
         late = name.removeprefix("gevent.")
         if late not in self._late:
             return None
-        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
-        spec: Any = next((spec for spec in found if spec is not None), None)
-        if spec is not None:
-            spec.loader = _Loader(spec.loader, self._import_counterpart if name == late else self._patch)
-        return spec  # type: ignore[no-any-return]  # its loader has what a loader needs, and no base class
+        then = self._import_counterpart if name == late else self._patch
+        return _found_by_others(self, name, path, target, then)
 
     @staticmethod
     def _import_counterpart(module: ModuleType) -> None:
@@ -81,6 +78,44 @@ class LatePatches:
                 getattr(monkey, f"patch_{name}")()
         if not self._late and self in sys.meta_path:
             sys.meta_path.remove(self)
+
+
+class AfterImport:
+    """A finder that has a function called with one module when it has been imported, the first time.
+
+    :param name: the module's.
+    """
+
+    def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
+        self._name = name
+        self._then = then
+
+    def begin(self) -> None:
+        """Wait for the module, or call the function now if it is there."""
+        if self._name in sys.modules:
+            self._then(sys.modules[self._name])
+        else:
+            sys.meta_path.insert(0, self)
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """See :meth:`importlib.abc.MetaPathFinder.find_spec`."""
+        return _found_by_others(self, name, path, target, self._end) if name == self._name else None
+
+    def _end(self, module: ModuleType) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+            self._then(module)
+
+
+def _found_by_others(
+    finder: object, name: str, path: Sequence[str] | None, target: ModuleType | None, then: Callable[[ModuleType], None]
+) -> ModuleSpec | None:
+    """Return what the other finders say, with a loader that calls ``then`` with the module at its end."""
+    found = (other.find_spec(name, path, target) for other in sys.meta_path if other is not finder)
+    spec: Any = next((spec for spec in found if spec is not None), None)
+    if spec is not None:
+        spec.loader = _Loader(spec.loader, then)
+    return spec  # type: ignore[no-any-return]  # its loader has what a loader needs, and no base class
 
 
 class _Loader:

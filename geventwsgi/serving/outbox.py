@@ -10,13 +10,13 @@ twice; when it has only once, the machine may have been busy.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from gevent import get_hub
 
 from geventwsgi import clock
+from geventwsgi.forks import keep
 
 if TYPE_CHECKING:
     from geventwsgi.serving.sending import Sending
@@ -79,8 +79,8 @@ class Outbox:
             if self._kept:  # one has raised
                 get_hub().loop.run_callback(self.end)
 
-    def forget(self) -> None:
-        """Send nothing of what is kept: another process does."""
+    def let_go(self) -> None:
+        """See :class:`~geventwsgi.forks.Possession`: what is kept is sent by the process that keeps it."""
         self.open = False
         for sending in self._kept:
             sending.kept = sending.kept_too = b""
@@ -92,6 +92,7 @@ def outbox_of(hub: Any) -> Outbox:
     outbox = _outboxes.get(hub)
     if outbox is None:
         outbox = _outboxes[hub] = Outbox()
+        keep(outbox)
     return outbox
 
 
@@ -101,12 +102,4 @@ def send_all() -> None:
         outbox.end()
 
 
-def _forget_in_child() -> None:
-    """Leave what is kept to the parent of a process that the application forks."""
-    for outbox in tuple(_outboxes.values()):
-        outbox.forget()
-
-
 _outboxes: WeakKeyDictionary[Any, Outbox] = WeakKeyDictionary()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)

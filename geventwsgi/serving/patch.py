@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import warnings
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from gevent import config, events, hub, monkey
 from gevent import time as gevent_time
 
 from geventwsgi.serving import latepatch, plugins
+from geventwsgi.serving.multiprocess import patch_multiprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,12 +25,14 @@ def patch_all(warn: Callable[[str], object]) -> None:
 
     :param warn: told in one line when modules imported earlier keep the unpatched ``ssl``, with the cure.
     """
+    patch_multiprocessing()
     if monkey.is_module_patched("socket"):
         return
     _leave_pprint()
     with warnings.catch_warnings(record=True) as caught, _in_haste():
         warnings.simplefilter("always", monkey.MonkeyPatchWarning)
         monkey.patch_all()
+    _adopt_threads()
     for warning in caught:
         if issubclass(warning.category, monkey.MonkeyPatchWarning):
             warn(_explain(str(warning.message)))
@@ -36,6 +40,18 @@ def patch_all(warn: Callable[[str], object]) -> None:
             warnings.showwarning(
                 warning.message, warning.category, warning.filename, warning.lineno, warning.file, warning.line
             )
+
+
+def _adopt_threads() -> None:
+    """Derive kinds of threads that were defined before from gevent's: nobody could join them otherwise.
+
+    A configuration file that imports :mod:`concurrent.futures.process` brings one.
+    """
+    for name in ("Thread", "Timer"):
+        plain, patched = monkey.get_original("threading", name), getattr(threading, name)
+        for kind in plain.__subclasses__() if patched is not plain else ():
+            if kind.__module__ not in ("threading", "gevent.threading"):
+                kind.__bases__ = tuple(patched if base is plain else base for base in kind.__bases__)
 
 
 def hasten_sleep() -> None:

@@ -10,12 +10,11 @@ for each connection, which is what remains elsewhere, has none of these virtues 
 
 from __future__ import annotations
 
-import os
-import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.forks import keep, release
 from geventwsgi.serving import epoll
 from geventwsgi.serving.escaped import report
 
@@ -75,7 +74,7 @@ class EpollPoller(Poller):
         self._watcher = loop.io(self._set.fileno(), _READ, ref=False)
         self._watcher.start(self._on_ready)
         self._report = partial(report, loop)
-        _in_use.add(self)
+        keep(self)  # a process that is forked shares the set
 
     def watch(self, stream: Stream, fd: int, events: int) -> None:  # noqa: ARG002 - all are told once one is
         """See :meth:`Poller.watch`."""
@@ -123,6 +122,11 @@ class EpollPoller(Poller):
         self.complain = None
         self._watcher.close()
         self._set.close()
+        release(self)
+
+    def let_go(self) -> None:
+        """See :class:`~geventwsgi.forks.Possession`."""
+        self.close()
 
     def _on_ready(self) -> None:
         self._set.tell(self._streams, self._report)
@@ -189,14 +193,3 @@ class WatcherPoller(Poller):
 def poller(loop: Any) -> Poller:
     """Return the best poller that this system has for ``loop``."""
     return EpollPoller(loop) if epoll.exists else WatcherPoller(loop)
-
-
-def _close_in_child() -> None:
-    """Let a process that the application forks take no events from its parent: they share the set."""
-    for one in tuple(_in_use):
-        one.close()
-
-
-_in_use: weakref.WeakSet[EpollPoller] = weakref.WeakSet()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)

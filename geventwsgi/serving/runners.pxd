@@ -21,6 +21,7 @@ cdef class Runners:
     cdef Py_ssize_t _least_idle
     cdef object _thinning
     cdef bint _called
+    cdef bint _forsaken
     cdef object _working
 
     cpdef Sleeper _next(self)

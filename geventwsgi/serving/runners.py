@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import Greenlet, GreenletExit, get_hub
 from greenlet import getcurrent
 
+from geventwsgi.forks import hold
 from geventwsgi.serving import marks, memory, switching
 from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.thread_objects import THREADS, ThreadObject
@@ -58,7 +59,8 @@ class Runners:
     """
 
     __slots__ = (
-        "_called", "_given", "_hub", "_idle", "_kind", "_least_idle", "_noted", "_once", "_thinning", "_threads",
+        "_called", "_forsaken", "_given", "_hub", "_idle", "_kind", "_least_idle", "_noted", "_once", "_thinning",
+        "_threads",
         "_turn", "_working", "outbox",
     )  # fmt: skip
 
@@ -82,6 +84,8 @@ class Runners:
         self._thinning: Any = None
         #: Whether the loop will call :meth:`_call`.
         self._called = False
+        #: Set by :meth:`let_go` for good.
+        self._forsaken = False
         #: The runner that works and has not waited since :meth:`_call` switched to it.
         self._working: Any = None
 
@@ -164,7 +168,8 @@ class Runners:
 
     def _leave(self, me: Any, ident: int) -> None:
         """Let a greenlet end that bears a mark, as any greenlet ends."""
-        me.parent = self._hub  # who goes on then
+        if not self._forsaken:
+            me.parent = self._hub  # who goes on then; in a process that was forked nobody does
         self._threads.pop(ident, None)
         self._noted.discard(ident)
 
@@ -199,6 +204,12 @@ class Runners:
             self._thinning.close()
             self._thinning = None
             memory.trim()  # what the greenlets held is of no use to requests
+
+    def let_go(self) -> None:
+        """Call nothing more in a process that was forked (:mod:`geventwsgi.forks`): what is here is its parent's."""
+        self._forsaken = True
+        hold(self._idle, self._turn, self._given)
+        self._idle, self._turn, self._given = [], [], []
 
 
 class OneEach(Runners):

@@ -13,12 +13,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gevent import GreenletExit, sleep
+from gevent.event import Event
 from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
+from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import ConfigError
+from geventwsgi.forks import displace, hold, keep, release
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
 from geventwsgi.observe.recorder import recorder
@@ -26,6 +29,7 @@ from geventwsgi.serving.acceptor import Acceptor
 from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import LAST_CALL
 from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.disarm import disarm
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.prologue import ProxyProtocol
 from geventwsgi.serving.runners import OneEach, Runners
@@ -121,7 +125,11 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self._view = ServerView()
         #: A pool bounds connections, so that each keeps its place while it is idle; and so for a callable.
         self._keeps_greenlets = spawn != "default"
+        #: The parts that accept and serve. Made when accepting begins: processes that are forked before share none.
+        self._acceptor: Acceptor | None = None
         self._service: Service | None = None
+        #: Clients' sockets in the hands of ``handler_class``.
+        self._handled: set[Any] = set()
         self._wrap = _websocket_wrapper(self.config)
         self._application = application
         if handler_class is not None:
@@ -188,7 +196,10 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     # Starting
 
     def init_socket(self) -> None:
-        """Bind if need be, and put the parts together. Called by :meth:`start`, also after a :meth:`stop`."""
+        """Bind if need be. Called by :meth:`start`, also after a :meth:`stop`.
+
+        Between this and :meth:`start_accepting` a script may fork, to serve at one address from several processes.
+        """
         self.require_tls()
         super().init_socket()
         self._begin_anew()
@@ -197,12 +208,19 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         if self.family != getattr(socket, "AF_UNIX", None):
             # A listener of reuse_port may be closed while others serve on, and would take along who has said nothing.
             prepare(self.socket, defer=not self.config.reuse_port)
-        self._acceptor = Acceptor(
-            self.socket, self._capacity, self.logger, self._pause, self.max_accept,
-            proxied=self.config.proxy_protocol != "off",
-        )  # fmt: skip
-        if self.handler_class is None:
-            self._service = self._acceptor.service = self._make_service()
+
+    def _assemble(self) -> Acceptor:
+        """Return what accepts, with all that serves behind it; put together at the first call."""
+        if self._acceptor is None:
+            acceptor = Acceptor(
+                self.socket, self._capacity, self.logger, self._pause, self.max_accept,
+                proxied=self.config.proxy_protocol != "off",
+            )  # fmt: skip
+            if self.handler_class is None:
+                self._service = acceptor.service = self._make_service(acceptor)
+            self._acceptor = acceptor
+            keep(self)
+        return self._acceptor
 
     def _begin_anew(self) -> None:
         """Make good what a :meth:`stop` has left: requests of that life stay told to drain, new ones are not."""
@@ -214,11 +232,11 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             if self.environ.get("geventwsgi.server") is before:
                 self.environ["geventwsgi.server"] = self._view
 
-    def _make_service(self) -> Service:
+    def _make_service(self, acceptor: Acceptor) -> Service:
         config, logger = self.config, self.logger
         on_record = recorder(logger)
         events = poller(self.loop)
-        events.complain = self._acceptor.unwatchable
+        events.complain = acceptor.unwatchable
         gateway = Gateway(
             self._wrap(self._application),
             EnvironBuilder(
@@ -273,15 +291,16 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
     def start_accepting(self) -> None:
         """Watch the listening socket."""
+        acceptor = self._assemble()
         if self._service is None or self._keeps_greenlets:
             super().start_accepting()  # which looks whether a pool is full
         elif self._watcher is None:  # gevent's own, with which it stops
             self._watcher: Any = self.loop.io(self.socket.fileno(), READ)
-            self._watcher.start(self._acceptor.accept)
+            self._watcher.start(acceptor.accept)
 
     def do_read(self) -> tuple[Socket, Any] | None:  # type: ignore[override]  # do_handle takes it
         """Accept one connection; None if there is none, or no room for one."""
-        return self._acceptor.take()
+        return self._assemble().take()
 
     def _pause(self, seconds: float) -> None:
         """Accept nothing for a moment. What waits in the backlog keeps waiting."""
@@ -290,21 +309,26 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self._timer.start(self._accept_again)
 
     def _accept_again(self) -> None:
-        if self.started:
+        if self._acceptor is not None and not self.closed:
             if self._capacity.balance is not None:
                 self._capacity.balance.join()
             self.start_accepting()
 
     def do_handle(self, sock: Socket, address: Any) -> None:  # type: ignore[override]  # what do_read returns
         """Start serving an accepted connection."""
+        acceptor = self._assemble()
         if self._service is not None:
-            self._acceptor.begin(sock, address)
+            acceptor.begin(sock, address)
         else:
             super().do_handle(GeventSocket(fileno=sock.detach()), address)
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve a connection by ``handler_class``, with the steps that pywsgi's server takes."""
-        self.handler_class(sock, address, self).handle()
+        self._handled.add(sock)
+        try:
+            self.handler_class(sock, address, self).handle()
+        finally:
+            self._handled.discard(sock)
 
     def wrap_socket_and_handle(self, sock: Any, address: Any) -> None:
         """Serve a connection over TLS by :meth:`handle`."""
@@ -401,7 +425,31 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         super().stop(0)
         if self._service is not None:
             self._service.poller.close()
-            self._service = None
+        self._service = self._acceptor = None
+        release(self)
+
+    def let_go(self) -> None:
+        """See :class:`~geventwsgi.forks.Possession`. Here the server has not been started.
+
+        A script that forks outside of any greenlet may mean to serve in the child as well: only there the listening
+        socket stays open.
+        """
+        if self._service is not None:
+            self._service.let_go()
+        displace(*(sock.fileno() for sock in self._handled))
+        if getcurrent().parent is not None and not self.closed:
+            displace(self.socket.fileno())
+            hold(self.__dict__.pop("socket"))
+        for name, fresh in (("_watcher", None), ("_timer", None), ("_stop_event", Event()), ("_handled", set())):
+            hold(vars(self).get(name))
+            vars(self)[name] = fresh
+        hold(self.pool)
+        self._service = self._acceptor = None
+        self._capacity = Capacity.of(self.config)
+        if isinstance(self._given_spawn, int):
+            self.set_spawn(self._given_spawn)
+        vars(self)["_stop_event"].set()
+        disarm()
 
 
 def _websocket_wrapper(config: Config) -> Callable[[Any], Any]:

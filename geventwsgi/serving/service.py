@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gevent.event import Event
 
+from geventwsgi.forks import hold
 from geventwsgi.http.encode import LastHead
 from geventwsgi.http.known import KnownBlocks
 from geventwsgi.serving.memory import Trimmer
@@ -225,3 +226,13 @@ class Service:
         self.served = 0
         #: Set when the server stops: answer what is there, keep nothing alive.
         self.draining = False
+
+    def let_go(self) -> None:
+        """Serve nobody in a process that was forked (:mod:`geventwsgi.forks`): all connections are its parent's."""
+        hold(self, *self.connections)
+        for connection in self.connections:
+            connection.let_go()
+        self.connections = set()
+        self.runners.let_go()
+        self.capacity.balance = None
+        self.gateway.forsaken = True

@@ -23,6 +23,7 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.forks import close, hold
 from geventwsgi.serving import sending
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.poller import GONE, LOST, READABLE, WRITABLE
@@ -428,6 +429,22 @@ class Stream(sending.Sending):
         self._sock.reset_on_close()
         self._held = False
         Stream.close(self)  # not a subclass's, which may say a polite word first
+
+    def let_go(self) -> None:
+        """Close the descriptor in a process that was forked (:mod:`geventwsgi.forks`), and nothing else.
+
+        The connection stays its parent's. No event, deadline or byte of it matters any more; reads and sends fail.
+        """
+        hold(self._reader, self._writer, self._sleeper, self.guard)
+        self._reader = self._writer = self._sleeper = self.guard = None
+        self.closed = self.left = self.hot = True
+        self.kept = self.kept_too = b""
+        self.deadline = NEVER
+        if self._stall is not None:
+            self._stall.deadline = NEVER
+        fd = self._sock.detach()  # whose own close may have something to say
+        if fd >= 0:
+            close(fd)
 
     def fileno(self) -> int:
         """Return the descriptor of the socket, -1 once closed."""

@@ -8,6 +8,7 @@ cimport cython
 
 cdef class Gateway:
     cdef public object application
+    cdef public bint forsaken
     cdef CEnvironBuilder _environ
     cdef object _log
     cdef CErrorStream _errors

@@ -14,12 +14,14 @@ The rules of an ending:
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestError, RequestTimeout, ResponseError
+from geventwsgi.forks import leave
 from geventwsgi.observe.access import Record
 from geventwsgi.observe.escape import escape
 from geventwsgi.wsgi.files import FileWrapper, regular_extent
@@ -81,6 +83,8 @@ class Gateway:
     ) -> None:
         #: May be replaced while requests run; they go on with the one they began with.
         self.application = application
+        #: Whether this process was forked in a request, and is not to answer it (:mod:`geventwsgi.forks`).
+        self.forsaken = False
         self._environ = environ
         self._log = log
         self._debug = debug
@@ -160,6 +164,8 @@ class Gateway:
     ) -> None:  # fmt: skip
         """Act on the exception that is being handled; raise it on if it is an interrupt."""
         error: BaseException = sys.exc_info()[1]  # type: ignore[assignment]  # there is one
+        if self.forsaken:
+            self._leave_process(error, exchange)
         try:
             if isinstance(error, self._interrupts):
                 response.cut()
@@ -168,6 +174,17 @@ class Gateway:
         finally:
             error = None  # type: ignore[assignment]  # its traceback leads back to here
             self._end(exchange, environ, result, response, started)
+
+    def _leave_process(self, error: BaseException, exchange: Exchange) -> NoReturn:
+        """End a process that was forked in this request: the application has ended there, or has tried to answer."""
+        if isinstance(error, ClientDisconnected):
+            self._log.error(
+                "A process that was forked in %s was about to answer it, and ends (pid: %s): end it by os._exit()",
+                described(exchange),
+                os.getpid(),
+            )
+            error = SystemExit(1)
+        leave(error)
 
     def _fail(self, error: BaseException, exchange: Exchange, response: Response, body: Input | None) -> None:
         """Answer a failure by its cause: what the exchange raised counts however the application wrapped it."""

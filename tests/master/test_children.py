@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from geventwsgi.master.children import Children, State, WorkerHandle, describe_end
+from geventwsgi.master.guests import Guest
 from geventwsgi.master.report import READY, BootFailure
+from geventwsgi.master.signals import SignalPipe
 from tests.support.waiting import wait_until
 
 #: xdist's workers have a thread; the child does nothing that could wait for it.
@@ -103,9 +105,9 @@ def test_hooks_may_keep_what_they_like_on_a_worker():
 def test_dead_are_collected_once_with_their_status(start):
     children = Children()
     first, second = start(children), start(children)
-    assert children.collect() == []
+    assert children.collect({}) == []
     os.kill(first.pid, signal.SIGTERM)
-    dead = wait_until(children.collect)
+    dead = wait_until(lambda: children.collect({}))
     assert [(worker, os.WTERMSIG(status)) for worker, status in dead] == [(first, signal.SIGTERM)]
     assert list(children) == [second]
     assert len(children) == 1
@@ -116,7 +118,7 @@ def test_other_children_of_a_script_are_left_to_it(start):
     worker = start(children)
     other = fork_and_exit(5)
     os.kill(worker.pid, signal.SIGKILL)
-    wait_until(children.collect)
+    wait_until(lambda: children.collect({}))
     assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 5
 
 
@@ -127,7 +129,7 @@ def test_first_process_of_a_container_collects_orphans(start, monkeypatch):
     monkeypatch.setattr("os.getpid", lambda: 1)
 
     def collected():
-        assert children.collect() == []
+        assert children.collect({}) == []
         return not any(Path(f"/proc/{orphan}").exists() for orphan in orphans)
 
     wait_until(collected)
@@ -135,13 +137,40 @@ def test_first_process_of_a_container_collects_orphans(start, monkeypatch):
     monkeypatch.undo()
 
 
+def test_first_process_of_a_container_leaves_a_hooks_child_to_the_hook(monkeypatch):
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    with SignalPipe([signal.SIGCHLD]), Guest():
+        hooks = fork_and_exit(5)
+    orphan = fork_and_exit(6)
+
+    def collected():
+        assert Children().collect({}) == []
+        return not Path(f"/proc/{orphan}").exists()
+
+    wait_until(collected)
+    monkeypatch.undo()
+    assert os.waitstatus_to_exitcode(os.waitpid(hooks, 0)[1]) == 5
+
+
 def test_worker_that_somebody_else_collected_is_dead_too(start):
     children = Children()
     worker = start(children)
     os.kill(worker.pid, signal.SIGKILL)
     os.waitpid(worker.pid, 0)
-    assert [dead for dead, _ in children.collect()] == [worker]
+    assert children.collect({}) == [(worker, None)]
     worker.send(signal.SIGTERM)
+
+
+def test_status_is_found_where_somebody_else_has_collected_it(start):
+    children = Children()
+    worker = start(children)
+    os.kill(worker.pid, signal.SIGKILL)
+    _, status = os.waitpid(worker.pid, 0)
+    assert children.collect({worker.pid: status}) == [(worker, status)]
+
+
+def test_status_that_nobody_knows_is_not_0():
+    assert describe_end(None) == "has ended; its status was collected by other code in this process"
 
 
 def test_overdue_are_killed_once(start):
@@ -153,7 +182,7 @@ def test_overdue_are_killed_once(start):
     assert children.kill_overdue(199) == []
     assert children.kill_overdue(200) == [first]
     assert children.next_kill() == 300
-    wait_until(children.collect)
+    wait_until(lambda: children.collect({}))
 
 
 def test_earlier_deadline_holds():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from geventwsgi.forks import own
 from geventwsgi.master.signals import SignalPipe
 
 #: xdist's workers have a thread; the child does nothing that could wait for it.
@@ -83,7 +86,7 @@ def test_held_signals_come_afterwards():
 
 def test_child_that_forsook_the_pipe_does_not_write_into_it():
     with SignalPipe([signal.SIGUSR1]) as pipe:
-        with pipe.held():
+        with pipe.held(), own():
             pid = os.fork()
             if pid == 0:
                 pipe.forsake()
@@ -110,3 +113,50 @@ def test_refuses_to_work_outside_the_main_thread():
     thread.join()
     assert len(errors) == 1
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+LENT = """
+from gevent import monkey
+monkey.patch_all()
+import os, signal, subprocess
+from geventwsgi.master.signals import SignalPipe
+from geventwsgi.master.system import original
+
+before = subprocess.Popen(["sleep", "0.1"])
+with SignalPipe([signal.SIGCHLD]) as pipe:
+    pid = original("os", "fork")()
+    if pid == 0:
+        os._exit(5)
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        pass
+    pipe.lend()
+    pipe.lend()
+    print(subprocess.run(["sh", "-c", "exit 3"]).returncode)
+    pipe.take_back()
+    print(before.wait(10), subprocess.run(["true"]).returncode)
+    pipe.take_back()
+    print(os.waitstatus_to_exitcode(pipe.take_collected()[pid]), pipe.take_collected())
+    print(pipe.take()[-1:] == [signal.SIGCHLD])
+    other = original("os", "fork")()
+    if other == 0:
+        os._exit(6)
+    pipe.sleep(10)
+    while not pipe.take():
+        pipe.sleep(10)
+    print(os.waitstatus_to_exitcode(original("os", "waitpid")(other, 0)[1]))
+print(subprocess.run(["sh", "-c", "exit 4"]).returncode)
+"""
+
+
+def test_children_are_heard_of_by_gevents_loop_while_chld_is_lent_and_by_the_pipe_again():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", LENT], capture_output=True, text=True, check=False)
+    assert (done.stdout.splitlines(), done.stderr) == (["3", "0 0", "5 {}", "True", "6", "4"], "")
+
+
+def test_nothing_is_lent_where_there_is_no_loop():
+    with SignalPipe([signal.SIGUSR1, signal.SIGCHLD]) as pipe:
+        handler = signal.getsignal(signal.SIGCHLD)
+        pipe.lend()
+        assert signal.getsignal(signal.SIGCHLD) is handler
+        pipe.take_back()
+        assert pipe.take_collected() == {}

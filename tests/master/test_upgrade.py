@@ -47,9 +47,9 @@ def test_end_of_the_master_after_is_told_once():
     if pid == 0:
         os._exit(2)
     assert not kin.alone
-    assert wait_until(kin.collect) == f"the new master (pid: {pid}) exited with status 2"
+    assert wait_until(lambda: kin.collect({})) == f"the new master (pid: {pid}) exited with status 2"
     assert kin.alone
-    assert kin.collect() == ""
+    assert kin.collect({}) == ""
 
 
 def test_sockets_that_are_no_longer_wanted_are_closed():

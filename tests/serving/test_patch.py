@@ -160,3 +160,45 @@ print(0.1 <= time.monotonic() - begin < 2)
 def test_greenlets_sleep_by_the_compiled_core_where_it_is(monkeypatch: pytest.MonkeyPatch, pure: str) -> None:
     monkeypatch.setenv("GEVENTWSGI_PURE", pure)
     assert run(HASTENED) == ["True True", "True"]
+
+
+def test_kinds_of_threads_that_were_there_before_can_be_joined() -> None:
+    code = """
+import threading
+class Mine(threading.Thread):
+    pass
+class Later(threading.Timer):
+    pass
+from geventwsgi.serving.patch import patch_all
+patch_all(print)
+for thread in Mine(target=print, args=("ran",)), Later(0.001, print, ("ran",)):
+    thread.start()
+    thread.join(10)
+    print(thread.is_alive())
+"""
+    assert run(code) == ["ran", "False", "ran", "False"]
+
+
+def test_function_is_called_when_a_module_has_been_imported_once() -> None:
+    code = """
+import sys
+from geventwsgi.serving.latepatch import AfterImport
+finders = list(sys.meta_path)
+AfterImport("colorsys", lambda module: print(module.__name__, hasattr(module, "rgb_to_hsv"))).begin()
+import colorsys
+print(sys.meta_path == finders, colorsys.__spec__.loader is colorsys.__loader__)
+AfterImport("colorsys", lambda module: print("there already")).begin()
+"""
+    assert run(code) == ["colorsys True", "True True", "there already"]
+
+
+def test_module_that_is_not_there_is_waited_for() -> None:
+    code = """
+from geventwsgi.serving.latepatch import AfterImport
+AfterImport("no_such_module", print).begin()
+try:
+    import no_such_module
+except ImportError:
+    print("not there")
+"""
+    assert run(code) == ["not there"]

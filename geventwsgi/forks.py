@@ -1,0 +1,201 @@
+"""Which process this is: what belongs to it alone is let go of in every process that somebody forks from it.
+
+The master forks workers and knows what they need (:func:`own`). Any other process that is forked, by ``os.fork``,
+``multiprocessing`` or ``subprocess`` with ``preexec_fn``, in a request, in a hook or at import, is a stranger: it is
+nobody's worker. It finds default signals, and every :class:`Possession` of its parent has been let go of. Where its
+code would go on as the server's, the process ends (:func:`leave`).
+
+Knows processes, signals and descriptors; knows nothing of gevent, sockets and settings.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # as the interpreter has it: gevent patches that of the library
+import os
+import sys
+import traceback
+from _thread import _local
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from weakref import WeakKeyDictionary
+
+try:
+    # gevent's waits for the loop, which in a master or a stranger may never turn.
+    from posix import close as close  # noqa: PLC0414 - for others
+except ImportError:  # Windows
+    from os import close as close  # noqa: PLC0414 - the same
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import FrameType
+
+#: Where a child of gevent's ``subprocess`` begins, which executes another program at once.
+_EXECUTES = ("gevent.os", "gevent.subprocess")
+
+
+class Possession(Protocol):
+    """What belongs to one process: descriptors, watchers, greenlets."""
+
+    def let_go(self) -> None:
+        """Let go of it in a stranger, with no effect on the process that it belongs to: close and send nothing."""
+
+
+class _Process:
+    """What this process has."""
+
+    def __init__(self) -> None:
+        #: In the order in which they came.
+        self.possessions: WeakKeyDictionary[Possession, None] = WeakKeyDictionary()
+        #: The signals that the server takes, each with the handler that Python knew of at that time.
+        self.signals: dict[int, Any] = {}
+        #: Whether the fork that is under way is the server's own.
+        self.own = False
+
+
+class _Fork(_local):
+    """The fork that this thread has under way."""
+
+    #: The signals that were blocked before; None if there is nothing to restore.
+    mask: set[int] | None = None
+
+
+_here = _Process()
+_fork = _Fork()
+#: What must live for as long as the process: a greenlet that nobody holds is ended, and its ``finally`` blocks run. It
+#: holds itself, so that the end of the interpreter does not free it either.
+_held: list[Any] = []
+_held.append(_held)
+
+
+def keep(possession: Possession) -> None:
+    """Have ``possession`` let go of in strangers, for as long as it lives or until :func:`release`."""
+    _here.possessions[possession] = None
+
+
+def release(possession: Possession) -> None:
+    """Forget ``possession``; a second call does nothing."""
+    _here.possessions.pop(possession, None)
+
+
+def hold(*things: object) -> None:
+    """Keep things that belong to the parent alive in a stranger, where nothing of them may run, not even their end."""
+    _held.extend(things)
+
+
+def displace(*descriptors: int) -> None:
+    """Put the null device in place of descriptors. What they led to stays the parent's; their owners may close them."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in descriptors:
+        if fd >= 0:
+            with suppress(OSError):
+                os.dup2(null, fd, inheritable=False)
+    close(null)
+
+
+def take_signals(numbers: Iterable[int]) -> None:
+    """Have signals act by default in strangers; called after the server has set its own handlers.
+
+    A handler that an application sets later with :func:`signal.signal` stays.
+    """
+    _here.signals.update((number, _signal.getsignal(number)) for number in numbers)
+
+
+def give_back_signals(numbers: Iterable[int]) -> None:
+    """Undo :func:`take_signals`."""
+    for number in numbers:
+        _here.signals.pop(number, None)
+
+
+@contextmanager
+def own() -> Iterator[None]:
+    """Let what is forked in this block keep everything; what it is not to have is the caller's business."""
+    _here.own = True
+    try:
+        yield
+    finally:
+        _here.own = False
+
+
+def begin() -> None:
+    """Begin as a process of the server that has nothing yet; called in a child that :func:`own` forked."""
+    _here.__init__()  # type: ignore[misc]  # all anew
+
+
+def leave(error: BaseException | None = None) -> NoReturn:
+    """End a stranger, without what its parent would do at its own end (``atexit``, hooks, a drain).
+
+    :param error: what ended it. The status is that of ``SystemExit``, 0 without an error, else 1 after a traceback.
+    """
+    status = 0
+    with suppress(Exception):
+        if isinstance(error, SystemExit):
+            status = _status(error.code)
+        elif error is not None:
+            status = 1
+            traceback.print_exception(error)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # None, a full disk, closed
+            stream.flush()
+    os._exit(status)
+
+
+def _status(code: object) -> int:
+    """Return the exit status that Python makes of ``SystemExit.code``."""
+    if code is None or isinstance(code, int):
+        return int(code or 0) & 0xFF
+    print(code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+    return 1
+
+
+def _before() -> None:
+    """Hold the server's signals back: in a child they would meet the parent's handlers until those are gone."""
+    if _here.signals and not _here.own:
+        _fork.mask = set(_signal.pthread_sigmask(_signal.SIG_BLOCK, _here.signals))
+
+
+def _unblock() -> None:
+    mask, _fork.mask = _fork.mask, None
+    if mask is not None:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+
+
+def _in_child() -> None:
+    if _here.own:
+        return
+    possessions, signals = tuple(_here.possessions), _here.signals
+    begin()
+    if possessions and not _executes(sys._getframe().f_back):  # noqa: SLF001 - there is no other way to ask
+        hold(possessions)
+        for possession in possessions:
+            try:
+                possession.let_go()
+            except Exception:  # noqa: BLE001, PERF203 - the others are to be let go of all the same
+                traceback.print_exc()
+    for number, known in signals.items():
+        _reset(number, known)
+    _unblock()
+
+
+def _executes(frame: FrameType | None) -> bool:
+    """Tell whether the process that was forked there executes a program at once, which ends all that it has.
+
+    To let go of everything takes milliseconds where there is much; a program that is executed need not wait for them.
+    """
+    caller = frame and frame.f_back
+    if frame is None or caller is None:
+        return False
+    names = frame.f_globals.get("__name__"), caller.f_globals.get("__name__")
+    return names == _EXECUTES and caller.f_locals.get("preexec_fn", frame) is None
+
+
+def _reset(number: int, known: object) -> None:
+    """Have a signal act by default, unless the application has set a handler after the server."""
+    handler = _signal.getsignal(number)  # set anew where it stays: the loop may have taken it away from the system
+    if handler == known:
+        handler = _signal.default_int_handler if number == _signal.SIGINT else _signal.SIG_DFL
+    with suppress(OSError, ValueError, TypeError):  # not in the main thread; a handler that is not Python's
+        _signal.signal(number, handler)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_unblock, after_in_child=_in_child)
