@@ -142,6 +142,10 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("queue_timeout", 30, k.SECONDS, "--queue-timeout",
             "How long a request beyond worker_connections may wait for its turn; then 503 with Retry-After. 0: any "
             "time."),
+        Setting("linger_timeout", 30, k.SECONDS, "--linger-timeout",
+            "How long a connection that the server ends is kept for a client that is still sending, or has yet to take "
+            "much of its response: what comes is thrown away, since closing at once would cut the response off. Five "
+            "seconds without a byte end it earlier. 0: it is closed at once."),
         Setting("write_timeout", 60, k.SECONDS, "--write-timeout",
             "How long a client may take nothing of a response that is being sent, or less than write_min_rate; then "
             "the connection is dropped."),

@@ -5,6 +5,8 @@ cdef class Socket:
     cpdef recv(self, Py_ssize_t size)
     cpdef recv_after(self, bytes before, Py_ssize_t size)
     cpdef peek(self)
+    cpdef discard(self)
+    cpdef bint settled(self) noexcept
     cpdef Py_ssize_t send(self, data, bint more=*) except -1
     cpdef Py_ssize_t send_parts(self, first, second, third, fourth, bint more=*) except -1
     cpdef send_file(self, int fileno, long long offset, Py_ssize_t count)

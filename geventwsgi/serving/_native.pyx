@@ -67,7 +67,7 @@ cdef extern from "<sys/uio.h>" nogil:
 
 cdef extern from "<sys/ioctl.h>" nogil:
     int ioctl(int fd, unsigned long request, int *argument)
-    int TIOCOUTQ
+    int TIOCOUTQ, SIOCOUTQNSD
 
 cdef extern from "<sys/sendfile.h>" nogil:
     ssize_t sendfile(int target, int source, off_t *offset, size_t count)
@@ -82,6 +82,13 @@ cdef extern from *:
     """
     #include <sys/socket.h>
     #include <sys/uio.h>
+    #ifdef __linux__
+    #include <linux/sockios.h>
+    #define DISCARD MSG_TRUNC
+    #else
+    #define DISCARD 0
+    #define SIOCOUTQNSD TIOCOUTQ
+    #endif
     #ifndef MSG_MORE
     #define MSG_MORE 0
     #endif
@@ -93,12 +100,13 @@ cdef extern from *:
         return sendmsg(fd, &message, flags);
     }
     """
-    int MSG_MORE
+    int MSG_MORE, DISCARD
     ssize_t send_vector(int fd, iovec *parts, int count, int flags) nogil
 
 cdef enum:
     SHARED = 65536   # bytes of the buffer that is received into
     JOIN_LIMIT = 16384   # below it, parts are copied together
+    ON_ITS_WAY = 14600   # as in sockets.py
     PARTS = 4
     BATCH = 256   # descriptors told of at once, as in epoll.py
 
@@ -158,6 +166,22 @@ cdef class Socket:
     cpdef peek(self):
         cdef ssize_t count = recv(self.fd, _buffer, 1, MSG_PEEK | MSG_DONTWAIT)
         return _nothing() if count < 0 else _buffer[:count]
+
+    cpdef discard(self):
+        cdef int flags = MSG_DONTWAIT | (DISCARD if self.family == AF_INET or self.family == AF_INET6 else 0)
+        cdef ssize_t count = recv(self.fd, _buffer, SHARED, flags)
+        return _nothing() if count < 0 else count
+
+    cpdef bint settled(self) noexcept:
+        cdef ssize_t ahead = recv(self.fd, _buffer, 1, MSG_PEEK | MSG_DONTWAIT)
+        cdef int count = 0
+        if ahead >= 0 or errno != EAGAIN:
+            return ahead <= 0
+        ioctl(self.fd, TIOCOUTQ, &count)
+        if 0 < count <= ON_ITS_WAY:
+            count = 0
+            ioctl(self.fd, SIOCOUTQNSD, &count)
+        return count == 0
 
     cpdef Py_ssize_t send(self, data, bint more=False) except -1:
         cdef Py_buffer view

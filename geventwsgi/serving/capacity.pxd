@@ -10,6 +10,7 @@ cdef class Capacity:
     cdef public object balance
     cdef public dict parked
     cdef public dict half_sent
+    cdef public dict lingering
 
     cpdef take(self, timeout=*)
     cpdef give_back(self)

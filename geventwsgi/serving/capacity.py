@@ -53,6 +53,8 @@ class Capacity:
         self._by_address: dict[str, int] = {}
         #: Connections that have been idle for a while, the one that has been so longest first.
         self.parked: dict[Connection, None] = {}
+        #: Connections that are over, but for what their clients still send; the first to linger first.
+        self.lingering: dict[Connection, None] = {}
         #: Connections whose head is incomplete, with the time at which that was first seen, oldest first.
         self.half_sent: dict[Connection, float] = {}
 
@@ -106,8 +108,17 @@ class Capacity:
         return self.requests - self.free
 
     def admits(self, address: str) -> bool:
-        """Return whether one more connection of ``address`` is acceptable; "" (a unix socket) always is."""
-        return not (self.per_address and address) or self._by_address.get(address, 0) < self.per_address
+        """Return whether one more connection of ``address`` is acceptable; "" (a unix socket) always is.
+
+        One of that address that is answered and lingers makes room for it.
+        """
+        if not (self.per_address and address) or self._by_address.get(address, 0) < self.per_address:
+            return True
+        for connection in self.lingering:
+            if connection.remote_addr == address:
+                connection.kill()
+                return True
+        return False
 
     def enter(self, connection: Connection) -> None:
         """Count a connection in."""
@@ -129,6 +140,8 @@ class Capacity:
             self.balance.tell()
         self.parked.pop(connection, None)
         self.half_sent.pop(connection, None)
+        if self.lingering:
+            self.lingering.pop(connection, None)
         if self.per_address:
             address = connection.remote_addr
             left = self._by_address.pop(address, 1) - 1
@@ -152,9 +165,11 @@ class Capacity:
     def dispensable(self) -> Connection | None:
         """Return the connection to end where one must go, if there is one.
 
-        The one that has been idle longest goes first, then the oldest that has kept its head incomplete: a client that
-        does something is never sent away for one that has yet to.
+        One that is answered and lingers goes first, then the one that has been idle longest, then the oldest that has
+        kept its head incomplete: a client that does something is never sent away for one that has yet to.
         """
+        for connection in self.lingering:
+            return connection
         for connection in self.parked:
             return connection
         for connection, since in self.half_sent.items():

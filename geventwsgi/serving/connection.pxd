@@ -26,6 +26,9 @@ cdef class Connection(runners.Sleeper):
     cdef public double idle_limit
     cdef public bint cold
     cdef public bint counted
+    cdef public bint answered
+    cdef public bint unread
+    cdef public bint lingering
 
     cpdef start(self)
     cpdef _park(self)
@@ -33,4 +36,5 @@ cdef class Connection(runners.Sleeper):
     cpdef linger(self)
     @cython.locals(lane=CLane)
     cpdef end_lane(self)
+    cpdef end(self)
     cpdef close(self)

@@ -17,7 +17,7 @@ from greenlet import getcurrent
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.forks import hold
-from geventwsgi.serving import departure, http1, marks, prologue, runners, thread_objects
+from geventwsgi.serving import departure, http1, linger, marks, prologue, runners, thread_objects
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1_exchange import Http1Exchange
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from geventwsgi.wsgi.repeated import Repeated
 
 
-#: Seconds for which a connection that we close still takes in what the client is sending; and while the server stops.
-LINGER, LINGER_DRAINING = 2.0, 0.2
 #: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops: so many
 #: that a client which uses it each second is never cut off while its next request is on its way.
 LAST_CALL = 1.0
@@ -47,6 +45,7 @@ class Connection(runners.Sleeper):
     """An accepted connection."""
 
     __slots__ = (
+        "answered",
         "cold",
         "counted",
         "departed",
@@ -57,6 +56,7 @@ class Connection(runners.Sleeper):
         "lane",
         "last_data",
         "last_head",
+        "lingering",
         "queued",
         "remote_addr",
         "remote_port",
@@ -65,6 +65,7 @@ class Connection(runners.Sleeper):
         "service",
         "stream",
         "trusted",
+        "unread",
     )
 
     def __init__(self, service: Service, sock: Socket, address: Any) -> None:
@@ -111,6 +112,12 @@ class Connection(runners.Sleeper):
         self.introduced = False
         #: Whether it counts among the open ones; set and reset by the capacity.
         self.counted = False
+        #: Whether it was answered, so that a reset could cut the response off. Set by :mod:`http1` and :mod:`prologue`.
+        self.answered = False
+        #: Whether its client was still sending when it was answered; set by :meth:`linger`.
+        self.unread = False
+        #: Whether nothing is left to do but to throw away what its client sends; set by :mod:`linger`.
+        self.lingering = False
         self.greenlet = None
         mine.connections.add(self)
         mine.capacity.enter(self)
@@ -138,6 +145,8 @@ class Connection(runners.Sleeper):
                 # What http1.serve does, without its frame.
                 found = http1.receive(self)
                 left = http1.answer(self, found) if isinstance(found, Http1Exchange) else found
+            if left is ENDED:
+                self.stream.finish()
         except BaseException:  # noqa: BLE001 - which it is, is asked there
             self._broke()
         else:
@@ -147,6 +156,7 @@ class Connection(runners.Sleeper):
         """Act on the exception that is being handled; raise it on if it is meant for the greenlet."""
         error = sys.exc_info()[1]
         service = self.service
+        cut = self.exchange is not None or not self.answered
         try:
             http1.release(self)
             if isinstance(error, (ClientDisconnected, DeadlineExpired)):
@@ -155,9 +165,11 @@ class Connection(runners.Sleeper):
                 service.log.exception(  # noqa: LOG004 - one is being handled
                     "A connection from %s failed; please report this", self.remote_addr
                 )
+                cut = True
             elif error is not None:
                 raise error
-            self.stream.abort()
+            if cut:  # else what was answered before was whole, and is to arrive
+                self.stream.abort()
         finally:
             error = None  # its traceback leads back to here
             self._go_on(ENDED)
@@ -168,7 +180,7 @@ class Connection(runners.Sleeper):
         if left is IDLE:
             self._park()
         elif left is ENDED:
-            self.close()
+            self.end()
         elif left is NOTHING:
             self._park_on()
         else:
@@ -226,10 +238,12 @@ class Connection(runners.Sleeper):
         elif timed_out and self.idle_limit > service.timeouts.warm and not service.draining:
             self._cool(self.idle_limit - service.timeouts.warm)
             return
-        if timed_out:
-            self.close()
-        else:
+        if not timed_out:
             service.runners.give(self)
+        elif self.stream.kept or self.stream.encrypted:  # which may have to wait for room
+            service.runners.give(linger.Farewell(self))
+        else:
+            self.end()
 
     def _cool(self, seconds: float) -> None:
         """Wait on, but with as little as a connection can have."""
@@ -283,8 +297,8 @@ class Connection(runners.Sleeper):
             half_sent.pop(self, None)
 
     def linger(self) -> None:
-        """Give the client a moment to read what was sent, although it is still sending."""
-        self.stream.linger(LINGER_DRAINING if self.service.draining else LINGER)
+        """Have the connection end only after its client has: it is still sending, although it was answered."""
+        self.unread = True
 
     def drain(self) -> None:
         """End the connection as soon as what the client has already sent is answered.
@@ -292,6 +306,8 @@ class Connection(runners.Sleeper):
         A request in flight goes on, but does not wait long for the rest of a body that has stopped coming.
         """
         stream = self.stream
+        if self.lingering:
+            return
         if self.exchange is not None:
             self.exchange.drain()
         elif self in self.service.capacity.half_sent:
@@ -320,6 +336,16 @@ class Connection(runners.Sleeper):
         self.stream.let_go()
         if self.request_deadline is not None:
             self.request_deadline.deadline = NEVER
+
+    def end(self) -> None:
+        """Close the connection so that all arrives that was sent, whatever the client sends meanwhile."""
+        stream = self.stream
+        if not stream.closed:
+            settled = stream.finished()
+            if self.unread or not settled:
+                linger.begin(self)
+                return
+        self.close()
 
     def close(self) -> None:
         """Close the socket and leave the server's books; a second call does nothing."""

@@ -97,6 +97,7 @@ def answer(connection: Connection, exchange: Http1Exchange) -> Left:
             lane.exchange = None
     if marks.references(exchange) != known:
         exchange.end()
+    connection.answered = True
     connection.idle_limit = service.timeouts.keepalive
     if not exchange.settle():
         return ENDED
@@ -142,9 +143,10 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
     head = parse_head(data, service.limits, last, 0, service.leniency, known)
     if head is None:
         with connection.incomplete():
-            until = clock.monotonic() + service.timeouts.head
+            seconds = service.timeouts.head
+            until = clock.monotonic() + (min(seconds, service.timeouts.drain_body) if service.draining else seconds)
             while head is None:
-                more = _more_of_head(connection, until)
+                more = _more_of_head(connection, data, until)
                 scanned = len(data)
                 data += more
                 head = parse_head(data, service.limits, last, scanned, service.leniency, known)
@@ -156,12 +158,20 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
     return head
 
 
-def _more_of_head(connection: Connection, until: float) -> bytes:
+def _more_of_head(connection: Connection, data: bytes, until: float) -> bytes:
+    """Return what follows ``data``.
+
+    :raises RequestError: 408, nothing has in time.
+    :raises ClientDisconnected: the client has left, or has sent nothing but empty lines, to which no response would
+        belong (RFC 9112 section 2.2).
+    """
     more = None
     remaining = until - clock.monotonic()
     if remaining > 0:
         with suppress(DeadlineExpired):
             more = connection.stream.recv(HEAD_RECV, remaining)
+    if more is None and not data.strip():
+        raise ClientDisconnected("nothing but empty lines came")
     if more is None:
         raise RequestError(408, f"the head took longer than {connection.service.timeouts.head:g} s")
     if not more:

@@ -399,11 +399,25 @@ class Http1Exchange(exchange.Exchange):
             self._stream.hurry(self._connection.service.timeouts.drain_body)
 
     def abort(self) -> None:
-        """See :meth:`Exchange.abort`."""
+        """See :meth:`Exchange.abort`. The client sees a reset, unless that could cut off earlier responses."""
         self._keep_alive = False
         if self._raw_socket is not None:
             self._raw_socket.end()
-        self._stream.abort()
+        if self.taken or not self._connection.answered:
+            self._stream.abort()
+        elif self.head_sent:
+            if self._shows_its_cut():
+                self._stream.cut()
+            else:
+                self._stream.abort()
+
+    def _shows_its_cut(self) -> bool:
+        """Return whether earlier responses are on their way still, and the end shows that this one is not whole.
+
+        That it does by its framing (RFC 9112 section 8).
+        """
+        unfinished = self._framing is CHUNKED or (self._framing is LENGTH and self._left > 0)
+        return unfinished and self._stream.owed() > self.sent
 
     def end(self) -> None:
         """Become inert: the request has ended, and something of it is still in use.
@@ -462,13 +476,17 @@ class Http1Exchange(exchange.Exchange):
     def _read_away(self) -> bool:
         """Read what the application left of the body, within bounds; return whether it has all been read."""
         body = self._body
+        if body is None or body.done:
+            return True
+        if self._stream.awaited:
+            return False  # a greenlet of the application's still reads it
         left = DRAIN_BODY
         try:
-            while body is not None and not body.done and left > 0:
+            while not body.done and left > 0:
                 left -= len(self._read_body(body, left, self._connection.service.timeouts.drain_body))
         except OSError:
             return False
-        return body is None or body.done
+        return body.done
 
 
 def _asks_websocket(head: RequestHead) -> bool:

@@ -47,6 +47,9 @@ def begin(connection: Connection) -> None:
                 stream.handshake(service.timeouts.tls_handshake)
             except DeadlineExpired:
                 raise ClientDisconnected("TLS handshake too slow") from None
+            except ClientDisconnected:
+                connection.answered = True  # by an alert, which is to arrive
+                raise
 
 
 def _introduce(connection: Connection, proxies: ProxyProtocol) -> None:

@@ -347,6 +347,7 @@ class Sending(deadlines.Holder):
             self._writer = stall.file = None
             stall.deadline = NEVER
         if stalled:
+            self._sock.reset_on_close()  # what was not taken is nothing for the system to keep
             seconds = self._common.write_timeout
             raise ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
         if in_flight and not self.closed:

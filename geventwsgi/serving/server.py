@@ -394,12 +394,20 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             connection.drain()
         if service.empty.wait(timeout):
             return True
+        return self._cut(service, timeout)
+
+    def _cut(self, service: Service, timeout: float) -> bool:
+        """End what is left after ``timeout`` seconds of a drain; return whether all of it had been answered."""
         for request in list(self.in_flight().values())[:NAMED] if timeout else ():
             self.logger.warning("Cut, since it had not ended after %g s: %s", timeout, request)
+        answered = all(connection.lingering for connection in service.connections)
         for connection in tuple(service.connections):
             connection.kill()
         service.empty.wait(KILL_MARGIN)
-        return False
+        for connection in tuple(service.connections):
+            if connection.lingering:
+                connection.close()
+        return answered
 
     def _sweep(self, timeout: float) -> None:
         """Accept what waits, and who has connected and says something within ``timeout`` seconds."""
@@ -488,6 +496,7 @@ def timeouts_of(config: Config) -> Timeouts:
         write_min_rate=config.write_min_rate,
         request=config.request_timeout,
         queue=config.queue_timeout,
+        linger=config.linger_timeout,
     )
 
 

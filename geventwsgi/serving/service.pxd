@@ -22,6 +22,7 @@ cdef class Timeouts:
     cdef public double request
     cdef public double queue
     cdef public double warm
+    cdef public double linger
 
 cdef class Service:
     cdef public CGateway gateway

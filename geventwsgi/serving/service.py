@@ -41,6 +41,7 @@ class Timeouts:
         "first_byte",
         "head",
         "keepalive",
+        "linger",
         "queue",
         "request",
         "tls_handshake",
@@ -65,6 +66,7 @@ class Timeouts:
         request: float = 0.0,
         queue: float = 0.0,
         warm: float = 1.0,
+        linger: float = 30.0,
     ) -> None:
         #: From accept to the end of the TLS handshake; then the connection is dropped.
         self.tls_handshake = tls_handshake
@@ -93,6 +95,9 @@ class Timeouts:
         self.queue = queue
         #: From going idle to giving up all that would speed up the next request.
         self.warm = warm
+        #: From the end of a connection's last response, for a client that is still sending (``linger_timeout``); then a
+        #: close, which may be a reset. 0: at once.
+        self.linger = linger
 
 
 class ServerView:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket as constants
+import sys
 from _socket import socket as RawSocket
 from array import array
 from contextlib import contextmanager, suppress
@@ -37,10 +38,20 @@ UNPACED = b"reno"
 #: Seconds for which a connection without a byte is kept from the server, where the kernel can do that.
 DEFERRED = 1
 
+#: Bytes that are on their way as soon as they are sent (RFC 6928: ten segments): only a loss on the way could keep them
+#: from the client.
+ON_ITS_WAY = 14600
+#: Asks Linux how many bytes of what was sent have not left yet: SIOCOUTQNSD, which the standard library does not name.
+NOT_SENT = 0x894B
+
 _RESET_ON_CLOSE = array("i", (1, 0)).tobytes()
 #: A state of the kernel's connections: the client has connected, and the listener is not told.
 _SYN_RECV = b"03"
 _MSG_MORE = getattr(constants, "MSG_MORE", 0)
+_UNIX = getattr(constants, "AF_UNIX", None)
+#: What is thrown away is received into; Linux does not even copy it, from TCP (tcp(7), MSG_TRUNC).
+_thrown_away = bytearray(65536)
+_MSG_TRUNC = constants.MSG_TRUNC if sys.platform == "linux" else 0
 
 
 class Socket:
@@ -85,6 +96,30 @@ class Socket:
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
 
+    def discard(self) -> int | None:
+        """Throw away what has come, up to some size; return how many bytes, 0 at the end, None if nothing has come."""
+        try:
+            return self._sock.recv_into(_thrown_away, 0, _MSG_TRUNC if self._sock.family != _UNIX else 0)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+
+    def settled(self) -> bool:
+        """Return whether closing harms nothing that was sent, after :meth:`end_sending`.
+
+        The system would reset the connection if bytes had come that nobody has read, or came later, and forget what it
+        has yet to send (RFC 1122 section 4.2.2.13). Nothing comes from a client that has ended, or is gone.
+        """
+        try:
+            ahead = self.peek()
+        except ClientDisconnected:
+            return True
+        if ahead is not None:
+            return not ahead
+        owed = self.unread()
+        return not owed or (owed <= ON_ITS_WAY and not self._ask(NOT_SENT))
+
     def send(self, data: Buffer, more: bool = False) -> int:
         """Send what the kernel takes of ``data``; return how much that is.
 
@@ -122,9 +157,13 @@ class Socket:
         """Return how many bytes of what was sent the client's system has yet to take; 0 where nobody knows."""
         from termios import TIOCOUTQ  # noqa: PLC0415 - for clients that read slowly
 
+        return self._ask(TIOCOUTQ)
+
+    def _ask(self, what: int) -> int:
+        """Return what the system says to an ioctl that counts; 0 where it does not know it."""
         count = array("i", [0])
         with suppress(OSError):
-            ioctl(self._sock.fileno(), TIOCOUTQ, count)
+            ioctl(self._sock.fileno(), what, count)
         return count[0]
 
     def gather(self, on: bool) -> None:

@@ -24,6 +24,9 @@ cdef class Stream(sending.Sending):
     cpdef watch(self)
     cpdef bint in_use(self)
     cpdef close(self)
+    cpdef finish(self)
+    cpdef bint finished(self)
+    cpdef bint throw_away(self) except -1
     cpdef _let_go(self)
     cpdef bytes recv(self, Py_ssize_t size, timeout=*)
     cpdef recv_now(self, Py_ssize_t size)

@@ -43,9 +43,9 @@ WORTH_FILLING = 16384
 PIPELINED = 20
 #: The events, as C numbers in the compiled core.
 _READABLE, _WRITABLE, _GONE, _LOST = READABLE, WRITABLE, GONE, LOST
-#: Bytes that a connection that we close still takes in.
-LINGER_BYTES = 64 << 20
 CLOSED = "the connection has been closed"
+#: Receives in a row of what is thrown away, after which others get their turn.
+THROWN_AWAY = 16
 
 
 class DeadlineExpired(Exception):
@@ -372,30 +372,46 @@ class Stream(sending.Sending):
         """Return whether ``greenlet`` waits for this very socket, and so learns of its end by itself."""
         return greenlet is self._reader or greenlet is self._writer
 
-    def linger(self, seconds: float) -> None:
-        """Say that nothing more will be sent, and take in what the client is still sending for a moment.
+    def cut(self) -> None:
+        """Have the end look like a cut, where it can, although nothing is reset."""
 
-        Closing at once would reset the connection and with it the answer that the client has not read yet
-        (RFC 9112 section 9.6).
-
-        :param seconds: how long the moment is at the most.
-        """
+    def finish(self) -> None:
+        """Dismiss who waits for the client, and send what has to come before the end; it may have to wait for room."""
         self.dismiss()
-        try:
-            self._end_sending()
-            until = clock.monotonic() + seconds
-            left = LINGER_BYTES
-            self._ahead = b""
-            while left > 0 and (remaining := until - clock.monotonic()) > 0:
-                data = Stream._receive(self, 65536, remaining)  # raw bytes, also where a subclass decrypts
-                if not data:
-                    return
-                left -= len(data)
-        except (DeadlineExpired, OSError):
-            pass
 
-    def _end_sending(self) -> None:
-        self._sock.end_sending()
+    def finished(self) -> bool:
+        """Say that nothing more will be sent; return whether closing at once harms nothing that was sent.
+
+        It does while the client is still sending, and would while much of what was sent is still here, since the client
+        may send more: the system would answer by a reset, which throws away what the client has not received yet
+        (RFC 9112 section 9.6).
+        """
+        if self.kept:
+            self.hand_over()
+        self._held = self.gathers = False
+        self.interrupt()
+        try:
+            self._sock.end_sending()
+        except ClientDisconnected:
+            return True
+        return not self._ahead and self._sock.settled()
+
+    def throw_away(self) -> bool:
+        """Throw away what the client has sent, encrypted or not; return whether more may come.
+
+        :raises ClientDisconnected: the connection was reset.
+        """
+        self._ahead = b""
+        for _ in range(THROWN_AWAY):
+            count = self._sock.discard()
+            if not count:
+                return count is None
+        self._common.poller.tell_again(self, self._sock.fileno())
+        return True
+
+    def owed(self) -> int:
+        """Return how many bytes of what was sent the client has yet to take; see :meth:`.Socket.unread`."""
+        return self._sock.unread()
 
     def close(self) -> None:
         """Close the socket; what was sent still arrives. Greenlets that wait for the client are told."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Ciphertext received at once: a little more than one TLS record.
 RECORD = 17408
-#: Seconds for a client to read why its handshake failed.
-ALERT_TIME = 1.0
 #: Plaintext encrypted at once, which bounds the memory that a slow reader can hold.
 BLOCK = 65536
 
@@ -32,7 +30,7 @@ BLOCK = 65536
 class TLSStream(stream.Stream):
     """A connected socket that speaks TLS as the server."""
 
-    __slots__ = ("_incoming", "_looks", "_outgoing", "_ragged_eof_ends", "established", "ssl_object")
+    __slots__ = ("_ended", "_incoming", "_looks", "_outgoing", "_ragged_eof_ends", "established", "ssl_object")
 
     encrypted = True
 
@@ -44,6 +42,8 @@ class TLSStream(stream.Stream):
         super().__init__(sock, common)
         #: Whether :meth:`handshake` has succeeded.
         self.established = False
+        #: Whether close_notify was made.
+        self._ended = False
         self._ragged_eof_ends = ragged_eof_ends
         #: Whether :meth:`_look` may take bytes from the kernel.
         self._looks = True
@@ -66,7 +66,6 @@ class TLSStream(stream.Stream):
                 self._flush()
                 self._feed(super()._receive(RECORD, max(0.0, until - clock.monotonic())))
             except ssl.SSLError as error:
-                self.linger(ALERT_TIME)  # a reset would overtake the alert that tells the client why
                 raise ClientDisconnected(f"TLS handshake failed: {error.reason or error}") from error
             else:
                 self._flush()
@@ -222,20 +221,47 @@ class TLSStream(stream.Stream):
         self._outgoing.write(record[super().send_aside(record) :])  # what is left goes first with the next send
         return len(data)
 
-    def _end_sending(self) -> None:
-        """Say close_notify, so that the client can tell the end from a cut (RFC 8446 section 6.1)."""
-        with contextlib.suppress(ssl.SSLError):
-            self.ssl_object.unwrap()
-        self._flush()
-        super()._end_sending()
+    def cut(self) -> None:
+        """See :meth:`Stream.cut`: an end without close_notify."""
+        self._ended = True
+
+    def finish(self) -> None:
+        """See :meth:`Stream.finish`: close_notify, so that the client can tell the end from a cut (RFC 8446, 6.1)."""
+        super().finish()
+        if not (self.closed or self.left):
+            self._end_session()
+            with contextlib.suppress(ClientDisconnected):
+                self._flush()
+
+    def _end_session(self) -> None:
+        if not self._ended:
+            self._ended = True
+            with contextlib.suppress(ssl.SSLError, ValueError):  # which says that it has to wait for the client's
+                self.ssl_object.unwrap()
+
+    def _hand_over_end(self) -> None:
+        """Have the kernel take close_notify, or an alert, if it has room."""
+        self._end_session()
+        with contextlib.suppress(OSError):
+            self._sock.send(self._outgoing.read())
+
+    def finished(self) -> bool:
+        """See :meth:`Stream.finished`."""
+        self._hand_over_end()
+        return super().finished() and not self.ahead()
+
+    def throw_away(self) -> bool:
+        """See :meth:`Stream.throw_away`. What has come is not decrypted any more, and all that would do that let go."""
+        if self.ssl_object is not None:
+            self.established = False
+            self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self.ssl_object = None  # type: ignore[assignment]  # nobody reads or sends any more
+        return super().throw_away()
 
     def close(self) -> None:
         """See :meth:`Stream.close`; close_notify is sent if the kernel takes it at once."""
-        if not self.closed:
-            with contextlib.suppress(ssl.SSLError, ValueError):
-                self.ssl_object.unwrap()
-            with contextlib.suppress(OSError):
-                self._sock.send(self._outgoing.read())
+        if not (self.closed or self._ended):
+            self._hand_over_end()
         super().close()
 
 

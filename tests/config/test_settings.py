@@ -14,7 +14,7 @@ OURS = {
     "wsgi_websocket",
     *("health_path", "drain_delay"),
     *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace"),
-    *("write_timeout", "write_min_rate"),
+    *("write_timeout", "write_min_rate", "linger_timeout"),
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
     "greenlet_per_request",
     *("max_worker_memory", "max_worker_age", "reload_surge", "drain_on_shutdown"),

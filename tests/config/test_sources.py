@@ -65,6 +65,7 @@ GIVEN = {
     "body_min_rate": ("10", 10),
     "body_grace": ("2.5", 2.5),
     "write_timeout": ("2.5", 2.5),
+    "linger_timeout": ("2.5", 2.5),
     "write_min_rate": ("10", 10),
     "request_timeout": ("2.5", 2.5),
     "queue_timeout": ("2.5", 2.5),

@@ -244,6 +244,19 @@ class TestHeads:
             assert one.gateway.exchanges == []
             assert one.records == []
 
+    def test_an_empty_line_after_a_request_is_none_that_times_out__rfc9112_2_2(self) -> None:
+        with served(timeouts=Timeouts(head=0.1)) as one:
+            received = one.ask(GET + b"\r\n")
+            assert (received.count(b"HTTP/1.1"), received[-2:]) == (1, b"ok")
+
+    def test_a_head_that_begins_while_the_server_stops_is_not_waited_for_long(self) -> None:
+        with served(timeouts=Timeouts(drain_body=0.1)) as one:
+            one.client.sendall(GET)
+            one.response()
+            one.service.draining = True
+            with gevent.Timeout(5):
+                assert one.ask(GET[:10]).startswith(b"HTTP/1.1 408 ")
+
     def test_no_record_is_made_when_nobody_wants_one(self) -> None:
         with served(record=False) as one:
             assert one.ask(b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 ")

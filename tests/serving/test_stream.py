@@ -170,11 +170,10 @@ class TestReading:
             client.sendall(b"one")
         assert first.get(timeout=5) == b"one"
 
-    def test_lingering_takes_the_place_of_who_reads(self, stream: Stream, client: socket.socket) -> None:
+    def test_the_end_dismisses_who_reads(self, stream: Stream) -> None:
         reader = gevent.spawn(stream.recv, 100)
         gevent.sleep(0)
-        with gevent.Timeout(5):
-            stream.linger(0.05)
+        stream.finish()
         assert isinstance(reader.exception, ClientDisconnected)
 
     def test_interrupt_ends_a_wait_but_loses_no_bytes(self, stream: Stream, client: socket.socket) -> None:
@@ -606,21 +605,81 @@ class TestFiles:
         assert client.recv(1) == b"\0"
 
 
-class TestEnding:
-    def test_a_lingering_close_lets_a_busy_client_read_its_answer__rfc9112_9_6(
-        self, stream: Stream, client: socket.socket
-    ) -> None:
-        stream.send(b"answer")
-        end = gevent.spawn(lambda: (stream.linger(2), stream.close()))
-        client.sendall(b"x" * BIG)
-        client.shutdown(socket.SHUT_WR)
-        assert read_all(client) == b"answer"
-        end.get(timeout=5)
+def fill(stream: Stream) -> None:
+    """Send until the kernel takes no more."""
+    while stream._sock.send(b"x" * 65536):
+        pass
 
-    def test_lingering_ends_with_its_time(self, stream: Stream, client: socket.socket) -> None:
-        with gevent.Timeout(5):
-            stream.linger(0.05)
-        assert client.recv(10) == b""
+
+@contextmanager
+def stalled_sender(client: socket.socket) -> Iterator[None]:
+    """More than is thrown away at once waits in the kernel while the block runs."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
+    sender = gevent.spawn(client.sendall, b"x" * (64 << 20))
+    gevent.sleep(0.02)
+    try:
+        yield
+    finally:
+        sender.kill()
+
+
+class TestEnding:
+    def test_one_whose_client_is_silent_and_has_all_may_close(self, stream: Stream, client: socket.socket) -> None:
+        stream.send(b"answer")
+        assert stream.finished()
+        assert read_all(client) == b"answer"
+
+    def test_one_whose_client_has_ended_may_close(self, stream: Stream, client: socket.socket) -> None:
+        client.shutdown(socket.SHUT_WR)
+        gevent.sleep(0.01)
+        assert stream.finished()
+
+    def test_one_whose_client_has_reset_may_close(self, stream: Stream, client: socket.socket) -> None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+        gevent.sleep(0.01)
+        assert stream.finished()
+
+    def test_one_with_bytes_in_the_kernel_may_not(self, stream: Stream, client: socket.socket) -> None:
+        client.sendall(b"x")
+        gevent.sleep(0.01)
+        assert not stream.finished()
+
+    def test_one_with_bytes_received_ahead_may_not(self, stream: Stream) -> None:
+        stream.unread(b"x")
+        assert not stream.finished()
+
+    def test_one_that_owes_much_may_not(self, stream: Stream) -> None:
+        fill(stream)
+        assert not stream.finished()
+
+    def test_one_that_owes_little_to_a_client_without_room_may_not(self, stream: Stream, client: socket.socket) -> None:
+        fill(stream)
+        while stream.owed() > 10000:
+            client.recv(1000)
+        assert stream.owed()
+        assert not stream.finished()
+
+    def test_what_comes_is_thrown_away_until_the_end(self, stream: Stream, client: socket.socket) -> None:
+        stream.send(b"answer")
+        assert stream.finished()
+        sender = gevent.spawn(lambda: (client.sendall(b"x" * BIG), client.shutdown(socket.SHUT_WR)))
+        eventually(lambda: not stream.throw_away())
+        assert read_all(client) == b"answer"
+        sender.get(timeout=5)
+
+    def test_what_is_thrown_away_at_once_is_bounded(self, stream: Stream, client: socket.socket) -> None:
+        with stalled_sender(client):
+            assert stream.throw_away()
+            assert stream._sock.peek() is not None
+
+    def test_what_is_left_is_told_again(self, stream: Stream, client: socket.socket) -> None:
+        with stalled_sender(client):
+            gevent.sleep(0.01)
+            assert stream.throw_away()
+            woken = Woken()
+            stream.park(woken, 5)
+            eventually(lambda: woken.times == [False])
 
     def test_abort_is_a_reset_not_an_end(self, stream: Stream, client: socket.socket) -> None:
         stream.abort()

@@ -256,12 +256,36 @@ class TestWriting:
         with tempfile.TemporaryFile() as file, pytest.raises(ClientDisconnected, match="shorter"):
             stream.send_file(file.fileno(), 0, 10)
 
-    def test_a_lingering_close_says_close_notify_first(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+    def test_the_end_says_close_notify_first(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
         stream.send(b"answer")
-        ending = gevent.spawn(lambda: (stream.linger(2), stream.close()))
+        stream.finish()
+        assert stream.finished()
         assert read_all(client) == b"answer"
-        client.close()
-        ending.get(timeout=5)
+
+    def test_close_notify_waits_for_room(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        writer = gevent.spawn(lambda: (stream.send(b"x" * BIG), stream.finish(), stream.finished(), stream.close()))
+        assert len(read_all(client)) == BIG
+        writer.get(timeout=5)
+
+    def test_a_cut_says_no_close_notify(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        stream.cut()
+        stream.finish()
+        stream.finished()
+        with pytest.raises(ssl.SSLEOFError):
+            client.recv(10)
+
+    def test_what_is_thrown_away_is_not_decrypted(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
+        stream.finished()
+        raw_client = socket.socket(fileno=os.dup(client.fileno()))
+        raw_client.sendall(b"no record of TLS at all" * 1000)
+        raw_client.shutdown(socket.SHUT_WR)
+        eventually(lambda: not stream.throw_away())
+        raw_client.close()
+
+    def test_what_would_decrypt_is_let_go(self, stream: TLSStream) -> None:
+        stream.finished()
+        stream.throw_away()
+        assert stream.ssl_object is None
 
     def test_abort_is_a_cut_not_an_end(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
         stream.abort()

@@ -533,7 +533,7 @@ def test_processes_nothing_after_saying_close__rfc9112_9_6(server: Wire, seen: l
 @conforms(
     "9112 9.6",
     "A response that ends with the connection reaches a client that is still sending.",
-    "The server closes its side, then takes in what comes for a moment.",
+    "The server closes its side, then throws away what comes, within `linger_timeout`.",
 )
 def test_lingers_for_a_client_that_sends__rfc9112_9_6(serve) -> None:
     with serve(limit_request_body=10) as server, server.connected() as client:

@@ -1,0 +1,98 @@
+"""The last moment of a connection: all was said, but the client may still be sending, or has yet to take what was sent.
+
+A system answers what nobody reads by a reset, which throws away what the client has not received (RFC 9112 section
+9.6). So what comes is thrown away for a while, until the client ends as well. That takes no greenlet and next to no
+memory; it is bounded by time, not by bytes: an upload that was answered early may be of any size.
+
+Knows when the moment is over; what is thrown away, and how, is the stream's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from greenlet import getcurrent
+
+from geventwsgi import clock
+from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving import runners
+
+if TYPE_CHECKING:
+    from geventwsgi.serving.connection import Connection
+
+#: Seconds after which the moment is over if no byte has moved, in either direction.
+SILENCE = 5.0
+
+
+def begin(connection: Connection) -> None:
+    """Linger for ``linger_timeout`` seconds at the most, then close; nothing may wait for this connection any more."""
+    service = connection.service
+    if not service.timeouts.linger:
+        connection.close()
+        return
+    connection.lingering = True
+    connection.forget()
+    service.capacity.parked.pop(connection, None)
+    service.capacity.lingering[connection] = None
+    Linger(connection).wake(timed_out=False)
+
+
+class Linger(runners.Sleeper):
+    """A connection's last moment."""
+
+    __slots__ = ("_connection", "_owed", "_until")
+
+    def __init__(self, connection: Connection) -> None:
+        self.greenlet = None
+        self._connection = connection
+        #: When it is over in any case (``clock.monotonic``).
+        self._until = clock.monotonic() + connection.service.timeouts.linger
+        #: How many bytes the client had yet to take when the last silence began.
+        self._owed = connection.stream.owed()
+
+    def wake(self, timed_out: bool) -> None:
+        """See :class:`~geventwsgi.serving.runners.Sleeper`."""
+        connection = self._connection
+        left = self._until - clock.monotonic()
+        if left > 0 and (self._takes() if timed_out else self._sends()):
+            connection.stream.park(self, min(SILENCE, left))
+        else:
+            connection.close()
+
+    def _sends(self) -> bool:
+        """Throw away what has come; return whether the client may send more."""
+        try:
+            return self._connection.stream.throw_away()
+        except ClientDisconnected:
+            return False
+
+    def _takes(self) -> bool:
+        """Return whether the client has taken something since this was last asked, and has yet to take the rest."""
+        before, self._owed = self._owed, self._connection.stream.owed()
+        return 0 < self._owed < before
+
+
+class Farewell(runners.Sleeper):
+    """Ends a connection in a greenlet, since its last words may have to wait until the client has taken others."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self.greenlet = None
+        self._connection = connection
+
+    def run(self) -> None:
+        """See :class:`~geventwsgi.serving.runners.Sleeper`."""
+        connection = self._connection
+        if connection.stream.closed:
+            return
+        connection.greenlet = getcurrent()
+        try:
+            if connection.stream.kept:
+                connection.stream.send_kept()
+            connection.stream.finish()
+        except ClientDisconnected:
+            connection.stream.abort()
+        finally:
+            connection.greenlet = None
+            connection.end()
