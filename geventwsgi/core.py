@@ -61,6 +61,7 @@ MODULES = (
     "serving._switching",
     "serving._alarm",
     "serving._marks",
+    "serving.holdings",
     "serving.runners",
     "serving.service",
     "serving.connection",

@@ -55,6 +55,7 @@ def _suspended(running: Any) -> list[Any]:
     """Return the other greenlets that have begun; the main one, which has no parent, merely waits for the end."""
     from greenlet import greenlet
 
+    gc.unfreeze()  # what an operator has frozen before the fork (docs/deployment.md) is not found otherwise
     return [
         found
         for found in gc.get_objects()

@@ -17,7 +17,7 @@ from greenlet import getcurrent
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.forks import hold
-from geventwsgi.serving import departure, http1, linger, marks, prologue, runners, thread_objects
+from geventwsgi.serving import departure, holdings, http1, linger, marks, prologue, runners, thread_objects
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1_exchange import Http1Exchange
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 #: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops: so many
 #: that a client which uses it each second is never cut off while its next request is on its way.
 LAST_CALL = 1.0
+
+holdings.spare(runners.Sleeper, Stream, Http1Exchange)  # the environ leads to them, and they to the whole server
 
 
 class Connection(runners.Sleeper):
@@ -204,6 +206,7 @@ class Connection(runners.Sleeper):
             if served and (self.service.greenlet_per_request or not look.is_of(self.greenlet)):
                 return MORE
             left = http1.serve(self)
+            holdings.drop_context(self.greenlet)
             served = left is not NOTHING
         return ENDED
 

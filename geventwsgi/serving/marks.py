@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import weakref
 from contextlib import suppress
+from gc import is_tracked
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ from greenlet import getcurrent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Look", "fresh", "has_context", "marked", "references", "wary", "weak_references"]
+__all__ = ["Look", "address", "fresh", "has_context", "is_tracked", "marked", "references", "wary", "weak_references"]
 
+address = id
 references = getrefcount
 weak_references = weakref.getweakrefcount
 _fresh = Greenlet()

@@ -16,13 +16,15 @@ Knows greenlets and whose turn it is; knows nothing of sockets and HTTP.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gevent import Greenlet, GreenletExit, get_hub
 from greenlet import getcurrent
 
+from geventwsgi.collector import patience
 from geventwsgi.forks import hold
-from geventwsgi.serving import marks, memory, switching
+from geventwsgi.serving import holdings, marks, memory, switching
 from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.thread_objects import THREADS, ThreadObject
 
@@ -69,7 +71,7 @@ class Runners:
         #: The runners, by their ``id``, that were asked for what may have been changed since.
         self._noted: set[int] = set()
         #: What it runs is the class's: an attribute of each greenlet would take as much memory as the greenlet.
-        self._kind: Any = marks.wary(kind, {"_run": staticmethod(self._run)}, self._noted.add)
+        self._kind: Any = marks.wary(kind, {"_run": staticmethod(self._live)}, self._noted.add)
         self._hub = get_hub()
         #: Where responses are kept until the turn ends.
         self.outbox = outbox_of(self._hub)
@@ -114,6 +116,18 @@ class Runners:
                 self._hub.loop.run_callback(self._call)
             self.outbox.end()
 
+    def _live(self) -> None:
+        """Work, and then let go of what the last request has left."""
+        patience.change(1)
+        try:
+            self._run()
+        finally:
+            patience.change(-1)
+            me: Any = getcurrent()
+            if not self._forsaken:
+                holdings.let_go_later(self._hub, me)
+            self._noted.discard(id(me))
+
     def _run(self) -> None:
         """Work until there is nothing to do or a request has left its mark on this greenlet."""
         me: Any = getcurrent()
@@ -133,7 +147,7 @@ class Runners:
                     self._leave(me, ident)
                     return
                 if marks.has_context():
-                    me.gr_context = None
+                    holdings.drop_context(me)
                 if self._noted or thread is not None or len(self._threads) != count:
                     thread = self._renewed(me, ident, thread)
                     count = len(self._threads)
@@ -154,10 +168,11 @@ class Runners:
 
     def _renewed(self, me: Any, ident: int, thread: ThreadObject | None) -> ThreadObject | None:
         """Take away a request's thread object; return what makes them, once a request has asked for one."""
-        if thread is None and ident in self._threads:
-            thread = ThreadObject(me)
-        if thread is not None:
+        if thread is not None or ident in self._threads:
+            held = holdings.held_by_thread(ident)
+            thread = thread or ThreadObject(me)
             thread.renew(me)
+            holdings.let_go(held)
         return thread
 
     def _bears(self, me: Any, ident: int, weak: int, thread: ThreadObject | None) -> bool:
@@ -170,7 +185,9 @@ class Runners:
         """Let a greenlet end that bears a mark, as any greenlet ends."""
         if not self._forsaken:
             me.parent = self._hub  # who goes on then; in a process that was forked nobody does
+        held = holdings.held_by_thread(ident)
         self._threads.pop(ident, None)
+        holdings.let_go(held)
         self._noted.discard(ident)
 
     def _next(self) -> Sleeper:
@@ -229,7 +246,15 @@ class OneEach(Runners):
 
         A pool may have no room before the greenlet has ended that calls this, for a connection to go on in another.
         """
+        serve = partial(self._serve, sleeper)
         if getcurrent() is self._hub:
-            self._spawn(sleeper.run)
+            self._spawn(serve)
         else:
-            self._hub.loop.run_callback(Greenlet.spawn, self._spawn, sleeper.run)
+            self._hub.loop.run_callback(Greenlet.spawn, self._spawn, serve)
+
+    def _serve(self, sleeper: Sleeper) -> None:
+        """Serve a connection, and then let go of what its requests have left."""
+        try:
+            sleeper.run()
+        finally:
+            holdings.let_go_later(self._hub, getcurrent())

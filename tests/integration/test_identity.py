@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from geventwsgi.collector import YOUNG
 from tests.support import inflight
 from tests.support.process import Gwsgi, children_of
 from tests.support.waiting import wait_until
@@ -144,20 +144,32 @@ def test_workers_are_named_with_their_number_and_a_replacement_takes_it_over():
 
 
 @pytest.mark.parametrize("flags", [["--preload"], []])
-def test_what_was_loaded_is_kept_from_the_garbage_collector(flags):
+def test_what_was_loaded_is_hidden_from_nobody(flags):
     config = f"""
 import gc, sys
-def post_fork(server, worker):
-    app = sys.modules.get({APP.partition(":")[0]!r})
-    worker.log.info("app frozen: %s", app is not None and not any(found is app for found in gc.get_objects()))
+def post_worker_init(worker):
+    app = sys.modules[{APP.partition(":")[0]!r}]
+    worker.log.info("app found: %s", any(found is app for found in gc.get_objects()))
 """
     with Gwsgi(*flags, app=APP, config=config) as server:
-        assert f"app frozen: {bool(flags)}" in server.log_text()
+        assert "app found: True" in server.log_text()
+        assert text_of(server, "/frozen") == "0"
+
+
+def test_what_the_operator_freezes_stays_frozen():
+    config = """
+import gc
+def pre_fork(server, worker):
+    gc.freeze()
+"""
+    with Gwsgi("--preload", app=APP, config=config) as server:
         assert int(text_of(server, "/frozen")) > 1000
 
 
-@pytest.mark.parametrize(("config", "threshold"), [("", YOUNG), ("import gc; gc.set_threshold(1234)", 1234)])
-def test_requests_that_wait_are_not_searched_for_garbage(config, threshold):
+@pytest.mark.parametrize(
+    ("config", "threshold"), [("", gc.get_threshold()[0]), ("import gc; gc.set_threshold(1234)", 1234)]
+)
+def test_the_threshold_of_the_collector_is_pythons_or_the_operators(config, threshold):
     with Gwsgi(app=APP, config=config) as server:
         assert text_of(server, "/threshold") == str(threshold)
 

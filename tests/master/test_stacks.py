@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-import weakref
 
 import gevent
 import pytest
@@ -62,11 +62,19 @@ def test_greenlet_without_a_request_is_told_of(event):
     greenlet.join()
 
 
+def test_greenlets_that_were_frozen_are_told_of(waiting):
+    gc.freeze()
+    try:
+        assert places(describe(sys._getframe(), {})) == ["has 3 more greenlets"]
+    finally:
+        gc.unfreeze()
+
+
 class Passing(Sleeper):
     """A request that is done as soon as it is begun."""
 
     def run(self):
-        self.ran = weakref.ref(self.greenlet)  # a runner that somebody else holds does not go on
+        self.ran = id(self.greenlet)  # a runner that somebody refers to, weakly or not, does not go on
         self.greenlet = None
 
 
@@ -75,4 +83,5 @@ def test_greenlets_that_only_wait_for_work_are_no_news():
     Runners().give(passing)
     gevent.sleep(0)
     before = len(describe(sys._getframe(), {}))
-    assert len(describe(sys._getframe(), {passing.ran(): "GET /"})) == before + 1
+    (runner,) = [found for found in gc.get_objects() if id(found) == passing.ran]
+    assert len(describe(sys._getframe(), {runner: "GET /"})) == before + 1
