@@ -205,7 +205,11 @@ class Children:
 
         What a hook or the application has started is for those to collect.
         """
-        for pid in children() - self.by_pid.keys() - theirs:
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with suppress(ChildProcessError):
+            while (found := os.waitid(os.P_ALL, 0, look)) and found.si_pid not in {*self.by_pid, *theirs}:
+                os.waitid(os.P_PID, found.si_pid, os.WEXITED)
+        for pid in children() - self.by_pid.keys() - theirs if theirs else ():  # behind one that is not ours to collect
             with suppress(ChildProcessError):
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 

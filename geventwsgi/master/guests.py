@@ -39,8 +39,12 @@ class Guest:
 
 
 def children() -> set[int]:
-    """Return the children of this thread's, where it is that of a container's first process; nothing elsewhere."""
-    if os.getpid() == 1:
-        with suppress(OSError), open("/proc/thread-self/children", encoding="ascii") as file:
-            return set(map(int, file.read().split()))
+    """Return the children of this thread, where it is that of a container's first process; nothing elsewhere.
+
+    Nothing either where ``/proc`` is another container's, by whose numbers it would name them.
+    """
+    with suppress(OSError):
+        if os.getpid() == 1 and os.readlink("/proc/self") == "1":
+            with open("/proc/thread-self/children", encoding="ascii") as file:
+                return set(map(int, file.read().split()))
     return set()

@@ -139,6 +139,7 @@ def test_first_process_of_a_container_collects_orphans(start, monkeypatch):
 
 def test_first_process_of_a_container_leaves_a_hooks_child_to_the_hook(monkeypatch):
     monkeypatch.setattr("os.getpid", lambda: 1)
+    monkeypatch.setattr("os.readlink", lambda _path: "1")
     with SignalPipe([signal.SIGCHLD]), Guest():
         hooks = fork_and_exit(5)
     orphan = fork_and_exit(6)
