@@ -30,6 +30,11 @@ DIRECTIVES = {
     "embedsignature": True,  # and which inspect and help() know nothing of but by their text
     "embedsignature.format": "clinic",
 }
+#: Of what appends the item, which its caller frees if this fails.
+FREED_TWICE = """    int result = PyList_Append(list, x);
+    Py_DECREF(x);
+    return result;
+"""
 #: Who sets CFLAGS says how: with debugging symbols, with a sanitizer.
 COMPILE_ARGS = [] if os.environ.get("CFLAGS") else ["-O2", "-g0"]
 
@@ -37,6 +42,14 @@ COMPILE_ARGS = [] if os.environ.get("CFLAGS") else ["-O2", "-g0"]
 def source_of(name: str) -> str:
     """Return a module's file: what is written for the compiled core alone is Cython, the rest Python."""
     return f"{PACKAGE}/" + name.replace(".", "/") + (".pyx" if name.rpartition(".")[2].startswith("_") else ".py")
+
+
+def mend(source: Path) -> None:
+    """Mend what Cython 3.3.1 writes for list comprehensions: an item for which there is no memory is freed twice."""
+    text = source.read_text()
+    right = text.replace(FREED_TWICE, FREED_TWICE.replace("Py_DECREF(x)", "if (!result) Py_DECREF(x)"))
+    if right != text:
+        source.write_text(right)
 
 
 def extensions() -> list[Extension]:
@@ -48,6 +61,8 @@ def extensions() -> list[Extension]:
     # All anew: what one module takes from another's .pxd, as the size of its objects, is part of its own C.
     made = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build", force=True, nthreads=os.cpu_count() or 1)
     sources = [source for extension in made for source in extension.sources]
+    for source in sources:
+        mend(Path(source))
     options = {"extra_compile_args": COMPILE_ARGS, "include_dirs": [headers], "optional": True}
     return [Extension(f"{PACKAGE}._core", sources, **options)]
 

@@ -13,14 +13,18 @@ cdef class DateCache:
     @cython.locals(second=long)
     cpdef str now(self)
 
+cdef class EncodedHead:
+    cdef object headers
+    cdef object status
+    cdef object date
+    cdef object framing
+    cdef object length
+    cdef object connection
+    cdef bytes data
+
 cdef class LastHead:
     cdef DateCache _dates
-    cdef object _headers
-    cdef object _status
-    cdef str _date
-    cdef object _framing
-    cdef object _length
-    cdef object _connection
-    cdef bytes _data
+    cdef EncodedHead _head
 
+    @cython.locals(head=EncodedHead)
     cpdef bytes encode(self, status, headers, framing, length, connection, str server)

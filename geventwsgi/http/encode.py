@@ -136,22 +136,32 @@ def response_head(
     return "".join(lines).encode("latin-1")
 
 
+class EncodedHead:
+    """A response head, and all that it was made of."""
+
+    __slots__ = ("connection", "data", "date", "framing", "headers", "length", "status")
+
+    def __init__(
+        self, status: str, headers: Sequence[tuple[str, str]], framing: Framing, length: int | None,
+        connection: str | None, date: str, data: bytes,
+    ) -> None:  # fmt: skip
+        self.status, self.headers, self.date = status, headers, date
+        self.framing, self.length, self.connection = framing, length, connection
+        self.data = data
+
+
 class LastHead:
     """The response head that was encoded last: most servers send the same one again, until the date changes.
 
-    Compares by identity, but for the length, what mostly are the same objects.
+    Compares by identity, but for the length, what mostly are the same objects. What is remembered is one object, made
+    when a head has been encoded: so none is ever taken for another whose encoding failed.
     """
 
-    __slots__ = ("_connection", "_data", "_date", "_dates", "_framing", "_headers", "_length", "_status")
+    __slots__ = ("_dates", "_head")
 
     def __init__(self) -> None:
         self._dates = _DATES
-        self._headers: object = None
-        self._status = self._date = ""
-        self._framing = NONE
-        self._length: int | None = None
-        self._connection: str | None = None
-        self._data = b""
+        self._head = EncodedHead("", (), NONE, None, None, "", b"")
 
     def encode(
         self, status: str, headers: Sequence[tuple[str, str]], framing: Framing, length: int | None,
@@ -159,22 +169,20 @@ class LastHead:
     ) -> bytes:  # fmt: skip
         """Return what :func:`response_head` returns; ``headers`` must not change afterwards, nor ``server``."""
         date = self._dates.now()
+        head = self._head
         if (
-            headers is self._headers
-            and date is self._date
-            and framing is self._framing
-            and status is self._status
-            and connection is self._connection
-            and length == self._length
+            headers is head.headers
+            and date is head.date
+            and framing is head.framing
+            and status is head.status
+            and connection is head.connection
+            and length == head.length
         ):
-            return self._data
+            return head.data
         data = response_head(
             status, headers, framing=framing, length=length, connection=connection, server=server, date=date
         )
-        self._headers = None  # what it is found by comes last: nothing is found that is not whole
-        self._status, self._date, self._data = status, date, data
-        self._framing, self._length, self._connection = framing, length, connection
-        self._headers = headers
+        self._head = EncodedHead(status, headers, framing, length, connection, date, data)
         return data
 
 

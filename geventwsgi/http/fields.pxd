@@ -19,7 +19,7 @@ cdef class Fields:
     cdef public Fields former
     cdef public bint known
     cdef public bint takes_trailers
-    cdef public bint cgi_trusted
+    cdef public dict cgi_trusted
 
 @cython.locals(found=tuple, items=tuple, changes=tuple)
 cpdef Fields changed_fields(Fields last, bytes raw, CLimits limits)

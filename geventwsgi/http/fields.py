@@ -50,10 +50,10 @@ class Fields:
     takes_trailers: bool
     #: Set by :mod:`known`: whether these fields have come again, on another connection.
     known: bool
-    #: Set and read by ``wsgi.environ`` alone: what of an environ comes from these fields, where they are known, and
-    #: whether a trusted peer had sent them.
+    #: Set and read by ``wsgi.environ`` alone: what of an environ comes from these fields, where they are known; and
+    #: what does where a trusted peer sends them.
     cgi: dict[str, Any] | None
-    cgi_trusted: bool
+    cgi_trusted: dict[str, Any] | None
     #: Set and read by ``serving.http1_exchange`` alone: the scheme that a trusted forwarder names; None until asked.
     scheme: str | None
     #: Whether each name stands once, without an underscore, in a line of its own: so that a line is one item, and what
@@ -74,8 +74,8 @@ def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> F
     fields = Fields()
     fields.raw = block
     fields.items = tuple(items)
-    fields.cgi = fields.scheme = fields.former = None
-    fields.known = fields.cgi_trusted = False
+    fields.cgi = fields.cgi_trusted = fields.scheme = fields.former = None
+    fields.known = False
     fields.changes = ()
     special: dict[str, list[str]] = {}
     names = set()
@@ -128,8 +128,8 @@ def _with_changes(
     fields = Fields()
     fields.raw, fields.items, fields.changes = raw, items, changes
     fields.plain = True
-    fields.cgi = fields.scheme = None
-    fields.known = fields.cgi_trusted = False
+    fields.cgi = fields.cgi_trusted = fields.scheme = None
+    fields.known = False
     fields.former = last
     last.former = None  # no chain
     fields.host, fields.connection, fields.upgrade = last.host, last.connection, last.upgrade

@@ -12,7 +12,7 @@ from geventwsgi.http.grammar import FORBIDDEN_TRAILERS
 from geventwsgi.serving.client import Client
 from geventwsgi.serving.lane import Lane
 from geventwsgi.serving.request_deadline import Deadline
-from geventwsgi.wsgi.response import check_headers
+from geventwsgi.wsgi.response import check_fields, exact_fields
 
 if TYPE_CHECKING:
     from geventwsgi.serving.connection import Connection
@@ -57,11 +57,12 @@ class EarlyHints:
         :raises ResponseError: a field is malformed.
         :raises ClientDisconnected: the client has left.
         """
-        if check_headers(headers) is not None:
+        fields = exact_fields(headers)
+        if check_fields(fields) is not None:
             raise ResponseError("early hints have no Content-Length (RFC 9110 section 8.6)")
         exchange = self._lane.exchange
         if exchange is not None:
-            exchange.send_early_hints(headers)
+            exchange.send_early_hints(fields)
 
 
 class Trailers:
@@ -80,10 +81,11 @@ class Trailers:
 
         :raises ResponseError: a field is malformed, or says what a client must know before the body.
         """
-        check_headers(trailers)
-        for name, _ in trailers:
+        fields = exact_fields(trailers)
+        check_fields(fields)
+        for name, _ in fields:
             if name.lower() in FORBIDDEN_TRAILERS:
                 raise ResponseError(f"{name} is not allowed in trailers (RFC 9110 section 6.5.1)")
         exchange = self._lane.exchange
         if exchange is not None:
-            exchange.send_trailers(trailers)
+            exchange.send_trailers(fields)

@@ -111,12 +111,13 @@ class EnvironBuilder:
         if not fields.known:
             environ = self._of_block(exchange)
         else:
-            kept = fields.cgi
-            if kept is None or fields.cgi_trusted != exchange.trusted or kept["wsgi.url_scheme"] != exchange.scheme:
+            kept = fields.cgi_trusted if exchange.trusted else fields.cgi
+            if kept is None or kept["wsgi.url_scheme"] != exchange.scheme:
                 kept = self._of_block(exchange)
-                fields.cgi = None  # until what it depends on is said as well
-                fields.cgi_trusted = exchange.trusted
-                fields.cgi = kept
+                if exchange.trusted:
+                    fields.cgi_trusted = kept
+                else:
+                    fields.cgi = kept
             environ = kept.copy()
         environ["REMOTE_ADDR"] = exchange.remote_addr
         environ["REMOTE_PORT"] = port_text(exchange.remote_port)

@@ -34,6 +34,8 @@ class Memo:
         return len(self._values)
 
     def __getitem__(self, key: str) -> Any:
+        if type(key) is not str:
+            return self._function(key)  # it may claim to equal any other
         value = self._values.get(key, _NOTHING)
         if value is _NOTHING:
             value = self._function(key)

@@ -5,6 +5,9 @@ cimport cython
 cdef class LastHead:
     cdef public CResponseHead head
 
+    @cython.locals(head=CResponseHead, known=tuple, fields=list, index=Py_ssize_t)
+    cdef bint repeated(self, status, headers) except -1
+
 cdef class Response:
     cdef CExchange _exchange
     cdef LastHead _last
@@ -21,4 +24,6 @@ cdef class Response:
     cpdef finish(self)
     cpdef _stage(self, length)
 
+@cython.locals(pair=tuple)
+cdef bint _is_field(field, tuple last) except -1
 cpdef CResponseHead _checked(status, headers)

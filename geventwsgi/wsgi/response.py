@@ -17,12 +17,13 @@ from geventwsgi.wsgi.exchange import ResponseHead
 from geventwsgi.wsgi.memo import Memo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import TypeAlias
 
     from geventwsgi.wsgi.exchange import Exchange
 
+    Fields: TypeAlias = tuple[tuple[str, str], ...]
     ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 # RFC 9112 section 4, narrowed by PEP 3333: three digits, one space, a reason without control characters.
@@ -45,13 +46,33 @@ _WITHOUT_CONTENT = (101, 204, 304)
 class LastHead:
     """The head that was checked last: most applications send the same one again and again.
 
-    Comparing a head with it costs a fraction of checking it.
+    Comparing a head with it costs a fraction of checking it. It is replaced whole, by one that was checked.
     """
 
     __slots__ = ("head",)
 
     def __init__(self) -> None:
-        self.head = ResponseHead("200 OK", 200, [])
+        #: Its fields are a tuple of tuples of texts, none of a type that is derived from these.
+        self.head = ResponseHead("200 OK", 200, ())
+
+    def repeated(self, status: Any, headers: Any) -> bool:
+        """Return whether these are the very texts of the last head.
+
+        What is of another type than it seems may compare as it likes, and run its own code for that: it is not asked.
+        """
+        head = self.head
+        if status is not head.status and (type(status) is not str or status != head.status):
+            return False
+        if type(headers) is not list:
+            return False
+        known, fields = head.headers, headers
+        if len(fields) != len(known):
+            return False
+        for index in range(len(known)):
+            field = fields[index]
+            if field is not known[index] and not _is_field(field, known[index]):
+                return False
+        return True
 
 
 class Response:
@@ -126,9 +147,9 @@ class Response:
         elif self._head is not None:
             raise ResponseError("start_response was called a second time: pass exc_info to replace the response")
         last = self._last
+        if not last.repeated(status, headers):
+            last.head = _checked(status, headers)
         head = last.head
-        if headers != head.headers or status != head.status:
-            head = last.head = _checked(status, headers)
         if head.code == 101 and not self._exchange.head.fields.upgrade:
             raise ResponseError("start_response got the status 101, but the request asks for no Upgrade")
         self._head = head
@@ -213,18 +234,28 @@ class Response:
         self._staged = True
 
 
+def _is_field(field: Any, last: tuple[str, str]) -> bool:
+    """Return whether a field of an application is a field of the last head."""
+    if type(field) is not tuple or len(field) != 2:
+        return False
+    pair = field
+    name, value = pair[0], pair[1]
+    return type(name) is str and type(value) is str and name == last[0] and value == last[1]
+
+
 def _checked(status: Any, headers: Any) -> ResponseHead:
     """Return what an application gave to start_response.
 
     :raises ResponseError: status or headers are malformed.
     """
-    if not isinstance(status, str):
+    if not issubclass(type(status), str):
         raise ResponseError(f"the status is of type {type(status).__name__}: pass a str")
-    if not isinstance(headers, list):
+    if not issubclass(type(headers), list):
         raise ResponseError(f"the headers are of type {type(headers).__name__}: pass a list of tuples")
+    status = _exact(status)
     code = _STATUS_CODES[status]
-    headers = headers[:]  # what is checked is what is sent, whatever becomes of the application's list
-    return ResponseHead(status, code, headers, check_headers(headers, _SWITCHING if code == 101 else _NOTHING))
+    fields = exact_fields(list.copy(headers))  # what becomes of the application's list does not matter any more
+    return ResponseHead(status, code, fields, check_fields(fields, _SWITCHING if code == 101 else _NOTHING))
 
 
 def status_line(code: int) -> str:
@@ -262,18 +293,35 @@ def _special_name(name: str) -> str:
 _SPECIAL_NAMES = Memo(_special_name)
 
 
-def check_headers(headers: list[Any], allowed: frozenset[str] = _NOTHING) -> int | None:
-    """Check all headers; return their Content-Length, None without one.
+def exact_fields(headers: Iterable[Any]) -> Fields:
+    """Return the texts that fields are, which then neither change nor say anything else when they are sent.
 
+    A type that is derived from a tuple or a text may say what it likes when it is asked: it is looked into instead.
+
+    :raises ResponseError: one is not a tuple of two texts.
+    """
+    fields = []
+    for field in headers:
+        if not issubclass(type(field), tuple) or tuple.__len__(field) != 2:
+            raise ResponseError(f"a response header is {_shape(field)}: pass a tuple of name and value")
+        name, value = tuple.__getitem__(field, 0), tuple.__getitem__(field, 1)
+        if type(field) is not tuple or type(name) is not str or type(value) is not str:
+            if not issubclass(type(name), str) or not issubclass(type(value), str):
+                raise ResponseError(f"a response header is {_shape(field)}: name and value must be str")
+            field = (_exact(name), _exact(value))  # noqa: PLW2901 - from here on it is this
+        fields.append(field)
+    return tuple(fields)
+
+
+def check_fields(fields: Fields, allowed: frozenset[str] = _NOTHING) -> int | None:
+    """Check fields; return their Content-Length, None without one.
+
+    :param fields: as :func:`exact_fields` returns them.
     :param allowed: the hop-by-hop names that this response may have.
+    :raises ResponseError: one is malformed, or not the application's to say.
     """
     length: str | None = None
-    for field in headers:
-        if not isinstance(field, tuple) or len(field) != 2:
-            raise ResponseError(f"a response header is {_shape(field)}: pass a tuple of name and value")
-        name, value = field
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise ResponseError(f"a response header is {_shape(field)}: name and value must be str")
+    for name, value in fields:
         special = _SPECIAL_NAMES[name]
         # Both methods cost a third of the regular expression, and nearly every value is printable ASCII.
         if not (value.isascii() and value.isprintable()) and FIELD_VALUE.fullmatch(value) is None:
@@ -287,6 +335,11 @@ def check_headers(headers: list[Any], allowed: frozenset[str] = _NOTHING) -> int
     return None if length is None else _parsed_length(length)
 
 
+def _exact(text: str) -> str:
+    """Return the text itself of a text of a derived type, without running any code of that type."""
+    return text if type(text) is str else str.__str__(text)
+
+
 def _parsed_length(value: str) -> int:
     # More than 18 digits do not fit what operating systems count files in.
     if not (value.isascii() and value.isdecimal()) or len(value) > 18:
@@ -295,17 +348,17 @@ def _parsed_length(value: str) -> int:
 
 
 def _plain(data: Any) -> bytes:
-    """Return a piece of a subclass of bytes as bytes themselves.
+    """Return a piece of a subclass of bytes as bytes themselves, without running any code of that class.
 
     :raises ResponseError: it is something else.
     """
-    if not isinstance(data, bytes):
+    if not issubclass(type(data), bytes):
         raise ResponseError(f"the response body holds a value of type {type(data).__name__}: it must be made of bytes")
-    return bytes(data)
+    return bytes.__getitem__(data, slice(None))
 
 
 def _shape(field: Any) -> str:
     """Name the types of a malformed header, never its value, which may be a secret."""
-    if isinstance(field, tuple):
-        return f"a tuple of ({', '.join(type(item).__name__ for item in field)})"
+    if issubclass(type(field), tuple):
+        return f"a tuple of ({', '.join(type(item).__name__ for item in tuple.__iter__(field))})"
     return f"of type {type(field).__name__}"

@@ -34,3 +34,19 @@ def test_a_failure_is_not_remembered():
         with pytest.raises(ValueError, match="bad"):
             memo["bad"]
     assert not memo
+
+
+def test_a_key_that_claims_to_equal_another_is_not_taken_for_it():
+    class Equal(str):
+        __slots__ = ()
+
+        def __eq__(self, other):
+            return True
+
+        __hash__ = str.__hash__
+
+    memo = Memo(lambda key: str.__str__(key).upper())
+    assert memo["a"] == "A"
+    liar = type("Liar", (Equal,), {"__hash__": lambda self: hash("a")})("b")
+    assert memo[liar] == "B"
+    assert len(memo) == 1
