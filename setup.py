@@ -26,6 +26,8 @@ MODULES = runpy.run_path(f"{PACKAGE}/core.py")["MODULES"]
 DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": False,  # an annotation says what is meant, a .pxd what is compiled
+    # None is no object of a C type, whose fields would be looked for in it: Python's callers get a TypeError.
+    "allow_none_for_extension_args": False,
     "binding": False,  # functions are C's, which are made in no time
     "embedsignature": True,  # and which inspect and help() know nothing of but by their text
     "embedsignature.format": "clinic",

@@ -1,6 +1,9 @@
-"""What ``scan.py`` does, byte by byte. No byte is read before its bound is checked."""
+"""What ``scan.py`` does, byte by byte. No byte is read before its bound is checked, whatever the caller says of bounds.
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+``len()`` raises for None, which a C function takes for bytes; the macros of Python.h would not.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeLatin1
@@ -77,15 +80,16 @@ cdef inline bint all_values(Bytes start, Bytes end):
     return True
 
 
-cpdef Py_ssize_t start_of_head(bytes buffer) noexcept:
+cpdef Py_ssize_t start_of_head(bytes buffer) except -1:
     """See :func:`geventwsgi.http.scan.start_of_head`."""
-    return 2 if PyBytes_GET_SIZE(buffer) >= 2 and not memcmp(PyBytes_AS_STRING(buffer), b"\r\n", 2) else 0
+    return 2 if len(buffer) >= 2 and not memcmp(PyBytes_AS_STRING(buffer), b"\r\n", 2) else 0
 
 
-cpdef Py_ssize_t end_of_line(bytes buffer, Py_ssize_t start) noexcept:
+cpdef Py_ssize_t end_of_line(bytes buffer, Py_ssize_t start) except -2:
     """See :func:`geventwsgi.http.scan.end_of_line`."""
-    cdef Bytes first = <Bytes>PyBytes_AS_STRING(buffer), at, end = first + PyBytes_GET_SIZE(buffer)
-    if start < 0:
+    cdef Py_ssize_t size = len(buffer)
+    cdef Bytes first = <Bytes>PyBytes_AS_STRING(buffer), at, end = first + size
+    if not 0 <= start <= size:
         return -1
     at = first + start
     while at < end:
@@ -98,11 +102,12 @@ cpdef Py_ssize_t end_of_line(bytes buffer, Py_ssize_t start) noexcept:
     return -1
 
 
-cpdef Py_ssize_t end_of_head(bytes buffer, Py_ssize_t start) noexcept:
+cpdef Py_ssize_t end_of_head(bytes buffer, Py_ssize_t start) except -2:
     """See :func:`geventwsgi.http.scan.end_of_head`."""
     # From LF to LF, of which there are few: a search for all four bytes takes several times as long.
-    cdef Bytes first = <Bytes>PyBytes_AS_STRING(buffer), begin, at, end = first + PyBytes_GET_SIZE(buffer)
-    if start < 0:
+    cdef Py_ssize_t size = len(buffer)
+    cdef Bytes first = <Bytes>PyBytes_AS_STRING(buffer), begin, at, end = first + size
+    if not 0 <= start <= size:
         return -1
     begin = at = first + start
     while at < end:
@@ -118,11 +123,11 @@ cpdef Py_ssize_t end_of_head(bytes buffer, Py_ssize_t start) noexcept:
 cpdef request_line(bytes buffer, Py_ssize_t start, Py_ssize_t end):
     """See :func:`geventwsgi.http.scan.request_line`."""
     cdef Bytes first, at, last
-    if not 0 <= start <= end <= PyBytes_GET_SIZE(buffer):
+    if not 0 <= start <= end <= len(buffer) or end - start <= VERSION:
         return None
     first = at = <Bytes>PyBytes_AS_STRING(buffer) + start
     last = first + (end - start) - VERSION
-    if last <= first or memcmp(last, b" HTTP/1.", VERSION - 1) or not (last[8] == b"0" or last[8] == b"1"):
+    if memcmp(last, b" HTTP/1.", VERSION - 1) or not (last[8] == b"0" or last[8] == b"1"):
         return None
     while at < last and METHOD[at[0]]:
         at += 1
@@ -140,8 +145,9 @@ cpdef request_line(bytes buffer, Py_ssize_t start, Py_ssize_t end):
 
 cpdef list field_items(bytes block):
     """See :func:`geventwsgi.http.scan.field_items`."""
+    cdef Py_ssize_t size = len(block)
     cdef Bytes at = <Bytes>PyBytes_AS_STRING(block), colon, cr
-    cdef Bytes end = at + PyBytes_GET_SIZE(block)
+    cdef Bytes end = at + size
     cdef list items = []
     while at < end:
         cr = line_end(at, end)
@@ -159,8 +165,9 @@ cpdef list field_items(bytes block):
 
 cpdef tuple changed_items(bytes former, bytes raw, tuple items):
     """See :func:`geventwsgi.http.scan.changed_items`."""
+    cdef Py_ssize_t old_size = len(former), new_size = len(raw)
     cdef Bytes old = <Bytes>PyBytes_AS_STRING(former), new = <Bytes>PyBytes_AS_STRING(raw), old_cr, new_cr
-    cdef Bytes old_end = old + PyBytes_GET_SIZE(former), new_end = new + PyBytes_GET_SIZE(raw)
+    cdef Bytes old_end = old + old_size, new_end = new + new_size
     cdef Py_ssize_t index = -1, count = len(items), size
     cdef tuple now = PyTuple_New(count), item
     cdef list changed = []
@@ -168,11 +175,11 @@ cpdef tuple changed_items(bytes former, bytes raw, tuple items):
         old_cr, new_cr = line_end(old, old_end), line_end(new, new_end)
         if old_cr == NULL or new_cr == NULL:
             return None
-        item = <tuple>items[index] if index >= 0 else None
+        item = <tuple?>items[index] if index >= 0 else None
         if old_cr - old != new_cr - new or memcmp(old, new, old_cr - old):
             if item is None:
                 return None
-            name = item[0]
+            name = <str?>item[0]
             size = PyUnicode_GET_LENGTH(name)
             if (
                 PyUnicode_KIND(name) != PyUnicode_1BYTE_KIND or new_cr - new <= size or new[size] != b":"

@@ -15,6 +15,8 @@ cpdef bint fits(str line, Py_ssize_t quotes=0, Py_ssize_t backslashes=0):
     """Return whether a line is printable ASCII with so many quotes and backslashes."""
     cdef const unsigned char *at
     cdef const unsigned char *end
+    if line is None:
+        raise TypeError("a line is no str")
     if not PyUnicode_IS_ASCII(line):
         return False
     at = <const unsigned char *>PyUnicode_DATA(line)

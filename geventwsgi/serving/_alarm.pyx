@@ -73,8 +73,11 @@ cdef class AlarmClock:
         """Let other greenlets run for at least that long; see :func:`gevent.sleep`.
 
         :raises TypeError: ``seconds`` is no number.
+        :raises ValueError: it is NaN, with which the loop would keep its timers in no order.
         :raises gevent.exceptions.InvalidSwitchError: somebody else switched to this greenlet.
         """
+        if seconds != seconds:
+            raise ValueError("Invalid value NaN (not a number)")
         if not seconds > 0 or not ref or get_hub() is not self._hub:
             return gevent_sleep(seconds, ref)
         me = current()

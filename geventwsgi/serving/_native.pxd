@@ -27,6 +27,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef class EpollSet:
     cdef int fd
+    cdef bint made
 
     cpdef add(self, int fd, unsigned int events)
     cpdef renew(self, int fd, unsigned int events)

@@ -114,11 +114,11 @@ cdef char _buffer[SHARED]
 cdef char _joined[JOIN_LIMIT]
 
 
-cdef _nothing():
+cdef _nothing(int error):
     """Return None where the kernel has nothing to give or take now; raise what else it says."""
-    if errno == EAGAIN:
+    if error == EAGAIN:
         return None
-    raise ClientDisconnected(f"[Errno {errno}] {strerror(errno).decode('utf-8', 'replace')}")
+    raise ClientDisconnected(f"[Errno {error}] {strerror(error).decode('utf-8', 'replace')}")
 
 
 cdef inline int _point(iovec *part, data) except -1:
@@ -133,29 +133,40 @@ cdef class Socket:
     """See :class:`geventwsgi.serving.sockets.Socket`."""
 
     def __cinit__(self, int fd, int family):
+        if family <= 0:
+            raise ValueError(f"an address family of {family}")
         self.fd = fd
         self.family = family
 
     def __dealloc__(self):
-        if self.fd >= 0:
+        if self.family and self.fd >= 0:  # an object whose construction failed has no descriptor, not the first one
             close(self.fd)
 
     cpdef recv(self, Py_ssize_t size):
         cdef ssize_t count
         if size > SHARED // 4:
             return self.recv_after(b"", size)
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
         count = recv(self.fd, _buffer, size, MSG_DONTWAIT)
-        return _nothing() if count < 0 else _buffer[:count]
+        return _nothing(errno) if count < 0 else _buffer[:count]
 
     cpdef recv_after(self, bytes before, Py_ssize_t size):
         # Straight into what the caller gets. Without anything before it, this is recv.
-        cdef Py_ssize_t start = PyBytes_GET_SIZE(before)
-        cdef PyObject *data = PyBytes_FromStringAndSize(NULL, size)
-        cdef char *bytes_of = PyBytes_AS_STRING(<object>data)
-        cdef ssize_t count = recv(self.fd, bytes_of + start, size - start, MSG_DONTWAIT)
+        cdef Py_ssize_t start = len(before)
+        cdef PyObject *data
+        cdef char *bytes_of
+        cdef ssize_t count
+        cdef int error
+        if size <= start:
+            return before
+        data = PyBytes_FromStringAndSize(NULL, size)
+        bytes_of = PyBytes_AS_STRING(<object>data)
+        count = recv(self.fd, bytes_of + start, size - start, MSG_DONTWAIT)
         if count <= 0:
+            error = errno
             Py_DECREF(<object>data)
-            return _nothing() if count < 0 and not start else before
+            return _nothing(error) if count < 0 and not start else before
         memcpy(bytes_of, PyBytes_AS_STRING(before), start)
         if start + count < size:
             _PyBytes_Resize(&data, start + count)  # lets the memory behind go, without a copy
@@ -165,7 +176,7 @@ cdef class Socket:
 
     cpdef peek(self):
         cdef ssize_t count = recv(self.fd, _buffer, 1, MSG_PEEK | MSG_DONTWAIT)
-        return _nothing() if count < 0 else _buffer[:count]
+        return _nothing(errno) if count < 0 else _buffer[:count]
 
     cpdef discard(self):
         cdef int flags = MSG_DONTWAIT | (DISCARD if self.family == AF_INET or self.family == AF_INET6 else 0)
@@ -186,15 +197,17 @@ cdef class Socket:
     cpdef Py_ssize_t send(self, data, bint more=False) except -1:
         cdef Py_buffer view
         cdef ssize_t count
-        cdef int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (MSG_MORE if more else 0)
+        cdef int error, flags = MSG_NOSIGNAL | MSG_DONTWAIT | (MSG_MORE if more else 0)
         if type(data) is bytes:
             count = send(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), flags)
+            error = errno
         else:
             PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
             count = send(self.fd, view.buf, view.len, flags)
-            PyBuffer_Release(&view)
+            error = errno
+            PyBuffer_Release(&view)  # which may run code of the buffer's own
         if count < 0:
-            _nothing()
+            _nothing(error)
             return 0
         return count
 
@@ -218,18 +231,22 @@ cdef class Socket:
                 size += vector[index].iov_len
             count = send(self.fd, _joined, size, flags)
         if count < 0:
-            _nothing()
+            _nothing(errno)
             return 0
         return count
 
     cpdef send_file(self, int fileno, long long offset, Py_ssize_t count):
         cdef off_t start = offset
         cdef ssize_t sent
+        cdef int error
+        if offset < 0 or count < 0:
+            raise ValueError(f"{count} bytes from {offset} of a file")
         with nogil:  # the file may have to be read first
             sent = sendfile(self.fd, fileno, &start, count)
             while sent < 0 and errno == EINTR:
                 sent = sendfile(self.fd, fileno, &start, count)
-        return _nothing() if sent < 0 else sent
+            error = errno  # before the lock is taken, whose calls may set it
+        return _nothing(error) if sent < 0 else sent
 
     cpdef int unread(self) noexcept:
         cdef int count = 0
@@ -242,7 +259,7 @@ cdef class Socket:
 
     cpdef end_sending(self):
         if shutdown(self.fd, SHUT_WR) < 0:
-            _nothing()
+            _nothing(errno)
 
     cpdef reset_on_close(self):
         cdef linger now
@@ -265,16 +282,23 @@ cdef class Socket:
         return self.fd
 
 
+cdef inline _at(list streams, int fd):
+    """Return the stream at a descriptor's place; None where there is none."""
+    return streams[fd] if 0 <= fd < len(streams) else None
+
+
 cdef class EpollSet:
     """See :class:`geventwsgi.serving.epoll.EpollSet`."""
 
     def __cinit__(self):
         self.fd = epoll_create1(EPOLL_CLOEXEC)
+        self.made = True
         if self.fd < 0:
             PyErr_SetFromErrno(OSError)
 
     def __dealloc__(self):
-        self.close()
+        if self.made and self.fd >= 0:  # as with the socket
+            close(self.fd)
 
     cpdef add(self, int fd, unsigned int events):
         self._change(EPOLL_CTL_ADD, fd, events)
@@ -299,9 +323,9 @@ cdef class EpollSet:
         if count < 0 and errno != EINTR:
             PyErr_SetFromErrno(OSError)
         if count == 1:  # mostly
-            self._tell(streams[events[0].data.fd], events[0].events, report)
+            self._tell(_at(streams, events[0].data.fd), events[0].events, report)
             return
-        told = [streams[events[index].data.fd] for index in range(count)]
+        told = [_at(streams, events[index].data.fd) for index in range(count)]
         for index in range(count):
             self._tell(told[index], events[index].events, report)
 

@@ -2,7 +2,7 @@ cimport cython
 
 from geventwsgi cimport _clock as clock
 
-cdef double GRANULARITY
+cdef double GRANULARITY, LONGEST
 
 cdef class Holder:
     cdef public double deadline

@@ -18,6 +18,8 @@ from geventwsgi.serving.escaped import report
 GRANULARITY = 0.1
 
 NEVER = float("inf")
+#: Seconds that are as good as for ever.
+LONGEST = 1e9
 
 
 class Holder:
@@ -45,7 +47,10 @@ class Deadlines:
         self._buckets: dict[float, set[Holder]] = {}
 
     def arm(self, holder: Holder, seconds: float) -> None:
-        """Give ``holder`` a deadline ``seconds`` from now, in place of the one it has."""
+        """Give ``holder`` a deadline ``seconds`` from now, in place of the one it has; none if LONGEST or NaN."""
+        if not seconds < LONGEST:
+            self.forget(holder)
+            return
         deadline = clock.monotonic() + seconds
         holder.deadline = deadline
         tick = deadline // GRANULARITY + 1

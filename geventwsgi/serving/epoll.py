@@ -59,7 +59,7 @@ class EpollSet:
         :param report: gets what one of them raises; the next is told all the same.
         """
         # All first, since what one event sets going may close another's connection and open one with its descriptor.
-        told = [(streams[fd], events) for fd, events in self._epoll.poll(0, BATCH)]
+        told = [(streams[fd], events) for fd, events in self._epoll.poll(0, BATCH) if fd < len(streams)]
         for stream, events in told:
             if stream is not None and not self._epoll.closed:
                 try:

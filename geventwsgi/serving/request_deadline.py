@@ -72,9 +72,9 @@ class Deadline:
     def set(self, seconds: float) -> None:
         """Give the request ``seconds`` from now on, whatever it had before.
 
-        :raises ValueError: the number is negative.
+        :raises ValueError: the number is negative, or NaN.
         """
-        if seconds < 0:
+        if not seconds >= 0:
             raise ValueError(f"a deadline of {seconds} s: pass a number of seconds from now on")
         connection, exchange = self._lane.connection, self._lane.exchange
         if connection is not None and exchange is not None and not exchange.over:

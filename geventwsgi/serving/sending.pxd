@@ -38,7 +38,7 @@ cdef class Sending(deadlines.Holder):
     cdef public bytes kept
     cdef public bytes kept_too
     cdef public bint in_flight
-    cdef int _turn
+    cdef long long _turn
     cdef int _yielding
     cdef int _era
     cdef public bint left

@@ -69,7 +69,10 @@ class Socket:
         self._sock.settimeout(0.0)
 
     def recv(self, size: int) -> bytes | None:
-        """Return 1 to ``size`` bytes, ``b""`` at the end of the stream, None if nothing has come."""
+        """Return 1 to ``size`` bytes, ``b""`` at the end of the stream, None if nothing has come.
+
+        :raises ValueError: the size is negative.
+        """
         try:
             return self._sock.recv(size)
         except BlockingIOError:
@@ -82,6 +85,8 @@ class Socket:
 
         Whether nothing has come yet, nothing will any more, or the connection is broken is for the next call to find.
         """
+        if size <= len(before):
+            return before
         try:
             return before + self._sock.recv(size - len(before))
         except OSError:
@@ -135,6 +140,8 @@ class Socket:
     def send_parts(self, first: bytes, second: bytes, third: bytes, fourth: bytes, more: bool = False) -> int:
         """Send what the kernel takes of the parts, as if they were one; see :meth:`send`."""
         parts = (first, second, third, fourth)
+        if not all(isinstance(part, bytes) for part in parts):
+            raise TypeError("a part is not bytes")
         if sum(map(len, parts)) <= JOIN_LIMIT or not hasattr(self._sock, "sendmsg"):
             return self.send(b"".join(parts), more)
         try:
@@ -145,7 +152,12 @@ class Socket:
             raise ClientDisconnected(str(error)) from error
 
     def send_file(self, fileno: int, offset: int, count: int) -> int | None:
-        """Send what the kernel takes of a file's bytes; return how many, 0 at the file's end, None for no room."""
+        """Send what the kernel takes of a file's bytes; return how many, 0 at the file's end, None for no room.
+
+        :raises ValueError: a number is negative.
+        """
+        if offset < 0 or count < 0:
+            raise ValueError(f"{count} bytes from {offset} of a file")
         try:
             return os.sendfile(self._sock.fileno(), fileno, offset, count)
         except BlockingIOError:

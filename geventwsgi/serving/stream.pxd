@@ -35,7 +35,7 @@ cdef class Stream(sending.Sending):
     cpdef _try_receive(self, Py_ssize_t size)
     cpdef bytes _receive(self, Py_ssize_t size, timeout)
     cpdef bint ahead(self)
-    cpdef spend(self, int receives)
+    cpdef spend(self, long long receives)
     cpdef unread(self, bytes data)
     cpdef happened(self, unsigned int events)
     cpdef rouse(self)

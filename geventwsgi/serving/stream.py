@@ -128,6 +128,8 @@ class Stream(sending.Sending):
         return self._receive(size, timeout)
 
     def _take(self, size: int) -> bytes:
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
         self._turn += PIPELINED
         ahead = self._ahead
         self._ahead = ahead[size:]

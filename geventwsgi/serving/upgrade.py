@@ -149,8 +149,11 @@ class ClientSocket:
         """Receive into ``buffer``; return the number of bytes, 0 at the end. Raises as :meth:`recv`.
 
         :raises ValueError: ``nbytes`` is negative, or more than there is room for.
+        :raises TypeError: the buffer is no writable, contiguous one.
         """
         view = memoryview(buffer).cast("B")
+        if view.readonly:
+            raise TypeError("a read-only buffer: pass one that can be written, as a bytearray")
         if nbytes > len(view):
             raise ValueError(f"{nbytes} bytes into a buffer of {len(view)}: pass no more than it has room for")
         data = self.recv(nbytes or len(view), flags)

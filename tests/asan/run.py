@@ -1,6 +1,7 @@
 """Build the compiled core with AddressSanitizer and UndefinedBehaviorSanitizer in a directory of its own, and feed it.
 
-``python tests/asan/run.py DIRECTORY`` (``tox -e asan``): the tests that send bytes to the core, a differential run, and
+``python tests/asan/run.py DIRECTORY`` (``tox -e asan``): each method with hostile arguments, the tests
+that send bytes to the core, a differential run, and
 a served load of all kinds of requests, plain and over TLS. It ends with 1 where a test fails or a sanitizer reports,
 with 2 where it cannot run. The interpreter needs gevent and what the tests import; the tree is left as it is.
 """
@@ -99,21 +100,23 @@ def main() -> int:
     build(directory, compiler)
     env = environment(directory, reports, preloaded)
     failed = []
-    for arguments in (
+    runs: tuple[tuple[str, ...], ...] = (
         (
             "-c",
             f"from geventwsgi import core; assert core.name() == 'compiled' and {str(directory)!r} in core.__file__",
         ),
+        ("tests/asan/hostile.py",),
         ("-m", "pytest", *TESTS),
         ("tests/wire/differential.py", "--count", str(given.cases)),
         ("tests/asan/load.py", "--requests", str(given.requests)),
-    ):
+    )
+    for arguments in runs:
         print(f"asan: python {' '.join(arguments)}", flush=True)
         if subprocess.run([sys.executable, *arguments], cwd=directory, env=env, check=False).returncode:
             failed.append(arguments)
     found = [report.read_text(errors="replace") for report in sorted(reports.iterdir())]
     print(*found, sep="\n")
-    print(f"asan: {len(found)} reports of the sanitizers, {len(failed)} of 4 runs failed")
+    print(f"asan: {len(found)} reports of the sanitizers, {len(failed)} of {len(runs)} runs failed")
     return 1 if failed or found else 0
 
 

@@ -176,3 +176,15 @@ def test_both_find_the_same_ends(data: bytes, start: int) -> None:
     for name in ("end_of_line", "end_of_head"):
         assert getattr(scan, name)(data, start) == getattr(PYTHON, name)(data, start), name
     assert scan.start_of_head(data) == PYTHON.start_of_head(data)
+
+
+@pytest.mark.parametrize("start", [-(2**63), -1, 9, 2**31, 2**63 - 1])
+def test_bounds_outside_of_the_bytes_find_nothing(start):
+    assert scan.end_of_line(b"x", start) == -1
+    assert scan.end_of_head(b"x", start) == -1
+
+
+@pytest.mark.parametrize("function", [scan.start_of_head, scan.field_items])
+def test_none_is_no_bytes(function):
+    with pytest.raises((TypeError, AttributeError)):
+        function(None)

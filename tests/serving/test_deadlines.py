@@ -110,3 +110,11 @@ def test_a_change_of_the_date_moves_no_deadline() -> None:
     eventually(lambda: other.expired)
     assert holder.expired == 0
     deadlines.forget(holder)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_no_number_of_seconds_is_no_deadline(deadlines: Deadlines, seconds: float) -> None:
+    holder = Waiting()
+    deadlines.arm(holder, 0.05)
+    deadlines.arm(holder, seconds)
+    assert (holder.deadline, holder.tick) == (NEVER, 0)

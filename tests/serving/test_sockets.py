@@ -113,3 +113,57 @@ def test_each_client_has_its_own_address():
                 assert address == client.getsockname()
                 assert address[0] == host
                 accepted.close()
+
+
+# Sizes and signs, which each call looks at itself
+
+
+@pytest.fixture
+def accepted():
+    mine, client = socket.socketpair()
+    mine.setblocking(False)
+    sock = sockets.Socket(mine.detach(), socket.AF_UNIX)
+    with client:
+        client.sendall(b"x" * 1000)
+        yield sock
+    sock.close()
+
+
+@pytest.mark.parametrize("size", [-1, -(2**31), -(2**63)])
+def test_a_negative_size_is_refused_and_nothing_is_received(accepted, size):
+    with pytest.raises(ValueError, match="negative buffersize in recv"):
+        accepted.recv(size)
+    assert accepted.recv(2000) == b"x" * 1000
+
+
+def test_no_more_than_is_there_is_received_behind_what_came_before(accepted):
+    for size in (-1, 0, 6):
+        assert accepted.recv_after(b"before", size) == b"before"
+    assert accepted.recv_after(b"before", 7) == b"beforex"
+
+
+@pytest.mark.parametrize(("offset", "count"), [(0, -1), (-1, 1), (-(2**63), -(2**63))])
+def test_a_negative_part_of_a_file_is_refused(accepted, tmp_path, offset, count):
+    (tmp_path / "file").write_bytes(b"content")
+    with (tmp_path / "file").open("rb") as file, pytest.raises(ValueError, match="of a file"):
+        accepted.send_file(file.fileno(), offset, count)
+
+
+@pytest.mark.parametrize("part", [None, "text", bytearray(b"x"), 5])
+def test_a_part_that_is_not_bytes_is_refused(accepted, part):
+    with pytest.raises(TypeError):
+        accepted.send_parts(b"", part, b"", b"")
+
+
+@pytest.mark.parametrize("data", [None, "text", 5])
+def test_what_is_no_buffer_is_not_sent(accepted, data):
+    with pytest.raises(TypeError):
+        accepted.send(data)
+
+
+def test_an_object_that_could_not_be_made_closes_no_descriptor():
+    before = os.fstat(0)
+    for given in [(), ("x",), (None, None)]:
+        with pytest.raises(TypeError):
+            sockets.Socket(*given)
+    assert os.fstat(0) == before
