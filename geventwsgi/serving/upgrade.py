@@ -38,7 +38,7 @@ SERVICE_RESTART = b"\x88\x02\x03\xf4"
 #: Seconds that a client has to answer it.
 CLOSE_WAIT = 5.0
 #: Seconds that a greenlet may work on what it receives before the others get their turn.
-SHARE = 0.001
+SHARE = 0.0003
 #: Bytes that one :meth:`ClientSocket.recv` returns at most, however many are asked for.
 LARGEST = 1 << 20
 

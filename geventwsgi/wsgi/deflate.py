@@ -23,6 +23,8 @@ TAIL = b"\x00\x00\xff\xff"
 BEHIND_THE_LAST = b"\x00" + TAIL
 #: Bytes that are compressed at once, in about a millisecond.
 STEP = 1 << 16
+#: Bytes to be inflated at once, where the last of them became less than so many, and where they became more.
+PIECE, SMALL_PIECE, MUCH = 1024, 128, 1 << 16
 #: The values that an offer may have. zlib cannot compress with a window of 8 bits.
 _WINDOWS = {
     "server_max_window_bits": [str(bits) for bits in range(9, 16)],
@@ -54,6 +56,8 @@ class MessageDeflate(Extension):
         #: The same of the message that is under way, and how large it is by now.
         self._message_compressed = False
         self._size = 0
+        #: How many bytes are to be passed in at once, by what the last have become: up to a thousand times as many.
+        self.piece = PIECE
 
     def enabled(self) -> bool:
         """Return whether the client's offer was accepted."""
@@ -94,7 +98,10 @@ class MessageDeflate(Extension):
 
     def frame_inbound_payload_data(self, _proto: Any, data: bytes) -> bytes | CloseReason:
         """Return what a piece of a frame becomes."""
-        return self._inflate(data) if self._compressed else data
+        if self._compressed:
+            return self._inflate(data)
+        self.piece = PIECE
+        return data
 
     def frame_inbound_complete(self, _proto: Any, fin: bool) -> bytes | CloseReason | None:
         """Return what the end of a frame adds."""
@@ -115,6 +122,7 @@ class MessageDeflate(Extension):
         except zlib.error:
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
         self._size += len(inflated)
+        self.piece = SMALL_PIECE if len(inflated) > MUCH else PIECE
         if self._max_size and self._size > self._max_size:
             return CloseReason.MESSAGE_TOO_BIG
         if len(self._decompressor.unused_data) > len(BEHIND_THE_LAST):

@@ -32,8 +32,6 @@ with contextlib.suppress(ImportError):
 
 #: Bytes received at once.
 RECV = 16384
-#: Bytes given to the parser at once. Compressed, they may become a thousand times as many.
-PIECE, COMPRESSED_PIECE = 4096, 512
 #: Seconds that a client has to answer a close.
 CLOSE_WAIT = 2.0
 
@@ -122,7 +120,7 @@ class WebSocket:
             event = next(self._events, None)
             if event is not None or not self._unparsed:
                 return event
-            size = PIECE if self._deflate is None else COMPRESSED_PIECE
+            size = RECV if self._deflate is None else self._deflate.piece
             piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
             self._connection.receive_data(piece)
             self._events = self._connection.events()

@@ -56,7 +56,7 @@ class WebSocketMiddleware:
         try:
             self._serve(websocket, environ)
         finally:
-            del environ["wsgi.websocket"]  # which has the environ
+            environ.pop("wsgi.websocket", None)  # which has the environ
         return []
 
     def _serve(self, websocket: WebSocket, environ: dict[str, Any]) -> None:
@@ -142,5 +142,5 @@ def _is_of_websocket(error: BaseException | None) -> bool:
         if isinstance(error, WebSocketError):
             return True
         seen.add(id(error))
-        error = error.__cause__ or error.__context__
+        error = error.__context__ if error.__cause__ is None else error.__cause__
     return False
