@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: What Python begins with.
 _DEFAULT = gc.get_threshold()
+#: Objects that Python itself has frozen at its start (3.12 and newer).
+_FROZEN = gc.get_freeze_count()
 #: New containers of a request that waits. None of them is garbage; Python's threshold would have those of a thousand
 #: requests looked at again and again.
 EACH = 20
@@ -40,7 +42,7 @@ def uncollected() -> Iterator[None]:
 
 def _age() -> None:
     """Have all objects count as old without looking at them; those that somebody has frozen stay frozen."""
-    if not gc.get_freeze_count():
+    if gc.get_freeze_count() <= _FROZEN:
         gc.freeze()
         gc.unfreeze()  # among the old
 

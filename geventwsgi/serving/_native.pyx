@@ -181,7 +181,7 @@ cdef class Socket:
     cpdef discard(self):
         cdef int flags = MSG_DONTWAIT | (DISCARD if self.family == AF_INET or self.family == AF_INET6 else 0)
         cdef ssize_t count = recv(self.fd, _buffer, SHARED, flags)
-        return _nothing() if count < 0 else count
+        return _nothing(errno) if count < 0 else count
 
     cpdef bint settled(self) noexcept:
         cdef ssize_t ahead = recv(self.fd, _buffer, 1, MSG_PEEK | MSG_DONTWAIT)

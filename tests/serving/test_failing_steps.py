@@ -21,7 +21,6 @@ from gevent import GreenletExit
 
 import geventwsgi
 from geventwsgi import WSGIServer, core
-from geventwsgi.serving import connection
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.runners import Runners
 from geventwsgi.serving.sockets import Socket
@@ -125,12 +124,12 @@ class Client:
 
 
 class Service:
-    """The parts of a server that accepts nothing, and its clients."""
+    """The parts of a server to which nobody connects by itself, and its clients."""
 
     def __init__(self) -> None:
         self.log = io.StringIO()
         self._server = WSGIServer(("127.0.0.1", 0), app, log=self.log, error_log=io.StringIO())
-        self._server.init_socket()
+        self._server.start()
         self.parts: Any = self._server._service
         self.parts.runners = self._runners = Given()
         self._clients: list[Client] = []
@@ -216,12 +215,6 @@ class FailingLine:
                 self.raised = True
                 raise self._error
         return self._line
-
-
-@pytest.fixture(autouse=True)
-def no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for no client that has a request left unread."""
-    monkeypatch.setattr(connection, "LINGER", 0.0, raising=False)
 
 
 @pytest.mark.skipif(core.name() != "Python", reason="the compiled core has no lines")

@@ -196,6 +196,9 @@ class FakeExchange(Exchange):
         self._called("abort", not self.finished, "abort after finish")
         self.aborted = True
 
+    def spend(self, pieces: int) -> None:
+        self._called("spend", pieces > 0, f"spend({pieces})")
+
     def thrown(self) -> BaseException | None:
         return self.raised
 
