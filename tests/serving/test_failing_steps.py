@@ -102,7 +102,7 @@ class Client:
     @property
     def usable(self) -> bool:
         """Whether the server waits for another request."""
-        return bool(self.connection.stream.parked)
+        return bool(self.connection.stream.parked) and not self.connection.lingering
 
     def ask(self, data: bytes, failing: Any = None) -> bytes:
         """Return what comes of a request, dates left out."""

@@ -197,7 +197,7 @@ class FakeExchange(Exchange):
         self.aborted = True
 
     def spend(self, pieces: int) -> None:
-        self._called("spend", pieces > 0, f"spend({pieces})")
+        self._called("spend", pieces >= 0, f"spend({pieces})")
 
     def thrown(self) -> BaseException | None:
         return self.raised
