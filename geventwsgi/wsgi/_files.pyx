@@ -2,11 +2,15 @@
 
 from cpython.exc cimport PyErr_SetFromErrno
 
+cdef enum:
+    PAGE = 65536
+
 cdef extern from "<sys/stat.h>" nogil:
     ctypedef unsigned int mode_t
     struct stat:
         mode_t st_mode
         long long st_size
+        long long st_blocks
     int fstat(int fd, stat *status)
     bint S_ISREG(mode_t mode)
 
@@ -16,4 +20,6 @@ cpdef regular_size(int fileno):
     cdef stat status
     if fstat(fileno, &status) < 0:
         PyErr_SetFromErrno(OSError)
-    return status.st_size if S_ISREG(status.st_mode) else None
+    if not S_ISREG(status.st_mode) or (status.st_blocks == 0 and status.st_size <= PAGE):
+        return None
+    return status.st_size

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLOCK_SIZE = 65536
+#: Bytes of the largest page of memory that a system uses.
+PAGE = 65536
 
 
 class _Fixed(type):
@@ -79,10 +81,14 @@ def regular_extent(filelike: Any) -> tuple[int, int, int] | None:
 def regular_size(fileno: int) -> int | None:
     """Return how many bytes a regular file has, None for anything else.
 
+    A small file that occupies nothing on a disk may be made as it is read, with a size that says nothing: procfs has 0,
+    sysfs a page. It has to be read.
+
     :raises OSError: what ``os.fstat`` says.
     """
     status = os.fstat(fileno)
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    made = getattr(status, "st_blocks", 1) == 0 and status.st_size <= PAGE
+    return status.st_size if stat.S_ISREG(status.st_mode) and not made else None
 
 
 def _opened_file(filelike: Any) -> Any:

@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 import tempfile
+from pathlib import Path
 
 import pytest
 from django.core.files import File
@@ -174,3 +175,18 @@ def test_a_spooled_file_in_memory_is_read_without_being_written_to_disk():
         file.seek(0)
         assert regular_extent(file) is None
         assert not file._rolled
+
+
+@pytest.mark.parametrize("path", ["/proc/self/status", "/sys/class/net/lo/address"])
+def test_a_file_that_is_made_as_it_is_read_is_read_whatever_its_size_says(path):
+    if not Path(path).exists():
+        pytest.skip(f"there is no {path} here")
+    with Path(path).open("rb") as file:
+        assert regular_extent(file) is None
+        assert b"".join(FileWrapper(file))
+
+
+def test_a_sparse_file_has_its_size(tmp_path):
+    with (tmp_path / "sparse").open("w+b") as file:
+        file.truncate(5 << 30)
+        assert regular_extent(file) == (file.fileno(), 0, 5 << 30)
