@@ -254,9 +254,7 @@ class Http1Exchange(exchange.Exchange):
             head += encode.chunk_size(count)
             self._mid_chunk = True
         try:
-            if head:
-                self._stream.send(head, 0 < count < LARGE_FILE)
-            self._stream.send_file(fileno, offset, count)
+            self._stream.send_file(fileno, offset, count, head, 0 < count < LARGE_FILE)
             if framing is CHUNKED:
                 self._stream.send(b"\r\n")
         except ClientDisconnected:

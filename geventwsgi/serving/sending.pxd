@@ -19,10 +19,14 @@ cdef class Common:
     cdef public double write_min_rate
 
 cdef class FileRange:
-    cdef int _fileno
+    cdef readonly int fileno
     cdef long long _offset
     cdef long long _count
+    cdef int _own
 
+    cpdef keep(self)
+    @cython.locals(own=int)
+    cpdef let_go(self)
     @cython.locals(step=Py_ssize_t, sent=Py_ssize_t)
     cpdef bint send(self, CSocket sock) except -1
 
@@ -68,8 +72,9 @@ cdef class Sending(deadlines.Holder):
     cpdef gather(self, bint on)
     cpdef _let_leave(self)
     cpdef _send_all(self, data)
-    @cython.locals(file=FileRange)
-    cpdef send_file(self, int fileno, long long offset, long long count)
+    @cython.locals(file=FileRange, sent=Py_ssize_t)
+    cpdef send_file(self, int fileno, long long offset, long long count, bytes head=*, bint more=*)
+    cpdef _send_range(self, FileRange file)
     @cython.locals(stall=Stall)
     cpdef _wait_writable(self, FileRange file=*)
     cpdef _await_room(self, Stall stall)

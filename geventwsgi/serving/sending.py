@@ -6,12 +6,15 @@ directly, as that does.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gevent.exceptions import ConcurrentObjectUseError
 from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.forks import close
 from geventwsgi.serving import deadlines
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.poller import WRITABLE
@@ -71,12 +74,29 @@ class Common:
 class FileRange:
     """What is left to send of a regular file."""
 
-    __slots__ = ("_count", "_fileno", "_offset")
+    __slots__ = ("_count", "_offset", "_own", "fileno")
 
     def __init__(self, fileno: int, offset: int, count: int) -> None:
-        self._fileno = fileno
+        self.fileno = fileno
         self._offset = offset
         self._count = count
+        #: A duplicate of the application's descriptor, -1 without one; see :meth:`keep`.
+        self._own = -1
+
+    def keep(self) -> None:
+        """Hold the file by a descriptor of our own, since something is about to be waited for.
+
+        Whatever the application does meanwhile, no other file gets this number. Where there is no descriptor left, the
+        application's has to do.
+        """
+        with suppress(OSError):
+            self._own = self.fileno = os.dup(self.fileno)
+
+    def let_go(self) -> None:
+        """Close what :meth:`keep` has made."""
+        own, self._own = self._own, -1
+        if own >= 0:
+            close(own)
 
     def send(self, sock: Socket) -> bool:
         """Hand the kernel what it takes at once, a step at most; return whether anything is left.
@@ -86,7 +106,7 @@ class FileRange:
         if not self._count:
             return False
         step = SENDFILE_STEP if self._count > SENDFILE_STEP + SENDFILE_REST else self._count
-        taken = sock.send_file(self._fileno, self._offset, step)
+        taken = sock.send_file(self.fileno, self._offset, step)
         if taken is None:
             return True
         sent = taken  # a number, in C as well
@@ -317,14 +337,31 @@ class Sending(deadlines.Holder):
             self._wait_writable()
         raise ClientDisconnected(LEFT)
 
-    def send_file(self, fileno: int, offset: int, count: int) -> None:
+    def send_file(self, fileno: int, offset: int, count: int, head: bytes = b"", more: bool = False) -> None:
         """Send ``count`` bytes of a regular file from ``offset`` without copying them through this process.
 
+        :param head: sent before them.
+        :param more: as :meth:`send` has it, for ``head``.
         :raises ClientDisconnected: as :meth:`send`; also when the file ends early, since nothing right can follow.
         """
-        if self._writer is not None:
+        if self.left or self._writer is not None:
             self._refuse()
         file = FileRange(fileno, offset, count)
+        sent = 0
+        if head and self._turn <= TURN:
+            self._turn += 1
+            sent = self._sock.send(head, more)
+        if sent == len(head) and not file.send(self._sock):
+            return
+        file.keep()
+        try:
+            if sent < len(head):
+                self.send(head[sent:], more)
+            self._send_range(file)
+        finally:
+            file.let_go()
+
+    def _send_range(self, file: FileRange) -> None:
         while not self.left:
             if not file.send(self._sock):
                 return

@@ -15,6 +15,7 @@ from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import stream
 from geventwsgi.serving.deadlines import NEVER
+from geventwsgi.serving.sending import FileRange
 from geventwsgi.serving.stream import DeadlineExpired
 
 if TYPE_CHECKING:
@@ -189,15 +190,22 @@ class TLSStream(stream.Stream):
         """See :meth:`Stream.send_last`; what is encrypted is not kept."""
         self.send_parts(first, second)
 
-    def send_file(self, fileno: int, offset: int, count: int) -> None:
+    def send_file(self, fileno: int, offset: int, count: int, head: bytes = b"", more: bool = False) -> None:
         """See :meth:`Stream.send_file`; here the bytes must pass through this process."""
-        while count:
-            data = os.pread(fileno, min(count, BLOCK), offset)
-            if not data:
-                raise ClientDisconnected("the file became shorter while it was sent")
-            self.send(data)
-            offset += len(data)
-            count -= len(data)
+        file = FileRange(fileno, offset, count)
+        file.keep()
+        try:
+            if head:
+                self.send(head, more)
+            while count:
+                data = os.pread(file.fileno, min(count, BLOCK), offset)
+                if not data:
+                    raise ClientDisconnected("the file became shorter while it was sent")
+                self.send(data)
+                offset += len(data)
+                count -= len(data)
+        finally:
+            file.let_go()
 
     def _flush(self, more: bool = False) -> None:
         data = self._outgoing.read()

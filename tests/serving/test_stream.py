@@ -519,6 +519,39 @@ class TestFiles:
             with pytest.raises(ClientDisconnected):
                 stream.send_file(file.fileno(), 0, BIG)
 
+    @pytest.mark.parametrize("head", [b"", b"h" * (32 << 20)], ids=["in the midst of it", "behind a head that waits"])
+    def test_what_takes_its_descriptors_number_is_not_sent(
+        self, stream: Stream, client: socket.socket, head: bytes
+    ) -> None:
+        size = 16 << 20
+        with tempfile.TemporaryFile() as right, tempfile.TemporaryFile() as wrong:
+            right.write(b"r" * size)
+            wrong.write(b"w" * size)
+            right.flush()
+            wrong.flush()
+            number = os.dup(right.fileno())
+            before = len(os.listdir("/proc/self/fd"))
+            writer = gevent.spawn(lambda: (stream.send_file(number, 0, size, head), stream.close()))
+            eventually(lambda: stream.writing)
+            os.dup2(wrong.fileno(), number)
+            assert read_all(client) == head + b"r" * size
+            writer.get(timeout=5)
+            os.close(number)
+            assert len(os.listdir("/proc/self/fd")) <= before - 1
+
+    def test_it_is_sent_where_there_is_no_descriptor_left(
+        self, stream: Stream, client: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(_fd: int) -> int:
+            raise OSError(errno.EMFILE, "too many")
+
+        monkeypatch.setattr(os, "dup", fails)
+        with tempfile.TemporaryFile() as file:
+            file.truncate(BIG)
+            writer = gevent.spawn(lambda: (stream.send_file(file.fileno(), 0, BIG, b"head"), stream.close()))
+            assert read_all(client) == b"head" + bytes(BIG)
+            writer.get(timeout=5)
+
     def test_its_greenlet_is_woken_at_the_end_alone(self, stream: Stream, client: socket.socket) -> None:
         switches: list[object] = []
         with tempfile.TemporaryFile() as file:

@@ -252,6 +252,23 @@ class TestWriting:
             assert read_all(client) == data[10:-10]
             writer.get(timeout=5)
 
+    def test_what_takes_its_descriptors_number_is_not_sent(
+        self, stream: TLSStream, client: gevent_ssl.SSLSocket
+    ) -> None:
+        size = 16 << 20
+        with tempfile.TemporaryFile() as right, tempfile.TemporaryFile() as wrong:
+            right.write(b"r" * size)
+            wrong.write(b"w" * size)
+            right.flush()
+            wrong.flush()
+            number = os.dup(right.fileno())
+            writer = gevent.spawn(lambda: (stream.send_file(number, 0, size, b"head"), stream.close()))
+            eventually(lambda: stream.writing)
+            os.dup2(wrong.fileno(), number)
+            assert read_all(client) == b"head" + b"r" * size
+            writer.get(timeout=5)
+            os.close(number)
+
     def test_a_file_that_shrinks_cuts_the_connection(self, stream: TLSStream) -> None:
         with tempfile.TemporaryFile() as file, pytest.raises(ClientDisconnected, match="shorter"):
             stream.send_file(file.fileno(), 0, 10)
