@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import gevent
@@ -530,14 +531,14 @@ class TestFiles:
             right.flush()
             wrong.flush()
             number = os.dup(right.fileno())
-            before = len(os.listdir("/proc/self/fd"))
+            before = len(list(Path("/proc/self/fd").iterdir()))
             writer = gevent.spawn(lambda: (stream.send_file(number, 0, size, head), stream.close()))
             eventually(lambda: stream.writing)
             os.dup2(wrong.fileno(), number)
             assert read_all(client) == head + b"r" * size
             writer.get(timeout=5)
             os.close(number)
-            assert len(os.listdir("/proc/self/fd")) <= before - 1
+            assert len(list(Path("/proc/self/fd").iterdir())) <= before - 1
 
     def test_it_is_sent_where_there_is_no_descriptor_left(
         self, stream: Stream, client: socket.socket, monkeypatch: pytest.MonkeyPatch
