@@ -53,6 +53,8 @@ class Place(NamedTuple):
     reached: bool = True
     #: Whether only root can change what the names in the directory lead to.
     private: bool = True
+    #: Whether only root can change what names in the directory lead to that are there and are root's, as in /tmp.
+    kept: bool = True
     #: Whether it names a descriptor of a process, which is opened by following its link.
     descriptor: bool = False
 
@@ -113,6 +115,32 @@ def open_file(path: str, flags: int, mode: int = 0o666, user: User = None) -> Op
         return Opened(fd, created, place.private)
 
 
+@contextmanager
+def find_socket(path: str, user: User = None) -> Iterator[str]:
+    """Find a unix socket to connect to; yield a name that leads to it while the block runs.
+
+    That is the path itself where only root can change what it leads to, and for a process that is not root's. Else it
+    is the name of a descriptor: of a socket that is there itself, whoever listens at it, and not by a link.
+
+    :raises Untrusted: it is a link, or has a second name, where others can write.
+    :raises OSError: there is none.
+    """
+    with find(path, user) as place:
+        if place.directory is None or (place.reached and place.private):
+            yield path
+            return
+        fd = os.open(place.name, getattr(os, "O_PATH", os.O_RDONLY) | _NOFOLLOW, dir_fd=place.directory)
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISSOCK(found.st_mode):
+                raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+            if found.st_nlink > 1:
+                raise _unlike(path, "has a second name elsewhere")
+            yield f"/proc/self/fd/{fd}"
+        finally:
+            close(fd)
+
+
 def opener(user: User = None) -> Callable[[str, int], int]:
     """Return what :func:`open` takes as its ``opener``, to open as :func:`open_file` does."""
 
@@ -152,8 +180,13 @@ def _judge(place: Place, found: os.stat_result, user: User, path: str) -> None:
         fault = f"belongs to user {found.st_uid}"
     else:
         return
+    raise _unlike(path, fault)
+
+
+def _unlike(path: str, fault: str) -> Untrusted:
+    """Return what is to be said of a file that is not what the operator means."""
     cure = "remove it, or keep them from writing the directory"
-    raise Untrusted(errno.EPERM, f"{path} {fault}, in a directory that others than root can write: {cure}")
+    return Untrusted(errno.EPERM, f"{path} {fault}, in a directory that others than root can write: {cure}")
 
 
 def _owners() -> set[int]:
@@ -200,7 +233,9 @@ class _Walk:
     def _place(self, name: str, *, descriptor: bool = False) -> Place:
         directory, _, private = self._way[-1]
         reached = all(private for _, _, private in self._way[:-1])
-        return Place(name, directory, reached, private and not self._is_shared(directory), descriptor)
+        return Place(
+            name, directory, reached, private and not self._is_shared(directory), reached and private, descriptor
+        )
 
     def _start(self, path: str) -> list[str]:
         self._way = []

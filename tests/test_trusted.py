@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import socket
 import stat
 import struct
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from geventwsgi.trusted import Untrusted, find, open_file, opener
+from geventwsgi.trusted import Untrusted, find, find_socket, open_file, opener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -244,6 +245,57 @@ def test_a_process_that_is_not_root_opens_as_ever(theirs: Path, tmp_path: Path) 
     finally:
         os.seteuid(0)
     assert (theirs / "real").read_text() == "line\n"
+
+
+# Sockets
+
+
+def listen_at(path: Path, kind: int = socket.SOCK_DGRAM) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, kind)
+    sock.bind(str(path))
+    if kind == socket.SOCK_STREAM:
+        sock.listen()
+    return sock
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_socket_of_roots_is_found_by_its_path(ours: Path, linked: bool) -> None:
+    path = ours / "log"
+    if linked:
+        path.symlink_to("real")
+    with listen_at(ours / "real" if linked else path), find_socket(str(path), USER) as name:
+        assert name == str(path)
+
+
+@pytest.mark.parametrize("owner", [0, NOBODY, 12345])
+def test_a_socket_in_their_directory_is_found_and_stays_the_one_that_was_looked_at(theirs: Path, owner: int) -> None:
+    path = theirs / "log"
+    with listen_at(path) as right, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        os.chown(path, owner, owner)
+        with find_socket(str(path), USER) as name:
+            path.rename(theirs / "old")
+            with listen_at(path) as wrong:
+                sender.sendto(b"line", name)
+                assert right.recv(100) == b"line"
+                wrong.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    wrong.recv(100)
+
+
+@pytest.mark.parametrize("kind", ["link", "second name", "pipe", "nothing"])
+def test_nothing_else_in_their_directory_is_taken_for_a_socket(theirs: Path, ours: Path, kind: str) -> None:
+    path = theirs / "log"
+    with listen_at(ours / "victim"):
+        if kind == "link":
+            path.symlink_to(ours / "victim")
+        elif kind == "second name":
+            os.link(ours / "victim", path)
+        elif kind == "pipe":
+            os.mkfifo(path)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(FileNotFoundError if kind == "nothing" else OSError), find_socket(str(path), USER):
+            pytest.fail("it was found")
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 # Files where others can write

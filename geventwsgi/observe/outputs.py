@@ -142,7 +142,7 @@ def open_statsd(cfg: Any, say: Callable[[str], None]) -> "Statsd | None":
 
     try:
         losses = Losses(f"statsd {cfg.statsd_host}", say)
-        return statsd.Statsd(cfg.statsd_host, cfg.statsd_prefix or "", cfg.dogstatsd_tags or "", losses)
+        return statsd.Statsd(cfg.statsd_host, cfg.statsd_prefix or "", cfg.dogstatsd_tags or "", losses, _owner(cfg))
     except ValueError as error:
         raise wrong(cfg, "statsd_host", str(error)) from None
 
@@ -155,7 +155,8 @@ def _open_syslog(cfg: Any, log: str, fmt: str, say: Callable[[str], None]) -> Ow
     try:
         facility = syslog.parse_facility(cfg.syslog_facility)
         setting = "syslog_addr"
-        handler = syslog.open_handler(cfg.syslog_addr, facility, Losses(f"syslog {cfg.syslog_addr}", say))
+        losses = Losses(f"syslog {cfg.syslog_addr}", say)
+        handler = syslog.open_handler(cfg.syslog_addr, facility, losses, _owner(cfg))
     except ValueError as error:
         raise wrong(cfg, setting, str(error)) from None
     prefix = cfg.syslog_prefix or (cfg.proc_name or "gwsgi").replace(":", ".")

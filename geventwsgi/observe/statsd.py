@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from geventwsgi.observe.sinks import Losses
+    from geventwsgi.trusted import User
 
 _DEFAULT_PORT = 8125
 _TYPES = {"gauge": "g", "counter": "c|@1.0", "histogram": "h", "timer": "ms"}
@@ -40,11 +41,12 @@ class Statsd:
 
     :param prefix: ``statsd_prefix``; a dot is added where it has none.
     :param tags: ``dogstatsd_tags``, appended to each metric.
+    :param user: of the workers, if it is not this process's own.
     :raises ValueError: the address cannot be read.
     """
 
-    def __init__(self, host: Any, prefix: str, tags: str, losses: Losses) -> None:
-        self._sender = Datagrams(parse_statsd_address(host), losses)
+    def __init__(self, host: Any, prefix: str, tags: str, losses: Losses, user: User = None) -> None:
+        self._sender = Datagrams(parse_statsd_address(host), losses, user)
         self._prefix = prefix.rstrip(".") + "." if prefix else ""
         self._suffix = f"|#{tags}" if tags else ""
 

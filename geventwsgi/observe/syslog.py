@@ -16,6 +16,7 @@ from geventwsgi.observe.transport import Address, Datagrams, PathAddress, Stream
 if TYPE_CHECKING:
     from geventwsgi.observe.sinks import Losses
     from geventwsgi.observe.transport import Sender
+    from geventwsgi.trusted import User
 
 # RFC 3164 section 4.1.1; "security" is an old name of auth.
 FACILITIES = {
@@ -60,18 +61,20 @@ def parse_facility(text: str) -> int:
         raise ValueError(f"is no facility; choose one of {', '.join(sorted(FACILITIES))}") from None
 
 
-def open_sender(address: SyslogAddress, losses: Losses) -> Sender:
+def open_sender(address: SyslogAddress, losses: Losses, user: User = None) -> Sender:
     """Return what carries messages to ``address``.
 
     A message ends with its datagram; on a unix stream with NUL, as the C library has it; on TCP with a newline, which
     is what rsyslog and syslog-ng look for (RFC 6587 section 3.4.2).
+
+    :param user: of the workers, if it is not this process's own.
     """
     if address.kind == "dgram":
-        return Datagrams(address.address, losses)
+        return Datagrams(address.address, losses, user)
     if isinstance(address.address, PathAddress):
-        if address.kind is None and not is_stream(address.address):
-            return Datagrams(address.address, losses)
-        return Stream(address.address, b"\0", losses)
+        if address.kind is None and not is_stream(address.address, user):
+            return Datagrams(address.address, losses, user)
+        return Stream(address.address, b"\0", losses, user=user)
     return Stream(address.address, b"\n", losses)
 
 
@@ -104,8 +107,8 @@ def severity(level: int) -> int:
     return next((number for bound, number in bounds if level >= bound), 7)
 
 
-def open_handler(address: str, facility: int, losses: Losses) -> SyslogHandler:
+def open_handler(address: str, facility: int, losses: Losses, user: User = None) -> SyslogHandler:
     """Return a handler for ``syslog_addr`` and a facility's number; :raises ValueError: the address is none."""
     parsed = parse_syslog_address(address)
     tcp = parsed.kind == "stream" and not isinstance(parsed.address, PathAddress)
-    return SyslogHandler(open_sender(parsed, losses), facility, one_line=tcp)
+    return SyslogHandler(open_sender(parsed, losses, user), facility, one_line=tcp)

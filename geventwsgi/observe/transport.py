@@ -16,12 +16,16 @@ import os
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
+
+from geventwsgi.trusted import find_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from geventwsgi.observe.sinks import Losses
+    from geventwsgi.trusted import User
 
 #: What is longer is cut: rsyslog takes no more by default, and a UDP packet has its limits.
 LONGEST_MESSAGE = 8192
@@ -81,36 +85,66 @@ def parse_host(text: str, default_port: int) -> HostAddress:
     return HostAddress(host.lower() or "localhost", int(port) if port else default_port)
 
 
-def _resolve(address: Address, kind: int) -> tuple[int, Any]:
-    """Return family and socket address; :raises OSError: the host is not known, or has no unix sockets."""
-    if isinstance(address, PathAddress):
-        if not hasattr(_socket, "AF_UNIX"):
-            raise OSError("this system has no unix sockets")
-        return _socket.AF_UNIX, address.path
-    found = _socket.getaddrinfo(address.host, address.port, 0, kind)
-    return found[0][0], found[0][4]
+class _Target:
+    """A socket's family, and its address at each use.
+
+    :param user: of the workers, who may be able to change what a path leads to.
+    :raises OSError: the host is not known, or has no unix sockets.
+    """
+
+    def __init__(self, address: Address, kind: int, user: User) -> None:
+        self._user = user
+        #: The path of a unix socket; "" for a network address.
+        self._path = ""
+        #: The address, once it is known that it stays the same; None before.
+        self._fixed: Any = None
+        if isinstance(address, PathAddress):
+            if not hasattr(_socket, "AF_UNIX"):
+                raise OSError("this system has no unix sockets")
+            self.family, self._path = _socket.AF_UNIX, address.path
+        else:
+            self.family, _, _, _, self._fixed = _socket.getaddrinfo(address.host, address.port, 0, kind)[0]
+
+    def call(self, function: Callable[[Any], object]) -> None:
+        """Call a function with the address.
+
+        :raises OSError: there is no socket at the path, or none that root may use; or what the function raises.
+        """
+        if self._fixed is None:
+            with find_socket(self._path, self._user) as name:
+                if name == self._path:
+                    self._fixed = name
+                function(name)
+        else:
+            function(self._fixed)
 
 
-def is_stream(address: PathAddress) -> bool:
+def is_stream(address: PathAddress, user: User = None) -> bool:
     """Whether a stream socket listens at the path; False when nothing does."""
     if not hasattr(_socket, "AF_UNIX"):
         return False
     with contextlib.closing(_socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)) as probe:
-        return probe.connect_ex(address.path) == errno.EPROTOTYPE
+        try:
+            _Target(address, _socket.SOCK_DGRAM, user).call(probe.connect)
+        except OSError as error:
+            return error.errno == errno.EPROTOTYPE
+        return False
 
 
 class Datagrams:
     """One datagram a message. Never connects, so a restarted agent is found again at the next message.
 
     The name is resolved here, once: a resolver may take seconds, and later calls come from requests.
+
+    :param user: see :class:`_Target`.
     """
 
-    def __init__(self, address: Address, losses: Losses) -> None:
+    def __init__(self, address: Address, losses: Losses, user: User = None) -> None:
         self.losses = losses
         self._socket: _socket.socket | None = None
         try:
-            family, self._target = _resolve(address, _socket.SOCK_DGRAM)
-            self._socket = _socket.socket(family, _socket.SOCK_DGRAM)
+            self._target = _Target(address, _socket.SOCK_DGRAM, user)
+            self._socket = _socket.socket(self._target.family, _socket.SOCK_DGRAM)
             self._socket.setblocking(False)
         except OSError as error:
             losses.failed(error)
@@ -121,7 +155,7 @@ class Datagrams:
             self.losses.total += 1
             return
         try:
-            self._socket.sendto(data[:LONGEST_MESSAGE], self._target)
+            self._target.call(partial(self._socket.sendto, data[:LONGEST_MESSAGE]))
         except OSError as error:
             self.losses.failed(error)
         else:
@@ -141,10 +175,16 @@ class Stream:
     Messages that the peer does not take at once wait here, up to :data:`MOST_WAITING`.
 
     :param trailer: ends each message (RFC 6587 section 3.4.2).
+    :param user: see :class:`_Target`.
     """
 
     def __init__(
-        self, address: Address, trailer: bytes, losses: Losses, clock: Callable[[], float] = time.monotonic
+        self,
+        address: Address,
+        trailer: bytes,
+        losses: Losses,
+        clock: Callable[[], float] = time.monotonic,
+        user: User = None,
     ) -> None:
         self.losses = losses
         self._trailer = trailer
@@ -155,9 +195,9 @@ class Stream:
         self._retry_at = 0.0
         self._delay = _FIRST_RETRY
         self._pid = os.getpid()
-        self._resolved: tuple[int, Any] | None = None
+        self._target: _Target | None = None
         try:
-            self._resolved = _resolve(address, _socket.SOCK_STREAM)
+            self._target = _Target(address, _socket.SOCK_STREAM, user)
         except OSError as error:
             losses.failed(error)
 
@@ -165,7 +205,7 @@ class Stream:
         """Send one message, after those that wait."""
         if self._pid != os.getpid():
             self._forget_parent()
-        if len(self._waiting) >= MOST_WAITING or self._resolved is None:
+        if len(self._waiting) >= MOST_WAITING or self._target is None:
             self.losses.failed(BufferError(f"{MOST_WAITING} messages wait for the peer, the next are lost"))
         else:
             self._waiting.append(data[:LONGEST_MESSAGE] + self._trailer)
@@ -191,15 +231,14 @@ class Stream:
         self._retry_at = 0.0
 
     def _connect(self) -> _socket.socket | None:
-        if self._resolved is None or self._clock() < self._retry_at:
+        if self._target is None or self._clock() < self._retry_at:
             return None
-        family, target = self._resolved
         try:
-            self._socket = sock = _socket.socket(family, _socket.SOCK_STREAM)
+            self._socket = sock = _socket.socket(self._target.family, _socket.SOCK_STREAM)
             sock.settimeout(_CONNECT)
             # What takes longer goes on by itself; sending tells how it ended.
             with contextlib.suppress(TimeoutError):
-                sock.connect(target)
+                self._target.call(sock.connect)
             sock.setblocking(False)
         except OSError as error:
             self._broken(error)

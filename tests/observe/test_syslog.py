@@ -16,6 +16,8 @@ from geventwsgi.observe.syslog import SyslogAddress, open_sender, parse_facility
 from geventwsgi.observe.transport import Datagrams, HostAddress, PathAddress, Stream
 from tests.support.waiting import wait_until
 
+NOBODY = 65534
+USER = (NOBODY, NOBODY)
 MESSAGE = re.compile(rb"<(\d+)>gunicorn\.([\w.]+): \[(\d+)\] ([^\n\0]*)")
 
 
@@ -241,6 +243,53 @@ def test_a_system_without_unix_sockets_says_so(said, monkeypatch):
     sender = open_sender(SyslogAddress(PathAddress("/dev/log"), None), Losses("syslog", said.append))
     sender.send(b"lost")
     assert said == ["syslog: this system has no unix sockets; each line tries again"]
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A directory of the workers' user."""
+    path = tmp_path / "theirs"
+    path.mkdir()
+    os.chown(path, NOBODY, NOBODY)
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to lose: run it as root")
+@pytest.mark.parametrize("kind", ["dgram", "stream", None])
+def test_root_sends_to_no_socket_that_others_lead_the_name_to(make_agent, tmp_path, theirs, said, kind):
+    types = {"dgram": socket.SOCK_DGRAM, "stream": socket.SOCK_STREAM, None: socket.SOCK_STREAM}
+    victim = make_agent(socket.AF_UNIX, types[kind], str(tmp_path / "victim"))
+    (theirs / "log").symlink_to(tmp_path / "victim")
+    sender = open_sender(SyslogAddress(PathAddress(str(theirs / "log")), kind), Losses("syslog", said.append), USER)
+    sender.send(b"line")
+    sender.close()
+    assert victim.silent()
+    assert "is a symbolic link in" in said[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to lose: run it as root")
+@pytest.mark.parametrize("kind", ["dgram", "stream"])
+def test_an_agent_in_others_directory_gets_roots_lines_and_its_successor_too(make_agent, theirs, said, kind):
+    path = str(theirs / "log")
+    now = [0.0]
+    address = SyslogAddress(PathAddress(path), kind)
+    if kind == "dgram":
+        sender = open_sender(address, Losses("syslog", said.append), USER)
+    else:
+        sender = Stream(address.address, b"\0", Losses("syslog", said.append), lambda: now[0], USER)
+    sender.send(b"before")
+    for line in (b"one", b"two"):
+        now[0] += 30
+        agent = make_agent(socket.AF_UNIX, socket.SOCK_DGRAM if kind == "dgram" else socket.SOCK_STREAM, path)
+        sender.send(line)
+        if kind == "dgram":
+            assert agent.socket.recv(99) == line
+        else:
+            with agent.accept() as connection:
+                assert line in connection.recv(99)
+        agent.socket.close()
+        Path(path).unlink()
+    sender.close()
 
 
 def test_messages_wait_for_a_stream_that_is_down_and_come_in_order(make_agent, tmp_path, said, open_stream):
