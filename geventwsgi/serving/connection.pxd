@@ -28,6 +28,7 @@ cdef class Connection(runners.Sleeper):
     cdef public bint counted
     cdef public bint answered
     cdef public bint unread
+    cdef public bint taken
     cdef public bint lingering
 
     cpdef start(self)

@@ -66,6 +66,7 @@ class Connection(runners.Sleeper):
         "request_deadline",
         "service",
         "stream",
+        "taken",
         "trusted",
         "unread",
     )
@@ -118,6 +119,8 @@ class Connection(runners.Sleeper):
         self.answered = False
         #: Whether its client was still sending when it was answered; set by :meth:`linger`.
         self.unread = False
+        #: Whether an application has taken it over; set by the exchange.
+        self.taken = False
         #: Whether nothing is left to do but to throw away what its client sends; set by :mod:`linger`.
         self.lingering = False
         self.greenlet = None
@@ -310,8 +313,8 @@ class Connection(runners.Sleeper):
         """
         stream = self.stream
         if self.lingering:
-            return
-        if self.exchange is not None:
+            linger.hurry(self)
+        elif self.exchange is not None:
             self.exchange.drain()
         elif self in self.service.capacity.half_sent:
             stream.interrupt()

@@ -463,6 +463,7 @@ class Http1Exchange(exchange.Exchange):
         if stream.closed:
             return False
         if self.taken:
+            self._connection.taken = True
             self._connection.linger()
             return False
         if self._keep_alive and self._read_away():

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 #: Seconds after which the moment is over if no byte has moved, in either direction.
 SILENCE = 5.0
 
+#: The same while the server drains, where the client has taken all that was sent.
+LAST_SILENCE = 0.5
+
+#: Seconds after which the moment is over where an application had taken the connection over, and so had its own time.
+AFTER_TAKEOVER = 5.0
+
 
 def begin(connection: Connection) -> None:
     """Linger for ``linger_timeout`` seconds at the most, then close; nothing may wait for this connection any more."""
@@ -37,27 +43,39 @@ def begin(connection: Connection) -> None:
     Linger(connection).wake(timed_out=False)
 
 
+def hurry(connection: Connection) -> None:
+    """Let a silent client that has taken all hold up a drain only shortly."""
+    connection.stream.hurry(LAST_SILENCE)
+
+
 class Linger(runners.Sleeper):
     """A connection's last moment."""
 
-    __slots__ = ("_connection", "_owed", "_until")
+    __slots__ = ("_connection", "_owed", "_patience_ends", "_until")
 
     def __init__(self, connection: Connection) -> None:
         self.greenlet = None
         self._connection = connection
+        limit = connection.service.timeouts.linger
         #: When it is over in any case (``clock.monotonic``).
-        self._until = clock.monotonic() + connection.service.timeouts.linger
-        #: How many bytes the client had yet to take when the last silence began.
+        self._until = clock.monotonic() + (min(limit, AFTER_TAKEOVER) if connection.taken else limit)
+        #: When it is over if no byte moves meanwhile.
+        self._patience_ends = 0.0
+        #: How many bytes the client had yet to take when this was last asked.
         self._owed = connection.stream.owed()
 
     def wake(self, timed_out: bool) -> None:
         """See :class:`~geventwsgi.serving.runners.Sleeper`."""
         connection = self._connection
-        left = self._until - clock.monotonic()
-        if left > 0 and (self._takes() if timed_out else self._sends()):
-            connection.stream.park(self, min(SILENCE, left))
-        else:
+        now = clock.monotonic()
+        if now >= self._until or not (self._takes(now) if timed_out else self._sends()):
             connection.close()
+            return
+        if not timed_out:
+            self._patience_ends = now + SILENCE
+        connection.stream.park(self, min(self._patience_ends, self._until) - now)
+        if connection.service.draining:
+            hurry(connection)
 
     def _sends(self) -> bool:
         """Throw away what has come; return whether the client may send more."""
@@ -66,10 +84,13 @@ class Linger(runners.Sleeper):
         except ClientDisconnected:
             return False
 
-    def _takes(self) -> bool:
-        """Return whether the client has taken something since this was last asked, and has yet to take the rest."""
-        before, self._owed = self._owed, self._connection.stream.owed()
-        return 0 < self._owed < before
+    def _takes(self, now: float) -> bool:
+        """Return whether the client has yet to take something, and is still expected to."""
+        stream = self._connection.stream
+        before, self._owed = self._owed, stream.owed()
+        if self._owed < before:
+            self._patience_ends = now + SILENCE
+        return self._owed > 0 and stream.watched and now < self._patience_ends
 
 
 class Farewell(runners.Sleeper):

@@ -21,6 +21,7 @@ import gevent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.descriptor import Descriptor
 from geventwsgi.serving.sockets import borrowed
 from geventwsgi.serving.turns import Turns
@@ -72,8 +73,9 @@ class ClientSocket:
         #: together.
         self.receiving = Turns()
         self.sending = Turns()
-        #: When the greenlet that receives came back from its last wait.
+        #: When the greenlet that receives came back from its last wait, and when its call ends; see :meth:`hurry`.
         self._since = clock.monotonic()
+        self._latest = NEVER
         #: Whether anything was sent: the handshake, with a WebSocket.
         self._spoken = False
         #: Whether the server drains: what is sent then is followed by a close frame, and that by nothing.
@@ -110,6 +112,7 @@ class ClientSocket:
         until = None if self._timeout is None else clock.monotonic() + self._timeout
         if not self.receiving.take(self._timeout):
             raise self._late()
+        self._latest = NEVER
         try:
             return self._receive(min(size, LARGEST), until)
         finally:
@@ -130,7 +133,8 @@ class ClientSocket:
                 break
             if data is not None:
                 return data
-            remaining = None if until is None else max(0.0, until - clock.monotonic())
+            latest = self._latest if until is None else min(until, self._latest)
+            remaining = None if latest == NEVER else max(0.0, latest - clock.monotonic())
             if remaining == 0 or not stream.wait(remaining):
                 raise self._late()
             self._since = clock.monotonic()
@@ -170,7 +174,8 @@ class ClientSocket:
             self._since = clock.monotonic()
 
     def hurry(self, seconds: float) -> None:
-        """Give a :meth:`recv` that waits for the client no more than ``seconds`` from now."""
+        """Give a :meth:`recv` that is under way no more than ``seconds`` from now."""
+        self._latest = clock.monotonic() + seconds
         if not self._over:
             self._stream.hurry(seconds)
 

@@ -106,7 +106,8 @@ class WebSocket:
             while not self.closed:
                 event = self._next_event()
                 if event is None:
-                    self._receive_more()
+                    if not self.closed:  # by another greenlet that had its turn meanwhile
+                        self._receive_more()
                     continue
                 message = self._handle(event)
                 if message is not None:

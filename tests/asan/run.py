@@ -1,9 +1,9 @@
 """Build the compiled core with AddressSanitizer and UndefinedBehaviorSanitizer in a directory of its own, and feed it.
 
-``python tests/asan/run.py DIRECTORY`` (``tox -e asan``): each method with hostile arguments, the tests
-that send bytes to the core, a differential run, and
-a served load of all kinds of requests, plain and over TLS. It ends with 1 where a test fails or a sanitizer reports,
-with 2 where it cannot run. The interpreter needs gevent and what the tests import; the tree is left as it is.
+``python tests/asan/run.py DIRECTORY`` (``tox -e asan``): each method with hostile arguments, the tests that send bytes
+to the core, a differential run, and a served load of all kinds of requests, plain and over TLS. It ends with 1 where a
+test fails or a sanitizer reports, with 2 where it cannot run. The interpreter needs gevent and what the tests import;
+the tree is left as it is.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ def build(directory: Path, compiler: str) -> None:
             shutil.copy(source, target)
     env = {**os.environ, "CC": compiler, "CFLAGS": FLAGS, "LDFLAGS": "-fsanitize=address,undefined"}
     env.pop("GEVENTWSGI_PURE", None)
+    # Cython takes its time before the compiler is asked.
+    empty = [compiler, *FLAGS.split(), "-x", "c", "-c", os.devnull, "-o", directory / "empty.o"]
+    tried = subprocess.run(empty, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if tried.returncode:
+        raise SystemExit(unable(f"the compiled core was not built:\n{tried.stdout[-5000:]}"))
     done = subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
         cwd=directory, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,

@@ -533,6 +533,50 @@ class TestBounds:
                 server.running.server.drain(0.2)
             assert not server.connections
 
+    def test_a_drain_does_not_wait_for_who_is_silent_and_has_taken_all(
+        self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(linger, "SILENCE", 60)
+        with serving(App(5), kind, tmp_path) as server:
+            client = server.connect(upload("Content-Length: 100"))
+            eventually(lambda: server.lingering)
+            assert client.rest().endswith(b"xxxxx")
+            with gevent.Timeout(5):
+                assert server.running.server.drain(60)
+
+    def test_nor_for_who_is_refused_by_it(self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(linger, "SILENCE", 60)
+        with serving(App(5), kind, tmp_path) as server:
+            server.connect(REQUESTS["HTTP/1.1"][:10])
+            eventually(lambda: server.connections)
+            with gevent.Timeout(5):
+                assert server.running.server.drain(60)
+
+    def test_a_drain_waits_for_who_takes_its_response_slowly(
+        self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(linger, "LAST_SILENCE", 0.1)
+        with serving(App(KEPT[kind]), kind, tmp_path) as server:
+            client = server.connect(REQUESTS["HTTP/1.1"])
+            eventually(lambda: server.lingering)
+            drain = gevent.spawn(server.running.server.drain, 60)
+            gevent.sleep(0.4)
+            client.send(b"x")
+            assert whole(client.rest(), KEPT[kind])
+            assert drain.get(timeout=5)
+
+    def test_after_a_takeover_it_is_short(self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(linger, "AFTER_TAKEOVER", 0.3)
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            environ["geventwsgi.socket"].sendall(b"mine")
+            return []
+
+        with serving(app, kind, tmp_path, linger_timeout=60) as server:
+            client = server.connect(REQUESTS["HTTP/1.1"])
+            client.read(4)
+            eventually(lambda: _refused(client), 5)
+
     def test_what_lingers_at_the_end_of_a_drain_was_not_cut(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path) as server:
             server.connect(upload("Content-Length: 100"))
@@ -547,6 +591,15 @@ class TestBounds:
             server.running.server.stop(0)
             assert not server.lingering
             client.rest()
+
+
+def _refused(client: Client) -> bool:
+    """Say something; return whether nobody takes it any more."""
+    try:
+        client.send(b"x")
+    except OSError:
+        return True
+    return False
 
 
 class TestCosts:

@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import threading
+import time
 import zlib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import gevent
 import pytest
 
+from geventwsgi.serving import upgrade
 from geventwsgi.testing import live_server
 from geventwsgi.wsgi import session
 from geventwsgi.wsgi.websocket import WebSocketError
@@ -143,7 +145,10 @@ class TestGreenlets:
             client.close()
             assert served.result() == [None, None, None]
 
-    def test_closing_in_another_greenlet_ends_the_receive(self) -> None:
+    @pytest.mark.parametrize("share", [60.0, 0.0], ids=["while it waits", "while it lets others come first"])
+    def test_closing_in_another_greenlet_ends_the_receive(self, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(upgrade, "SHARE", share)
+
         def deed(websocket: Any) -> Any:
             reader = gevent.spawn(websocket.receive)
             gevent.sleep(0)
@@ -322,7 +327,8 @@ class TestClosing:
             client.sock.settimeout(0.5)
             with pytest.raises(OSError):  # noqa: PT012 - whatever it is
                 while True:
-                    client.sock.sendall(frame(PONG) * 10_000)
+                    client.sock.sendall(frame(PONG) * 100)
+                    time.sleep(0.001)
             assert served.statuses(1) == [101]
 
     def test_a_greenlet_that_still_sends_does_not_prolong_it(self) -> None:
