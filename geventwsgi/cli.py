@@ -122,7 +122,7 @@ def _versions() -> str:
 
 def _listing(cfg: Config) -> str:
     """Return each setting, its value and its source, a line each."""
-    rows = [(f"{name} = {_shown(value)}", cfg.source(name)) for name, value in cfg.settings.items()]
+    rows = [(f"{name} = {_shown(value)}", cfg.source(name)) for name, value in cfg.values.items()]
     width = max(len(text) for text, _ in rows if len(text) < 60)
     return "".join(f"{text:{width}}  # {source}\n" for text, source in rows)
 

@@ -37,7 +37,7 @@ _OLD_TLS = ("SSLv3", "TLSv1", "TLSv1_1")
 class Config:
     """The value of every setting, as an attribute by its name, and what gunicorn's ``Config`` derives from them.
 
-    It does not change; a reload makes another one.
+    It does not change, but by :meth:`set`; a reload makes another one.
 
     :param values: settings that differ from their defaults, validated already.
     :param sources: where each of them comes from, for messages.
@@ -83,7 +83,7 @@ class Config:
         raise AttributeError(f"no setting is named {name!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a configuration does not change: set {name} where it is read from")
+        raise AttributeError(f"a configuration does not change: set {name} where it is read from, or by cfg.set()")
 
     def __delattr__(self, name: str) -> None:
         self.__setattr__(name, None)
@@ -98,9 +98,22 @@ class Config:
     # --- what it holds
 
     @property
-    def settings(self) -> Mapping[str, Any]:
+    def values(self) -> Mapping[str, Any]:
         """Every setting's value, in the table's order."""
         return MappingProxyType(self._values)
+
+    @property
+    def settings(self) -> Mapping[str, Entry]:
+        """Every setting as gunicorn's hooks know it: ``cfg.settings["workers"].get()``."""
+        return {name: Entry(self, BY_NAME[name]) for name in self._values}
+
+    def set(self, name: str, value: Any) -> None:
+        """Change a setting, as a hook of gunicorn's does. It acts upon what is read from then on, in this process.
+
+        :raises ConfigError: an unknown name (with the nearest) or a wrong value.
+        """
+        name = name.lower()
+        self._values[name], self._sources[name] = _parsed(name, Given(value, "cfg.set()")), "cfg.set()"
 
     def source(self, name: str) -> str:
         """Return where a setting's value comes from: ``default``, ``flag --workers``, ``gwsgi.conf.py:12``."""
@@ -181,6 +194,44 @@ class Config:
     def proxy_allow_networks(self) -> list[IPv4Network | IPv6Network]:
         """Return ``proxy_allow_ips`` as networks, without ``*``."""
         return _networks(self.proxy_allow_ips)
+
+
+class Entry:
+    """One setting of one configuration."""
+
+    __slots__ = ("_cfg", "_setting")
+
+    def __init__(self, cfg: Config, setting: Setting) -> None:
+        self._cfg = cfg
+        self._setting = setting
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._setting.name
+
+    @property
+    def section(self) -> str:
+        """The heading that it stands under."""
+        return self._setting.section
+
+    @property
+    def default(self) -> Any:
+        """Its default."""
+        return self._setting.default
+
+    @property
+    def value(self) -> Any:
+        """Its value."""
+        return self._cfg.values[self._setting.name]
+
+    def get(self) -> Any:
+        """Return its value."""
+        return self.value
+
+    def set(self, value: Any) -> None:
+        """See :meth:`Config.set`."""
+        self._cfg.set(self._setting.name, value)
 
 
 def load(command: CommandLine, environ: Mapping[str, str], directory: str | None = None) -> Config:
@@ -293,7 +344,7 @@ def _parsed(name: str, given: Given) -> Any:
 
 def _warnings(cfg: Config) -> Iterator[str]:
     for setting in SETTINGS:
-        if not setting.effective and cfg.settings[setting.name] != setting.default:
+        if not setting.effective and cfg.values[setting.name] != setting.default:
             yield f"{cfg.source(setting.name)}: {setting.name} has no effect {setting.no_effect}"
     stands_in = worker_classes.note(cfg.worker_class)
     if stands_in is not None:

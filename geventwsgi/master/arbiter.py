@@ -18,6 +18,8 @@ from geventwsgi.errors import StartupError
 from geventwsgi.events.place import Tickets
 from geventwsgi.forks import keep, release
 from geventwsgi.master import hooks
+from geventwsgi.master.application import Application
+from geventwsgi.master.compatible import Compatible
 from geventwsgi.master.crew import Crew
 from geventwsgi.master.daemon import Launch, daemonize
 from geventwsgi.master.departure import Departure
@@ -33,17 +35,15 @@ from geventwsgi.master.signals import SignalPipe
 from geventwsgi.master.system import default_loop, meeting_place, remove_meeting_place, restore_title, set_title
 from geventwsgi.master.systemd import Activation, Systemd, take_sockets
 from geventwsgi.master.upgrade import Kin, working_directory
-from geventwsgi.master.worker import load_configured_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from geventwsgi.config.sources import Config
-    from geventwsgi.master.children import WorkerHandle
     from geventwsgi.observe.log import Logger
 
 
-class Arbiter:
+class Arbiter(Compatible):
     """The master process; hooks get it as their ``server``.
 
     :param load_config: reads the configuration; called at the start and at every HUP.
@@ -60,7 +60,7 @@ class Arbiter:
 
     def __init__(self, load_config: Callable[[], Config], app: Any = None) -> None:
         self.load_config = load_config
-        self.app = app
+        self.app = Application(None, app, prepare=self._patch, settle=share_memory)
         self.pid = os.getpid()
         self.num_workers = 0
         self.LISTENERS: list[Listener] = []
@@ -81,23 +81,6 @@ class Arbiter:
         self._directory = ""
         self._started = False
         self._status = 0
-
-    # What hooks look at
-
-    @property
-    def WORKERS(self) -> dict[int, WorkerHandle]:  # noqa: N802 - gunicorn's name
-        """The workers by pid."""
-        return self.crew.children.by_pid
-
-    @property
-    def address(self) -> list[Any]:
-        """The addresses that ``bind`` names."""
-        return list(self.cfg.address)
-
-    @property
-    def proc_name(self) -> str:
-        """The name in process titles."""
-        return self.cfg.proc_name
 
     # Life
 
@@ -141,26 +124,27 @@ class Arbiter:
         self._activation.tell(self.log)
         self._started = True
         self.sources.watch(cfg)
+        self.app.cfg = cfg
+        self._patch_and_preload()
         hooks.require(cfg, "on_starting", self)
         self.LISTENERS = bind(cfg.address, cfg, self.kin.sockets)
         self.kin.close_unused(self.LISTENERS)
         self._write_pidfile(cfg)
         self.announce(self.LISTENERS)
-        self._patch_and_preload()
         self.set_num_workers(cfg.workers)
         hooks.require(cfg, "when_ready", self)
 
     def _patch_and_preload(self) -> None:
         """Patch here where the application is, or is about to be, in this process; otherwise each worker does it."""
-        if self.app is None and (self.cfg.reload or not self.cfg.preload_app):
-            return
+        if self.app.callable is not None:
+            self._patch()
+        elif self.cfg.preload_app and not self.cfg.reload:
+            self.app.wsgi()
+
+    def _patch(self) -> None:
         from geventwsgi.serving.patch import patch_all
 
         patch_all(self.log.warning)
-        if self.app is None:
-            with Guest():
-                self.app = load_configured_app(self.cfg)
-            share_memory()
 
     def _write_pidfile(self, cfg: Config) -> None:
         suffix = ".2" if self.kin.parent_lives else ""
@@ -331,7 +315,7 @@ class Arbiter:
     def adopt(self, cfg: Config, listeners: list[Listener]) -> None:
         """Make a configuration whose workers are ready the server's own."""
         self.enter(cfg)
-        self.cfg = cfg
+        self.cfg = self.app.cfg = cfg
         self.LISTENERS = listeners
         if not cfg.reload:
             self.sources.close()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 import os
 import signal
+import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from geventwsgi.master.report import READY, BootFailure, decode
 from geventwsgi.master.system import original
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from geventwsgi.master.shared import Slot
 
@@ -46,15 +48,26 @@ class WorkerHandle:
     :param seat: which of each listener's sockets it accepts from, where there are several.
     """
 
-    def __init__(self, age: int, ppid: int, cfg: Any, log: Any, slot: Slot, seat: int = 0) -> None:
+    #: gunicorn's, for hooks.
+    reloader: Any = None
+
+    def __init__(
+        self, age: int, ppid: int, cfg: Any, log: Any, slot: Slot, seat: int = 0, *, sockets: Sequence[Any] = (),
+        app: Any = None,
+    ) -> None:  # fmt: skip
         self.age = age
+        self.app = app
+        self.sockets = list(sockets)
+        #: What hooks see as the worker's heartbeat.
+        self.tmp = Heartbeat(self)
         self.seat = seat
         self.ppid = ppid
         self.cfg = cfg
         self.log = log
         self.slot = slot
-        #: Set after the fork.
-        self.pid: int | None = None
+        #: Half of the setting, as gunicorn's workers have it.
+        self.timeout = float(getattr(cfg, "timeout", 0)) / 2
+        self._process: int | None = None
         self.state = State.BOOTING
         #: Monotonic time of becoming ready; None before.
         self.ready_at: float | None = None
@@ -83,12 +96,47 @@ class WorkerHandle:
         self._own_fields = frozenset(vars(self)) | {"_own_fields"}
 
     def __str__(self) -> str:
-        return f"Worker (pid: {self.pid or 'none yet'})"
+        return f"Worker (pid: {self._process or 'none yet'})"
+
+    @property
+    def pid(self) -> Any:
+        """Its process id; until it is forked, the text that gunicorn has."""
+        return self._process or "[booting]"
+
+    @pid.setter
+    def pid(self, pid: int) -> None:
+        self._process = pid
 
     @property
     def booted(self) -> bool:
         """Whether it was ever ready."""
         return self.ready_at is not None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it counts: it is neither told to end nor about to be replaced.
+
+        Hooks look for the numbers of those that do, to give their successors the rest.
+        """
+        return self.state is not State.LEAVING and not self.due
+
+    @property
+    def max_requests(self) -> int:
+        """After how many requests it is replaced; a very large number for never."""
+        return self.request_limit or sys.maxsize
+
+    @max_requests.setter
+    def max_requests(self, number: int) -> None:
+        self.request_limit = number
+
+    @property
+    def nr(self) -> int:
+        """How many requests it has begun, as far as the master has heard."""
+        return self.slot.served
+
+    def notify(self) -> None:
+        """Beat, in the place of a worker."""
+        self.slot.beat()
 
     @property
     def extras(self) -> dict[str, Any]:
@@ -141,6 +189,11 @@ class WorkerHandle:
         self._die_by(deadline)
         self.send(number)
 
+    def retire(self, deadline: float) -> None:
+        """Take note that it ends by itself; it is killed at ``deadline``."""
+        self.state = State.LEAVING
+        self._die_by(deadline)
+
     def abort(self, deadline: float) -> None:
         """End it now, if it is still able to call its hook; it is not expected to."""
         self.aborted = True
@@ -152,9 +205,27 @@ class WorkerHandle:
 
     def send(self, number: int) -> None:
         """Send a signal; a worker that has just ended does not mind."""
-        if self.pid is not None:
+        if self._process is not None:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                os.kill(self._process, number)
+
+
+class Heartbeat:
+    """``worker.tmp``: gunicorn's heartbeat file, of which there is none here. Hooks ask it for the last beat."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+
+    def last_update(self) -> float:
+        """Return the monotonic time of the last beat that was noticed."""
+        return time.monotonic() - float(getattr(self._worker, "silence", 0.0))
+
+    def notify(self) -> None:
+        """Beat."""
+        self._worker.notify()
+
+    def close(self) -> None:
+        """Do nothing: there is no file."""
 
 
 class Children:
@@ -172,7 +243,6 @@ class Children:
 
     def add(self, worker: WorkerHandle) -> None:
         """Take in a worker that has just been forked."""
-        assert worker.pid is not None  # noqa: S101 - for the type checker
         self.by_pid[worker.pid] = worker
 
     def staying(self) -> list[WorkerHandle]:

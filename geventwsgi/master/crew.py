@@ -153,7 +153,10 @@ class Crew:
         arbiter = self._arbiter
         self._age += 1
         seat = self._free_seat(probation=probation)
-        worker = WorkerHandle(self._age, arbiter.pid, cfg, arbiter.log, self._slots.take(), seat)
+        worker = WorkerHandle(
+            self._age, arbiter.pid, cfg, arbiter.log, self._slots.take(), seat, sockets=listeners,
+            app=arbiter.app.under(cfg),
+        )  # fmt: skip
         worker.probation = probation
         worker.request_limit = request_limit(cfg)
         worker.last_words = lastwords.make()
@@ -190,6 +193,11 @@ class Crew:
         grace = 0 if quick else worker.cfg.graceful_timeout
         worker.leave(signal.SIGINT if quick else signal.SIGTERM, time.monotonic() + grace + MARGIN)
 
+    @property
+    def age(self) -> int:
+        """How many workers were started so far."""
+        return self._age
+
     # Deaths
 
     def watch(self, now: float) -> None:
@@ -224,9 +232,18 @@ class Crew:
             self._arbiter.log.warning("%s did not end in time and is killed", worker)
 
     def hear(self, now: float) -> None:
-        """Listen to the workers that boot."""
+        """Listen to the workers that boot, and notice those that end by themselves."""
         for worker in self.children:
             self._hear(worker, now)
+            if worker.state is State.READY and worker.slot.retires:
+                self._let_retire(worker, now)
+
+    def _let_retire(self, worker: WorkerHandle, now: float) -> None:
+        """Have a worker replaced whose hook or application has ended it (``worker.alive = False``)."""
+        self._arbiter.log.info("%s ends by itself (worker.alive = False): it is replaced", worker)
+        worker.retire(now + worker.cfg.graceful_timeout + MARGIN)
+        if not worker.slot.served:
+            self.backoff.died(now, worker.lived(now))
 
     def _hear(self, worker: WorkerHandle, now: float) -> None:
         pipe = worker.pipe

@@ -31,6 +31,11 @@ class PidFile:
         self.path = os.path.abspath(path)
         self._user = user
 
+    @property
+    def fname(self) -> str:
+        """The path, by gunicorn's name."""
+        return self.path
+
     def create(self) -> None:
         """Write this process's pid, in place of a pid that no process has.
 

@@ -71,7 +71,7 @@ class Reload:
             if warning not in self._before.warnings:
                 arbiter.log.warning("%s", warning)
         hooks.require(cfg, "on_reload", arbiter)
-        if arbiter.app is not None:
+        if arbiter.app.callable is not None:
             arbiter.log.info("Reload: the application was loaded before the fork and stays as it is")
         if cfg.reuse_port != self._before.reuse_port:
             arbiter.log.warning("reuse_port cannot be changed by a reload: addresses that stay have it as it was")

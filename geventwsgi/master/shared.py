@@ -12,7 +12,7 @@ import mmap
 from geventwsgi.errors import WorkerBootError
 
 #: Fields of a slot.
-BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING = range(7)
+BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES = range(8)
 FIELDS = 8
 #: Pages of slots that are never taken are never allocated.
 SLOTS = 4096
@@ -78,6 +78,15 @@ class Slot:
     def order_sweep(self) -> None:
         """Order it; the master's."""
         self._fields[self._base + SWEEP] = 1
+
+    @property
+    def retires(self) -> bool:
+        """Whether the worker has begun to end without having been told to."""
+        return bool(self._fields[self._base + RETIRES])
+
+    def retire(self) -> None:
+        """Say that the worker ends by itself."""
+        self._fields[self._base + RETIRES] = 1
 
     def accept(self, *, accepting: bool) -> None:
         """Say whether connections are accepted."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.config.process import apply_process_settings
 from geventwsgi.errors import StartupError
 from geventwsgi.master import hooks
+from geventwsgi.master.application import Application
 from geventwsgi.master.listeners import Listener, bind
 from geventwsgi.master.loggers import make_logger
 from geventwsgi.master.pidfile import PidFile
@@ -41,7 +42,7 @@ class Single:
 
     def __init__(self, load_config: Callable[[], Config], app: Any = None) -> None:
         self.load_config = load_config
-        self.app = app
+        self.app = Application(None, app)
         self.pid = os.getpid()
         self.LISTENERS: list[Listener] = []
         #: The worker, by pid, once it is there.
@@ -77,7 +78,7 @@ class Single:
     def _start(self) -> None:
         warnings: list[str] = []
         prepare_gevent(warnings.append)
-        cfg = self.cfg = self.load_config()
+        cfg = self.cfg = self.app.cfg = self.load_config()
         apply_process_settings(cfg)
         self.log = make_logger(cfg)
         self._started = True

@@ -132,6 +132,7 @@ class _Life:
         handle.pid = os.getpid()
         arbiter.enter(handle.cfg)
         arbiter.cfg = handle.cfg
+        arbiter.app = handle.app.move_to_worker()
         set_title(f"gwsgi: worker {handle.slot.index + 1} [{arbiter.proc_name}]")
         prepare_gevent(handle.log.warning)
         HERE.settle(arbiter.meeting_place, arbiter.tickets, handle.log.error)
@@ -142,13 +143,15 @@ class _Life:
             cfg=handle.cfg,
             log=handle.log,
             app=arbiter.app,
+            max_requests=handle.max_requests,
             slot=handle.slot,
             last_words=handle.last_words,
             is_ready=arbiter.departure.is_ready,
             on_ready=self._tell_ready,
             on_abort=self._abort,
         )
-        vars(worker).update(handle.extras)
+        for name, value in handle.extras.items():
+            setattr(worker, name, value)
         return worker
 
     def _tell_ready(self) -> None:

@@ -81,7 +81,7 @@ class Turnover:
         return ""
 
     def _oversize(self, worker: WorkerHandle, limit: int) -> str:
-        size = self._resident(worker.pid or 0)
+        size = self._resident(worker.pid)
         worker.breaches = worker.breaches + 1 if size > limit else 0
         if worker.breaches < BREACHES:
             return ""

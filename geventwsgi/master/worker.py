@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.collector import settle, uncollected
 from geventwsgi.config import worker_classes
-from geventwsgi.config.loader import load_app, load_object
+from geventwsgi.config.loader import load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
 from geventwsgi.events.place import HERE
 from geventwsgi.forks import take_signals
 from geventwsgi.master import hooks, lastwords, stacks
-from geventwsgi.master.guests import Guest
+from geventwsgi.master.application import Application
+from geventwsgi.master.children import Heartbeat
 from geventwsgi.master.privileges import become
 from geventwsgi.master.system import original
 from geventwsgi.master.watchdog import interval
@@ -43,7 +45,8 @@ class Worker:
 
     :param age: how many workers the master had started up to this one.
     :param ppid: the master's pid, by which the worker sees that it is gone; None if there is no master.
-    :param app: the application, if it was loaded before the fork.
+    :param app: the application, which may have been loaded before the fork; None: the one that ``cfg`` names.
+    :param max_requests: after how many requests the master replaces it.
     :param slot: where to beat; None without a master.
     :param last_words: a file in memory for the stack of a worker that is stuck; None without a master.
     :param is_ready: whether the server as a whole welcomes requests, for ``health_path``.
@@ -59,7 +62,8 @@ class Worker:
         listeners: list[Listener],
         cfg: Config,
         log: Logger,
-        app: Any = None,
+        app: Application | None = None,
+        max_requests: int = sys.maxsize,
         slot: Slot | None = None,
         last_words: int | None = None,
         is_ready: Callable[[], bool] = lambda: True,
@@ -72,12 +76,21 @@ class Worker:
         self.cfg = cfg
         self.log = log
         self.sockets = listeners
-        #: Until it is told to end.
-        self.alive = True
+        self.app = app or Application(cfg)
         #: Once the application is loaded and ``post_worker_init`` has been called.
         self.booted = False
         #: The application, set by :meth:`load_wsgi`.
-        self.wsgi: Any = app
+        self.wsgi: Any = self.app.callable
+        #: After how many requests it ends. If a hook changes that, it is no more the master that ends it.
+        self.max_requests = self._first_limit = max_requests
+        #: Half of the setting, as gunicorn's workers have it.
+        self.timeout = float(cfg.timeout) / 2
+        self.worker_connections = cfg.worker_connections
+        #: What hooks see as the heartbeat.
+        self.tmp = Heartbeat(self)
+        self.aborted = False
+        #: gunicorn's place for its reloader; here the master looks for changes.
+        self.reloader: Any = None
         self.servers: list[WSGIServer] = []
         self._slot = slot
         self._balance: Balance | None = None
@@ -86,11 +99,42 @@ class Worker:
         self._on_ready = on_ready
         self._on_abort = on_abort
         self._quick = False
+        self._leaving = False
         self._stop: Any = None
         self._watchers: list[Any] = []
 
     def __str__(self) -> str:
         return f"<Worker {self.pid}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves: until it is told to end, or a hook or the application sets this to False.
+
+        Then it ends as it would at TERM, and the master starts another.
+        """
+        return not self._leaving
+
+    @alive.setter
+    def alive(self, alive: bool) -> None:
+        if alive or self._leaving:
+            return
+        if self._slot is not None:
+            self._slot.retire()
+        if self._stop is not None:
+            self.stop()
+            self._wake_master()
+        self._leaving = True
+
+    @property
+    def nr(self) -> int:
+        """How many requests it has begun."""
+        return sum(server.served for server in self.servers)
+
+    def _wake_master(self) -> None:
+        """Have the master look; if it may not be signalled, it looks within a second."""
+        if self.ppid is not None:
+            with suppress(OSError):
+                os.kill(self.ppid, signal.SIGCHLD)
 
     def run(self) -> int:
         """Boot, serve until told to end, drain; return the exit status.
@@ -118,8 +162,7 @@ class Worker:
         :raises AppLoadError: it cannot be loaded.
         """
         if self.wsgi is None:
-            with Guest():
-                self.wsgi = load_configured_app(self.cfg)
+            self.wsgi = self.app.wsgi()
 
     def make_servers(self) -> list[WSGIServer]:
         """Return a server for each listener, all within one capacity."""
@@ -170,6 +213,9 @@ class Worker:
             self._balance.join()
         self._on_ready()
         self.log.info("Worker ready (pid: %s)", self.pid)
+        if self._leaving:  # a hook has ended it while it was booting
+            self._stop.set()
+            self._wake_master()
         try:
             self._stop.wait()
         except SystemExit as error:
@@ -181,8 +227,8 @@ class Worker:
 
     def stop(self, *, quick: bool = False) -> None:
         """Begin to end: let requests in flight finish, up to ``graceful_timeout``, or cut them if ``quick``."""
-        hurried = quick and not self._quick and not self.alive
-        self.alive = False
+        hurried = quick and not self._quick and self._leaving
+        self._leaving = True
         self._quick = self._quick or quick
         self._stop.set()
         if hurried:
@@ -220,6 +266,8 @@ class Worker:
             requests = max((server.requests for server in self.servers), default=0)
             self._slot.count(requests, sum(server.connections for server in self.servers))
             self._slot.count_served(sum(server.served for server in self.servers))
+        if self.nr >= self.max_requests and self.max_requests != self._first_limit:
+            self.alive = False
         if self.alive and self.ppid not in (None, os.getppid()):
             self.log.warning("The master is gone: worker %s drains and exits", self.pid)
             self.stop()
@@ -285,7 +333,7 @@ class Worker:
 
     def handle_abort(self, _number: int, _frame: FrameType | None) -> None:
         """ABRT: end, in the midst of whatever blocks the loop; its stacks have been asked for before."""
-        self.alive = False
+        self._leaving = self.aborted = True
         flush_all()
         hooks.call(self.cfg, self.log, "worker_abort", self)
         self._on_abort()
@@ -314,17 +362,6 @@ def worker_class(cfg: Config) -> type[Worker]:
             "derive it from that, or write gevent"
         )
     return found
-
-
-def load_configured_app(cfg: Config) -> Any:
-    """Load the application that the configuration names.
-
-    :raises ConfigError: it names none.
-    :raises AppLoadError: it cannot be loaded.
-    """
-    if not cfg.wsgi_app:
-        raise ConfigError("no application is named: write MODULE:APP on the command line or set wsgi_app")
-    return load_app(cfg.wsgi_app)
 
 
 def prepare_gevent(warn: Callable[[str], object]) -> None:

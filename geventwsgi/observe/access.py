@@ -17,7 +17,6 @@ from geventwsgi.observe.escape import escape, fits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from geventwsgi.http.head import RequestHead
     from geventwsgi.observe.atoms import Atom
 
 DEFAULT_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
@@ -28,8 +27,8 @@ class Record:
 
     __slots__ = ("duration", "environ", "req", "resp")
 
-    def __init__(self, req: RequestHead | None, resp: Any, environ: Mapping[str, Any], duration: float) -> None:
-        #: None for a request that was refused before its head was understood.
+    def __init__(self, req: Any, resp: Any, environ: Mapping[str, Any], duration: float) -> None:
+        #: A request or its head; None if it was refused before its head was understood.
         self.req = req
         #: Has ``status`` ("200 OK"), ``headers`` and ``sent`` (bytes of body).
         self.resp = resp

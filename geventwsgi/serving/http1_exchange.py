@@ -112,6 +112,7 @@ class Http1Exchange(exchange.Exchange):
         self.taken = False
         self._raw_socket: ClientSocket | None = None
         self.over = False
+        self.request = None
         #: Set by :meth:`end`.
         self.ended = False
         #: When the application has to be done (monotonic time); set by :mod:`request_deadline`.
@@ -262,6 +263,10 @@ class Http1Exchange(exchange.Exchange):
             raise
         self._mid_chunk = False
         self.sent += count
+
+    def close_after(self) -> None:
+        """See :meth:`Exchange.close_after`."""
+        self._keep_alive = False
 
     def finish(self) -> str | None:
         """See :meth:`Exchange.finish`."""

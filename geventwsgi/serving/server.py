@@ -248,6 +248,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             on_record=on_record,
             pre_request=self._hook("pre_request"),
             post_request=self._hook("post_request"),
+            shows=type(logger).access is not Logger.access,
             errors=self.error_log,
             # A worker takes INT by its loop: there, KeyboardInterrupt is the application's own.
             interrupts=(KeyboardInterrupt, GreenletExit) if self._worker is None else (GreenletExit,),

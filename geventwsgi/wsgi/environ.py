@@ -105,6 +105,14 @@ class EnvironBuilder:
             environ["wsgi.input"] = Input(exchange)
         return environ
 
+    def visible_fields(self, exchange: Exchange) -> list[tuple[str, str]]:
+        """Return the request's fields, names in upper case, without those that no application gets to see."""
+        fields = [(name.upper(), value) for name, value in exchange.head.fields.items]
+        if self._header_map == "dangerous":
+            return fields
+        vouched = self._forwarder_headers if exchange.trusted else frozenset[str]()
+        return [field for field in fields if "_" not in field[0] or field[0] in vouched or "*" in vouched]
+
     def _of_connection(self, exchange: Exchange) -> dict[str, Any]:
         """Return the keys that repeat with the header block, as long as it comes from the same peer."""
         fields = exchange.head.fields
@@ -203,11 +211,27 @@ def _add_request_line(shared: dict[str, Any], head: RequestHead) -> None:
     shared["REQUEST_METHOD"] = head.method
     shared["QUERY_STRING"] = head.query
     shared["SERVER_PROTOCOL"] = _PROTOCOLS[head.version]
-    shared["PATH_INFO"] = path = head.path if "%" not in head.path else _decoded(head.path)
-    script_name = shared["SCRIPT_NAME"]
-    if script_name:
-        shared["PATH_INFO"] = _below(script_name, path)
+    shared["PATH_INFO"] = decoded_path(shared["SCRIPT_NAME"], head.path)
     shared["RAW_URI"] = head.target
+
+
+def decoded_path(script_name: str, path: str) -> str:
+    """Return PATH_INFO for a percent-encoded path.
+
+    :raises RequestError: 500, it is not below SCRIPT_NAME.
+    """
+    decoded = path if "%" not in path else _decoded(path)
+    return _below(script_name, decoded) if script_name else decoded
+
+
+def field_keys(fields: Iterable[tuple[Any, Any]]) -> dict[str, str]:
+    """Return the keys and values of fields that the operator's own code gives: every name is taken as it is."""
+    pairs = [(str(name).upper(), value if isinstance(value, str) else str(value)) for name, value in fields]
+    return _joined(
+        (_environ_key(name) or "HTTP_" + name.replace("-", "_"), value)
+        for name, value in pairs
+        if name not in ("CONTENT-LENGTH", "PROXY")
+    )
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -18,6 +18,7 @@ cdef class Exchange:
     cdef public bint trusted
     cdef public CRepeated repeated
     cdef public list trailers
+    cdef public object request
     cdef public bint head_sent
     cdef public long long sent
     cdef public bint taken
@@ -29,6 +30,7 @@ cdef class Exchange:
     cpdef start(self, ResponseHead head, length)
     cpdef write(self, bytes data, bint last=*)
     cpdef send_file(self, int fileno, long long offset, long long count)
+    cpdef close_after(self)
     cpdef finish(self)
     cpdef fail(self, int status, detail=*)
     cpdef abort(self)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
     from geventwsgi.wsgi.repeated import Repeated
+    from geventwsgi.wsgi.request import Request
 
 Headers = Sequence[tuple[str, str]]
 
@@ -36,8 +37,8 @@ class Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "has_body", "head", "head_sent", "over", "remote_addr", "remote_port", "repeated", "scheme", "sent", "status",
-        "taken", "trailers", "trusted",
+        "has_body", "head", "head_sent", "over", "remote_addr", "remote_port", "repeated", "request", "scheme", "sent",
+        "status", "taken", "trailers", "trusted",
     )  # fmt: skip
 
     head: RequestHead
@@ -52,6 +53,8 @@ class Exchange:
     trusted: bool
     #: What this environ has in common with those of the connection's other requests. Set and read by ``environ``.
     repeated: Repeated | None
+    #: What hooks and loggers see of the request, set by the gateway where there are any; None otherwise.
+    request: Request | None
     #: Fields after a chunked body (RFC 9112 section 7.1.2), filled when the body has been read to its end.
     trailers: list[tuple[str, str]]
     #: Whether the response head has left (or was handed to the kernel). Set by :meth:`write` and :meth:`finish`.
@@ -100,6 +103,10 @@ class Exchange:
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
         """Send ``count`` bytes of an open regular file from ``offset``, by ``os.sendfile`` where it applies."""
+        raise NotImplementedError
+
+    def close_after(self) -> None:
+        """Have the connection end with this response. To be called before its head has left."""
         raise NotImplementedError
 
     def finish(self) -> str | None:

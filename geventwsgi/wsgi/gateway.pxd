@@ -19,6 +19,7 @@ cdef class Gateway:
     cdef object _post_request
     cdef tuple _interrupts
     cdef bint _observed
+    cdef bint _shows
     cdef CLastHead _last_head
 
     @cython.locals(response=CResponse, environ=dict)

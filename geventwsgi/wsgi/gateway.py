@@ -25,6 +25,8 @@ from geventwsgi.forks import leave
 from geventwsgi.observe.access import Record
 from geventwsgi.observe.escape import escape
 from geventwsgi.wsgi.files import FileWrapper, regular_extent
+from geventwsgi.wsgi.input import Input
+from geventwsgi.wsgi.request import Request
 from geventwsgi.wsgi.response import LastHead, Response
 
 if TYPE_CHECKING:
@@ -32,11 +34,9 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import WSGIApplication
 
-    from geventwsgi.http.head import RequestHead
     from geventwsgi.observe.error_stream import ErrorStream
     from geventwsgi.wsgi.environ import EnvironBuilder
     from geventwsgi.wsgi.exchange import Exchange
-    from geventwsgi.wsgi.input import Input
 
 #: Characters of method and target that a log line shows.
 LINE_LIMIT = 512
@@ -59,8 +59,9 @@ class Gateway:
     :param debug: show tracebacks in the pages that answer failures.
     :param use_sendfile: let the kernel send the files that the application returns in ``wsgi.file_wrapper``.
     :param on_record: gets one access record at the end of every exchange, however it ends.
-    :param pre_request: called with the head before the application; if it raises, the application is not called.
-    :param post_request: called with head, environ and response at the end of every exchange.
+    :param pre_request: called with the request before the application; if it raises, the application is not called.
+    :param post_request: called with request, environ and response at the end of every exchange.
+    :param shows: whether records are made of that request as well, since a foreign logger may look at it.
     :param errors: ``wsgi.errors``: a line that a request leaves unfinished there ends with it.
     :param interrupts: exceptions that end the greenlet or the process that runs the exchange, and so pass through
         :meth:`run`; the server adds ``GreenletExit``. Any other, ``SystemExit`` and ``gevent.Timeout`` included, is the
@@ -76,8 +77,9 @@ class Gateway:
         debug: bool = False,
         use_sendfile: bool = True,
         on_record: Callable[[Record], None] | None = None,
-        pre_request: Callable[[RequestHead], object] | None = None,
-        post_request: Callable[[RequestHead, dict[str, Any], Response], object] | None = None,
+        pre_request: Callable[[Request], object] | None = None,
+        post_request: Callable[[Request, dict[str, Any], Response], object] | None = None,
+        shows: bool = False,
         errors: ErrorStream | None = None,
         interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
     ) -> None:
@@ -94,7 +96,8 @@ class Gateway:
         self._post_request = post_request
         self._errors = errors
         self._interrupts = interrupts
-        self._observed = on_record is not None or post_request is not None
+        self._shows = shows or pre_request is not None or post_request is not None
+        self._observed = on_record is not None or self._shows
         self._last_head = LastHead()
 
     def run(self, exchange: Exchange) -> None:
@@ -108,9 +111,7 @@ class Gateway:
         result: Any = None
         response = Response(exchange, self._last_head)
         try:
-            if self._pre_request is not None:
-                self._pre_request(exchange.head)
-            environ = self._environ.build(exchange)
+            environ = self._prepared(exchange) if self._shows else self._environ.build(exchange)
             if exchange.has_body:
                 body = environ["wsgi.input"]
             result = self.application(environ, response.start_response)
@@ -123,6 +124,15 @@ class Gateway:
             self._broke(exchange, environ, body, result, response, started)
         else:
             self._end(exchange, environ, result, response, started)
+
+    def _prepared(self, exchange: Exchange) -> dict[str, Any]:
+        """Let the hook see the request before the application does; return the environ as the hook has left it."""
+        request = exchange.request = Request(exchange, self._environ.visible_fields(exchange))
+        if self._pre_request is not None:
+            self._pre_request(request)
+        environ = self._environ.build(exchange)
+        request.apply(environ)
+        return environ
 
     # Sending
 
@@ -188,6 +198,7 @@ class Gateway:
 
     def _fail(self, error: BaseException, exchange: Exchange, response: Response, body: Input | None) -> None:
         """Answer a failure by its cause: what the exchange raised counts however the application wrapped it."""
+        body = body if isinstance(body, Input) else None  # a hook may have put its own in place
         exchange.over = True
         thrown = exchange.thrown()
         cause = error
@@ -254,6 +265,7 @@ class Gateway:
     def _observe(self, exchange: Exchange, environ: dict[str, Any] | None, response: Response, started: float) -> None:
         """Make the access record and call ``post_request``; neither may harm the connection."""
         duration = clock.monotonic() - started
+        request, exchange.request = exchange.request, None  # which refers to the exchange
         if environ is None:
             environ = {"REMOTE_ADDR": exchange.remote_addr}
         code = exchange.status
@@ -264,12 +276,12 @@ class Gateway:
             response.replace(code)
         if self._on_record is not None:
             try:
-                self._on_record(Record(exchange.head, response, environ, duration))
+                self._on_record(Record(request or exchange.head, response, environ, duration))
             except Exception:  # noqa: BLE001 - a full disk, a broken logger_class
                 self._log.exception("Error in the access log for %s", described(exchange))
-        if self._post_request is not None:
+        if self._post_request is not None and request is not None:
             try:
-                self._post_request(exchange.head, environ, response)
+                self._post_request(request, environ, response)
             except Exception:  # noqa: BLE001 - the operator's code
                 self._log.exception("Error in the post_request hook for %s", described(exchange))
 

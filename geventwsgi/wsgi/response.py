@@ -107,6 +107,16 @@ class Response:
         return 0 if self._head is None else self._head.code
 
     @property
+    def response_length(self) -> int | None:
+        """The Content-Length that the application gave; None if it gave none."""
+        return None if self._head is None else self._head.length
+
+    @property
+    def headers_sent(self) -> bool:
+        """Whether the head has left."""
+        return self._exchange.head_sent
+
+    @property
     def headers(self) -> list[tuple[str, str]]:
         """The headers as the application gave them."""
         return [] if self._head is None else list(self._head.headers)

@@ -186,10 +186,10 @@ def test_every_setting_with_a_flag_is_read_from_it_and_from_the_variable(setting
         if setting.name == "config":
             load_here(file="", name=flag)
         cfg = load_here(*arguments)
-        assert cfg.settings[setting.name] == expected
+        assert cfg.values[setting.name] == expected
         assert cfg.source(setting.name) == f"flag {setting.long_flag}"
         cfg = load_here(GWSGI_CMD_ARGS=shlex.join(arguments))
-        assert cfg.settings[setting.name] == expected
+        assert cfg.values[setting.name] == expected
         assert cfg.source(setting.name) == "environment GWSGI_CMD_ARGS"
 
 
@@ -200,8 +200,8 @@ def test_every_setting_is_read_from_a_file_and_from_keywords(setting, load_here)
     text = "def {name}(*arguments): pass" if callable(given) else "{name} = {given!r}"
     cfg = load_here(file="\n" + text.format(name=setting.name, given=given))
     assert cfg.source(setting.name) == "gwsgi.conf.py:2"
-    assert callable(given) or cfg.settings[setting.name] == expected
-    assert Config.of(**{setting.name: given}).settings[setting.name] == expected
+    assert callable(given) or cfg.values[setting.name] == expected
+    assert Config.of(**{setting.name: given}).values[setting.name] == expected
 
 
 #: Of settings that work, but hardly as the operator wants, where nothing else is set.
@@ -294,14 +294,14 @@ def test_the_default_then_the_file_then_the_variable_then_the_flag(load_here):
 )
 def test_a_variable_alters_a_default_and_nothing_else(load_here, variable, value, name, expected):
     cfg = load_here(**{variable: value})
-    assert (cfg.settings[name], cfg.source(name)) == (expected, f"environment {variable}")
+    assert (cfg.values[name], cfg.source(name)) == (expected, f"environment {variable}")
     given = GIVEN[name][-1]
-    assert load_here(file=f"{name} = {given!r}", **{variable: "wrong"}).settings[name] in (given, [given])
+    assert load_here(file=f"{name} = {given!r}", **{variable: "wrong"}).values[name] in (given, [given])
 
 
 @pytest.mark.parametrize("variable", ["PORT", "WEB_CONCURRENCY", "SENDFILE"])
 def test_an_empty_variable_is_not_set(load_here, variable):
-    assert load_here(**{variable: ""}).settings["bind"] == ["127.0.0.1:8000"]
+    assert load_here(**{variable: ""}).values["bind"] == ["127.0.0.1:8000"]
 
 
 def test_none_in_a_file_or_a_keyword_leaves_the_default(load_here):
@@ -466,8 +466,8 @@ def test_debug_lowers_the_log_level_unless_that_is_set(load_here):
 
 def test_the_defaults_are_those_of_the_table():
     cfg = Config()
-    assert dict(cfg.settings) == {setting.name: setting.default for setting in SETTINGS}
-    assert list(cfg.settings) == [setting.name for setting in SETTINGS]
+    assert dict(cfg.values) == {setting.name: setting.default for setting in SETTINGS}
+    assert list(cfg.values) == [setting.name for setting in SETTINGS]
     cfg.bind.append("x")
     assert Config().bind == ["127.0.0.1:8000"]
 
@@ -479,7 +479,7 @@ def test_it_does_not_change():
     with pytest.raises(AttributeError, match="does not change"):
         del cfg.workers
     with pytest.raises(TypeError):
-        cfg.settings["workers"] = 2
+        cfg.values["workers"] = 2
     with pytest.raises(AttributeError, match="no setting is named 'wrokers'"):
         _ = cfg.wrokers
 
@@ -487,13 +487,13 @@ def test_it_does_not_change():
 def test_it_can_be_pickled_and_shown():
     cfg = Config.of(workers=2, bind=":80")
     copy = pickle.loads(pickle.dumps(cfg))
-    assert (copy.settings, copy.source("workers"), copy.warnings) == (cfg.settings, "argument", cfg.warnings)
+    assert (copy.values, copy.source("workers"), copy.warnings) == (cfg.values, "argument", cfg.warnings)
     assert repr(cfg) == "Config(workers=2, bind=[':80'])"
 
 
 def test_replaced_settings_are_checked_and_the_original_stays():
     cfg = Config.of(workers=2)
-    assert cfg.replace(workers=3, backlog=5).settings == Config.of(workers=3, backlog=5).settings
+    assert cfg.replace(workers=3, backlog=5).values == Config.of(workers=3, backlog=5).values
     assert cfg.workers == 2
     with pytest.raises(ConfigError, match="argument: workers must be"):
         cfg.replace(workers="x")
@@ -540,7 +540,7 @@ def test_trusted_addresses_as_networks():
 def test_the_logger_class_is_loaded():
     assert Config.of(logger_class=Logger).logger_class is Logger
     assert Config.of(logger_class="logging.Logger").logger_class.__name__ == "Logger"
-    assert Config.of(logger_class="gunicorn.glogging.Logger").settings["logger_class"] == kinds.LOGGER_CLASS
+    assert Config.of(logger_class="gunicorn.glogging.Logger").values["logger_class"] == kinds.LOGGER_CLASS
     with pytest.raises(ConfigError, match="argument: logger_class must be a class, not <function"):
         _ = Config.of(logger_class="logging:getLogger").logger_class
 

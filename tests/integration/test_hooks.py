@@ -79,7 +79,7 @@ def test_every_hook_of_one_life(noted):
         (master, "on_starting", m, "0"),
         (master, "nworkers_changed", "1", "None"),
         (master, "when_ready", "1", "0"),
-        (master, "pre_fork", "None", "1"),
+        (master, "pre_fork", "[booting]", "1"),
         (worker, "post_fork", m, w, "1", "101", "False"),
         (worker, "post_worker_init", w, "True"),
         (worker, "pre_request", w, "GET", "/pid"),

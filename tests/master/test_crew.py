@@ -12,6 +12,7 @@ import pytest
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.master import crew as crew_module
+from geventwsgi.master.application import Application
 from geventwsgi.master.children import State
 from geventwsgi.master.crew import Crew
 
@@ -27,6 +28,7 @@ class FakeArbiter:
         self.LISTENERS = []
         self.stopping = False
         self.signals = SimpleNamespace(watch=lambda _fd: None, unwatch=lambda _fd: None)
+        self.app = Application(self.cfg)
         self.failures = []
 
     def give_up(self, failure):

@@ -8,7 +8,8 @@ import pytest
 
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import AppLoadError, ConfigError
-from geventwsgi.master.worker import Worker, load_configured_app, worker_class
+from geventwsgi.master.application import Application
+from geventwsgi.master.worker import Worker, worker_class
 
 
 class Mine(Worker):
@@ -33,9 +34,9 @@ def test_worker_class_must_be_a_subclass_of_ours(name):
 
 def test_application_must_be_named_and_be_there():
     with pytest.raises(ConfigError, match="no application is named"):
-        load_configured_app(Config.of())
+        Application(Config.of()).wsgi()
     with pytest.raises(AppLoadError):
-        load_configured_app(Config.of(wsgi_app="nowhere:app"))
+        Application(Config.of(wsgi_app="nowhere:app")).wsgi()
 
 
 def test_worker_names_itself():

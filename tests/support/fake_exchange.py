@@ -64,7 +64,7 @@ class FakeExchange(Exchange):
         self.has_body = True
         self.remote_addr, self.remote_port = remote_addr, remote_port
         self.scheme, self.trusted = scheme, trusted
-        self.repeated = None
+        self.repeated = self.request = None
         self.trailers: list[tuple[str, str]] = []
         self.head_sent = False
         self.taken = False
@@ -169,6 +169,9 @@ class FakeExchange(Exchange):
         self._require(not self._has_no_content, "send_file in a response without content")
         self.files.append((fileno, offset, count))
         self.write(os.pread(fileno, count, offset))
+
+    def close_after(self) -> None:
+        self._called("close_after", not self.head_sent, "close_after after the head had left")
 
     def finish(self) -> str | None:
         started = self.started is not None or self.status == 101

@@ -1,0 +1,189 @@
+"""Configuration files as people write them for gunicorn, under gunicorn and under gwsgi: what hooks see is the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.support import inflight
+from tests.support.beside import SERVERS, serving
+from tests.support.waiting import wait_until
+
+pytest.importorskip("gunicorn", reason="gunicorn is not installed")
+
+#: What a hook may look at; True where both are to have it.
+LOOKS = """
+SERVER = ("LISTENERS", "WORKERS", "SIGNALS", "address", "app", "cfg", "log", "num_workers", "pid", "pidfile",
+          "proc_name", "reexec_pid", "master_pid", "timeout", "worker_age", "worker_class", "halt", "kill_worker",
+          "kill_workers", "spawn_worker", "master_name")
+WORKER = ("age", "aborted", "alive", "app", "booted", "cfg", "log", "max_requests", "notify", "nr", "pid", "ppid",
+          "reloader", "sockets", "timeout", "tmp")
+
+def there(thing, names):
+    return [name for name in names if not hasattr(thing, name)]
+
+def on_starting(server):
+    note("on_starting lacks", there(server, SERVER))
+    note("app", server.app.callable is not None)
+    note("values", [server.timeout, server.reexec_pid, server.master_pid, server.worker_age, server.pidfile])
+    note("settings", [server.cfg.settings["workers"].get(), server.cfg.settings["backlog"].name])
+
+def nworkers_changed(server, new_value, old_value):
+    server.current = new_value
+
+def next_id(server):
+    taken = {worker.number for worker in server.WORKERS.values() if worker.alive}
+    return sorted(set(range(1, server.current + 1)) - taken)[0]
+
+def pre_fork(server, worker):
+    worker.number = next_id(server)
+    note("number", worker.number)
+    note("pre_fork", [worker.pid, worker.nr, worker.timeout, worker.booted, worker.aborted, len(worker.sockets)])
+    note("pre_fork lacks", there(worker, WORKER))
+
+def post_fork(server, worker):
+    note("post_fork lacks", there(worker, WORKER) + there(server, SERVER))
+    note("same app", worker.app is server.app)
+    os.environ["WORKER_NUMBER"] = str(worker.number)
+
+def post_worker_init(worker):
+    note("post_worker_init", [worker.app.callable is worker.wsgi, worker.app.wsgi() is worker.wsgi, worker.alive])
+    worker.app.chdir()
+    worker.tmp.notify()
+
+def pre_request(worker, req):
+    req.started = 7
+    req.headers.append(("X-REQUEST-ID", "abc"))
+    note("pre_request", [req.method, req.uri, req.path, req.query, req.version, req.scheme, req.trailers])
+    note("addresses", [req.remote_addr[0], req.peer_addr[0], req.should_close()])
+    note("headers", sorted(field for field in req.headers if field[0] != "HOST"))
+
+def post_request(worker, req, environ, resp):
+    note("post_request", [req.started, environ["HTTP_X_REQUEST_ID"], resp.status, resp.sent > 0, worker.nr])
+    note("response", [resp.response_length, resp.headers_sent, resp.headers])
+
+accesslog = "access.log"
+access_log_format = "%({x-request-id}i)s %(m)s %(U)s %(s)s"
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """What each server's hooks have noted, what the application saw, and the access log."""
+    found = {}
+    for name in SERVERS:
+        directory = tmp_path_factory.mktemp(name)
+        with serving(name, directory, LOOKS, workers=2) as server:
+            wait_until(lambda server=server: len(server.notes().get("post_worker_init", ())) == 2)
+            environ = server.get("/a%20b?c=d", X_One="1")["environ"]
+            notes = wait_until(lambda server=server: "response" in server.notes() and server.notes())
+            line = wait_until((directory / "access.log").read_text)
+            found[name] = {**notes, "environ": environ, "access line": [line]}
+    return found
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "on_starting lacks", "app", "values", "settings", "number", "pre_fork", "pre_fork lacks", "post_fork lacks",
+        "same app", "post_worker_init", "pre_request", "addresses", "headers", "post_request", "response",
+        "access line",
+    ],
+)  # fmt: skip
+def test_hooks_see_the_same(seen, key):
+    assert seen["gwsgi"][key] == seen["gunicorn"][key]
+
+
+def test_hooks_lack_nothing(seen):
+    lacking = [value for key, values in seen["gwsgi"].items() if key.endswith("lacks") for value in values if value]
+    assert lacking == []
+
+
+#: What differs, and why.
+OTHER = {
+    "SERVER_SOFTWARE": "each has its own",
+    "SERVER_PORT": "the test's",
+    "REMOTE_PORT": "the client's",
+    "HTTP_HOST": "has the port",
+    "GATEWAY_INTERFACE": "gunicorn leaves it out",
+    "wsgi.multithread": "requests run beside each other",
+}
+
+
+def test_applications_see_the_same(seen):
+    ours, theirs = ({k: v for k, v in seen[name]["environ"].items() if k not in OTHER} for name in SERVERS[::-1])
+    assert ours == theirs
+
+
+ENDS = """
+def post_request(worker, req, environ, resp):
+    if environ["QUERY_STRING"] == "end":
+        worker.alive = False
+
+def child_exit(server, worker):
+    note("ended", worker.pid)
+"""
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_worker_that_a_hook_declares_dead_ends_and_is_replaced(name, tmp_path):
+    with serving(name, tmp_path, ENDS) as server:
+        first = server.get()["pid"]
+        assert server.get("/?end")["pid"] == first
+        wait_until(lambda: server.notes().get("ended") == [first])
+        assert server.get()["pid"] != first
+        if name == "gwsgi":
+            assert "ERROR" not in server.process.log_text()
+
+
+STAYS = """
+import gevent
+
+def post_worker_init(worker):
+    # Its request goes on for longer than the test.
+    worker.wsgi = lambda *_: (worker.log.info("Asked"), setattr(worker, "alive", False), gevent.sleep(60))
+    for server in worker.servers:
+        server.application = worker.wsgi
+"""
+
+
+def test_worker_that_ends_for_itself_ends_with_its_master(tmp_path):
+    with serving("gwsgi", tmp_path, STAYS, "--graceful-timeout", "1") as server, inflight.requests() as get:
+        get(server.url, "/")
+        server.process.wait_log("Asked")
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+        wait_until(lambda: not server.process.group_pids())
+
+
+PRELOADS = """
+preload_app = True
+
+def on_starting(server):
+    import beside_app
+    note("loaded", server.app.callable is beside_app.application)
+"""
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_preloaded_application_is_there_when_the_server_starts(name, tmp_path):
+    with serving(name, tmp_path, PRELOADS) as server:
+        assert server.notes() == {"loaded": [True]}
+
+
+LOADS = """
+def when_ready(server):
+    note("loaded", [callable(server.app.wsgi()), os.getpid()])
+
+def post_fork(server, worker):
+    note("callable", callable(worker.app.callable))
+"""
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_application_that_a_hook_loads_in_the_master_is_the_workers_too(name, tmp_path):
+    with serving(name, tmp_path, LOADS) as server:
+        assert server.notes() == {"loaded": [[True, server.process.pid]], "callable": [True]}
+        assert server.get()["body"] == ""
