@@ -206,6 +206,8 @@ class Http1Exchange(exchange.Exchange):
         """See :meth:`Exchange.start`."""
         self._response = head
         self.status = head.code
+        if head.closes:
+            self._keep_alive = False
         self._length = length if head.length is None else head.length
 
     def write(self, data: bytes, last: bool = False) -> None:

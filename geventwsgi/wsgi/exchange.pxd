@@ -8,6 +8,7 @@ cdef class ResponseHead:
     cdef public int code
     cdef public object headers
     cdef public object length
+    cdef public bint closes
 
 cdef class Exchange:
     cdef public CRequestHead head

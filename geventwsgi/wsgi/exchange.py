@@ -21,9 +21,11 @@ Headers = Sequence[tuple[str, str]]
 class ResponseHead:
     """A status and headers that are fit to be sent; shared by the responses that repeat them, so nobody changes it."""
 
-    __slots__ = ("code", "headers", "length", "status")
+    __slots__ = ("closes", "code", "headers", "length", "status")
 
-    def __init__(self, status: str, code: int, headers: Headers, length: int | None = None) -> None:
+    def __init__(
+        self, status: str, code: int, headers: Headers, length: int | None = None, *, closes: bool = False
+    ) -> None:
         #: ``"200 OK"``: code, space, reason.
         self.status = status
         self.code = code
@@ -31,6 +33,8 @@ class ResponseHead:
         self.headers = headers
         #: The Content-Length that ``headers`` have, None if there is none.
         self.length = length
+        #: Whether the connection is to end with this response, since the application says ``Connection: close``.
+        self.closes = closes
 
 
 class Exchange:

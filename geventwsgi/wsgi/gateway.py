@@ -48,6 +48,7 @@ class Log(Protocol):
     """What the gateway asks of a logger; ``logging.Logger`` has it."""
 
     def debug(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - logging.Logger has its text
+    def warning(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - the same
     def error(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - the same
     def exception(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - the same
 
@@ -98,7 +99,7 @@ class Gateway:
         self._interrupts = interrupts
         self._shows = shows or pre_request is not None or post_request is not None
         self._observed = on_record is not None or self._shows
-        self._last_head = LastHead()
+        self._last_head = LastHead(log)
 
     def run(self, exchange: Exchange) -> None:
         """Answer one request, or abort its connection; only an exception of ``interrupts`` comes out of it.

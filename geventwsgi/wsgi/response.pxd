@@ -4,7 +4,10 @@ cimport cython
 
 cdef class LastHead:
     cdef public CResponseHead head
+    cdef object _log
+    cdef set _left_out
 
+    cpdef check(self, status, headers)
     @cython.locals(head=CResponseHead, known=tuple, fields=list, index=Py_ssize_t)
     cdef bint repeated(self, status, headers) except -1
 
@@ -26,4 +29,4 @@ cdef class Response:
 
 @cython.locals(pair=tuple)
 cdef bint _is_field(field, tuple last) except -1
-cpdef CResponseHead _checked(status, headers)
+cpdef tuple _checked(status, headers)

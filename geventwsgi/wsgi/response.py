@@ -4,7 +4,7 @@ It knows what an application may put into a status and headers, and when; it sta
 first byte of the body. How head and body look on the wire is the exchange's business.
 
 The checks stand between an application's mistakes and the wire: a CR or LF in a value would let a client write headers,
-a hop-by-hop field would contradict the server's own framing.
+a hop-by-hop field would contradict the server's own framing, and is left out.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ HOP_BY_HOP = frozenset((
     "trailers", "transfer-encoding", "upgrade",
 ))  # fmt: skip
 _NOTHING: frozenset[str] = frozenset()
+#: The option of a Connection field that ends the connection (RFC 9112 section 9.6).
+_CLOSE = re.compile(r"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
 #: What an application that accepts an Upgrade has to say itself (RFC 9110 section 7.8).
 _SWITCHING = frozenset(("connection", "upgrade"))
 _WITHOUT_CONTENT = (101, 204, 304)
@@ -47,13 +49,35 @@ class LastHead:
     """The head that was checked last: most applications send the same one again and again.
 
     Comparing a head with it costs a fraction of checking it. It is replaced whole, by one that was checked.
+
+    :param log: is told of what the application says in vain, once of each name.
     """
 
-    __slots__ = ("head",)
+    __slots__ = ("_left_out", "_log", "head")
 
-    def __init__(self) -> None:
+    def __init__(self, log: Any = None) -> None:
         #: Its fields are a tuple of tuples of texts, none of a type that is derived from these.
         self.head = ResponseHead("200 OK", 200, ())
+        self._log = log
+        #: The hop-by-hop names that the log knows.
+        self._left_out: set[str] = set()
+
+    def check(self, status: Any, headers: Any) -> ResponseHead:
+        """Return what an application gave to start_response, without what is the server's own to say.
+
+        :raises ResponseError: status or headers are malformed.
+        """
+        head, left_out = _checked(status, headers)
+        if not left_out:  # else the head has fewer fields than were given: an application may give just these
+            self.head = head
+        for name in left_out:
+            if self._log is not None and name not in self._left_out:
+                self._left_out.add(name)
+                self._log.warning(
+                    "The response header %s was left out, here and from now on: it is hop-by-hop, the server's own"
+                    " (PEP 3333)", name,
+                )  # fmt: skip
+        return head
 
     def repeated(self, status: Any, headers: Any) -> bool:
         """Return whether these are the very texts of the last head.
@@ -157,9 +181,7 @@ class Response:
         elif self._head is not None:
             raise ResponseError("start_response was called a second time: pass exc_info to replace the response")
         last = self._last
-        if not last.repeated(status, headers):
-            last.head = _checked(status, headers)
-        head = last.head
+        head = last.head if last.repeated(status, headers) else last.check(status, headers)
         if head.code == 101 and not self._exchange.head.fields.upgrade:
             raise ResponseError("start_response got the status 101, but the request asks for no Upgrade")
         self._head = head
@@ -253,8 +275,8 @@ def _is_field(field: Any, last: tuple[str, str]) -> bool:
     return type(name) is str and type(value) is str and name == last[0] and value == last[1]
 
 
-def _checked(status: Any, headers: Any) -> ResponseHead:
-    """Return what an application gave to start_response.
+def _checked(status: Any, headers: Any) -> tuple[ResponseHead, list[str]]:
+    """Return what an application gave to start_response, and the lower-cased names of fields that are left out of it.
 
     :raises ResponseError: status or headers are malformed.
     """
@@ -265,7 +287,19 @@ def _checked(status: Any, headers: Any) -> ResponseHead:
     status = _exact(status)
     code = _STATUS_CODES[status]
     fields = exact_fields(list.copy(headers))  # what becomes of the application's list does not matter any more
-    return ResponseHead(status, code, fields, check_fields(fields, _SWITCHING if code == 101 else _NOTHING))
+    allowed = _SWITCHING if code == 101 else _NOTHING
+    left_out: list[str] = []
+    length = check_fields(fields, allowed, left_out)
+    if not left_out:
+        return ResponseHead(status, code, fields, length), left_out
+    closes, kept = False, []
+    for field in fields:
+        lower = field[0].lower()
+        if lower not in left_out:
+            kept.append(field)
+        elif lower == "connection" and _CLOSE.search(field[1]) is not None:
+            closes = True
+    return ResponseHead(status, code, tuple(kept), length, closes=closes), left_out
 
 
 def status_line(code: int) -> str:
@@ -323,11 +357,12 @@ def exact_fields(headers: Iterable[Any]) -> Fields:
     return tuple(fields)
 
 
-def check_fields(fields: Fields, allowed: frozenset[str] = _NOTHING) -> int | None:
+def check_fields(fields: Fields, allowed: frozenset[str] = _NOTHING, left_out: list[str] | None = None) -> int | None:
     """Check fields; return their Content-Length, None without one.
 
     :param fields: as :func:`exact_fields` returns them.
     :param allowed: the hop-by-hop names that this response may have.
+    :param left_out: gets the lower-cased names of the others, which are then no error.
     :raises ResponseError: one is malformed, or not the application's to say.
     """
     length: str | None = None
@@ -341,6 +376,9 @@ def check_fields(fields: Fields, allowed: frozenset[str] = _NOTHING) -> int | No
                 raise ResponseError("the response headers have two Content-Lengths that differ")
             length = value
         elif special and special not in allowed:
+            if left_out is not None:
+                left_out.append(special)
+                continue
             raise ResponseError(f"the response header {name} is hop-by-hop, the server's own: leave it out (PEP 3333)")
     return None if length is None else _parsed_length(length)
 

@@ -369,7 +369,6 @@ def test_an_application_that_exits_is_a_failure_not_the_workers_end():
         ("returns_str", "the application returned str: return an iterable of bytes"),
         ("returns_bytes", "the application returned bytes: return an iterable of bytes"),
         ("bad_status", "the status is of type int: pass a str"),
-        ("hop_by_hop", "the response header Connection is hop-by-hop"),
     ],
 )
 def test_a_broken_rule_is_500_and_the_line_says_which__pep3333_start_response(name, says):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geventwsgi.errors import ClientDisconnected, ResponseError
-from geventwsgi.wsgi.response import HOP_BY_HOP, Response, status_line
+from geventwsgi.wsgi.response import HOP_BY_HOP, LastHead, Response, _checked, status_line
 from tests.support.fake_exchange import FakeExchange
 
 UPGRADE = "GET / HTTP/1.1\nHost: h\nConnection: Upgrade\nUpgrade: websocket"
@@ -229,15 +230,40 @@ def test_a_value_is_accepted_just_when_it_can_be_sent__rfc9110_5_5(value):
 
 @pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
 @pytest.mark.parametrize("change", [str, str.upper, str.title])
-def test_refuses_hop_by_hop_headers__pep3333_other_http_features(name, change):
-    response, _ = make_response()
-    with pytest.raises(ResponseError, match="hop-by-hop"):
-        response.start_response("200 OK", [(change(name), "close")])
+def test_leaves_hop_by_hop_headers_out__pep3333_other_http_features(name, change):
+    response, exchange = make_response()
+    response.start_response("200 OK", [("X-A", "1"), (change(name), "x"), ("X-B", "2")])
+    response.write_last(b"")
+    assert exchange.started[1] == (("X-A", "1"), ("X-B", "2"))
+
+
+def test_says_once_what_it_left_out(caplog):
+    last = LastHead(logging.getLogger("geventwsgi.error"))
+    for name in ("Connection", "connection", "TE"):
+        Response(FakeExchange(), last).start_response("200 OK", [(name, "x")])
+    assert [record.args for record in caplog.records] == [("connection",), ("te",)]
+    assert caplog.messages[0].startswith("The response header connection was left out")
+
+
+@pytest.mark.parametrize("value", ["close", "Close", "keep-alive, close", "close ,x"])
+def test_close_ends_the_connection__rfc9112_9_6(value):
+    assert _checked("200 OK", [("Connection", value)])[0].closes
+
+
+@pytest.mark.parametrize("value", ["keep-alive", "closed", "not-close", "", "x close"])
+def test_nothing_else_does__rfc9112_9_6(value):
+    assert not _checked("200 OK", [("Connection", value), ("X-A", "close"), ("Keep-Alive", "close")])[0].closes
+
+
+def test_a_head_without_the_field_is_not_taken_for_it():
+    last = LastHead()
+    assert last.check("200 OK", [("X-A", "1"), ("Connection", "close")]).closes
+    assert last.head.headers == ()
 
 
 def test_refuses_a_bad_header_every_time():
     for _ in range(2):
-        for field in (("X A", "1"), ("Connection", "close"), ("X-A", "\n")):
+        for field in (("X A", "1"), ("Connection", "\n"), ("X-A", "\n")):
             response, _ = make_response()
             with pytest.raises(ResponseError):
                 response.start_response("200 OK", [field])
@@ -314,9 +340,9 @@ def test_an_upgrade_may_be_accepted__rfc9110_7_8():
 
 @pytest.mark.parametrize("name", sorted(HOP_BY_HOP - {"connection", "upgrade"}))
 def test_an_upgrade_needs_no_other_hop_by_hop_header__rfc9110_7_8(name):
-    response, _ = make_response(UPGRADE)
-    with pytest.raises(ResponseError, match="hop-by-hop"):
-        response.start_response("101 Switching Protocols", [(name, "x")])
+    response, exchange = make_response(UPGRADE)
+    response.start_response("101 Switching Protocols", [(name, "x"), ("Upgrade", "echo")])(b"frame")
+    assert exchange.started[1] == (("Upgrade", "echo"),)
 
 
 def test_an_upgrade_must_have_been_asked_for__rfc9110_15_2_2():
