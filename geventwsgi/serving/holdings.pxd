@@ -7,8 +7,11 @@ cpdef list held_by(greenlet)
 cpdef list held_by_thread(ident)
 cpdef drop_context(greenlet)
 
-@cython.locals(garbage=list, circular=bint)
+@cython.locals(trees=list)
 cpdef let_go(list held)
+
+@cython.locals(garbage=list, trees=list, circular=bint)
+cdef list _loosened(list held)
 
 @cython.locals(found=dict, counts=dict, known=dict, alive=list, pair=list, own=Py_ssize_t)
 cdef list _garbage(list held)
@@ -18,5 +21,5 @@ cdef tuple _reached_from(list held)
 
 cdef bint _may_be_garbage(one) except -1
 
-@cython.locals(counts=dict, free=list)
-cdef bint _is_circular(list garbage) except -1
+@cython.locals(referrers=dict, counts=dict, trees=list)
+cdef list _trees(list garbage)

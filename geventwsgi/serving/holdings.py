@@ -9,6 +9,10 @@ Nothing is changed here, closed or cleared: gevent lets go of a greenlet's threa
 well stays. The search is bounded, since a value may lead to the whole application. What it misses the collector finds
 later.
 
+A finaliser may wait: a pool's that rolls back, say. So this happens in greenlets, never in the hub, and as little as
+possible in the collector: Python starts no second collection while a finaliser waits in the first. Circles that other
+requests leave by then are kept, and let go of as soon as it has ended.
+
 Knows greenlets and Python's objects; knows nothing of requests.
 """
 
@@ -26,6 +30,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 from weakref import ReferenceType
 
+from gevent import get_hub
 from gevent.local import all_local_dicts_for_greenlet  # type: ignore[attr-defined]  # not in the stubs
 from greenlet import greenlet as RawGreenlet
 
@@ -119,15 +124,66 @@ def drop_context(greenlet: Any) -> None:
 
 
 def let_go(held: list[Any]) -> None:
-    """Empty a list, and free what only it has kept alive: what is part of a circle as well."""
+    """Empty a list, and free what only it has kept alive: what is part of a circle as well.
+
+    Objects that lead to no circle are kept while the collector frees those that do: by its last reference such an
+    object ends here, where it may wait without holding up the collector.
+    """
+    trees = _loosened(held)
+    if trees is not None:
+        gc.collect(0)
+        trees.clear()
+
+
+def _loosened(held: list[Any]) -> list[Any] | None:
+    """Empty a list, and leave circles to be collected among the young.
+
+    :returns: what is to be kept meanwhile; None if there is nothing to be collected, or not now.
+    """
     garbage = _garbage(held) if held and gc.isenabled() else []
-    circular = _is_circular(garbage)
-    if circular:
+    trees = _trees(garbage)
+    circular = len(trees) < len(garbage)
+    if circular and _collecting:
+        _postponed.setdefault(get_hub(), []).append(held.copy())
+        circular = False
+    elif circular:
         _make_young(garbage)
     garbage.clear()
     held.clear()
-    if circular:
-        gc.collect(0)
+    return trees if circular else None
+
+
+def _note(phase: str, _info: object) -> None:
+    """Note that a collection begins or ends, whoever started it, perhaps in another thread; Python calls this."""
+    global _collecting  # noqa: PLW0603 - there is one collector
+    _collecting = phase == "start"
+    while _postponed and not _collecting:
+        hub, postponed = _postponed.popitem()
+        hub.loop.run_callback_threadsafe(_resume, hub, postponed)
+
+
+def _resume(hub: Any, postponed: list[list[Any]]) -> None:
+    """Let go of several lists by one collection; called in the hub."""
+    RawGreenlet(_let_go_together, hub).switch(hub, postponed)
+
+
+def _let_go_together(hub: Any, postponed: list[list[Any]]) -> None:
+    try:
+        loosened = [_loosened(held) for held in postponed]
+        if any(trees is not None for trees in loosened):
+            gc.collect(0)
+        for trees in loosened:
+            if trees is not None:  # each may have to wait
+                hub.loop.run_callback(RawGreenlet(trees.clear, hub).switch)
+    except BaseException:  # noqa: BLE001 - as above
+        hub.handle_error("let_go", *sys.exc_info())
+
+
+#: Whether a collection has begun and not ended: one of its finalisers waits.
+_collecting = False
+#: What was to be let go of meanwhile, by the hub of its thread.
+_postponed: dict[Any, list[list[Any]]] = {}
+gc.callbacks.append(_note)
 
 
 def _make_young(objects: list[Any]) -> None:
@@ -228,22 +284,22 @@ def _may_be_garbage(one: Any) -> bool:
     return True
 
 
-def _is_circular(garbage: list[Any]) -> bool:
-    """Tell whether some of the garbage would outlive the last reference from without."""
-    counts = {marks.address(one): 0 for one in garbage}
+def _trees(garbage: list[Any]) -> list[Any]:
+    """Return those objects that lead to no circle; all, if there is none."""
+    referrers: dict[int, list[Any]] = {marks.address(one): [] for one in garbage}
+    counts = dict.fromkeys(referrers, 0)
     for one in garbage:
         for other in gc.get_referents(one):
             if marks.is_tracked(other):
                 key = marks.address(other)
-                if key in counts:
-                    counts[key] += 1
-    free = [one for one in garbage if not counts[marks.address(one)]]
-    for one in free:
-        for other in gc.get_referents(one):
-            if marks.is_tracked(other):
-                key = marks.address(other)
-                if key in counts:
-                    counts[key] -= 1
-                    if not counts[key]:
-                        free.append(other)
-    return len(free) < len(garbage)
+                if key in referrers:
+                    referrers[key].append(one)
+                    counts[marks.address(one)] += 1
+    trees = [one for one in garbage if not counts[marks.address(one)]]
+    for one in trees:
+        for other in referrers[marks.address(one)]:
+            key = marks.address(other)
+            counts[key] -= 1
+            if not counts[key]:
+                trees.append(other)
+    return trees

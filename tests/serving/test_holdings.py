@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextvars
 import gc
 import sys
+from _thread import allocate_lock
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
+from gevent.event import Event
 from gevent.local import local
 
 from geventwsgi.serving import holdings
@@ -31,12 +34,24 @@ class Resource:
     """What must not outlive its request."""
 
     def __del__(self) -> None:
-        ended.append("ended")
+        ended.append("ended in the hub, which cannot wait" if gevent.getcurrent() is gevent.get_hub() else "ended")
 
 
-def circle() -> Any:
+class Rollback:
+    """What waits as it ends, for as long as it is told to."""
+
+    def __init__(self, wait: Callable[[], object]) -> None:
+        self.wait = wait
+
+    def __del__(self) -> None:
+        ended.append("begins")
+        self.wait()
+        ended.append("rolled back")
+
+
+def circle(resource: Any = None) -> Any:
     """Return an object and its helpers, which refer to each other, as in a Django connection."""
-    wrapper = SimpleNamespace(resource=Resource(), settings=shared)
+    wrapper = SimpleNamespace(resource=resource or Resource(), settings=shared)
     wrapper.helpers = [SimpleNamespace(wrapper=wrapper) for _ in range(3)]
     wrapper.callback = lambda: wrapper
     return wrapper
@@ -50,12 +65,14 @@ def grow_old() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_other_collection() -> Iterator[None]:
+    """Have nothing collected but what the test collects, which does not look at all that the tests have loaded."""
     thresholds = gc.get_threshold()
-    gc.collect()
+    gc.freeze()
     ended.clear()
     gc.set_threshold(1_000_000)
     yield
     gc.set_threshold(*thresholds)
+    gc.unfreeze()
 
 
 def in_local() -> None:
@@ -217,20 +234,106 @@ def test_what_the_application_shares_is_looked_into_once(looked: list[Any]) -> N
 
 
 def test_what_waits_as_it_ends_holds_up_nobody() -> None:
-    class Rollback:
-        def __del__(self) -> None:
-            gevent.sleep(0.01)
-            ended.append("rolled back")
-
     def job() -> None:
-        wrapper = SimpleNamespace(resource=Rollback())
-        wrapper.me = wrapper
-        plain.connection = wrapper
+        plain.connection = circle(Rollback(partial(gevent.sleep, 0.01)))
 
     crew = Crew()
     crew.do(job)
     crew.do(lambda: None)
-    eventually(lambda: ended == ["rolled back"])
+    eventually(lambda: ended == ["begins", "rolled back"])
+
+
+def part_of_a_circle(wait: Callable[[], object]) -> Rollback:
+    """Return what only the collector can end."""
+    found = Rollback(wait)
+    found.me = found  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.mark.parametrize("place", [in_local, in_attribute, in_context])
+def test_what_is_left_while_a_finaliser_waits_is_let_go_of_after_it(place: Callable[[], None]) -> None:
+    go, crew = Event(), Crew()
+
+    def job() -> None:
+        plain.connection = part_of_a_circle(go.wait)
+
+    crew.do(job)
+    eventually(lambda: ended == ["begins"])
+    crew.do(place)
+    crew.do(place)
+    go.set()
+    eventually(lambda: ended == ["begins", "rolled back", "ended", "ended"])
+
+
+def test_what_waits_after_a_finaliser_that_waits_holds_up_nobody() -> None:
+    crew = Crew()
+
+    def job() -> None:
+        plain.connection = part_of_a_circle(partial(gevent.sleep, 0.01))
+
+    for _ in range(3):
+        crew.do(job)
+    eventually(lambda: ended == ["begins", "rolled back"] * 3)
+
+
+@pytest.mark.parametrize("during", [False, True])
+def test_what_a_circle_leads_to_waits_outside_the_collector_and_holds_up_nobody(*, during: bool) -> None:
+    go, first = Event(), Event()
+    if during:
+        gevent.spawn(let_go, [part_of_a_circle(first.wait)])
+        eventually(lambda: ended == ["begins"])
+        ended.clear()
+    crew = Crew()
+
+    def job() -> None:
+        plain.connection = circle(Rollback(go.wait))
+
+    crew.do(job)
+    crew.do(job)
+    first.set()
+    eventually(lambda: ended.count("begins") == 2)
+    crew.do(in_local)
+    eventually(lambda: "ended" in ended)
+    go.set()
+    eventually(lambda: ended.count("rolled back") == 2 + during)
+
+
+def test_what_is_not_part_of_a_circle_does_not_wait_for_a_finaliser() -> None:
+    go = Event()
+    collection = gevent.spawn(let_go, [part_of_a_circle(go.wait)])
+    eventually(lambda: ended == ["begins"])
+    let_go([Resource()])
+    assert ended == ["begins", "ended"]
+    go.set()
+    collection.get()
+
+
+def wait_in_a_greenlet(collect: Callable[[], object]) -> tuple[Any, Callable[[], None]]:
+    go = Event()
+    drop(circle(Rollback(go.wait)))
+    return gevent.spawn(collect), go.set
+
+
+def wait_in_a_thread(collect: Callable[[], object]) -> tuple[Any, Callable[[], None]]:
+    go = allocate_lock()
+    go.acquire()
+    drop(circle(Rollback(go.acquire)))
+    return gevent.get_hub().threadpool.spawn(collect), go.release
+
+
+def drop(_circle: Any) -> None:
+    """Leave a circle to the collector."""
+
+
+@pytest.mark.parametrize("begin", [wait_in_a_greenlet, wait_in_a_thread])
+def test_what_is_left_during_a_collection_of_somebody_elses_is_let_go_of_after_it(begin: Callable[..., Any]) -> None:
+    collection, go_on = begin(partial(gc.collect, 0))
+    eventually(lambda: ended == ["begins"])
+    let_go([circle()])
+    assert ended == ["begins"]
+    go_on()
+    eventually(lambda: ended == ["begins", "rolled back", "ended"])
+    collection.get()
 
 
 def test_an_application_that_has_turned_the_collector_off_is_left_alone() -> None:
