@@ -28,7 +28,7 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this directory, whose modules have common names
 
 from tests.benchmarks.processes import pin
-from tests.benchmarks.report import chart, page, text
+from tests.benchmarks.report import chart, headline, page, text
 from tests.benchmarks.results import Measured, Results
 from tests.benchmarks.rows import ROWS, Row
 from tests.benchmarks.servers import SERVERS, LeftOutError, versions, why_missing
@@ -36,7 +36,7 @@ from tests.benchmarks.turns import Bench, take_turn
 from tests.support.certificates import certificates
 
 ROW_NAMES = tuple(row.name for row in ROWS)
-PAGE, CHART = "benchmarks.md", "benchmarks.svg"
+PAGE, CHART, HEADLINE = "benchmarks.md", "benchmarks.svg", "headline.svg"
 #: Seconds that a turn may take besides the load.
 TURN = 40
 
@@ -51,6 +51,7 @@ def main() -> None:
     if options.write:
         (options.write / PAGE).write_text(page(results, CHART))
         (options.write / CHART).write_text(chart(results))
+        (options.write / HEADLINE).write_text(headline(results))
         print(f"\nwrote {options.write / PAGE}")
 
 

@@ -34,6 +34,8 @@ NAMES = {
     "bytes": "private bytes per connection",
     "ms": "time",
 }
+#: The row that stands for all on the start page.
+HEADLINE = "headers"
 LOAD = (("requests/s", "rate", "{:,.0f}"), ("p50", "p50", "{:.2f} ms"), ("p99", "p99", "{:.2f} ms"))
 SHAPES = {"us": "{:.1f} us", "bytes": "{:,.0f}", "ms": "{:.0f} ms"}
 TITLES = {row.name: row.title for row in ROWS}
@@ -162,6 +164,18 @@ def chart(results: Results) -> str:
         if row.unit == "us" and row.name in results.rows:
             drawn, top = _bars(row, results.rows[row.name], top)
             parts += drawn
+    return _drawing(parts, top)
+
+
+def headline(results: Results) -> str:
+    """Return the bars that the start page shows: a browser's request in what people may install; as SVG."""
+    (row,) = (row for row in ROWS if row.name == HEADLINE)
+    measured = results.rows.get(HEADLINE, Measured())
+    shown = {name: turns for name, turns in measured.turns.items() if name in ("ours", "nginx") or SERVERS[name].peer}
+    return _drawing(*_bars(row, Measured(shown), 0))
+
+
+def _drawing(parts: list[str], top: int) -> str:
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" {FONT}>',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from tests.benchmarks.report import chart, label, page, ranked, text
+from tests.benchmarks.report import chart, headline, label, page, ranked, text
 from tests.benchmarks.results import Results
 from tests.benchmarks.samples import sample_results
 
@@ -71,6 +71,14 @@ def test_chart_is_svg_with_a_bar_as_long_as_its_figure() -> None:
     widths = [int(bar.get("width", "")) for bar in bars[:5]]
     assert widths == sorted(widths)
     assert abs(widths[0] * 23 / 9 - widths[-1]) <= 3
+
+
+def test_the_headline_is_one_row_without_floors() -> None:
+    results = sample_results()
+    results.rows["headers"] = results.rows["tiny"]
+    root = ET.fromstring(headline(results))
+    labels = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text") if element.get("text-anchor")]
+    assert labels == ["nginx", "geventwsgi", "bjoern"]
 
 
 def test_text_has_rows_and_targets() -> None:
