@@ -237,6 +237,10 @@ class Crew:
             self._hear(worker, now)
             if worker.state is State.READY and worker.slot.retires:
                 self._let_retire(worker, now)
+            elif worker.state is State.READY and worker.slot.asks and not worker.due:
+                worker.due = "asks for a successor"
+                self._arbiter.log.info("%s %s: it is replaced", worker, worker.due)
+                self.backoff.died(now, worker.lived(now))
 
     def _let_retire(self, worker: WorkerHandle, now: float) -> None:
         """Have a worker replaced whose hook or application has ended it (``worker.alive = False``)."""

@@ -82,11 +82,20 @@ class Slot:
     @property
     def retires(self) -> bool:
         """Whether the worker has begun to end without having been told to."""
-        return bool(self._fields[self._base + RETIRES])
+        return int(self._fields[self._base + RETIRES]) == 1
+
+    @property
+    def asks(self) -> bool:
+        """Whether the worker serves on, but asks for a successor."""
+        return int(self._fields[self._base + RETIRES]) == 2
 
     def retire(self) -> None:
         """Say that the worker ends by itself."""
         self._fields[self._base + RETIRES] = 1
+
+    def ask(self) -> None:
+        """Ask for a successor."""
+        self._fields[self._base + RETIRES] = 2
 
     def accept(self, *, accepting: bool) -> None:
         """Say whether connections are accepted."""

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from geventwsgi.serving.balance import Balance
     from geventwsgi.serving.server import WSGIServer
 
+#: What gevent hands to the main greenlet, whichever greenlet or callback it left (``Hub.SYSTEM_ERROR``).
+_ENDING = (SystemExit, KeyboardInterrupt, SystemError)
+
 
 class Worker:
     """One worker; ``worker_class`` may name a subclass, which overrides :meth:`load_wsgi` or :meth:`make_server`.
@@ -216,14 +219,28 @@ class Worker:
         if self._leaving:  # a hook has ended it while it was booting
             self._stop.set()
             self._wake_master()
-        try:
-            self._stop.wait()
-        except SystemExit as error:
-            # gevent hands it from whatever greenlet it left to this one.
-            said = "The application called sys.exit(%r): worker %s drains and exits"
-            self.log.error(said, error.code, self.pid)  # noqa: TRY400 - the loop's traceback says nothing of who called
-            self.stop()
+        self._go_through(self._stop.wait)
         self.drain()
+
+    def _go_through(self, wait: Callable[[], object]) -> None:
+        """Wait, whatever else comes to this greenlet: gevent hands it what would end the process.
+
+        That is what has left a greenlet or a callback of the application. Requests of others run here; so the worker
+        serves on until the master has replaced it, or drains where nobody would.
+        """
+        while True:
+            try:
+                wait()
+            except _ENDING as error:  # noqa: PERF203 - once for each
+                # The loop's traceback says nothing of who called.
+                self.log.error("%s outside of a request: worker %s is replaced", _told(error), self.pid)  # noqa: TRY400
+                if self._slot is None or not self.cfg.timeout:  # the master might not look for long
+                    self.alive = False
+                elif self.alive:
+                    self._slot.ask()
+                    self._wake_master()
+            else:
+                return
 
     def stop(self, *, quick: bool = False) -> None:
         """Begin to end: let requests in flight finish, up to ``graceful_timeout``, or cut them if ``quick``."""
@@ -243,7 +260,7 @@ class Worker:
         seconds = 0 if self._quick else self.cfg.graceful_timeout
         sweep = not self._quick and self._slot is not None and self._slot.sweep
         drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
-        gevent.joinall(drains)
+        self._go_through(lambda: gevent.joinall(drains))
         if not all(drain.value for drain in drains) and not self._quick:
             self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
 
@@ -337,6 +354,14 @@ class Worker:
         flush_all()
         hooks.call(self.cfg, self.log, "worker_abort", self)
         self._on_abort()
+
+
+def _told(error: BaseException) -> str:
+    """Return what the log says of an exception, without running any code of the application's."""
+    code = getattr(error, "code", None)
+    if isinstance(error, SystemExit) and (code is None or type(code) in (int, str)):
+        return f"The application called sys.exit({code!r})"
+    return f"The application raised {type(error).__name__}"
 
 
 SIGNALS: dict[str, Callable[[Worker], None]] = {

@@ -114,6 +114,33 @@ def test_application_that_calls_sys_exit_from_a_greenlet_loses_no_request():
         assert reply.result().status == 200
 
 
+@pytest.mark.parametrize("name", ["KeyboardInterrupt", "SystemExit", "SystemError"])
+def test_an_exception_outside_of_requests_costs_no_request_and_leaves_no_time_without_a_worker(name):
+    with Gwsgi(app=APP) as server, inflight.requests() as get:
+        (first,) = server.worker_pids()
+        reply = get(server.url, "/sleep?3")
+        server.wait_log("begun /sleep")
+        inflight.get(server.url, f"/fail-later?{name}:0.01")
+        server.wait_log("outside of a request")
+        assert int(inflight.get(server.url, "/pid", timeout=1).text) == first
+        server.wait_ready(2)
+        wait_until(lambda: int(text_of(server)) != first)
+        assert reply.result().text == str(first)
+        wait_until(lambda: first not in server.worker_pids())
+        assert "exited with" not in server.log_text()
+
+
+@pytest.mark.parametrize("name", ["KeyboardInterrupt", "SystemExit"])
+def test_an_exception_outside_of_requests_does_not_cut_a_drain_short(name):
+    with Gwsgi(app=APP) as server, inflight.requests() as get:
+        reply = get(server.url, "/sleep?1.5")
+        server.wait_log("begun /sleep")
+        inflight.get(server.url, f"/fail-later?{name}:0.5")
+        server.signal(signal.SIGTERM)
+        server.wait_log("outside of a request")
+        assert reply.result().status == 200
+
+
 def test_full_disk_under_the_logs_does_no_harm(tmp_path):
     url = f"unix:{tmp_path / 's'}"
     logs = ["--error-logfile", "/dev/full", "--access-logfile", "/dev/full", "--log-level", "debug"]

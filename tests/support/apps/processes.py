@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import builtins
 import gc
 import itertools
 import os
@@ -19,6 +20,8 @@ from gevent import monkey
 
 #: Of the process that imported this module.
 IMPORTED_BY = os.getpid()
+#: Timers that have been started.
+timers = []
 
 
 def sleep(argument):
@@ -48,6 +51,19 @@ def leave(argument):
 
 def leave_later(argument):
     gevent.spawn_later(0.1, sys.exit, argument)
+    return os.getpid()
+
+
+def fail_later(argument):
+    """Raise an exception, NAME:SECONDS from now, where no request catches it: in a callback of the loop."""
+    name, _, seconds = argument.partition(":")
+
+    def fail():
+        raise getattr(builtins, name)
+
+    timer = gevent.get_hub().loop.timer(float(seconds))
+    timer.start(fail)
+    timers.append(timer)
     return os.getpid()
 
 
@@ -81,6 +97,7 @@ ACTIONS = {
     "/stick": stick,
     "/leave": leave,
     "/leave-later": leave_later,
+    "/fail-later": fail_later,
     "/environ": read_variable,
     "/cwd": lambda _argument: Path.cwd(),
     "/random": lambda _argument: random.random(),
