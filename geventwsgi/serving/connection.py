@@ -198,7 +198,7 @@ class Connection(runners.Sleeper):
         :returns: ENDED, or MORE for another greenlet to go on, since a request has left something in this one.
         """
         look = marks.Look(self.greenlet)
-        left, served = MORE, False
+        left, served, references = MORE, False, self._references()
         while left is not ENDED:
             if left is not NOTHING:
                 until = clock.monotonic() + self._patience()
@@ -211,7 +211,12 @@ class Connection(runners.Sleeper):
             left = http1.serve(self)
             holdings.drop_context(self.greenlet)
             served = left is not NOTHING
+            if served and left is not ENDED and self._references() != references:
+                return MORE  # at once: whoever holds this greenlet may throw into it
         return ENDED
+
+    def _references(self) -> list[int]:
+        return marks.settled_references(self.greenlet)
 
     def _patience(self) -> float:
         """Return for how many seconds the connection may be idle from now."""

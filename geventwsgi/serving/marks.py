@@ -17,13 +17,24 @@ from gc import is_tracked
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-from gevent import Greenlet
+from gevent import Greenlet, sleep
 from greenlet import getcurrent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Look", "address", "fresh", "has_context", "is_tracked", "marked", "references", "wary", "weak_references"]
+__all__ = [
+    "Look",
+    "address",
+    "fresh",
+    "has_context",
+    "is_tracked",
+    "marked",
+    "references",
+    "settled_references",
+    "wary",
+    "weak_references",
+]
 
 address = id
 references = getrefcount
@@ -96,9 +107,9 @@ def fresh(me: Any, hub: Any) -> bool:
 class Look:
     """How a greenlet looks before its first request that is not a runner but, say, a pool's.
 
-    It may have attributes and links from the beginning; who has references to it is not known.
+    It may have attributes and links from the beginning; for references see :func:`settled_references`.
 
-    :param me: the greenlet. It gets a spawn tree of its own instead of the hub's, which others have as well.
+    :param me: the running greenlet. It gets a spawn tree of its own instead of the hub's, which others have as well.
     """
 
     __slots__ = ("_arguments", "_attributes", "_parent", "_tree", "_weak")
@@ -123,6 +134,17 @@ class Look:
             and _same(getattr(me, "kwargs", {}), self._arguments)
             and _same(me.spawn_tree_locals, self._tree)
         )
+
+
+def settled_references(me: Any) -> list[int]:
+    """Return how many references there are to the running greenlet and to its dictionaries.
+
+    Whatever has switched to it has some as well, and so has the call of this. So the loop comes first, which then is
+    what has switched; and numbers are to be compared where the same line has called.
+    """
+    sleep(0)
+    found = (me, vars(me), getattr(me, "kwargs", None), me.spawn_tree_locals)
+    return [references(one) for one in found if one is not None]
 
 
 def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:

@@ -153,7 +153,8 @@ class Sending(deadlines.Holder):
         self.in_flight = False
         #: Work since this stream last waited; see TURN.
         self._turn = 0
-        #: How many greenlets are inside :meth:`_yield_turn`, and which of them may go on: those that came in this era.
+        #: How many greenlets are inside :meth:`yield_turn` or :meth:`_step_forth`, and which of them may go on: those
+        #: that came in this era.
         self._yielding = self._era = 0
         #: Set by :meth:`give_up` for good.
         self.left = False
@@ -216,6 +217,23 @@ class Sending(deadlines.Holder):
         self.step_out()
         return True
 
+    def _step_forth(self) -> None:
+        """Count the request in flight again after a wait for its client, when its turn comes.
+
+        :raises ClientDisconnected: the request that this is about has ended meanwhile.
+        """
+        if self.closed:
+            return
+        era = self._era
+        self._yielding += 1
+        try:
+            self.step_in()
+        finally:
+            self._yielding -= 1
+        if era != self._era:
+            self.step_out()
+            raise ClientDisconnected(ENDED)
+
     def step_out(self) -> None:
         """Count a request out; a second call does nothing."""
         capacity = self._common.capacity
@@ -243,8 +261,11 @@ class Sending(deadlines.Holder):
             self._refuse()
         sent = self._sock.send(data, more)
         if sent < len(data):
+            in_flight = self._step_back()
             self._wait_writable()
             self._send_all(memoryview(data)[sent:])
+            if in_flight:
+                self._step_forth()
 
     def send_parts(
         self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"", more: bool = False
@@ -261,11 +282,14 @@ class Sending(deadlines.Holder):
         sent = self._sock.send_parts(first, second, third, fourth, more)
         if sent == len(first) + len(second) + len(third) + len(fourth):
             return
+        in_flight = self._step_back()
         self._wait_writable()
         for part in (first, second, third, fourth):
             if sent < len(part):
                 self._send_all(memoryview(part)[sent:])
             sent = max(0, sent - len(part))
+        if in_flight:  # not before: whoever sends meanwhile would do so in the midst of this
+            self._step_forth()
 
     def send_last(self, first: bytes, second: bytes) -> None:
         """Send the end of a response, after which comes nothing but the next request; if small, with others' responses.
@@ -362,16 +386,19 @@ class Sending(deadlines.Holder):
             file.let_go()
 
     def _send_range(self, file: FileRange) -> None:
+        in_flight = False
         while not self.left:
             if not file.send(self._sock):
+                if in_flight:
+                    self._step_forth()
                 return
+            in_flight = self._step_back() or in_flight
             self._wait_writable(file)
         raise ClientDisconnected(LEFT)
 
     def _wait_writable(self, file: FileRange | None = None) -> None:
         """Wait until there is room for what the greenlet has to send, or until ``file`` has been sent."""
         self._turn = 0
-        in_flight = self._step_back()
         stall = self._stall
         if stall is None:
             stall = self._stall = Stall(self)
@@ -387,8 +414,6 @@ class Sending(deadlines.Holder):
             self._sock.reset_on_close()  # what was not taken is nothing for the system to keep
             seconds = self._common.write_timeout
             raise ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
-        if in_flight and not self.closed:
-            self.step_in()
 
     def _await_room(self, stall: Stall) -> None:
         stall.unread = self._sock.unread()

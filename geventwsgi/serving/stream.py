@@ -223,7 +223,7 @@ class Stream(sending.Sending):
             self._expired = False
             raise DeadlineExpired
         if in_flight:
-            self.step_in()
+            self._step_forth()
 
     def _refuse_second(self) -> None:
         raise ConcurrentObjectUseError("another greenlet waits for this client's bytes: let one at a time receive")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
 from gevent.event import Event
 
-from geventwsgi.errors import RequestError
+from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.serving.capacity import Capacity
 from tests.support.eventually import eventually
 from tests.support.servers import GET, Running, read_all, read_to, running
@@ -151,3 +152,70 @@ def test_a_refusal_leaves_the_books_in_order() -> None:
         capacity.take(0.01)
     capacity.give_back()
     assert capacity.in_flight() == 0
+
+
+# Requests that have begun, and wait for their turn once more after a wait for their clients
+
+
+class Leaving:
+    """An application whose request ends while a greenlet of it waits for its turn again: ``/one``.
+
+    :param call: what the greenlet does, given the environ and ``write``.
+    """
+
+    def __init__(self, call: Callable[[dict[str, Any], Any], object]) -> None:
+        self.one, self.other = Event(), Event()
+        self.ended: list[object] = []
+        self._call = call
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        path = environ["PATH_INFO"]
+        write = start_response("200 OK", [("Content-Length", str(SIZE if path == "/one" else 2))])
+        if path == "/one":
+            gevent.spawn(self._run, environ, write)
+            self.one.wait(20)
+            return []
+        if path == "/other":
+            self.other.wait(20)
+        return [b"ok"]
+
+    def _run(self, environ: dict[str, Any], write: Any) -> None:
+        try:
+            self.ended.append(self._call(environ, write))
+        except ClientDisconnected as error:
+            self.ended.append(error)
+
+
+SIZE = 16 << 20
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_a_greenlet_whose_request_ends_before_its_turn_comes_touches_nothing_of_the_next(kind: str) -> None:
+    writes = kind == "write"
+    app = Leaving(lambda environ, write: write(b"x" * SIZE) if writes else environ["wsgi.input"].read(9))
+    with running(app, worker_connections=1) as server:
+        client = server.connect(get("/one", "POST")[:-2] + b"Content-Length: 9\r\n\r\n1")
+        eventually(lambda: server.server._capacity.free == 1)  # it waits for its client
+        other = server.connect(get("/other"))
+        eventually(lambda: server.server._capacity.free == 0)
+        received = bytearray()
+        if not writes:
+            client.sendall(b"2")
+        while writes and received.count(b"x") < SIZE:
+            received += client.recv(1 << 20)
+        eventually(lambda: waiting(server))
+        app.one.set()
+        eventually(lambda: "/one" in server.access.getvalue())
+        with suppress(OSError):
+            client.sendall(b"3456789" + get("/next") * 2)
+        app.other.set()
+        assert read_to(other, b"ok")
+        eventually(lambda: app.ended)
+        with suppress(OSError):
+            while piece := client.recv(1 << 20):
+                received += piece
+        assert received.count(b"HTTP/1.1") == 1
+        assert received.count(b"x") in (0, SIZE)
+        assert isinstance(app.ended[0], ClientDisconnected)
+        assert server.server.requests == 0
+        assert server.server._capacity.free == 1

@@ -415,22 +415,69 @@ def test_a_connection_with_a_greenlet_of_its_own_goes_on_in_another_after_a_mark
         assert ask(server, GET * 3 + CLOSE).count(clean) == 4
 
 
-@pytest.mark.parametrize(("settings", "count"), [({}, 1), ({"greenlet_per_request": True}, 5)])
-def test_a_connection_of_a_pool_keeps_its_greenlet_unless_each_request_is_to_have_one(
-    settings: dict[str, Any], count: int
+def forget_a_timeout(_: list[Any]) -> None:
+    Timeout(0.01).start()
+
+
+def forget_a_throw(kept: list[Any]) -> None:
+    kept.append(gevent.get_hub().loop.timer(0.01))
+    kept[-1].start(gevent.getcurrent().throw, ValueError("late"))
+
+
+def wait_and_keep_it(kept: list[Any]) -> None:
+    gevent.sleep(0)
+    kept.append(gevent.getcurrent())
+
+
+@pytest.mark.parametrize("way", ["pipelined", "one by one"])
+@pytest.mark.parametrize("spawn", SPAWN)
+@pytest.mark.parametrize("leave", [forget_a_timeout, forget_a_throw, wait_and_keep_it])
+def test_a_connection_with_a_greenlet_of_its_own_goes_on_in_another_if_somebody_holds_that(
+    leave: Callable[[list[Any]], None], spawn: Callable[[], Any], way: str
 ) -> None:
-    used: list[Greenlet] = []
+    used: list[int] = []
+    kept: list[Any] = []
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        if gevent.getcurrent() not in used:
-            used.append(gevent.getcurrent())
+        used.append(id(gevent.getcurrent()))
+        if len(used) == 2:
+            leave(kept)
+        elif len(used) == 3:
+            gevent.sleep(0.03)
         start_response("200 OK", [("Content-Length", "2")])
         return [b"ok"]
 
-    with serving(application, spawn=Pool(1), **settings) as server:
+    with serving(application, spawn=spawn()) as server:
+        if way == "pipelined":
+            assert ask(server, GET * 2 + CLOSE).count(b"ok") == 3
+        else:
+            with gevent.socket.create_connection(server.address) as client:
+                for _ in range(3):
+                    client.sendall(GET)
+                    assert client.recv(65536).endswith(b"ok")
+    assert used[0] == used[1]
+    assert leave is not wait_and_keep_it or used[1] != used[2]
+
+
+@pytest.mark.parametrize(("settings", "count"), [({}, 2), ({"greenlet_per_request": True}, 5)])
+def test_a_connection_of_a_pool_keeps_its_greenlet_unless_each_request_is_to_have_one(
+    settings: dict[str, Any], count: int
+) -> None:
+    made: list[None] = []
+
+    class Counting(Greenlet):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(None)
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    with serving(application, spawn=Pool(1, Counting), **settings) as server:
         assert ask(server, GET * 2 + CLOSE).endswith(b"ok")
         assert ask(server, GET + CLOSE).endswith(b"ok")
-        assert len(used) == max(2, count)
+        assert len(made) == count
 
 
 def test_spawn_tree_locals_are_not_shared_by_connections_with_greenlets_of_their_own() -> None:
