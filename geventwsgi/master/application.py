@@ -12,6 +12,7 @@ from geventwsgi.config.loader import load_app
 from geventwsgi.config.process import make_importable
 from geventwsgi.errors import ConfigError
 from geventwsgi.master.guests import Guest
+from geventwsgi.observe.kept import take_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,7 @@ class Application:
             self._prepare()
             with Guest():
                 self.callable = self.load()
+            take_back()
             self._settle()
         return self.callable
 

@@ -17,6 +17,7 @@ from geventwsgi.observe import outputs
 from geventwsgi.observe.access import DEFAULT_FORMAT, Record, SafeAtoms, compile_format
 from geventwsgi.observe.atoms import all_atoms, common_time, status_code
 from geventwsgi.observe.error_stream import ErrorStream
+from geventwsgi.observe.kept import kept
 from geventwsgi.observe.lines import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler, logger_of
 from geventwsgi.observe.reopen import close_on_exec, reopen_all
 
@@ -103,7 +104,7 @@ class Logger:
         self.loglevel = self.LOG_LEVELS.get(str(cfg.loglevel).lower(), logging.INFO)
 
     def _loggers(self) -> tuple[logging.Logger, logging.Logger]:
-        return logging.getLogger("geventwsgi.error"), logging.getLogger("geventwsgi.access")
+        return kept("geventwsgi.error"), kept("geventwsgi.access")
 
     def _compile(self, cfg: Any) -> Renderer | None:
         mine = ("atoms", "now", "atoms_wrapper_class", "access_fmt")
