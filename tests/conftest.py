@@ -15,6 +15,7 @@ settings.load_profile("geventwsgi")
 def pytest_addoption(parser):
     parser.addoption("--byte-streams", type=int, default=2000, help="hostile byte streams sent to a real worker")
     parser.addoption("--checked-requests", type=int, default=3000, help="requests of many clients, all of them checked")
+    parser.addoption("--database-requests", type=int, help="requests to each database in each way")
     parser.addoption("--requests", type=int, default=20_000, help="requests after which memory must be as before")
     parser.addoption("--sessions", type=int, default=20, help="WebSocket sessions after which all must be as before")
 
