@@ -22,16 +22,16 @@ The value of a setting comes from the last of these that gives one:
 3. the environment variable `GUNICORN_CMD_ARGS`, and then `GWSGI_CMD_ARGS`, which hold flags as the command line does;
 4. the command line's flags.
 
-`gwsgi --print-config` shows each value with its source. `gwsgi --check-config MODULE:APP` also loads the application.
+`gwsgi --print-config` shows each value with its source. `gwsgi --check-config MODULE:APP` also loads the application,
+and tells of all that would keep the server from starting, but for what depends on the moment, as an address that is in
+use.
 
 The configuration file is Python. Settings are its variables, hooks its functions. A variable that is `None` leaves its
 setting alone:
 
 ```python
-import multiprocessing
-
 bind = ["127.0.0.1:8000", "unix:/run/app.sock"]
-workers = multiprocessing.cpu_count()
+workers = "auto"
 
 def when_ready(server):
     server.log.info("ready")

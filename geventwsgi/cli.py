@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from geventwsgi import core
 from geventwsgi.collector import uncollected
 from geventwsgi.config.flags import help_text, read_flags
-from geventwsgi.config.loader import load_app
 from geventwsgi.config.nearest import one_line
-from geventwsgi.config.process import apply_process_settings
 from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import AppLoadError, ConfigError, StartupError
 from geventwsgi.observe import stdio
@@ -78,26 +76,19 @@ def _serve(load_config: Callable[[], Config]) -> int:
 
 
 def _check(cfg: Config) -> int:
-    """Load the application as a worker would, and whatever else the settings name."""
-    from geventwsgi.master.worker import worker_class  # noqa: PLC0415 - serving, and gevent with it, only when
-    from geventwsgi.serving.patch import patch_all  # noqa: PLC0415 - the application is loaded in this process
-    from geventwsgi.serving.tls import make_context  # noqa: PLC0415 - the same
+    """Tell of whatever would keep the server from starting."""
+    from geventwsgi.master.check import check  # noqa: PLC0415 - it loads the application
+    from geventwsgi.master.loggers import warnings_of  # noqa: PLC0415 - only serving needs the master
 
-    for warning in cfg.warnings:
+    for warning in warnings_of(cfg):
         _complain(warning)
     _require_application(cfg)
-    patch_all(_complain)
-    apply_process_settings(cfg)
-    worker_class(cfg)
-    _ = cfg.logger_class
-    if cfg.is_ssl:
-        make_context(cfg)
-    load_app(cfg.wsgi_app)
+    check(cfg, _complain)
     return 0
 
 
 def _require_application(cfg: Config) -> None:
-    if not cfg.wsgi_app:
+    if not (cfg.wsgi_app or cfg.paste):
         raise ConfigError("no application given: gwsgi [OPTIONS] MODULE:APP, or wsgi_app in the configuration file")
 
 

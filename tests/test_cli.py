@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import types
@@ -23,6 +24,10 @@ APPLICATION = """\
         return app
 
     variable = os.environ.get("GWSGI_TEST")
+
+    class Broken:
+        def __init__(self, cfg):
+            1 / 0
 """
 
 
@@ -117,6 +122,7 @@ def test_where_there_is_no_fork_one_process_serves(monkeypatch):
 
 
 NO_APPLICATION = "no application given: gwsgi [OPTIONS] MODULE:APP, or wsgi_app in the configuration file"
+NO_LOG = "errorlog 'no/e.log' (from flag --error-logfile): cannot be opened"
 NO_WORKER = "worker_class cli_app:app is not a subclass of geventwsgi.Worker: derive it from that, or write gevent"
 
 
@@ -125,7 +131,7 @@ NO_WORKER = "worker_class cli_app:app is not a subclass of geventwsgi.Worker: de
     [
         ([], NO_APPLICATION, 2),
         (["--check-config"], NO_APPLICATION, 2),
-        (["-w", "x", "cli_app"], "flag --workers: workers must be a whole number, 1 or more, not 'x'", 2),
+        (["-w", "x", "cli_app"], "flag --workers: workers must be a whole number, 1 or more, or auto, not 'x'", 2),
         (["--wrokers"], "unknown flag --wrokers; did you mean --workers?", 2),
         (["-c", "no.py"], "cannot read the configuration file 'no.py': No such file or directory", 2),
         (["--check-config", "cli_app:ap"], "module 'cli_app' has no 'ap'; did you mean 'app'?", 4),
@@ -136,6 +142,22 @@ NO_WORKER = "worker_class cli_app:app is not a subclass of geventwsgi.Worker: de
          "flag --worker-class: worker_class: module 'cli_app' has no 'no'", 2),
         (["--check-config", "--certfile", "no.pem", "cli_app"],
          "No such file: no.pem: check --certfile and --keyfile", 1),
+        (["--check-config", "--wsgi-websocket", "--proxy-protocol=v3", "cli_app"],
+         "flag --proxy-protocol: proxy_protocol must be one of off, v1, v2, auto, not 'v3'", 2),
+        (["--check-config", "--logger-class", "cli_app.Broken", "cli_app"],
+         "logging cannot be set up: ZeroDivisionError: division by zero", 2),
+        (["--check-config", "--error-logfile", "no/e.log", "cli_app"],
+         f"{NO_LOG}: {{missing}}; create the directory '{{here}}/no' or choose another file", 2),
+        (["--check-config", "-b", "192.0.2.1:80", "cli_app"],
+         "192.0.2.1:80 is not an address of this machine: choose another --bind", 1),
+        (["--check-config", "-b", "unix:no/s", "cli_app"],
+         "unix:no/s cannot be listened on: {here}/no is not a directory: create it first", 1),
+        (["--check-config", "-b", "unix:cli_app.py", "cli_app"],
+         "cli_app.py exists and is not a socket: remove it or choose another --bind", 1),
+        (["--check-config", "-b", "fd://999", "cli_app"],
+         "fd://999 is not an open socket (Bad file descriptor): let the parent process pass one", 1),
+        (["--check-config", "--pid", "cli_app.py", "cli_app"],
+         "the pidfile {here}/cli_app.py holds something else than a pid: choose another --pid", 1),
         (["--check-config", "-k", "cli_app:app", "cli_app"],
          f"flag --worker-class: {NO_WORKER}", 2),
     ],
@@ -167,7 +189,10 @@ def test_who_debugs_is_shown_the_traceback(arbiter, capsys, flags):
 
 def test_who_debugs_is_shown_no_traceback_for_a_wrong_setting(capsys):
     assert cli.main(["--log-level", "debug", "-w", "x", "cli_app:app"]) == 2
-    assert capsys.readouterr().err == "gwsgi: flag --workers: workers must be a whole number, 1 or more, not 'x'\n"
+    assert (
+        capsys.readouterr().err
+        == "gwsgi: flag --workers: workers must be a whole number, 1 or more, or auto, not 'x'\n"
+    )
 
 
 def test_an_interrupt_is_quiet(arbiter, capsys):
@@ -210,6 +235,28 @@ def test_a_check_patches_before_the_application_is_imported(monkeypatch):
     monkeypatch.setattr("geventwsgi.serving.patch.patch_all", lambda warn: seen.append("cli_app" in sys.modules))
     cli.main(["--check-config", "cli_app"])
     assert seen == [False]
+
+
+def test_a_check_does_not_mind_the_server_that_it_is_made_beside(here, capsys):
+    (here / "pid").write_text(f"{os.getppid()}\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        bind = f"127.0.0.1:{server.getsockname()[1]}"
+        assert cli.main(["--check-config", "-b", bind, "--pid", "pid", "cli_app"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give its user up")
+def test_a_check_finds_that_a_worker_could_not_change_its_user(monkeypatch, capsys):
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert cli.main(["--check-config", "-u", "0", "-b", "127.0.0.1:0", "cli_app"]) == 2
+    assert "a worker cannot become user 0, group" in capsys.readouterr().err
+
+
+def test_a_check_and_a_start_both_take_a_format_with_faults(here, capsys):
+    assert cli.main(["--check-config", "--access-logformat", "%(h) - 100%", "cli_app"]) == 0
+    bare, stray = capsys.readouterr().err.splitlines()
+    assert bare.startswith("gwsgi: flag --access-logformat: access_log_format: '%(h)' has no s behind it (column 1)")
+    assert stray.startswith("gwsgi: flag --access-logformat: access_log_format: '%' names no atom (column 11)")
 
 
 def test_a_check_prints_the_warnings(here, capsys):

@@ -13,8 +13,8 @@ pythonpath = str(Path(__file__).resolve().parents[1])
 bind = [os.environ.get("HELLO_BIND", "unix:/run/hello/gwsgi.sock")]
 keepalive = 75
 
-# Memory and CPU decide how many workers; each holds as many waiting requests as worker_connections says.
-workers = int(os.environ.get("HELLO_WORKERS", os.cpu_count() or 1))
+# CPU and memory decide how many workers; each holds as many waiting requests as worker_connections says.
+workers = os.environ.get("HELLO_WORKERS", "auto")
 worker_connections = 1000
 
 # What nginx says about the client (X-Forwarded-For, X-Forwarded-Proto) is believed: only it can reach the socket.

@@ -24,6 +24,8 @@ from geventwsgi.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: gunicorn's Server field, which files change as its module's SERVER.
+_SERVER = "gunicorn"
 _SIMPLE = (str, int, float, list, tuple, dict, type(None))
 
 
@@ -44,6 +46,7 @@ def read_file(location: str, directory: str) -> ConfigFile:
 
     :raises ConfigError: it cannot be read or it fails; one line with file and line.
     """
+    _forget_server()
     if location.startswith("python:"):
         names = _run_module(location.removeprefix("python:"))
         shown = names.get("__file__") or location
@@ -59,7 +62,17 @@ def read_file(location: str, directory: str) -> ConfigFile:
         for name, value in names.items()
         if name in BY_NAME and value is not None and not isinstance(value, ModuleType)  # import syslog
     }
+    server = getattr(sys.modules.get("gunicorn"), "SERVER", _SERVER)
+    if server != _SERVER:
+        given.setdefault("server_header", Given(server, f"{shown}: gunicorn.SERVER"))
     return ConfigFile(location, given, tuple(assignments.misspelt(shown, names)))
+
+
+def _forget_server() -> None:
+    """Undo what an earlier run of the file has made of gunicorn's name of itself."""
+    gunicorn = sys.modules.get("gunicorn")
+    if hasattr(gunicorn, "SERVER"):
+        gunicorn.SERVER = _SERVER  # type: ignore[union-attr]  # a module that is known when it runs
 
 
 # --- running it

@@ -79,6 +79,17 @@ def whole(minimum: int = 0, maximum: int | None = None) -> Kind:
     return Kind(parse, "INT")
 
 
+def _workers(given: Any) -> int:
+    if isinstance(given, str) and given.strip().lower() == "auto":
+        from geventwsgi.config.machine import suitable_workers  # noqa: PLC0415 - for this alone
+
+        return suitable_workers()
+    number = _number(given)
+    if number is None or number < 1:
+        raise wrong("a whole number, 1 or more, or auto", given)
+    return number
+
+
 def _seconds(given: Any) -> int | float:
     number: int | float | None = _number(given)
     if number is None and isinstance(given, str | float):
@@ -133,6 +144,7 @@ def _boolean(given: Any) -> bool:
 
 
 COUNT = whole()
+WORKERS = Kind(_workers, "INT")
 SECONDS = Kind(_seconds, "SECONDS")
 MODE = Kind(_mode, "MODE")
 SIZE = Kind(_size, "BYTES")
@@ -159,6 +171,14 @@ def _url_path(given: Any) -> str | None:
     return path or None
 
 
+def _field_text(given: Any) -> str:
+    """Read the value of a header field: what is a field's fits one line of latin-1."""
+    text = _text(given)
+    if not all(0x20 <= ord(char) < 0x7F or 0xA0 <= ord(char) < 0x100 for char in text):
+        raise wrong("one line of printable text in latin-1", given)
+    return "" if text.lower() == "none" else text
+
+
 def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **aliases: str) -> Kind:
     """Return the kind of a few words, in any case; an alias stands for the choice it maps to."""
 
@@ -173,6 +193,7 @@ def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **
 
 
 TEXT = Kind(_text, "TEXT")
+FIELD_TEXT = Kind(_field_text, "TEXT")
 PATH = Kind(_text, "FILE")
 DIRECTORY = Kind(_text, "DIR")
 URL_PATH = Kind(_url_path, "PATH")

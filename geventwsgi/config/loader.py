@@ -17,7 +17,7 @@ from geventwsgi.config.nearest import did_you_mean, one_line
 from geventwsgi.errors import AppLoadError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType, TracebackType
 
 #: What an application is called where its name is left out, in the order of search.
@@ -43,6 +43,24 @@ def load_app(spec: str) -> Callable[..., Any]:
     if arguments is not None:
         return _checked(_made(found, path, arguments, spec), spec)
     return _checked(found, spec, suggest=f"{spec}()")
+
+
+def load_paste(location: str, variables: Mapping[str, str]) -> Callable[..., Any]:
+    """Return the application of a PasteDeploy file.
+
+    :param location: its absolute path, which ``#`` and the application's name may follow.
+    :param variables: what ``%(name)s`` stands for in it.
+    :raises AppLoadError: one line; ``__cause__`` is the exception of what failed.
+    """
+    try:
+        deploy = importlib.import_module("paste.deploy")
+    except ImportError as error:
+        raise AppLoadError(f"--paste needs PasteDeploy ({error}): pip install PasteDeploy") from None
+    try:
+        app = deploy.loadapp(f"config:{location}", relative_to=os.getcwd(), global_conf=dict(variables))
+    except (Exception, SystemExit) as cause:
+        raise AppLoadError(f"{location!r} failed: {_described(cause)}") from cause
+    return _checked(app, location)
 
 
 def load_object(spec: Any, what: str) -> Any:

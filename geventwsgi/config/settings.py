@@ -154,8 +154,10 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "for more. 0: any number but none."),
     ),
     "Worker Processes": (
-        Setting("workers", 1, k.whole(1), "-w, --workers",
-            "The number of worker processes. Start with one per core: greenlets, not processes, carry the concurrency.",
+        Setting("workers", 1, k.WORKERS, "-w, --workers",
+            "The number of worker processes: greenlets, not processes, carry the concurrency. auto is one for each "
+            "processor that this process may use by its affinity and its container's CPU quota, and no more than one "
+            "for each 128 MiB of the container's memory limit.",
             variable="WEB_CONCURRENCY"),
         Setting("worker_class", "gevent", k.WORKER_CLASS, "-k, --worker-class",
             "gevent (gevent_wsgi and gevent_pywsgi mean the same), or MODULE:CLASS for a subclass of "
@@ -399,13 +401,17 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "The directory of temporary files for request bodies.", _MEMORY),
         Setting("secure_scheme_headers", _SCHEME_HEADERS, k.HEADER_VALUES, "",
             "Request headers, and the value of each, by which a trusted proxy says that its client speaks https."),
+        Setting("server_header", "geventwsgi", k.FIELD_TEXT, "--server-header",
+            "The Server field of responses, unless the application sets one; none (or an empty text) leaves it out. "
+            "The default is gunicorn.SERVER where a configuration file changes that. Ours."),
         Setting("forwarded_allow_ips", _LOCAL, k.NETWORKS, "--forwarded-allow-ips",
             "The addresses and networks of proxies whose forwarding headers are believed, comma-separated; * is every "
             "one. A unix socket's peer is always believed.", variable="FORWARDED_ALLOW_IPS"),
         Setting("pythonpath", [], k.DIRECTORIES, "--pythonpath",
             "Directories, comma-separated, to find modules in, first ones first."),
         Setting("paste", None, k.PATH, "--paste, --paster",
-            "A PasteDeploy file to load the application from.", _YET),
+            "A PasteDeploy file to load the application from, with # and its name behind where that is not main. What "
+            "the file says of logging is used unless a logconfig is set."),
         Setting("proxy_protocol", "off", _PROXY, "--proxy-protocol",
             "Whether each connection begins with a PROXY header, by which a proxy in front names its client: off, v1, "
             "v2, or auto for either version. A connection without one, or with a malformed one, is closed; so is one "
@@ -418,7 +424,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("uwsgi_allow_ips", _LOCAL, k.NETWORKS, "--uwsgi-allow-from",
             "The proxies that may speak uwsgi.", _UWSGI),
         Setting("raw_paste_global_conf", [], k.ASSIGNMENTS, "--paste-global",
-            "A PasteDeploy variable, as NAME=VALUE.", _YET),
+            "A variable for the PasteDeploy file, as NAME=VALUE."),
         Setting("permit_obsolete_folding", False, k.SWITCH, "--permit-obsolete-folding",
             "Accept a header that goes on in a line that starts with whitespace, and join the lines with a space. A "
             "proxy in front that takes such a line for a header of its own, or for none, sees another request than "

@@ -156,6 +156,11 @@ class Config:
         return dict(pair.split("=", 1) for pair in self.raw_env)
 
     @property
+    def paste_global_conf(self) -> dict[str, str]:
+        """``raw_paste_global_conf`` as a dictionary."""
+        return dict(pair.split("=", 1) for pair in self.raw_paste_global_conf)
+
+    @property
     def uid(self) -> int:
         """The user that workers run as."""
         return int(self.user)
@@ -234,13 +239,20 @@ class Entry:
         self._cfg.set(self._setting.name, value)
 
 
-def load(command: CommandLine, environ: Mapping[str, str], directory: str | None = None) -> Config:
+def load(
+    command: CommandLine,
+    environ: Mapping[str, str],
+    directory: str | None = None,
+    *,
+    defaults: Mapping[str, Given] | None = None,
+) -> Config:
     """Read the configuration anew from flags, environment and file.
 
     The configuration file is Python and is run; `directory` is importable to it, and stays so.
 
     :param command: the command line, as :func:`~.flags.read_flags` has read it.
     :param directory: what relative paths to the file and of ``chdir`` start from; the working directory by default.
+    :param defaults: what the caller has for settings that no source gives.
     :raises ConfigError: one line that names the source of what is wrong.
     """
     directory = directory or os.getcwd()
@@ -257,10 +269,38 @@ def load(command: CommandLine, environ: Mapping[str, str], directory: str | None
         values["config"] = file.location
     layers = [file.given if file else {}, *(one.given for one in read)]
     altered = _altered_defaults(environ, set().union(*layers))
-    values, sources = _merged([altered, *layers], values, {})
+    paste = next((layer["paste"] for layer in reversed(layers) if layer.get("paste")), None)
+    if paste:
+        defaults = paste_defaults(os.path.join(directory, os.fspath(paste.value)))
+    values, sources = _merged([defaults or {}, altered, *layers], values, {})
+    if paste:
+        values["paste"] = os.path.join(directory, values["paste"])
     values["chdir"] = os.path.normpath(os.path.join(directory, values.get("chdir", ".")))
     notes = [note for one in read for note in one.notes]
     return Config(values, sources, [*(file.warnings if file else ()), *notes])
+
+
+def paste_defaults(location: str) -> dict[str, Given]:
+    """Return what a PasteDeploy file says of settings: it is what is served, and it may configure logging.
+
+    :param location: its path, which ``#`` and the name of an application may follow.
+    :raises ConfigError: it cannot be read.
+    """
+    from configparser import Error, RawConfigParser  # noqa: PLC0415 - for such files alone
+
+    path, _, _ = location.partition("#")
+    parser = RawConfigParser(strict=False)
+    try:
+        with open(path, encoding="utf-8") as file:
+            parser.read_file(file)
+    except (OSError, UnicodeError, Error) as error:
+        cause = getattr(error, "strerror", None) or str(error).split("\n", maxsplit=1)[0]
+        raise ConfigError(f"cannot read the PasteDeploy file {path!r}: {cause}") from None
+    source = os.path.basename(path)
+    given = {"default_proc_name": Given(path, source)}
+    if parser.has_section("loggers"):
+        given["logconfig"] = Given(path, source)
+    return given
 
 
 def default_file(directory: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.config.loader import load_app
+from geventwsgi.config.loader import load_app, load_paste
 from geventwsgi.config.process import make_importable
 from geventwsgi.errors import ConfigError
 from geventwsgi.master.guests import Guest
@@ -68,7 +68,7 @@ class Application:
     @property
     def app_uri(self) -> str | None:
         """The name that it is loaded by."""
-        return self.cfg.wsgi_app  # type: ignore[no-any-return]  # a setting is of its kind's type
+        return self.cfg.paste or self.cfg.wsgi_app  # type: ignore[no-any-return]  # a setting is of its kind's type
 
     def under(self, cfg: Config) -> Application:
         """Return the same application for a worker that runs with ``cfg``; what is loaded there stays there."""
@@ -101,6 +101,8 @@ class Application:
         :raises ConfigError: the configuration names none.
         :raises AppLoadError: it cannot be loaded.
         """
+        if self.cfg.paste:
+            return load_paste(self.cfg.paste, self.cfg.paste_global_conf)
         if not self.cfg.wsgi_app:
             raise ConfigError("no application is named: write MODULE:APP on the command line or set wsgi_app")
         return load_app(self.cfg.wsgi_app)

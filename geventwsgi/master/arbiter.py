@@ -25,7 +25,7 @@ from geventwsgi.master.daemon import Launch, daemonize
 from geventwsgi.master.departure import Departure
 from geventwsgi.master.guests import Guest
 from geventwsgi.master.listeners import Listener, bind, close_others
-from geventwsgi.master.loggers import make_logger
+from geventwsgi.master.loggers import make_logger, warnings_of
 from geventwsgi.master.orders import ORDERS, obey, term
 from geventwsgi.master.pidfile import PidFile
 from geventwsgi.master.reload import Reload
@@ -118,7 +118,7 @@ class Arbiter(Compatible):
         self.log = make_logger(cfg)
         set_title(f"gwsgi: master [{self.proc_name}]")
         self.log.info("Starting geventwsgi (pid: %s)", self.pid)
-        for warning in cfg.warnings:
+        for warning in warnings_of(cfg):
             self.log.warning("%s", warning)
         self.log.debug("Settings that are not at their defaults: %s", cfg.listed_sources() or "none")
         self._activation.tell(self.log)

@@ -26,13 +26,22 @@ def serve(app: str | Callable[..., Any], **settings: Any) -> int:
     :param settings: any setting by its name; see the documentation's list.
     :raises RuntimeError: called outside the main thread, where Python takes no signals.
     """
-    _check_thread()
     name = app if isinstance(app, str) else None
 
     def load_config() -> Config:
         return Config.of(**settings, wsgi_app=name)
 
-    application = None if isinstance(app, str) else app
+    return serve_with(load_config, None if isinstance(app, str) else app)
+
+
+def serve_with(load_config: Callable[[], Config], application: Callable[..., Any] | None) -> int:
+    """Serve until a signal ends it; return the exit status.
+
+    :param load_config: reads the configuration; called at the start and at every HUP.
+    :param application: None for the one that the configuration names.
+    :raises RuntimeError: called outside the main thread.
+    """
+    _check_thread()
     if hasattr(os, "fork"):
         from geventwsgi.master.arbiter import Arbiter
 

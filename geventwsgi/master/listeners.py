@@ -159,6 +159,47 @@ def bind(addresses: Iterable[Address], cfg: Any, inherited: Mapping[str, list[in
     return listeners
 
 
+def check_address(address: Address, cfg: Any) -> None:
+    """Find out whether an address can be listened on, or could but for another server, without listening.
+
+    :raises BindError: it cannot.
+    """
+    if isinstance(address, FdAddress):
+        _inherit(address).detach()
+    elif isinstance(address, UnixAddress):
+        try:
+            with find(address.path, (cfg.uid, cfg.gid), follow=False) as place:
+                _check_unix(address, place)
+        except OSError as error:
+            raise BindError(_explain_unix(address, error)) from None
+    else:
+        family, where = _resolve(address)
+        with _new_socket(address, family) as sock:
+            _set_reuse(sock, port=cfg.reuse_port)
+            try:
+                sock.bind(where)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise BindError(_explain_tcp(address, error)) from None
+
+
+def _check_unix(address: UnixAddress, place: Place) -> None:
+    """Find out whether a unix socket's file can be made.
+
+    :raises OSError: it cannot.
+    """
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=place.directory):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with suppress(FileNotFoundError):
+        mode = os.stat(place.name, dir_fd=place.directory, follow_symlinks=place.private).st_mode
+        if not stat.S_ISSOCK(mode):
+            raise BindError(_no_socket(address))
+
+
+def _no_socket(address: UnixAddress) -> str:
+    return f"{address.path} exists and is not a socket: remove it or choose another --bind"
+
+
 def _take_over(address: Address, fds: list[int]) -> Listener:
     """Return the listener of sockets that another master of ours has bound."""
     first, *others = [_from_descriptor(fd, address) for fd in fds]
@@ -273,13 +314,12 @@ def _make_way(address: UnixAddress, place: Place) -> None:
 
     :raises BindError: a server answers there, or it is no socket.
     """
-    path = address.path
     try:
         mode = os.stat(place.name, dir_fd=place.directory, follow_symlinks=place.private).st_mode
     except OSError:
         return  # there is nothing, or bind says what is wrong
     if not stat.S_ISSOCK(mode):
-        raise BindError(f"{path} exists and is not a socket: remove it or choose another --bind")
+        raise BindError(_no_socket(address))
     sock = _new_socket(address, socket.AF_UNIX)
     try:
         sock.setblocking(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from geventwsgi.config.sources import DEFAULT
 from geventwsgi.errors import ConfigError, StartupError
 
 if TYPE_CHECKING:
@@ -25,13 +26,26 @@ def make_logger(cfg: Config) -> Logger:
     return logger
 
 
+def warnings_of(cfg: Config) -> list[str]:
+    """Return one line for each thing that the operator should know, with what the access log makes of its format."""
+    source = cfg.source("access_log_format")
+    if source == DEFAULT:
+        return [*cfg.warnings]
+    from geventwsgi.observe.access import format_faults
+
+    return [*cfg.warnings, *(f"{source}: access_log_format: {text}" for text in format_faults(cfg.access_log_format))]
+
+
 def set_up(logger: Logger, cfg: Config) -> None:
-    """Put other logging settings into effect.
+    """Put other logging settings into effect; a class of somebody's own that cannot do that goes on as it is.
 
     :raises ConfigError: a log cannot be opened.
     """
+    setup = getattr(logger, "setup", None)
+    if setup is None:
+        return
     try:
-        logger.setup(cfg)
+        setup(cfg)
     except StartupError:
         raise
     except Exception as error:

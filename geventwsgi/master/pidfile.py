@@ -36,6 +36,22 @@ class PidFile:
         """The path, by gunicorn's name."""
         return self.path
 
+    def check(self) -> None:
+        """Find out whether it could be created, but for another server that holds it.
+
+        :raises StartupError: it could not.
+        """
+        try:
+            with find(self.path, self._user, follow=False) as place:
+                if not os.access(".", os.W_OK | os.X_OK, dir_fd=place.directory):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            with suppress(FileNotFoundError):
+                _read(self.path, self._user)
+        except ValueError:
+            raise StartupError(_foreign(self.path)) from None
+        except OSError as error:
+            raise StartupError(_unwritable(self.path, error)) from None
+
     def create(self) -> None:
         """Write this process's pid, in place of a pid that no process has.
 
@@ -44,12 +60,8 @@ class PidFile:
         try:
             _check_replaceable(self.path, self._user)
             _write(self.path, self._user)
-        except Untrusted as error:
-            raise StartupError(f"cannot write the pidfile {self.path}: {error.strerror}") from None
         except OSError as error:
-            raise StartupError(
-                f"cannot write the pidfile {self.path}: {error.strerror}: choose another --pid or make it writable"
-            ) from None
+            raise StartupError(_unwritable(self.path, error)) from None
 
     def rename(self, path: str) -> None:
         """Move it to ``path``, in place of a file that another process has left there.
@@ -70,6 +82,15 @@ class PidFile:
             if _read(self.path, self._user) == os.getpid():
                 with find(self.path, self._user, follow=False) as place:
                     os.unlink(place.name, dir_fd=place.directory)
+
+
+def _unwritable(path: str, error: OSError) -> str:
+    cure = "" if isinstance(error, Untrusted) else ": choose another --pid or make it writable"
+    return f"cannot write the pidfile {path}: {error.strerror}{cure}"
+
+
+def _foreign(path: str) -> str:
+    return f"the pidfile {path} holds something else than a pid: choose another --pid"
 
 
 def _read(path: str, user: User = None) -> int | None:
@@ -96,7 +117,7 @@ def _check_replaceable(path: str, user: User = None) -> None:
     except FileNotFoundError:
         return
     except ValueError:
-        raise StartupError(f"the pidfile {path} holds something else than a pid: choose another --pid") from None
+        raise StartupError(_foreign(path)) from None
     # In a container the same pid may well come again: the file is this process's own, from before.
     if pid and pid != os.getpid() and _is_alive(pid):
         raise StartupError(f"the pidfile {path} belongs to a running process, {pid}: stop it or choose another --pid")

@@ -6,6 +6,7 @@ loads the application. Knows no worker.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -36,10 +37,25 @@ def become(cfg: Config) -> None:
         if uid != os.geteuid():
             os.setuid(uid)
     except OSError as error:
-        raise ConfigError(
-            f"{_source(cfg)}: a worker cannot become user {uid}, group {gid} ({error.strerror}): start as root, or "
-            "leave user, group and initgroups out"
-        ) from None
+        raise ConfigError(_refused(cfg, error.strerror)) from None
+
+
+def check_privileges(cfg: Config) -> None:
+    """Find out whether :func:`become` would succeed, as far as that can be told without doing it.
+
+    :raises ConfigError: the system would refuse it.
+    """
+    if not hasattr(os, "setuid") or os.geteuid() == 0:
+        return
+    if (cfg.uid, cfg.gid) != (os.geteuid(), os.getegid()) or cfg.initgroups:
+        raise ConfigError(_refused(cfg, os.strerror(errno.EPERM)))
+
+
+def _refused(cfg: Config, cause: str | None) -> str:
+    return (
+        f"{_source(cfg)}: a worker cannot become user {cfg.uid}, group {cfg.gid} ({cause}): start as root, or leave "
+        "user, group and initgroups out"
+    )
 
 
 def _set_groups(uid: int, gid: int, *, initgroups: bool) -> None:

@@ -67,8 +67,9 @@ class Reload:
         arbiter, cfg = self._arbiter, self.cfg
         self._bind()
         loggers.set_up(arbiter.log, cfg)
-        for warning in cfg.warnings:
-            if warning not in self._before.warnings:
+        before = loggers.warnings_of(self._before)
+        for warning in loggers.warnings_of(cfg):
+            if warning not in before:
                 arbiter.log.warning("%s", warning)
         hooks.require(cfg, "on_reload", arbiter)
         if arbiter.app.callable is not None:

@@ -14,7 +14,7 @@ from geventwsgi.errors import StartupError
 from geventwsgi.master import hooks
 from geventwsgi.master.application import Application
 from geventwsgi.master.listeners import Listener, bind
-from geventwsgi.master.loggers import make_logger
+from geventwsgi.master.loggers import make_logger, warnings_of
 from geventwsgi.master.pidfile import PidFile
 from geventwsgi.master.report import BootFailure
 from geventwsgi.master.worker import Worker, prepare_gevent, worker_class
@@ -84,7 +84,7 @@ class Single:
         self._started = True
         self.log.info("Starting geventwsgi (pid: %s)", self.pid)
         self.log.warning("This system has no fork: one process serves, without a master; workers has no effect")
-        for warning in [*warnings, *cfg.warnings]:
+        for warning in [*warnings, *warnings_of(cfg)]:
             self.log.warning("%s", warning)
         hooks.require(cfg, "on_starting", self)
         self.LISTENERS = bind(cfg.address, cfg)

@@ -50,8 +50,10 @@ class SafeAtoms(dict[str, Any]):
         return value if isinstance(value, (str, int, float)) else escape(str(value))
 
 
+_ATOM = r"\((?P<{}>(?:[^()]|\([^()]*\))*)\)"
 _CONVERSION = re.compile(
-    r"%(?:%|\((?P<atom>(?:[^()]|\([^()]*\))*)\)(?P<spec>[#0\- +]*\d*(?:\.\d+)?[hlL]?(?P<type>[diouxXeEfFgGcrsa])))",
+    rf"%(?:%|{_ATOM.format('atom')}(?P<spec>[#0\- +]*\d*(?:\.\d+)?[hlL]?(?P<type>[diouxXeEfFgGcrsa]))"
+    rf"|{_ATOM.format('bare')})"
 )
 _NUMERIC = frozenset("diouxXeEfFgG")
 
@@ -71,7 +73,7 @@ def _number(atom: Atom) -> Atom:
 def compile_format(text: str) -> Renderer:
     """Compile an ``access_log_format`` into what renders a line of it.
 
-    :raises ValueError: the format cannot be read; the message says where.
+    What cannot be read is served as well as it can be, as :func:`format_faults` says.
     """
     pieces: list[str] = []
     plain: list[str] = []
@@ -79,33 +81,46 @@ def compile_format(text: str) -> Renderer:
     exact: list[Atom] = []
     position = 0
     for match in _CONVERSION.finditer(text):
-        pieces.append(_literal(text, position, match.start()))
+        pieces.append(text[position : match.start()].replace("%", "%%"))
         plain.append(pieces[-1])
         position = match.end()
-        if match["atom"] is None:
+        name = match["atom"] if match["bare"] is None else match["bare"]
+        if name is None:
             pieces.append("%%")
             plain.append("%%")
             continue
-        atom = find_atom(match["atom"])
+        atom = find_atom(name)
         atoms.append(atom)
         exact.append(_number(atom) if match["type"] in _NUMERIC else atom)
-        pieces.append("%" + match["spec"])
+        pieces.append("%" + (match["spec"] or "s"))
         plain.append("%s")
-    rest = _literal(text, position, len(text))
+    rest = text[position:].replace("%", "%%")
     compiled = (exact, "".join(pieces) + rest, atoms, "".join(plain) + rest)
     if not text.startswith(DEFAULT_FORMAT):
         return Renderer(*compiled)
     return Combined(*compiled, more=compile_format(text[len(DEFAULT_FORMAT) :]) if text != DEFAULT_FORMAT else None)
 
 
-def _literal(text: str, start: int, end: int) -> str:
-    literal = text[start:end]
-    if "%" in literal:
-        at = start + literal.index("%")
-        raise ValueError(
-            f"{text[at : at + 12]!r} names no atom (column {at + 1}); write %(h)s, or %% for a percent sign"
-        )
-    return literal
+def format_faults(text: str) -> list[str]:
+    """Return, for each part of an ``access_log_format`` that cannot be read, what is wrong and what is made of it."""
+    faults = []
+    position = 0
+    for match in _CONVERSION.finditer(text):
+        faults += _stray(text, position, match.start())
+        position = match.end()
+        if match["bare"] is not None:
+            shown = text[match.start() : match.end()]
+            faults.append(f"{shown!r} has no s behind it (column {match.start() + 1}): it is taken for {shown + 's'!r}")
+    return faults + _stray(text, position, len(text))
+
+
+def _stray(text: str, start: int, end: int) -> list[str]:
+    return [
+        f"{text[at : at + 12]!r} names no atom (column {at + 1}) and is logged as it is: write %(h)s, or %% for a "
+        "percent sign"
+        for at in range(start, end)
+        if text[at] == "%"
+    ]
 
 
 class Renderer:

@@ -26,13 +26,13 @@ class ErrorStream:
     What one call writes is one record, up to its last newline; the rest waits for its newline or a :meth:`flush`. Each
     greenlet (or thread) has its own unfinished line.
 
-    :param log: a :class:`logging.Logger`, or an object whose ``error_log`` is one.
+    :param log: a :class:`logging.Logger`, an object whose ``error_log`` is one, or one with gunicorn's ten methods.
     """
 
     __slots__ = ("_level", "_log", "unfinished")
 
     def __init__(self, log: Any, level: int = logging.ERROR) -> None:
-        self._log: logging.Logger = getattr(log, "error_log", log)
+        self._log: Any = getattr(log, "error_log", log)
         self._level = level
         #: Unfinished lines, by whose they are; whoever ends a request looks here before it calls :meth:`flush`.
         self.unfinished: dict[int, str] = {}
@@ -76,4 +76,8 @@ class ErrorStream:
         self.unfinished[me] = rest
 
     def _emit(self, text: str) -> None:
-        self._log.log(self._level, "%s", text, extra={MULTILINE: True})
+        log = self._log
+        if isinstance(log, (logging.Logger, logging.LoggerAdapter)):
+            log.log(self._level, "%s", text, extra={MULTILINE: True})
+        else:  # somebody's own class, of which no more is known than its methods
+            (log.error if self._level >= logging.ERROR else log.info)("%s", text)

@@ -110,10 +110,7 @@ class Logger:
         mine = ("atoms", "now", "atoms_wrapper_class", "access_fmt")
         if any(getattr(type(self), name) is not getattr(Logger, name) for name in mine):
             return None
-        try:
-            return compile_format(cfg.access_log_format)
-        except ValueError as error:
-            raise outputs.wrong(cfg, "access_log_format", str(error)) from None
+        return compile_format(cfg.access_log_format)
 
     def _say(self, text: str) -> None:
         self.error_log.warning("%s", text)
@@ -257,6 +254,21 @@ class Logger:
     def close_on_exec(self) -> None:
         """Keep the log files from programs that this process executes."""
         close_on_exec(self.error_log, self.access_log)
+
+    # gunicorn's attributes
+
+    #: gunicorn's file of a log that its own setup opens; here handlers hold theirs.
+    logfile = None
+
+    @property
+    def error_handlers(self) -> list[logging.Handler]:
+        """The handlers of the error log."""
+        return self.error_log.handlers
+
+    @property
+    def access_handlers(self) -> list[logging.Handler]:
+        """The handlers of the access log."""
+        return self.access_log.handlers
 
     def close(self) -> None:
         """Let go of what :meth:`setup` opened; later records are lost."""

@@ -11,7 +11,7 @@ import configparser
 import json
 import logging.config
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from geventwsgi.observe.sinks import StandardSink
 from geventwsgi.trusted import opener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from geventwsgi.trusted import User
 
@@ -60,6 +60,8 @@ class LogConfig:
 
     setting: str
     _apply: Callable[[], object]
+    #: What it calls our loggers, where that is gunicorn's name: records are made under it, for formatters and filters.
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def apply(self, user: User = None) -> None:
         """Hand it to :mod:`logging`.
@@ -92,13 +94,23 @@ def read(cfg: Any) -> LogConfig:
 
     :raises ValueError: its file cannot be read.
     """
-    if cfg.logconfig_dict:
-        return LogConfig("logconfig_dict", partial(logging.config.dictConfig, _merged(cfg.logconfig_dict)))
-    if cfg.logconfig_json:
-        config = _merged(_parsed_json(cfg.logconfig_json))
-        return LogConfig("logconfig_json", partial(logging.config.dictConfig, config))
+    if cfg.logconfig_dict or cfg.logconfig_json:
+        name = "logconfig_dict" if cfg.logconfig_dict else "logconfig_json"
+        given = cfg.logconfig_dict or _parsed_json(cfg.logconfig_json)
+        config = _merged(given)
+        return LogConfig(name, partial(logging.config.dictConfig, config), _names(given.get("loggers", ())))
     parser = _parsed_ini(cfg.logconfig)
-    return LogConfig("logconfig", partial(logging.config.fileConfig, parser, disable_existing_loggers=False))
+    names = _names(parser.get(section, "qualname", raw=True, fallback="") for section in parser.sections())
+    for section in parser.sections():
+        name = parser.get(section, "qualname", raw=True, fallback="")
+        if name in ALIASES:
+            parser.set(section, "qualname", ALIASES[name])
+    return LogConfig("logconfig", partial(logging.config.fileConfig, parser, disable_existing_loggers=False), names)
+
+
+def _names(configured: Iterable[str]) -> dict[str, str]:
+    """Return what a configuration calls our loggers, where it is gunicorn's name."""
+    return {ALIASES[name]: name for name in configured if name in ALIASES}
 
 
 def _text(path: str) -> str:
@@ -140,8 +152,4 @@ def _parsed_ini(path: str) -> configparser.ConfigParser:
         parser.read_string(_text(path), path)
     except configparser.Error as error:
         raise ValueError(f"is no ini file: {error}") from error
-    for section in parser.sections():
-        name = parser.get(section, "qualname", raw=True, fallback="")
-        if name in ALIASES:
-            parser.set(section, "qualname", ALIASES[name])
     return parser

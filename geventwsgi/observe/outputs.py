@@ -6,7 +6,7 @@ Knows settings and what follows from them. Must not know what is logged.
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from geventwsgi.errors import ConfigError
@@ -52,6 +52,7 @@ class Outputs:
         for log, handlers in ((error_log, self.error), (access_log, self.access)):
             log.propagate = False
             replace(log, handlers)
+        _rename((error_log, access_log), {} if self.logconfig is None else self.logconfig.names)
         if self.logconfig is not None:
             try:
                 self.logconfig.apply(_owner(self.cfg))
@@ -223,6 +224,17 @@ class _Alias(logging.Logger):
     @filters.setter
     def filters(self, filters: list[Any]) -> None:
         self.leads_to.filters = filters
+
+
+def _rename(logs: Iterable[logging.Logger], names: Mapping[str, str]) -> None:
+    """Let loggers make records under the names that a configuration has for them; others go back to their own.
+
+    :param names: own name -> the configuration's.
+    """
+    for log in logs:
+        own = next((name for name in ("geventwsgi.error", "geventwsgi.access") if logging.getLogger(name) is log), None)
+        if own is not None:
+            log.name = names.get(own, own)
 
 
 def share(log: logging.Logger, name: str) -> None:

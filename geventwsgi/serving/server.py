@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.serving.sockets import Socket
 
-#: The Server field and SERVER_SOFTWARE. No version: it helps nobody but attackers.
+#: SERVER_SOFTWARE. No version: it helps nobody but attackers.
 SOFTWARE = "geventwsgi"
 #: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
 MIN_HEAD = 65536
@@ -118,7 +118,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self.logger = logger or stream_logger(log, error_log, self.config)
         self.error_log = ErrorStream(self.logger)
         #: A ``handler_class`` writes its access lines here.
-        self.log = ErrorStream(self.logger.access_log, logging.INFO)
+        self.log = ErrorStream(getattr(self.logger, "access_log", self.logger), logging.INFO)
         self._worker = worker
         self._is_ready = is_ready
         self._capacity = capacity or Capacity.of(self.config)
@@ -262,7 +262,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             deadlines=Deadlines(self.loop),
             capacity=self._capacity,
             log=logger,
-            software=SOFTWARE,
+            software=config.server_header,
             tls=self.tls,
             proxies=proxies_of(config),
             ragged_eof_ends=config.suppress_ragged_eofs,

@@ -12,7 +12,7 @@ from tests.support.gunicorn_settings import GUNICORN_SETTINGS
 OURS = {
     *("limit_request_body", "limit_connections", "limit_connections_per_address", "debug"),
     "wsgi_websocket",
-    *("health_path", "drain_delay"),
+    *("health_path", "drain_delay", "server_header"),
     *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace"),
     *("write_timeout", "write_min_rate", "linger_timeout"),
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
@@ -75,6 +75,7 @@ EFFECTIVE = {
     *("preload_app", "sendfile", "chdir", "raw_env", "pythonpath", "pidfile", "proc_name", "default_proc_name"),
     *("forwarded_allow_ips", "secure_scheme_headers", "forwarder_headers", "header_map"),
     *("proxy_protocol", "proxy_allow_ips"),
+    *("paste", "raw_paste_global_conf"),
     *("user", "group", "initgroups", "umask", "daemon", "reload", "reload_engine", "reload_extra_files"),
     *("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method"),
     *("permit_unconventional_http_method", "permit_unconventional_http_version"),

@@ -47,6 +47,7 @@ GIVEN = {
     "keepalive": ("5", 5),
     "drain_delay": ("5", 5),
     "health_path": ("/healthz",),
+    "server_header": ("hidden",),
     "asgi_loop": ("uvloop",),
     "asgi_lifespan": ("off",),
     "asgi_disconnect_grace_period": ("5", 5),
@@ -356,7 +357,7 @@ def test_a_file_may_import_from_the_directory_of_the_start(load_here, tmp_path, 
 # --- errors
 
 
-WORKERS = "workers must be a whole number, 1 or more, not "
+WORKERS = "workers must be a whole number, 1 or more, or auto, not "
 
 
 @pytest.mark.parametrize(
@@ -411,7 +412,7 @@ def test_a_wrong_value_is_one_line_that_names_its_source(load_here, arguments, l
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"workers": 0}, "argument: workers must be a whole number, 1 or more, not 0"),
+        ({"workers": 0}, "argument: workers must be a whole number, 1 or more, or auto, not 0"),
         ({"wrokers": 1}, "unknown setting 'wrokers'; did you mean 'workers'?"),
         ({"qqqq": 1}, "unknown setting 'qqqq'"),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import inflight
 from tests.support.beside import SERVERS, serving
+from tests.support.client import Client
 from tests.support.waiting import wait_until
 
 pytest.importorskip("gunicorn", reason="gunicorn is not installed")
@@ -187,3 +188,102 @@ def test_application_that_a_hook_loads_in_the_master_is_the_workers_too(name, tm
     with serving(name, tmp_path, LOADS) as server:
         assert server.notes() == {"loaded": [[True, server.process.pid]], "callable": [True]}
         assert server.get()["body"] == ""
+
+
+OWN_LOGGER = """
+class Ten:
+    def __init__(self, cfg):
+        self.cfg = cfg
+
+    def critical(self, msg, *args, **kwargs):
+        note("critical", msg % args)
+
+    def error(self, msg, *args, **kwargs):
+        note("error", msg % args)
+
+    def warning(self, msg, *args, **kwargs):
+        note("warning", msg % args)
+
+    def info(self, msg, *args, **kwargs):
+        print(msg % args, file=__import__("sys").stderr, flush=True)
+
+    def debug(self, msg, *args, **kwargs):
+        pass
+
+    exception = error
+
+    def log(self, lvl, msg, *args, **kwargs):
+        self.info(msg, *args)
+
+    def access(self, resp, req, environ, request_time):
+        note("access", [resp.status, resp.sent > 0, req.method, req.uri, dict(req.headers)["X-ONE"],
+                        req.remote_addr[0], environ["PATH_INFO"], request_time.total_seconds() < 60])
+
+    def reopen_files(self):
+        note("reopened", True)
+
+    def close_on_exec(self):
+        pass
+
+logger_class = Ten
+"""
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_logger_with_gunicorns_ten_methods(name, tmp_path):
+    with serving(name, tmp_path, OWN_LOGGER) as server:
+        server.get("/a?b", X_One="1")
+        expected = ["200 OK", True, "GET", "/a?b", "1", "127.0.0.1", "/a", True]
+        wait_until(lambda: server.notes().get("access") == [expected])
+        if name == "gwsgi":
+            server.process.signal(signal.SIGHUP)
+            server.process.wait_log("Reload: done")
+            reopened = len(server.notes()["reopened"])
+            server.process.signal(signal.SIGUSR1)
+            wait_until(lambda: len(server.notes()["reopened"]) > reopened)
+            assert {"error", "critical", "warning"}.isdisjoint(server.notes())
+
+
+LOGS = """
+import gunicorn
+
+gunicorn.SERVER = "hidden"
+access_log_format = "%(m)s %(U)s"
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"named": {"format": "%(name)s %(levelname)s %(message)s"}},
+    "handlers": {"file": {"class": "logging.FileHandler", "filename": "named.log", "formatter": "named"}},
+    "root": {"level": "INFO", "handlers": []},
+    "loggers": {name: {"level": "INFO", "handlers": ["file"], "propagate": False}
+                for name in ("gunicorn.error", "gunicorn.access")},
+}
+
+def post_worker_init(worker):
+    worker.log.error("Booted")
+    note("booted", 1)
+
+def when_ready(server):
+    import sys
+    print(f"Listening at: http://127.0.0.1:{server.LISTENERS[0].sock.getsockname()[1]}", file=sys.stderr)
+    print("Booting worker with pid Worker ready", file=sys.stderr, flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_records_have_gunicorns_names_where_a_configuration_has_and_the_server_field_is_changed(name, tmp_path):
+    with serving(name, tmp_path, LOGS) as server, Client(server.url) as client:
+        assert client.get("/a").headers["Server"] == "hidden"
+        lines = wait_until(lambda: "GET" in (tmp_path / "named.log").read_text() and (tmp_path / "named.log"))
+        found = [line for line in lines.read_text().splitlines() if "Booted" in line or "GET" in line]
+        assert found == ["gunicorn.error ERROR Booted", "gunicorn.access INFO GET /a"]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_format_of_the_access_log_with_faults_keeps_nobody_from_serving(name, tmp_path):
+    config = 'accesslog = "access.log"\naccess_log_format = "%(m)s %(s)s 100%"'
+    with serving(name, tmp_path, config) as server:
+        assert server.get("/a")["environ"]["PATH_INFO"] == "/a"
+        if name == "gwsgi":
+            assert wait_until((tmp_path / "access.log").read_text) == "GET 200 100%\n"
+            assert server.process.log_text().count("access_log_format: '%' names no atom (column 16)") == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from geventwsgi.http.head import Limits, parse_head
 from geventwsgi.observe import atoms
-from geventwsgi.observe.access import DEFAULT_FORMAT, Record, Renderer, SafeAtoms, compile_format
+from geventwsgi.observe.access import DEFAULT_FORMAT, Record, Renderer, SafeAtoms, compile_format, format_faults
 
 
 def render(text, record):
@@ -106,11 +106,31 @@ def test_a_number_that_is_not_there_does_not_cost_the_line(sent, status, request
     assert line == f'192.0.2.7 {"200" if status else "-"} {5 if sent else "-"} "\\x22"'
 
 
-@pytest.mark.parametrize("text", ["%h", "50%", "%(h", "%(h)", "%(h)s %", "%(h)y", "%(h)*d", "%s"])
-def test_a_format_that_cannot_be_read_is_refused(text):
-    with pytest.raises(ValueError) as caught:
-        compile_format(text)
-    assert "write %(h)s, or %% for a percent sign" in str(caught.value)
+@pytest.mark.parametrize(
+    ("text", "line", "faults"),
+    [
+        ("%h", "%h", 1),
+        ("100%", "100%", 1),
+        ("%d %(m)s", "%d GET", 1),
+        ("%(h", "%(h", 1),
+        ("%(m)s %", "GET %", 1),
+        ("%(m) - %(s)s", "GET - 200", 1),
+        ("%(m)", "GET", 1),
+        ("%(m)y", "GETy", 1),
+        ("%(m)*d %s", "GET*d %s", 2),
+        ("%(m)s 100%% %(s)d", "GET 100% 200", 0),
+    ],
+)
+def test_a_format_with_faults_is_served_as_well_as_can_be(text, line, faults, request_record):
+    assert render(text, request_record()) == line
+    assert len(format_faults(text)) == faults
+
+
+def test_a_fault_of_a_format_names_place_and_cure():
+    assert format_faults("%(m) %d") == [
+        "'%(m)' has no s behind it (column 1): it is taken for '%(m)s'",
+        "'%d' names no atom (column 6) and is logged as it is: write %(h)s, or %% for a percent sign",
+    ]
 
 
 def test_only_the_atoms_of_the_format_are_computed(request_record):

@@ -107,17 +107,6 @@ def test_without_an_access_log_there_is_nothing_to_do(make_logger, request_recor
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_wrong_format_is_one_line_that_names_its_source(settings):
-    cfg = settings(access_log_format="%h", accesslog="-")
-    cfg.source = {"access_log_format": "flag --access-logformat"}.get
-    with pytest.raises(ConfigError) as caught:
-        Logger(cfg)
-    assert str(caught.value) == (
-        "access_log_format '%h' (from flag --access-logformat): "
-        "'%h' names no atom (column 1); write %(h)s, or %% for a percent sign"
-    )
-
-
 @pytest.mark.parametrize("setting", ["accesslog", "errorlog"])
 def test_a_file_that_cannot_be_opened_names_its_setting(setting, make_logger, tmp_path):
     with pytest.raises(ConfigError) as caught:
@@ -420,13 +409,18 @@ def test_a_second_logger_takes_over_from_the_first(make_logger, tmp_path, reques
     assert [len((tmp_path / name).read_text().splitlines()) for name in ("e1", "e2", "a1", "a2")] == [0, 1, 0, 1]
 
 
+def test_handlers_are_found_by_gunicorns_names(make_logger):
+    log = make_logger(accesslog="-")
+    assert (log.error_handlers, log.access_handlers) == (log.error_log.handlers, log.access_log.handlers)
+    assert log.logfile is None
+
+
 def test_a_setup_that_fails_leaves_everything_as_it_was(make_logger, settings, tmp_path, request_record):
     log = make_logger(errorlog=str(tmp_path / "e"), accesslog=str(tmp_path / "a"), access_log_format="%(s)s")
     descriptors = open_files()
     for wrong in (
         {"accesslog": str(tmp_path / "none" / "x")},
         {"errorlog": str(tmp_path / "none" / "x")},
-        {"access_log_format": "%"},
         {"statsd_host": "h:x"},
         {"syslog": True, "syslog_addr": "x"},
         {"logconfig": "/none"},

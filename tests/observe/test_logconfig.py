@@ -62,6 +62,11 @@ def dictionary(path, package="geventwsgi", **more):
 EXPECTED = ["geventwsgi.error|INFO|hello", "geventwsgi.access|INFO|GET 200"]
 
 
+def expected(package):
+    """Return the lines under the names that the configuration has for the loggers."""
+    return [line.replace("geventwsgi", package) for line in EXPECTED]
+
+
 def exercise(log, record):
     log.info("hello")
     log.record(record)
@@ -73,7 +78,7 @@ def test_a_dictionary_takes_over_under_either_name(package, tmp_path, make_logge
     log = make_logger(logconfig_dict=given, access_log_format="%(m)s %(s)s")
     assert log.access_log_enabled
     exercise(log, request_record())
-    assert (tmp_path / "all.log").read_text().splitlines() == EXPECTED
+    assert (tmp_path / "all.log").read_text().splitlines() == expected(package)
     assert capfd.readouterr() == ("", "")
 
 
@@ -82,7 +87,7 @@ def test_a_json_file_takes_over(package, tmp_path, make_logger, request_record):
     (tmp_path / "log.json").write_text(json.dumps(dictionary(tmp_path / "all.log", package)))
     log = make_logger(logconfig_json=str(tmp_path / "log.json"), access_log_format="%(m)s %(s)s")
     exercise(log, request_record())
-    assert (tmp_path / "all.log").read_text().splitlines() == EXPECTED
+    assert (tmp_path / "all.log").read_text().splitlines() == expected(package)
 
 
 @pytest.mark.parametrize("package", ["geventwsgi", "gunicorn"])
@@ -94,7 +99,27 @@ def test_an_ini_file_takes_over(package, folder, tmp_path, make_logger, request_
     log = make_logger(logconfig=str(here / "log.ini"), access_log_format="%(m)s %(s)s")
     exercise(log, request_record())
     log.debug("the file's level counts")
-    assert (here / "all.log").read_text().splitlines() == [*EXPECTED, "geventwsgi.error|DEBUG|the file's level counts"]
+    assert (here / "all.log").read_text().splitlines() == [
+        *expected(package),
+        f"{package}.error|DEBUG|the file's level counts",
+    ]
+
+
+def test_loggers_have_their_own_names_again_where_a_reload_brings_another_configuration(tmp_path, make_logger):
+    log = make_logger(logconfig_dict=dictionary(tmp_path / "all.log", "gunicorn"))
+    log.info("hello")
+    log.cfg.logconfig_dict = dictionary(tmp_path / "all.log")
+    log.setup(log.cfg)
+    log.info("hello")
+    lines = (tmp_path / "all.log").read_text().splitlines()
+    assert lines == ["gunicorn.error|INFO|hello", "geventwsgi.error|INFO|hello"]
+
+
+def test_filter_by_gunicorns_name_lets_records_through(tmp_path, make_logger):
+    given = dictionary(tmp_path / "all.log", "gunicorn", filters={"mine": {"name": "gunicorn"}})
+    given["handlers"]["file"]["filters"] = ["mine"]
+    make_logger(logconfig_dict=given).info("hello")
+    assert "hello" in (tmp_path / "all.log").read_text()
 
 
 def test_the_dictionary_goes_before_the_files(tmp_path, make_logger):

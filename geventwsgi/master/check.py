@@ -1,0 +1,48 @@
+"""Everything that a start would refuse, found without serving: ``--check-config``.
+
+What depends on the moment is left out: that an address is in use, or a pidfile another server's, since a configuration
+is checked beside the server that runs with it. No hook is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geventwsgi.config.process import apply_process_settings
+from geventwsgi.master.application import Application
+from geventwsgi.master.listeners import check_address
+from geventwsgi.master.loggers import make_logger
+from geventwsgi.master.pidfile import PidFile
+from geventwsgi.master.privileges import check_privileges
+from geventwsgi.master.worker import worker_class
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from geventwsgi.config.sources import Config
+
+
+def check(cfg: Config, complain: Callable[[str], object]) -> None:
+    """Load the application as a worker would, and whatever else the settings name; log files are opened.
+
+    :param complain: told of modules that were imported too early, one line each.
+    :raises StartupError: what a start would be refused for.
+    """
+    from geventwsgi.serving.patch import patch_all  # serving, and gevent with it, only when the application is loaded
+    from geventwsgi.serving.server import WSGIServer
+    from geventwsgi.serving.tls import make_context
+
+    patch_all(complain)
+    apply_process_settings(cfg)
+    worker_class(cfg)
+    # The captured output would go where the logs go, and with it what is found here.
+    logger = make_logger(cfg.replace(capture_output=False))
+    for address in cfg.address:
+        check_address(address, cfg)
+    if cfg.pidfile:
+        PidFile(cfg.pidfile, (cfg.uid, cfg.gid)).check()
+    check_privileges(cfg)
+    if cfg.is_ssl:
+        make_context(cfg)
+    app = Application(cfg).load()
+    WSGIServer(("127.0.0.1", 0), app, config=cfg, logger=logger)
