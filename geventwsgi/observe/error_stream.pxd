@@ -1,4 +1,5 @@
 cdef class ErrorStream:
     cdef object _log
     cdef int _level
+    cdef object _whose
     cdef public dict unfinished

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.observe.lines import MULTILINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 #: Characters of an unfinished line that are kept before it is written as it is.
 LONGEST_PARTIAL = 8192
@@ -27,13 +27,15 @@ class ErrorStream:
     greenlet (or thread) has its own unfinished line.
 
     :param log: a :class:`logging.Logger`, an object whose ``error_log`` is one, or one with gunicorn's ten methods.
+    :param whose: returns a number that stands for the greenlet or thread that runs.
     """
 
-    __slots__ = ("_level", "_log", "unfinished")
+    __slots__ = ("_level", "_log", "_whose", "unfinished")
 
-    def __init__(self, log: Any, level: int = logging.ERROR) -> None:
+    def __init__(self, log: Any, level: int = logging.ERROR, whose: Callable[[], int] = threading.get_ident) -> None:
         self._log: Any = getattr(log, "error_log", log)
         self._level = level
+        self._whose = whose
         #: Unfinished lines, by whose they are; whoever ends a request looks here before it calls :meth:`flush`.
         self.unfinished: dict[int, str] = {}
 
@@ -44,8 +46,7 @@ class ErrorStream:
         """
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
-        # Looked up on the module at each call, for gevent replaces it: a greenlet then has an identity of its own.
-        me = threading.get_ident()
+        me = self._whose()
         pending = self.unfinished.pop(me, "") + text
         lines, newline, rest = pending.rpartition("\n")
         if newline:
@@ -63,7 +64,7 @@ class ErrorStream:
 
     def flush(self) -> None:
         """Write the caller's unfinished line, if there is one."""
-        rest = self.unfinished.pop(threading.get_ident(), "")
+        rest = self.unfinished.pop(self._whose(), "")
         if rest:
             self._emit(rest)
 

@@ -103,7 +103,8 @@ def tell(connection: Connection, audience: Audience) -> None:
     if audience.event is not None:
         audience.event.set()
     if audience.callbacks:
-        gevent.spawn(_call, connection, audience.callbacks)
+        greenlet = gevent.spawn(_call, connection, audience.callbacks)
+        greenlet.spawn_tree_locals = {}  # the hub's, otherwise, shared by all that it spawns
 
 
 def _call(connection: Connection, callbacks: list[Callable[[], object]]) -> None:

@@ -89,7 +89,14 @@ def wary(kind: type[Any], names: dict[str, Any], note: Callable[[int], object]) 
     # Where gevent itself is not compiled, they are among the attributes: a greenlet bears marks from the beginning.
     fields = [name for name in ("parent", "kwargs", "spawn_tree_locals") if hasattr(kind, name)]
     noted = {"rawlink": rawlink, **{name: noting(name) for name in fields}}
-    return type("Runner", (kind,), {"__slots__": (), **noted, **names})
+    return _Fixed("Runner", (kind,), {"__slots__": (), **noted, **names})
+
+
+class _Fixed(type):
+    """A class that takes no attribute, as gevent's own does not: every runner has it."""
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        raise TypeError(f"cannot set {name!r}: the class of the greenlets that serve is every request's")
 
 
 def fresh(me: Any, hub: Any) -> bool:

@@ -116,9 +116,9 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         settings.pop("server_side", None)  # as for ssl.wrap_socket, which pywsgi's scripts pass on
         self.config = config or Config.of(**settings)
         self.logger = logger or stream_logger(log, error_log, self.config)
-        self.error_log = ErrorStream(self.logger)
+        self.error_log = ErrorStream(self.logger, whose=_running)
         #: A ``handler_class`` writes its access lines here.
-        self.log = ErrorStream(getattr(self.logger, "access_log", self.logger), logging.INFO)
+        self.log = ErrorStream(getattr(self.logger, "access_log", self.logger), logging.INFO, _running)
         self._worker = worker
         self._is_ready = is_ready
         self._capacity = capacity or Capacity.of(self.config)
@@ -459,6 +459,11 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             self.set_spawn(self._given_spawn)
         vars(self)["_stop_event"].set()
         disarm()
+
+
+def _running() -> int:
+    """Return a number that stands for the greenlet that runs, or for the thread, whether or not threads are patched."""
+    return id(getcurrent())
 
 
 def _websocket_wrapper(config: Config) -> Callable[[Any], Any]:

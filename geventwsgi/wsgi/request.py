@@ -49,8 +49,8 @@ class Request:
         self.version = head.version
         #: Names in upper case. A hook may change the list, or set another one.
         self.headers = headers
-        #: Filled when the body has been read to its end.
-        self.trailers = exchange.trailers
+        #: Filled when a chunked body has been read to its end.
+        self.trailers = exchange.trailers if head.fields.chunked else []
         self.scheme = exchange.scheme
         #: (address, port) of the client; "" on a unix socket.
         self.remote_addr = (exchange.remote_addr, exchange.remote_port) if exchange.remote_addr else ""

@@ -100,9 +100,10 @@ def test_each_thread_has_its_own_partial_line(errors, handler):
     assert handler.records == [("ERROR", "theirs"), ("ERROR", "mine too")]
 
 
-def test_partial_lines_that_nobody_ends_do_not_pile_up(errors, handler, monkeypatch):
+def test_partial_lines_that_nobody_ends_do_not_pile_up(handler, loose_logger):
     idents = itertools.count()
-    monkeypatch.setattr(error_stream, "threading", SimpleNamespace(get_ident=lambda: next(idents)))
+    loose_logger.addHandler(handler)
+    errors = ErrorStream(loose_logger, whose=lambda: next(idents))
     for number in range(error_stream.MOST_PARTIALS + 1):
         errors.write(f"partial {number}")
     assert len(handler.records) == error_stream.MOST_PARTIALS

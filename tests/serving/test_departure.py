@@ -114,6 +114,24 @@ class TestNotify:
             assert "Error in an on_gone callback" in server.errors.getvalue()
             assert "broken callback" in server.errors.getvalue()
 
+    def test_callbacks_of_two_requests_share_no_spawn_tree(self) -> None:
+        app, found = App(), []
+
+        def callback() -> None:
+            tree: Any = gevent.getcurrent().spawn_tree_locals  # type: ignore[attr-defined]  # every Greenlet has it
+            found.append(dict(tree))
+            tree["user"] = "alice"
+
+        app.before = lambda environ: environ["geventwsgi.client"].on_gone(callback)
+        with running(app) as server:
+            clients = [server.connect(GET), server.connect(GET)]
+            eventually(lambda: len(app.environs) == len(clients))
+            for client in clients:
+                client.close()
+            eventually(lambda: len(found) == len(clients))
+            app.go.set()
+        assert found == [{}, {}]
+
     def test_what_a_request_asked_for_ends_with_it(self) -> None:
         app, called = App(), []
         with running(app) as server:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import gevent
 import pytest
 
-from tests.support.servers import running
+from tests.support.servers import read_to, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,3 +85,41 @@ def test_no_object_that_requests_share_takes_anything(connections: int) -> None:
         assert not changes_that_it_takes(value), key
         if isinstance(value, tuple):
             assert all(isinstance(item, PLAIN) for item in value), key
+
+
+def test_what_a_hook_puts_on_a_request_is_on_no_other() -> None:
+    found: list[tuple[object, ...]] = []
+
+    def pre_request(_worker: object, request: Any) -> None:
+        found.append((list(request.trailers), ("X-USER", "secret") in request.headers, hasattr(request, "user")))
+        request.trailers.append(("X-User", "secret"))
+        request.headers.append(("X-USER", "secret"))
+        request.user = "secret"
+
+    def application(_environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    with running(application, pre_request=pre_request) as server:
+        for client in (server.connect(), server.connect()):
+            for _ in range(3):
+                client.sendall(GET)
+                read_to(client, b"ok")
+    assert found == [([], False, False)] * 6
+
+
+def test_lines_of_errors_that_two_requests_write_in_parts_are_not_joined() -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        user = environ["PATH_INFO"]
+        environ["wsgi.errors"].write(f"<{user}")
+        gevent.sleep(0.01)
+        environ["wsgi.errors"].write(f"{user}>\n")
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    with running(application) as server:
+        clients = [server.connect(GET.replace(b"/a", b"/" + user)) for user in (b"alice", b"bob")]
+        for client in clients:
+            read_to(client, b"ok")
+        logged = server.errors.getvalue()
+    assert "</alice/alice>" in logged and "</bob/bob>" in logged

@@ -104,6 +104,12 @@ def test_what_is_left_without_setting_an_attribute_is_seen(name: str) -> None:
     kept.clear()
 
 
+def test_its_class_takes_no_attribute() -> None:
+    kind: Any = marks.wary(Greenlet, {}, id)
+    with pytest.raises(TypeError, match="'user'"):
+        kind.user = "secret"
+
+
 def test_both_cores_count_the_same() -> None:
     one = Greenlet()
     assert marks.weak_references(one) == 0
