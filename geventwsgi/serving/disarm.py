@@ -38,11 +38,9 @@ def disarm() -> None:
     _done = os.getpid()
     me: Any = getcurrent()
     loop = hub.loop
-    # Everything that can wake a greenlet refers to the loop or the hub. What is frozen would not be found; and in a
-    # child nothing of its parent's is garbage.
+    # Everything that can wake a greenlet refers to the loop or the hub. What is frozen would not be found.
     gc.unfreeze()
     found = gc.get_referrers(hub, loop)
-    gc.freeze()
     hold(found)
     for callback in tuple(loop._callbacks):  # noqa: SLF001 - there is no other way to it
         hold(callback.callback, callback.args)

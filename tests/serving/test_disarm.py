@@ -12,7 +12,7 @@ import pytest
 PARENT = """
 from gevent import monkey
 monkey.patch_all()
-import os, socket, subprocess, sys, threading, time
+import gc, os, socket, subprocess, sys, threading, time
 import gevent
 from gevent import queue
 from gevent.event import AsyncResult, Event
@@ -66,6 +66,13 @@ thread.start()
 gevent.sleep(0.01)
 gevent.spawn(foreign, "unstarted", said, "parent's")
 
+class Connection:
+    def __del__(self):
+        said("freed")
+
+connection = Connection()
+connection.me = connection
+
 def wake_all():
     event.set(); result.set(1); semaphore.release(); lock.release(); items.put(1); thread_items.put(1)
     with condition:
@@ -104,6 +111,23 @@ def run(child, hasten=True, timeout=None):
 @pytest.mark.parametrize("hasten", [True, False])
 def test_nothing_that_waits_in_the_parent_runs_in_the_child(hasten):
     assert run("wake_all()\ntime.sleep(0.1)", hasten) == (["status 0"], "")
+
+
+def test_child_finds_what_there_was_before_the_fork():
+    lines, errors = run("""
+        said(any(one is waits for one in gc.get_objects()), any(one is waits for one in gc.get_referrers(waits[0])))
+        """)
+    assert (lines, errors) == (["True True", "status 0"], "")
+
+
+def test_what_a_child_lets_go_of_is_freed():
+    lines, errors = run("""
+        global connection
+        del connection
+        gc.collect()
+        said("collected")
+        """)
+    assert (lines, errors) == (["freed", "collected", "status 0"], "")
 
 
 def test_child_spawns_sleeps_and_waits():
