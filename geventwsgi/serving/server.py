@@ -24,6 +24,7 @@ from geventwsgi.errors import ConfigError
 from geventwsgi.forks import displace, hold, keep, release
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
+from geventwsgi.observe.log_stream import log_object
 from geventwsgi.observe.recorder import recorder
 from geventwsgi.serving.acceptor import Acceptor
 from geventwsgi.serving.capacity import Capacity
@@ -33,6 +34,7 @@ from geventwsgi.serving.disarm import disarm
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.prologue import ProxyProtocol
 from geventwsgi.serving.runners import OneEach, Runners
+from geventwsgi.serving.script_attributes import OwnEnviron, Readable
 from geventwsgi.serving.service import ServerView, Service, Timeouts
 from geventwsgi.serving.sockets import deferred, end_deferral, prepare
 from geventwsgi.serving.tls_attributes import TLSAttributes, server_context
@@ -114,38 +116,44 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             raise TypeError(f"spawn is {spawn!r}: pass 'default', a number, a pool, or what starts a greenlet")
         ssl_context = settings.pop("ssl_context", None)
         settings.pop("server_side", None)  # as for ssl.wrap_socket, which pywsgi's scripts pass on
-        self.config = config or Config.of(**settings)
-        self.logger = logger or stream_logger(log, error_log, self.config)
-        self.error_log = ErrorStream(self.logger, whose=_running)
-        #: A ``handler_class`` writes its access lines here.
-        self.log = ErrorStream(getattr(self.logger, "access_log", self.logger), logging.INFO, _running)
-        self._worker = worker
-        self._is_ready = is_ready
-        self._capacity = capacity or Capacity.of(self.config)
-        self._view = ServerView()
+        # Attributes are private to this class, so that subclasses may have their own of any name, as under pywsgi.
+        self.__config = config or Config.of(**settings)
+        TLSAttributes.begin(self, self.__config)
+        self.__logger = logger or stream_logger(log, error_log, self.__config)
+        self.__errors = ErrorStream(self.__logger, whose=_running)
+        #: What was given, or what has a logger's methods and ``write``; a ``handler_class`` writes its lines there.
+        own = self.__logger
+        self.log = log_object(log, getattr(own, "access_log", own), logging.INFO, _running)
+        self.error_log = log_object(error_log, getattr(own, "error_log", own), logging.ERROR, _running)
+        self.__worker = worker
+        self.__is_ready = is_ready
+        self.__capacity = capacity or Capacity.of(self.__config)
+        self.__view = ServerView()
         #: A pool bounds connections, so that each keeps its place while it is idle; and so for a callable.
-        self._keeps_greenlets = spawn != "default"
+        self.__keeps_greenlets = spawn != "default"
         #: The parts that accept and serve. Made when accepting begins: processes that are forked before share none.
-        self._acceptor: Acceptor | None = None
-        self._service: Service | None = None
+        self.__acceptor: Acceptor | None = None
+        self.__service: Service | None = None
         #: Clients' sockets in the hands of ``handler_class``.
-        self._handled: set[Any] = set()
-        self._wrap = _websocket_wrapper(self.config)
-        self._application = application
+        self.__handled: set[Any] = set()
+        self.__wrap = _websocket_wrapper(self.__config)
+        #: What every environ starts from, where a subclass makes it for each request.
+        self.__base: dict[str, Any] | None = None
+        self.__application = application
         if handler_class is not None:
             self.handler_class = handler_class
         if self.handler_class is not None and type(self).secure_environ_class is dict:
             from gevent.pywsgi import WSGISecureEnviron  # noqa: PLC0415 - for those handlers alone
 
             self.secure_environ_class = WSGISecureEnviron
-        if self.handler_class is not None and self.config.proxy_protocol != "off":
+        if self.handler_class is not None and self.__config.proxy_protocol != "off":
             raise ConfigError("proxy_protocol: a handler_class reads the connection itself: leave one of them out")
-        self._given_spawn = spawn
+        self.__given_spawn = spawn
         super().__init__(listener, backlog=backlog, spawn=spawn)
-        if ssl_context is not None or self.config.is_ssl:
-            self.tls = server_context(self.config, ssl_context)
+        if ssl_context is not None or self.__config.is_ssl:
+            TLSAttributes.set_context(self, server_context(self.__config, ssl_context))
         if backlog is None:
-            self.backlog = self.config.backlog
+            self.backlog = self.__config.backlog
         self.set_environ(environ)
         self.set_max_accept()
 
@@ -154,20 +162,20 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     @property
     def application(self) -> Any:
         """The application; may be replaced while the server runs."""
-        return self._application
+        return self.__application
 
     @application.setter
     def application(self, application: Any) -> None:
-        self._application = application
-        if self._service is not None:
-            self._service.gateway.application = self._wrap(application)
+        self.__application = application
+        if self.__service is not None:
+            self.__service.gateway.application = self.__wrapped(application)
 
     def set_environ(self, environ: Mapping[str, Any] | None = None) -> None:
         """Set what every environ starts from: ``base_env``, then ``environ``."""
         self.environ = self.environ_class(self.base_env)
         self.environ["wsgi.url_scheme"] = "https" if self.ssl_enabled else "http"
-        self.environ["wsgi.errors"] = self.error_log
-        self.environ["geventwsgi.server"] = self._view
+        self.environ["wsgi.errors"] = self.__errors
+        self.environ["geventwsgi.server"] = self.__view
         script_name = os.environ.get("SCRIPT_NAME", "")  # where the application is mounted, as for gunicorn
         self.environ["SCRIPT_NAME"] = os.fsencode(script_name).decode("latin-1")
         self.environ.update(environ or {})
@@ -202,56 +210,57 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         """
         self.require_tls()
         super().init_socket()
-        self._begin_anew()
+        self.__begin_anew()
         self.socket.setblocking(False)  # one that was given may be the standard library's, and accept would block all
         self.update_environ()
         if self.family != getattr(socket, "AF_UNIX", None):
             # A listener of reuse_port may be closed while others serve on, and would take along who has said nothing.
-            prepare(self.socket, defer=not self.config.reuse_port)
+            prepare(self.socket, defer=not self.__config.reuse_port)
 
-    def _assemble(self) -> Acceptor:
+    def __assemble(self) -> Acceptor:
         """Return what accepts, with all that serves behind it; put together at the first call."""
-        if self._acceptor is None:
+        if self.__acceptor is None:
             acceptor = Acceptor(
-                self.socket, self._capacity, self.logger, self._pause, self.max_accept,
-                proxied=self.config.proxy_protocol != "off",
+                self.socket, self.__capacity, self.__logger, self.__pause, self.max_accept,
+                proxied=self.__config.proxy_protocol != "off",
             )  # fmt: skip
             if self.handler_class is None:
-                self._service = acceptor.service = self._make_service(acceptor)
-            self._acceptor = acceptor
+                self.__service = acceptor.service = self.__make_service(acceptor)
+            self.__acceptor = acceptor
             keep(self)
-        return self._acceptor
+        return self.__acceptor
 
-    def _begin_anew(self) -> None:
+    def __begin_anew(self) -> None:
         """Make good what a :meth:`stop` has left: requests of that life stay told to drain, new ones are not."""
         if "_spawn" not in vars(self):  # gevent's close() takes it away, and a pool would bound nothing
-            self.set_spawn(self._given_spawn)
-        before = self._view
+            self.set_spawn(self.__given_spawn)
+        before = self.__view
         if before.draining.is_set():
-            self._view = ServerView()
+            self.__view = ServerView()
             if self.environ.get("geventwsgi.server") is before:
-                self.environ["geventwsgi.server"] = self._view
+                self.environ["geventwsgi.server"] = self.__view
 
-    def _make_service(self, acceptor: Acceptor) -> Service:
-        config, logger = self.config, self.logger
+    def __make_service(self, acceptor: Acceptor) -> Service:
+        config, logger = self.__config, self.__logger
         on_record = recorder(logger)
         events = poller(self.loop)
         events.complain = acceptor.unwatchable
+        base = self.get_environ()
+        if self.environ_class is not dict or type(self).get_environ is not WSGIServer.get_environ:
+            self.__base = base
         gateway = Gateway(
-            self._wrap(self._application),
-            EnvironBuilder(
-                self.get_environ(), header_map=config.header_map, forwarder_headers=config.forwarder_headers
-            ),
+            self.__wrapped(self.__application),
+            EnvironBuilder(base, header_map=config.header_map, forwarder_headers=config.forwarder_headers),
             logger,
             debug=config.debug,
             use_sendfile=config.sendfile and hasattr(os, "sendfile"),
             on_record=on_record,
-            pre_request=self._hook("pre_request"),
-            post_request=self._hook("post_request"),
+            pre_request=self.__hook("pre_request"),
+            post_request=self.__hook("post_request"),
             shows=type(logger).access is not Logger.access,
-            errors=self.error_log,
+            errors=self.__errors,
             # A worker takes INT by its loop: there, KeyboardInterrupt is the application's own.
-            interrupts=(KeyboardInterrupt, GreenletExit) if self._worker is None else (GreenletExit,),
+            interrupts=(KeyboardInterrupt, GreenletExit) if self.__worker is None else (GreenletExit,),
         )
         return Service(
             gateway=gateway,
@@ -260,10 +269,10 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             timeouts=timeouts_of(config),
             poller=events,
             deadlines=Deadlines(self.loop),
-            capacity=self._capacity,
+            capacity=self.__capacity,
             log=logger,
             software=config.server_header,
-            tls=self.tls,
+            tls=TLSAttributes.context_of(self),
             proxies=proxies_of(config),
             ragged_eof_ends=config.suppress_ragged_eofs,
             trusts=trust(config.forwarded_allow_ips),
@@ -271,29 +280,34 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             on_record=on_record,
             cancels=config.on_disconnect == "cancel",
             half_close_ends=config.half_close == "gone",
-            runners=self._make_runners(),
-            keeps_greenlets=self._keeps_greenlets,
+            runners=self.__make_runners(),
+            keeps_greenlets=self.__keeps_greenlets,
             greenlet_per_request=config.greenlet_per_request,
             health_path=config.health_path,
-            is_ready=self._is_ready,
+            is_ready=self.__is_ready,
         )
 
-    def _make_runners(self) -> Runners:
-        if self._keeps_greenlets:
-            return OneEach(self._spawn)  # type: ignore[attr-defined]  # StreamServer has it, its stubs have not
-        return Runners(once=self.config.greenlet_per_request)
+    def __wrapped(self, application: Any) -> Any:
+        """Return an application with what settings and subclasses put around it."""
+        wrapped = self.__wrap(application)
+        return wrapped if self.__base is None else OwnEnviron(wrapped, self.get_environ, self.__base)
 
-    def _hook(self, name: str) -> Callable[..., object] | None:
+    def __make_runners(self) -> Runners:
+        if self.__keeps_greenlets:
+            return OneEach(self._spawn)  # type: ignore[attr-defined]  # StreamServer has it, its stubs have not
+        return Runners(once=self.__config.greenlet_per_request)
+
+    def __hook(self, name: str) -> Callable[..., object] | None:
         """Return a server hook with its worker argument filled in; None if the operator gave none."""
-        hook = self.config.hook(name)
-        return None if hook is None else partial(hook, self._worker)
+        hook = self.__config.hook(name)
+        return None if hook is None else partial(hook, self.__worker)
 
     # Accepting
 
     def start_accepting(self) -> None:
         """Watch the listening socket."""
-        acceptor = self._assemble()
-        if self._service is None or self._keeps_greenlets:
+        acceptor = self.__assemble()
+        if self.__service is None or self.__keeps_greenlets:
             super().start_accepting()  # which looks whether a pool is full
         elif self._watcher is None:  # gevent's own, with which it stops
             self._watcher: Any = self.loop.io(self.socket.fileno(), READ)
@@ -301,35 +315,35 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
     def do_read(self) -> tuple[Socket, Any] | None:  # type: ignore[override]  # do_handle takes it
         """Accept one connection; None if there is none, or no room for one."""
-        return self._assemble().take()
+        return self.__assemble().take()
 
-    def _pause(self, seconds: float) -> None:
+    def __pause(self, seconds: float) -> None:
         """Accept nothing for a moment. What waits in the backlog keeps waiting."""
         self.stop_accepting()
         self._timer = self.loop.timer(seconds)
-        self._timer.start(self._accept_again)
+        self._timer.start(self.__accept_again)
 
-    def _accept_again(self) -> None:
-        if self._acceptor is not None and not self.closed:
-            if self._capacity.balance is not None:
-                self._capacity.balance.join()
+    def __accept_again(self) -> None:
+        if self.__acceptor is not None and not self.closed:
+            if self.__capacity.balance is not None:
+                self.__capacity.balance.join()
             self.start_accepting()
 
     def do_handle(self, sock: Socket, address: Any) -> None:  # type: ignore[override]  # what do_read returns
         """Start serving an accepted connection."""
-        acceptor = self._assemble()
-        if self._service is not None:
+        acceptor = self.__assemble()
+        if self.__service is not None:
             acceptor.begin(sock, address)
         else:
             super().do_handle(GeventSocket(fileno=sock.detach()), address)
 
     def handle(self, sock: Any, address: Any) -> None:
         """Serve a connection by ``handler_class``, with the steps that pywsgi's server takes."""
-        self._handled.add(sock)
+        self.__handled.add(sock)
         try:
             self.handler_class(sock, address, self).handle()
         finally:
-            self._handled.discard(sock)
+            self.__handled.discard(sock)
 
     def wrap_socket_and_handle(self, sock: Any, address: Any) -> None:
         """Serve a connection over TLS by :meth:`handle`."""
@@ -337,7 +351,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         try:
             tls_sock = self.wrap_socket(sock, server_side=True)
         except OSError as error:
-            self.logger.debug("TLS handshake with %s failed: %s", address, error)
+            self.__logger.debug("TLS handshake with %s failed: %s", address, error)
             return
         with tls_sock:
             tls_sock.settimeout(None)
@@ -345,24 +359,27 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
     # Counting and stopping
 
-    @property
+    @Readable
     def connections(self) -> int:
-        """Open connections."""
-        return len(self._service.connections) if self._service is not None else 0
+        """Return how many connections are open."""
+        return len(self.__service.connections) if self.__service is not None else 0
 
-    @property
+    @Readable
     def requests(self) -> int:
-        """Requests in flight, of all servers that share the capacity."""
-        return self._capacity.in_flight()
+        """Return how many requests are in flight, of all servers that share the capacity."""
+        return self.__capacity.in_flight()
 
-    @property
+    @Readable
     def served(self) -> int:
-        """Requests begun so far; those that ``handler_class`` serves are not counted."""
-        return self._service.served if self._service is not None else 0
+        """Return how many requests were begun so far, without those that ``handler_class`` serves."""
+        return self.__service.served if self.__service is not None else 0
 
     def in_flight(self) -> dict[Any, str]:
         """Return what is being served: the greenlet, and the request line and client for a log."""
-        connections = self._service.connections if self._service is not None else ()
+        return self.__in_flight()
+
+    def __in_flight(self) -> dict[Any, str]:
+        connections = self.__service.connections if self.__service is not None else ()
         return {
             connection.greenlet: described(connection.exchange)
             for connection in tuple(connections)
@@ -379,12 +396,15 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         :param sweep: first accept what waits in the backlog.
         :returns: whether all ended by themselves.
         """
-        service = self._service
+        return self.__drain(timeout, sweep=sweep)
+
+    def __drain(self, timeout: float, *, sweep: bool = False) -> bool:
+        service = self.__service
         if service is not None:
             service.draining = True
-            self._view.draining.set()
+            self.__view.draining.set()
             if sweep and not self.closed:
-                self._sweep(min(timeout, LAST_CALL))
+                self.__sweep(min(timeout, LAST_CALL))
         self.close()
         if service is None:
             return True
@@ -395,12 +415,12 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             connection.drain()
         if service.empty.wait(timeout):
             return True
-        return self._cut(service, timeout)
+        return self.__cut(service, timeout)
 
-    def _cut(self, service: Service, timeout: float) -> bool:
+    def __cut(self, service: Service, timeout: float) -> bool:
         """End what is left after ``timeout`` seconds of a drain; return whether all of it had been answered."""
-        for request in list(self.in_flight().values())[:NAMED] if timeout else ():
-            self.logger.warning("Cut, since it had not ended after %g s: %s", timeout, request)
+        for request in list(self.__in_flight().values())[:NAMED] if timeout else ():
+            self.__logger.warning("Cut, since it had not ended after %g s: %s", timeout, request)
         answered = all(connection.lingering for connection in service.connections)
         for connection in tuple(service.connections):
             connection.kill()
@@ -410,19 +430,19 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
                 connection.close()
         return answered
 
-    def _sweep(self, timeout: float) -> None:
+    def __sweep(self, timeout: float) -> None:
         """Accept what waits, and who has connected and says something within ``timeout`` seconds."""
         until = clock.monotonic() + timeout
         end_deferral(self.socket)
-        self._accept_all()
+        self.__accept_all()
         while not self.closed and deferred(self.socket) and clock.monotonic() < until:
             sleep(AGAIN)
             if not self.closed:  # by a second signal
-                self._accept_all()
+                self.__accept_all()
 
-    def _accept_all(self) -> None:
+    def __accept_all(self) -> None:
         """Accept what waits, though not for ever: new connections may come as fast as these are taken."""
-        for _ in range(self.config.backlog):
+        for _ in range(self.__config.backlog):
             accepted = self.do_read()
             if accepted is None:
                 break
@@ -430,11 +450,11 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop accepting, then end the connections, after ``timeout`` seconds (``stop_timeout``) by force."""
-        self.drain(self.stop_timeout if timeout is None else timeout)
+        self.__drain(self.stop_timeout if timeout is None else timeout)
         super().stop(0)
-        if self._service is not None:
-            self._service.poller.close()
-        self._service = self._acceptor = None
+        if self.__service is not None:
+            self.__service.poller.close()
+        self.__service = self.__acceptor = None
         release(self)
 
     def let_go(self) -> None:
@@ -443,20 +463,22 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         A script that forks outside of any greenlet may mean to serve in the child as well: only there the listening
         socket stays open.
         """
-        if self._service is not None:
-            self._service.let_go()
-        displace(*(sock.fileno() for sock in self._handled))
+        if self.__service is not None:
+            self.__service.let_go()
+        displace(*(sock.fileno() for sock in self.__handled))
         if getcurrent().parent is not None and not self.closed:
             displace(self.socket.fileno())
             hold(self.__dict__.pop("socket"))
-        for name, fresh in (("_watcher", None), ("_timer", None), ("_stop_event", Event()), ("_handled", set())):
+        for name, fresh in (("_watcher", None), ("_timer", None), ("_stop_event", Event())):
             hold(vars(self).get(name))
             vars(self)[name] = fresh
+        hold(self.__handled)
+        self.__handled = set()
         hold(self.pool)
-        self._service = self._acceptor = None
-        self._capacity = Capacity.of(self.config)
-        if isinstance(self._given_spawn, int):
-            self.set_spawn(self._given_spawn)
+        self.__service = self.__acceptor = None
+        self.__capacity = Capacity.of(self.__config)
+        if isinstance(self.__given_spawn, int):
+            self.set_spawn(self.__given_spawn)
         vars(self)["_stop_event"].set()
         disarm()
 

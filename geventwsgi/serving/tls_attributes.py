@@ -22,16 +22,31 @@ _IMPLIED = ("server_side", "do_handshake_on_connect", "suppress_ragged_eofs")
 class TLSAttributes:
     """What :class:`~geventwsgi.WSGIServer` has of TLS."""
 
-    config: Config
-    #: The context of new connections, None for cleartext. Set by the constructor and by what follows, before the start.
-    tls: ssl.SSLContext | None = None
-    _ssl_args: dict[str, Any] | None = None
-    _wrap_socket: Callable[..., Any] | None = None
+    # Names of subclasses' own must not meet these.
+    __config: Config
+    __context: ssl.SSLContext | None = None
+    __ssl_args: dict[str, Any] | None = None
+    __wrap_socket: Callable[..., Any] | None = None
+
+    @staticmethod
+    def begin(server: TLSAttributes, config: Config) -> None:
+        """Set what contexts are made by."""
+        server.__config = config
+
+    @staticmethod
+    def context_of(server: TLSAttributes) -> ssl.SSLContext | None:
+        """Return the context of a server's new connections, None for cleartext."""
+        return server.__context
+
+    @staticmethod
+    def set_context(server: TLSAttributes, context: ssl.SSLContext) -> None:
+        """Set it. To be called before the start."""
+        server.__context = context
 
     @property
     def ssl_enabled(self) -> bool:
         """Whether the server speaks TLS, or was asked to."""
-        return self.tls is not None or self._ssl_args is not None
+        return self.__context is not None or self.__ssl_args is not None
 
     @property
     def ssl_args(self) -> dict[str, Any] | None:
@@ -39,20 +54,20 @@ class TLSAttributes:
 
         :raises ConfigError: a file cannot be used, or an argument is unknown.
         """
-        if self._ssl_args is None and self.tls is not None:
-            self._ssl_args = {"server_side": True}
-        return self._ssl_args
+        if self.__ssl_args is None and self.__context is not None:
+            self.__ssl_args = {"server_side": True}
+        return self.__ssl_args
 
     @ssl_args.setter
     def ssl_args(self, arguments: Mapping[str, Any] | None) -> None:
-        self._ssl_args = None if arguments is None else dict(arguments)
+        self.__ssl_args = None if arguments is None else dict(arguments)
         if arguments is None:
-            self.tls = None
+            self.__context = None
             return
         given = {name: value for name, value in arguments.items() if name not in _IMPLIED}
         context = given.pop("ssl_context", None)
         if context is not None or given.get("certfile"):
-            self.tls = server_context(self.config.replace(**given), context)
+            self.__context = server_context(self.__config.replace(**given), context)
 
     @property
     def wrap_socket(self) -> Callable[..., Any]:
@@ -62,27 +77,27 @@ class TLSAttributes:
 
         :raises ConfigError: a function without a context was assigned to a server without TLS.
         """
-        if self._wrap_socket is not None:
-            return self._wrap_socket
-        if self.tls is None:
+        if self.__wrap_socket is not None:
+            return self.__wrap_socket
+        if self.__context is None:
             raise ConfigError("wrap_socket: this server has no TLS: give it certfile and keyfile, or ssl_context")
-        return self.tls.wrap_socket
+        return self.__context.wrap_socket
 
     @wrap_socket.setter
     def wrap_socket(self, function: Callable[..., Any]) -> None:
         context = getattr(function, "__self__", None)
         if hasattr(context, "wrap_socket") and hasattr(context, "options"):
-            self.tls = server_context(self.config, context)
-        elif self.tls is None:
+            self.__context = server_context(self.__config, context)
+        elif self.__context is None:
             raise ConfigError("wrap_socket was given a function without a context: pass ssl_context to the server")
-        self._wrap_socket = function
+        self.__wrap_socket = function
 
     def require_tls(self) -> None:
         """Refuse to start without the TLS that was asked for.
 
         :raises ConfigError: there are ``ssl_args``, and nothing gave a certificate.
         """
-        if self._ssl_args is not None and self.tls is None:
+        if self.__ssl_args is not None and self.__context is None:
             raise ConfigError("ssl_args names no certificate: add certfile and keyfile, or ssl_context")
 
 

@@ -121,7 +121,7 @@ def ask(client: socket.socket) -> bytes:
 
 
 def parked(server: WSGIServer) -> int:
-    return len(server._capacity.parked)
+    return len(server._WSGIServer__capacity.parked)
 
 
 class TestConnections:
@@ -149,8 +149,8 @@ class TestConnections:
         clients = [connect(server), connect(server)]
         for client in clients:
             client.sendall(GET[:10])
-            eventually(lambda: len(server._capacity.half_sent) > 0)
-        eventually(lambda: len(server._capacity.half_sent) == 2)
+            eventually(lambda: len(server._WSGIServer__capacity.half_sent) > 0)
+        eventually(lambda: len(server._WSGIServer__capacity.half_sent) == 2)
         with connect(server) as third:
             assert ask(third).endswith(b"hello")
             assert clients[0].recv(10) == b""
@@ -234,7 +234,7 @@ def test_a_connection_leaves_the_books_whatever_ended_it(make: Callable[..., WSG
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         client.close()
     eventually(lambda: server.connections == 0)
-    capacity = server._capacity
+    capacity = server._WSGIServer__capacity
     assert (capacity.open(), capacity.parked, capacity.half_sent, capacity._by_address) == (0, {}, {}, {})
 
 
@@ -256,7 +256,7 @@ class TestSlots:
         slow = [connect(server) for _ in range(5)]
         for client in slow:
             client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234")
-        eventually(lambda: sum(c.exchange is not None for c in server._service.connections) == 5)
+        eventually(lambda: sum(c.exchange is not None for c in server._WSGIServer__service.connections) == 5)
         with connect(server) as client:
             assert ask(client).endswith(b"hello")
         for client in slow:

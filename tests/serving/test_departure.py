@@ -449,7 +449,7 @@ def test_a_client_that_vanished_without_a_word_is_found_by_the_kernel() -> None:
     with running(App()) as server:
         server.connect(GET)
         eventually(lambda: server.server.connections)
-        (connection,) = server.server._service.connections
+        (connection,) = server.server._WSGIServer__service.connections
         with borrowed(connection.stream.fileno()) as sock:
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             if hasattr(socket, "TCP_KEEPIDLE"):

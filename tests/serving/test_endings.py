@@ -105,11 +105,11 @@ class Served:
 
     @property
     def lingering(self) -> int:
-        return len(self.running.server._capacity.lingering)
+        return len(self.running.server._WSGIServer__capacity.lingering)
 
     @property
     def connections(self) -> set[Any]:
-        return self.running.server._service.connections
+        return self.running.server._WSGIServer__service.connections
 
 
 @contextmanager
@@ -387,7 +387,9 @@ class TestEarlierResponses:
                 client.sock.shutdown(socket.SHUT_WR)
             server.running.server.stop_accepting()
             for connection in server.connections:
-                eventually(lambda one=connection: one in server.running.server._capacity.half_sent or kind != "tls")
+                eventually(
+                    lambda one=connection: one in server.running.server._WSGIServer__capacity.half_sent or kind != "tls"
+                )
                 connection.drain()
             assert whole(client.rest(), KEPT[kind])
 
@@ -676,7 +678,7 @@ class TestRoom:
         with serving(App(5), kind, tmp_path, limit_connections=2) as server:
             server.connect(upload("Content-Length: 100"))
             eventually(lambda: server.lingering == 1)
-            first = next(iter(server.running.server._capacity.lingering))
+            first = next(iter(server.running.server._WSGIServer__capacity.lingering))
             server.connect(upload("Content-Length: 100"))
             eventually(lambda: server.lingering == 2)
             server.connect(GET).read(20)

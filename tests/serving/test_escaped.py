@@ -274,7 +274,7 @@ def test_the_clients_of_a_turn_are_watched_although_one_cannot_be(reported: list
 
     begun: list[Any] = []
     with running(app) as server:
-        service = server.server._service
+        service = server.server._WSGIServer__service
         service.common.poller = Refusing(get_hub().loop)
         clients = [plain_socket.create_connection(server.server.address) for _ in range(5)]  # while the loop waits
         for client in clients:
@@ -363,7 +363,7 @@ def test_connections_are_accepted_although_the_log_fails(reported: list[Any], mo
         raise ValueError("of the application's log")
 
     with running(app, limit_connections_per_address=1) as server:
-        monkeypatch.setattr(server.server.logger, "debug", fails, raising=False)
+        monkeypatch.setattr(server.server._WSGIServer__logger, "debug", fails, raising=False)
         first = server.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert first.recv(65536).endswith(b"ok")
         second = server.connect(b"x")

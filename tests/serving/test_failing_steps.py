@@ -130,7 +130,7 @@ class Service:
         self.log = io.StringIO()
         self._server = WSGIServer(("127.0.0.1", 0), app, log=self.log, error_log=io.StringIO())
         self._server.start()
-        self.parts: Any = self._server._service
+        self.parts: Any = self._server._WSGIServer__service
         self.parts.runners = self._runners = Given()
         self._clients: list[Client] = []
 

@@ -177,7 +177,7 @@ def test_a_connection_without_a_request_behind_its_header_waits_for_one():
     with serving() as server:
         client = connect(server)
         client.sendall(HEADER)
-        eventually(lambda: "192.0.2.7" in [one.remote_addr for one in server._service.connections])
+        eventually(lambda: "192.0.2.7" in [one.remote_addr for one in server._WSGIServer__service.connections])
         client.sendall(LAST)
         assert rest(client).endswith(b"192.0.2.7 51234 http /last")
 
@@ -200,7 +200,7 @@ def test_limits_per_address_count_the_client_not_the_proxy():
         first.close()
         eventually(lambda: server.connections == 0)
         assert ask(server, HEADER + LAST).endswith(b"192.0.2.7 51234 http /last")
-        assert server._capacity._by_address == {}
+        assert server._WSGIServer__capacity._by_address == {}
 
 
 def test_a_pools_greenlet_reads_the_header_as_well():

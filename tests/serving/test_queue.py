@@ -37,7 +37,7 @@ def get(path: str, method: str = "GET") -> bytes:
 
 
 def waiting(server: Running) -> int:
-    return server.server._capacity.queued
+    return server.server._WSGIServer__capacity.queued
 
 
 def test_they_wait_in_order_and_are_served() -> None:
@@ -195,9 +195,9 @@ def test_a_greenlet_whose_request_ends_before_its_turn_comes_touches_nothing_of_
     app = Leaving(lambda environ, write: write(b"x" * SIZE) if writes else environ["wsgi.input"].read(9))
     with running(app, worker_connections=1) as server:
         client = server.connect(get("/one", "POST")[:-2] + b"Content-Length: 9\r\n\r\n1")
-        eventually(lambda: server.server._capacity.free == 1)  # it waits for its client
+        eventually(lambda: server.server._WSGIServer__capacity.free == 1)  # it waits for its client
         other = server.connect(get("/other"))
-        eventually(lambda: server.server._capacity.free == 0)
+        eventually(lambda: server.server._WSGIServer__capacity.free == 0)
         received = bytearray()
         if not writes:
             client.sendall(b"2")
@@ -218,4 +218,4 @@ def test_a_greenlet_whose_request_ends_before_its_turn_comes_touches_nothing_of_
         assert received.count(b"x") in (0, SIZE)
         assert isinstance(app.ended[0], ClientDisconnected)
         assert server.server.requests == 0
-        assert server.server._capacity.free == 1
+        assert server.server._WSGIServer__capacity.free == 1

@@ -253,7 +253,7 @@ def test_a_closed_connection_is_not_kept_by_its_clock() -> None:
     with running(answering(sleep(0), []), request_timeout=3600) as server:
         client = server.connect(GET)
         read_to(client, b"hello")
-        (connection,) = server.server._service.connections
+        (connection,) = server.server._WSGIServer__service.connections
         clock = connection.request_deadline
         assert clock.tick
         client.close()

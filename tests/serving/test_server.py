@@ -151,7 +151,7 @@ class TestListeners:
         with connect(server) as client:
             client.sendall(GET)
             client.recv(1000)
-            (connection,) = server._service.connections
+            (connection,) = server._WSGIServer__service.connections
             with borrowed(connection.stream.fileno()) as sock:
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 

@@ -1,0 +1,50 @@
+"""What scripts for pywsgi do to the server: they subclass it, set names of their own, and make environs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+T = TypeVar("T")
+_MISSING = object()
+
+
+class Readable(Generic[T]):
+    """A property that an instance may replace by an attribute of its own: pywsgi's server has none of that name."""
+
+    def __init__(self, read: Callable[[Any], T]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Readable[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+
+    def __get__(self, instance: object | None, owner: type) -> T | Readable[T]:
+        """Return the value; of the class, this object."""
+        return self if instance is None else self._read(instance)
+
+
+class OwnEnviron:
+    """Calls an application with an environ that the server's subclass makes for each request, as pywsgi has it.
+
+    :param make: the subclass's ``get_environ``.
+    :param base: what it has returned when the server began: of the request's environ, the rest is the request's.
+    """
+
+    def __init__(self, application: Any, make: Callable[[], dict[str, Any]], base: Mapping[str, Any]) -> None:
+        self.application = application
+        self._make = make
+        self._base = base
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Call it, and let the access log know what it has changed."""
+        own = self._make()
+        own.update({key: value for key, value in environ.items() if self._base.get(key, _MISSING) is not value})
+        try:
+            return self.application(own, start_response)  # type: ignore[no-any-return]  # PEP 3333's
+        finally:
+            environ.update(own)
