@@ -350,6 +350,11 @@ class ClientSocket:
             farewell.kill(block=False)
 
     @property
+    def used(self) -> bool:
+        """Whether the application has taken the connection over."""
+        return self._taken
+
+    @property
     def lent(self) -> bool:
         """Whether the application knows the connection's own descriptor: its number cannot be taken back."""
         return self._descriptor.lent

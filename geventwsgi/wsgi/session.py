@@ -44,8 +44,9 @@ class WebSocket:
     """The interface of gevent-websocket's object of that name.
 
     Greenlets may receive while others send; each message leaves whole, and each receiver gets its turn. Pings are
-    answered while somebody receives.
+    answered while somebody receives. The handshake is answered at the first use.
 
+    :param answer: what accepts the handshake.
     :param deflate: the compression, where the client has offered it.
     """
 
@@ -56,10 +57,11 @@ class WebSocket:
         connection: Connection,
         max_size: int,
         deflate: MessageDeflate | None = None,
+        answer: bytes = b"",
     ) -> None:
         self.environ = environ
-        #: Whether either side has closed, or the connection is lost.
-        self.closed = False
+        self._answer = answer
+        self._closed = False
         #: Whether it was the client who ended it, by a close, a fault or by going; and whether it was the last.
         self.departed = self.lost = False
         #: Whether an answer to our close can be understood.
@@ -72,6 +74,29 @@ class WebSocket:
         #: What was received, and is not with the parser yet; and what the parser makes of what it has.
         self._unparsed = b""
         self._events: Iterator[Any] = iter(())
+
+    @property
+    def opened(self) -> bool:
+        """Whether the handshake was answered."""
+        return not self._answer
+
+    @property
+    def closed(self) -> bool:
+        """Whether either side has closed, or the connection is lost."""
+        self._begin()
+        return self._closed
+
+    def _begin(self) -> None:
+        """Answer the handshake, if nobody has."""
+        if not self._answer:
+            return
+        with self._sock.sending:
+            answer, self._answer = self._answer, b""
+            if answer:
+                try:
+                    self._sock.sendall(answer)
+                except OSError:
+                    self._depart(lost=True)
 
     @property
     def version(self) -> str | None:
@@ -100,13 +125,14 @@ class WebSocket:
 
         :raises WebSocketError: that was known already.
         """
-        if self.closed:
+        self._begin()
+        if self._closed:
             raise WebSocketError("the WebSocket is closed")
         with self._sock.receiving:
-            while not self.closed:
+            while not self._closed:
                 event = self._next_event()
                 if event is None:
-                    if not self.closed:  # by another greenlet that had its turn meanwhile
+                    if not self._closed:  # by another greenlet that had its turn meanwhile
                         self._receive_more()
                     continue
                 message = self._handle(event)
@@ -131,11 +157,11 @@ class WebSocket:
             self._unparsed = self._sock.recv(RECV)
         except OSError:
             self._unparsed = b""
-        if not self._unparsed and not self.closed:
+        if not self._unparsed and not self._closed:
             self._depart(lost=True)
 
     def _depart(self, *, lost: bool) -> None:
-        self.closed = self.departed = True
+        self._closed = self.departed = True
         self.lost = lost
 
     def _handle(self, event: Any) -> str | bytes | None:
@@ -173,6 +199,7 @@ class WebSocket:
             data = bytes(memoryview(message))
             if binary is False:
                 data.decode()  # text is UTF-8
+        self._begin()
         is_text = isinstance(message, str) if binary is None else not binary
         try:
             with self._sock.sending:
@@ -184,7 +211,7 @@ class WebSocket:
             raise WebSocketError(f"the client has gone: {error}") from error
 
     def _send_message(self, opcode: Opcode, data: bytes) -> None:
-        if self.closed:
+        if self._closed:
             raise WebSocketError("the WebSocket is closed")
         try:
             self._sock.sendall(self._frame(opcode, data))
@@ -229,7 +256,8 @@ class WebSocket:
 
         :param message: the reason, up to 123 bytes.
         """
-        if not self.closed:
+        self._begin()
+        if not self._closed:
             reason = message if isinstance(message, str) else bytes(message).decode("utf-8", "replace")
             self._close(CloseConnection(code, reason or None))
             self._sock.hurry(0.0)
@@ -237,7 +265,7 @@ class WebSocket:
     def _close(self, event: CloseConnection) -> None:
         with contextlib.suppress(OSError):
             self._send_control(event)
-        self.closed = True
+        self._closed = True
 
     def end(self, code: int) -> None:
         """Close, if the application has not, and give the client a moment to answer, whatever else it sends."""
@@ -247,7 +275,7 @@ class WebSocket:
                 self.close(code)
             finally:
                 self._sock.sending.give()
-        self.closed = True
+        self._closed = True
         if self._answers and self._sock.receiving.take(CLOSE_WAIT):
             try:
                 self._await_answer(until)

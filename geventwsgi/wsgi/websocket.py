@@ -7,6 +7,7 @@ since wsproto is an extra.
 from __future__ import annotations
 
 import binascii
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from wsproto.connection import Connection, ConnectionType
@@ -19,7 +20,7 @@ from geventwsgi.wsgi.deflate import MessageDeflate
 from geventwsgi.wsgi.session import WebSocket, WebSocketError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
@@ -50,36 +51,23 @@ class WebSocketMiddleware:
             status = "426 Upgrade Required" if "Version" in fault else "400 Bad Request"
             start_response(status, [("Content-Type", "text/plain"), ("Sec-WebSocket-Version", VERSION)])
             return [fault.encode() + b"\n"]
-        websocket = self._accept(environ)
+        websocket = self._prepare(environ)
         environ["wsgi.websocket"] = websocket
         environ["wsgi.websocket_version"] = VERSION
-        try:
-            self._serve(websocket, environ)
-        finally:
-            environ.pop("wsgi.websocket", None)  # which has the environ
-        return []
+        begun = False
 
-    def _serve(self, websocket: WebSocket, environ: dict[str, Any]) -> None:
-        """Call the application, and close the WebSocket when it has ended, however it has.
+        def begin(*arguments: Any) -> Callable[[bytes], object]:
+            nonlocal begun
+            begun = True
+            return _ignore if websocket.opened else start_response(*arguments)
 
-        :raises ClientDisconnected: it has failed, since the client was lost.
-        """
-        try:
-            _run(self.application, environ)
-        except Exception as error:
-            websocket.end(CloseReason.INTERNAL_ERROR)
-            if not (websocket.departed and _is_of_websocket(error)):
-                raise
-            if websocket.lost:
-                raise ClientDisconnected(str(error)) from error
-        except BaseException:  # the request is to end now
-            websocket.close(CloseReason.INTERNAL_ERROR)
-            raise
-        else:
-            websocket.end(CloseReason.NORMAL_CLOSURE)
+        result: Iterable[bytes] = ()
+        with _closing(websocket):
+            result = self.application(environ, begin)
+        return _rest(result, websocket, lambda: begun or environ["geventwsgi.socket"].used)
 
-    def _accept(self, environ: dict[str, Any]) -> WebSocket:
-        """Send the handshake's answer (RFC 6455 section 4.2.2)."""
+    def _prepare(self, environ: dict[str, Any]) -> WebSocket:
+        """Return the WebSocket, with the handshake's answer (RFC 6455 section 4.2.2), which its first use sends."""
         deflate = MessageDeflate(self._max_size)
         offers = split_comma_header(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", "").encode("ascii"))
         accepted = server_extensions_handshake(offers, [deflate])
@@ -95,10 +83,10 @@ class WebSocketMiddleware:
             lines.append(b"Sec-WebSocket-Protocol: " + protocol.encode("ascii"))
         if accepted:
             lines.append(b"Sec-WebSocket-Extensions: " + accepted)
-        sock = environ["geventwsgi.socket"]
-        sock.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
         connection = Connection(ConnectionType.SERVER, [deflate] if accepted else [])
-        return WebSocket(environ, sock, connection, self._max_size, deflate if accepted else None)
+        answer = b"\r\n".join(lines) + b"\r\n\r\n"
+        sock = environ["geventwsgi.socket"]
+        return WebSocket(environ, sock, connection, self._max_size, deflate if accepted else None, answer)
 
     def _choose_protocol(self, environ: dict[str, Any]) -> str | None:
         choose: Callable[[str], str | None] | None = getattr(self.application, "app_protocol", None)
@@ -123,16 +111,52 @@ def _fault(environ: dict[str, Any]) -> str:
     return "" if len(nonce) == 16 else "Sec-WebSocket-Key is not 16 bytes in base64"
 
 
-def _run(application: WSGIApplication, environ: dict[str, Any]) -> None:
-    """Call an application that answers by the WebSocket, and iterate what it returns: a generator runs only so."""
-    result = application(environ, lambda _status, _headers, _error=None: lambda _data: None)
+def _rest(result: Iterable[bytes], websocket: WebSocket, answered: Callable[[], bool]) -> Generator[bytes, None, None]:
+    """Iterate what an application returned: a generator runs only so. It is its answer where the WebSocket is none.
+
+    :param answered: whether the application has answered otherwise.
+    """
     try:
-        for _ in result or ():
-            pass
+        with _closing(websocket):
+            for piece in result or ():
+                if not websocket.opened:
+                    yield piece
+            if websocket.opened:
+                websocket.end(CloseReason.NORMAL_CLOSURE)
+            elif not answered():
+                websocket.close()  # it has seen the WebSocket, and wants nothing of it
     finally:
+        websocket.environ.pop("wsgi.websocket", None)  # which has the environ
         close = getattr(result, "close", None)
         if close is not None:
             close()
+
+
+@contextmanager
+def _closing(websocket: WebSocket) -> Iterator[None]:
+    """Close the WebSocket if the application fails meanwhile.
+
+    :raises ClientDisconnected: it has failed, since the client was lost.
+    """
+    try:
+        yield
+    except Exception as error:
+        websocket.environ.pop("wsgi.websocket", None)
+        if not websocket.opened:
+            raise
+        websocket.end(CloseReason.INTERNAL_ERROR)
+        if not (websocket.departed and _is_of_websocket(error)):
+            raise
+        if websocket.lost:
+            raise ClientDisconnected(str(error)) from error
+    except BaseException:  # the request is to end now
+        if websocket.opened:
+            websocket.close(CloseReason.INTERNAL_ERROR)
+        raise
+
+
+def _ignore(_data: bytes) -> None:
+    """Drop what a framework makes of a request that was answered by the WebSocket."""
 
 
 def _is_of_websocket(error: BaseException | None) -> bool:

@@ -343,12 +343,70 @@ class TestClosing:
         monkeypatch.setattr(session, "CLOSE_WAIT", 60)
 
         def deed(websocket: Any) -> None:
+            websocket.send("hello")
             raise gevent.GreenletExit
 
         with serving(deed) as served, served.connect() as client:
             with suppress(ConnectionError):
+                assert client.receive() == "hello"
                 client.receive()
             assert client.close_code == 1011
+
+
+class TestAnswer:
+    """It is answered at the first use: an application may answer otherwise, and take the connection itself."""
+
+    @staticmethod
+    def answer(application: Callable[..., Any]) -> bytes:
+        """Return all that the server sends."""
+        with live_server(application, wsgi_websocket=True) as url, socket.socket() as client:
+            parts = urlsplit(url)
+            client.connect((parts.hostname, parts.port))
+            client.sendall(
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            client.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: client.recv(65536), b""))
+
+    def test_an_application_may_refuse(self) -> None:
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            assert environ["wsgi.websocket"].path == "/"
+            start_response("403 Forbidden", [("X-A", "1")])
+            return [b"not ", b"you"]
+
+        answer = self.answer(app)
+        assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n") and answer.count(b"HTTP/1.1") == 1
+        assert b"not " in answer and b"you" in answer
+
+    def test_an_application_may_take_the_connection_itself(self) -> None:
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            environ["geventwsgi.socket"].sendall(b"HTTP/1.1 101 Mine\r\n\r\nhello")
+            return []
+
+        assert self.answer(app) == b"HTTP/1.1 101 Mine\r\n\r\nhello"
+
+    @pytest.mark.parametrize("use", ["closed", "close"])
+    def test_whatever_is_asked_of_it_answers(self, use: str) -> None:
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            thing = getattr(environ["wsgi.websocket"], use)
+            if callable(thing):
+                thing()
+            start_response("200 OK", [])
+            return [b"of a framework"]
+
+        answer = self.answer(app)
+        assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\n") and b"framework" not in answer
+
+    def test_one_that_nobody_wants_is_closed(self) -> None:
+        answer = self.answer(lambda environ, start_response: [])
+        assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\n") and answer.endswith(b"\x88\x02\x03\xe8")
+
+    def test_a_failure_before_it_is_a_500(self) -> None:
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            raise ValueError("on purpose")
+
+        assert self.answer(app).startswith(b"HTTP/1.1 500 ")
 
 
 ENDLESS = {
