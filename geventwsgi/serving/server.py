@@ -12,7 +12,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gevent import GreenletExit, sleep
+from gevent import GreenletExit, get_hub, sleep, spawn
 from gevent.event import Event
 from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
@@ -129,6 +129,9 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self.__is_ready = is_ready
         self.__capacity = capacity or Capacity.of(self.__config)
         self.__view = ServerView()
+        #: How many greenlets are about to stop it, and what is set when none is.
+        self.__stops = 0
+        self.__stopped = Event()
         #: A pool bounds connections, so that each keeps its place while it is idle; and so for a callable.
         self.__keeps_greenlets = spawn != "default"
         #: The parts that accept and serve. Made when accepting begins: processes that are forked before share none.
@@ -449,8 +452,29 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             self.do_handle(*accepted)
 
     def stop(self, timeout: float | None = None) -> None:
-        """Stop accepting, then end the connections, after ``timeout`` seconds (``stop_timeout``) by force."""
-        self.__drain(self.stop_timeout if timeout is None else timeout)
+        """Stop accepting, then end the connections, after ``timeout`` seconds by force.
+
+        Where nothing can wait, as in a handler of :func:`signal.signal`, it returns at once and a greenlet goes on.
+
+        :param timeout: None for ``stop_timeout``; if another greenlet is about to stop the server, its time counts,
+            so that the end of :meth:`serve_forever` does not cut what a stop still waits for.
+        """
+        if getcurrent() is get_hub():
+            spawn(self.stop, timeout)
+        elif timeout is None and self.__stops:
+            self.__stopped.wait()
+        else:
+            self.__stops += 1
+            self.__stopped.clear()
+            try:
+                self.__stop(self.stop_timeout if timeout is None else timeout)
+            finally:
+                self.__stops -= 1
+                if not self.__stops:
+                    self.__stopped.set()
+
+    def __stop(self, timeout: float) -> None:
+        self.__drain(timeout)
         super().stop(0)
         if self.__service is not None:
             self.__service.poller.close()

@@ -12,6 +12,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket
+from gevent.event import Event
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler
 
@@ -624,6 +625,52 @@ class TestDrain:
         server = make(handler_class=WSGIHandler)
         assert server.drain(60) is True
         assert (server.connections, server.closed) == (0, True)
+
+
+class TestStops:
+    """A stop that somebody calls, beside that at the end of ``serve_forever``."""
+
+    @pytest.fixture
+    def served(self) -> Iterator[tuple[WSGIServer, gevent.Greenlet, socket.socket, Event]]:
+        """A server that serves for ever, and a request that is in flight until the event."""
+        go, began = Event(), Event()
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            began.set()
+            go.wait(20)
+            return hello(environ, start_response)
+
+        server = WSGIServer(("127.0.0.1", 0), app, log=None, error_log=None)
+        server.stop_timeout = 0.05
+        serving = gevent.spawn(server.serve_forever)
+        eventually(lambda: server.started)
+        with socket.create_connection(server.address, 20) as client:
+            client.sendall(CLOSE)
+            assert began.wait(20)
+            yield server, serving, client, go
+        server.stop(0)
+        serving.get(timeout=5)
+
+    @pytest.mark.parametrize("where", ["a greenlet", "the hub"])
+    def test_its_time_counts(self, served: tuple[Any, ...], where: str) -> None:
+        server, serving, client, go = served
+        if where == "the hub":
+            gevent.get_hub().loop.run_callback(server.stop, 20)
+        else:
+            gevent.spawn(server.stop, 20)
+        eventually(lambda: server.closed)
+        gevent.sleep(0.2)
+        assert not serving.ready()
+        go.set()
+        assert b"".join(iter(lambda: client.recv(1000), b"")).endswith(b"hello")
+        serving.get(timeout=5)
+
+    def test_one_that_is_told_less_hurries_it(self, served: tuple[Any, ...]) -> None:
+        server, serving, _, _ = served
+        gevent.spawn(server.stop, 20)
+        eventually(lambda: server.closed)
+        server.stop(0)
+        serving.get(timeout=5)
 
 
 class TestSecondLife:
