@@ -28,6 +28,8 @@ class RequestError(GeventWSGIError, OSError):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        #: Whether the request is known to be a HEAD although its head is refused: then the answer has no content.
+        self.head_only = False
 
     def __str__(self) -> str:
         return f"{self.status}: {self.reason}"

@@ -99,6 +99,7 @@ _LEVEL_WORDS = {"warn": "warning", "fatal": "critical", "trace": "debug", "notse
 _LEVELS = k.one_of("debug", "info", "warning", "error", "critical", metavar="LEVEL", **_LEVEL_WORDS)
 _PROXY_WORDS = {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}
 _PROXY = k.one_of("off", "v1", "v2", "auto", metavar="MODE", constant="auto", **_PROXY_WORDS)
+_FORWARDED = k.one_of("off", "x-forwarded-for", "forwarded", metavar="FIELD", false="off", none="off")
 _ON_OFF = k.one_of("on", "off", metavar="on|off", true="on", false="off")
 _FACILITIES = k.one_of(
     *("auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "security", "syslog", "user", "uucp"),
@@ -407,6 +408,10 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("forwarded_allow_ips", _LOCAL, k.NETWORKS, "--forwarded-allow-ips",
             "The addresses and networks of proxies whose forwarding headers are believed, comma-separated; * is every "
             "one. A unix socket's peer is always believed.", variable="FORWARDED_ALLOW_IPS"),
+        Setting("remote_addr_from_forwarded", "off", _FORWARDED, "--remote-addr-from-forwarded",
+            "The field by which proxies of forwarded_allow_ips name the client, whose address is then REMOTE_ADDR: "
+            "off, x-forwarded-for, or forwarded (RFC 7239). It is read from its end, past addresses of such proxies "
+            "alone (* names none of them: then its last address is the client's). Ours."),
         Setting("pythonpath", [], k.DIRECTORIES, "--pythonpath",
             "Directories, comma-separated, to find modules in, first ones first."),
         Setting("paste", None, k.PATH, "--paste, --paster",

@@ -36,6 +36,17 @@ def check_unfinished_head(buffer: bytes, start: int, scanned: int, limits: Limit
         raise RequestError(431, f"the head is longer than {limits.head} bytes")
 
 
+def asks_head(buffer: bytes, limits: Limits, leniency: Leniency) -> bool:
+    """Return whether a head that is refused begins with the sound request line of a HEAD, whatever follows it."""
+    line, crlf, _ = buffer.lstrip(CRLF)[: limits.line + 2 if limits.line else None].partition(CRLF)
+    if not crlf:
+        return False
+    try:
+        return read_request_line(line, limits, leniency)[0] == "HEAD"
+    except RequestError:
+        return False
+
+
 def check_field_lines(data: bytes, limits: Limits, leniency: Leniency = STRICT) -> None:
     """Refuse the first faulty field line of ``data``, whose last line may be unfinished.
 

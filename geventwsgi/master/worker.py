@@ -102,7 +102,7 @@ class Worker:
         self._on_ready = on_ready
         self._on_abort = on_abort
         self._quick = False
-        self._leaving = False
+        self._leaving = self._interrupted = False
         self._stop: Any = None
         self._watchers: list[Any] = []
 
@@ -115,7 +115,7 @@ class Worker:
 
         Then it ends as it would at TERM, and the master starts another.
         """
-        return not self._leaving
+        return not (self._leaving or self._interrupted)
 
     @alive.setter
     def alive(self, alive: bool) -> None:
@@ -325,6 +325,7 @@ class Worker:
     def handle_quit(self) -> None:
         """INT, QUIT: end at once."""
         if not self._quick:
+            self._interrupted = True
             hooks.call(self.cfg, self.log, "worker_int", self)
             self.stop(quick=True)
 

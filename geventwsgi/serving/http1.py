@@ -16,6 +16,7 @@ from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http import encode
 from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
+from geventwsgi.http.lines import asks_head
 from geventwsgi.observe.access import Record
 from geventwsgi.serving import departure, health, marks, request_deadline
 from geventwsgi.serving.http1_exchange import Http1Exchange
@@ -60,14 +61,16 @@ def receive(connection: Connection) -> Http1Exchange | Left:
     if not data:
         return NOTHING if data is None else ENDED
     head = connection.last_head
+    whole = False
     stream.waited = 0.0
     try:
         if head is None or data != connection.last_data:
             head = _read_head(connection, data)
+        whole = True
         exchange = Http1Exchange.__new__(Http1Exchange)
         exchange.begin(connection, head)
     except RequestError as error:
-        _refuse(connection, error)
+        _refuse(connection, error, 0.0, head if whole else None)
         return ENDED
     return exchange
 
@@ -140,16 +143,20 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
     last, known = None, service.known
     if connection.last_head is not None:
         last = connection.last_head.fields
-    head = parse_head(data, service.limits, last, 0, service.leniency, known)
-    if head is None:
-        with connection.incomplete():
-            seconds = service.timeouts.head
-            until = clock.monotonic() + (min(seconds, service.timeouts.drain_body) if service.draining else seconds)
-            while head is None:
-                more = _more_of_head(connection, data, until)
-                scanned = len(data)
-                data += more
-                head = parse_head(data, service.limits, last, scanned, service.leniency, known)
+    try:
+        head = parse_head(data, service.limits, last, 0, service.leniency, known)
+        if head is None:
+            with connection.incomplete():
+                seconds = service.timeouts.head
+                until = clock.monotonic() + (min(seconds, service.timeouts.drain_body) if service.draining else seconds)
+                while head is None:
+                    more = _more_of_head(connection, data, until)
+                    scanned = len(data)
+                    data += more
+                    head = parse_head(data, service.limits, last, scanned, service.leniency, known)
+    except RequestError as error:
+        error.head_only = asks_head(data, service.limits, service.leniency)
+        raise
     if len(data) > head.size:
         stream.unread(data[head.size :])
         data = b""
@@ -231,7 +238,7 @@ def _refuse(
     head = encode.response_head(
         status, headers, framing=LENGTH, length=len(page), connection="close", server=service.software
     )
-    if request is not None and request.method == "HEAD":
+    if error.head_only or (request is not None and request.head_only):
         page = b""
     try:
         connection.stream.send(head + page)
@@ -242,7 +249,8 @@ def _refuse(
 
 def _record(connection: Connection, reply: ErrorReply, duration: float, request: RequestHead | None) -> None:
     """Make the access record of a request that the gateway never saw."""
-    service = connection.service
+    service, exchange = connection.service, connection.exchange
     if service.on_record is not None:
-        environ = {"REMOTE_ADDR": connection.remote_addr, "REMOTE_PORT": port_text(connection.remote_port)}
+        who = connection if exchange is None else exchange  # of which a forwarder may have told the client
+        environ = {"REMOTE_ADDR": who.remote_addr, "REMOTE_PORT": port_text(who.remote_port)}
         service.on_record(Record(request, reply, environ, duration))

@@ -92,6 +92,10 @@ class Http1Exchange(exchange.Exchange):
             if fields.scheme is None:
                 fields.scheme = forwarded_scheme(fields, service.secure_scheme_headers, self.scheme)
             self.scheme = fields.scheme
+            if service.client_of is not None:
+                client = service.client_of(fields)
+                if client is not None:
+                    self.remote_addr, self.remote_port = client
         elif head.authority is not None:
             check_scheme(head, self.scheme)
         self.trailers: list[tuple[str, str]] = [] if fields.chunked else _NO_TRAILERS

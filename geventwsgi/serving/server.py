@@ -22,6 +22,7 @@ from geventwsgi import clock
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import ConfigError
 from geventwsgi.forks import displace, hold, keep, release
+from geventwsgi.http.forwarded import forwarded_client
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
 from geventwsgi.observe.log_stream import log_object
@@ -45,6 +46,7 @@ from geventwsgi.wsgi.gateway import Gateway, described
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from geventwsgi.http.fields import Fields
     from geventwsgi.serving.sockets import Socket
 
 #: SERVER_SOFTWARE. No version: it helps nobody but attackers.
@@ -280,6 +282,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             ragged_eof_ends=config.suppress_ragged_eofs,
             trusts=trust(config.forwarded_allow_ips),
             secure_scheme_headers=config.secure_scheme_headers,
+            client_of=client_of(config),
             on_record=on_record,
             cancels=config.on_disconnect == "cancel",
             half_close_ends=config.half_close == "gone",
@@ -533,6 +536,15 @@ def proxies_of(config: Config) -> ProxyProtocol | None:
     if config.proxy_protocol == "off":
         return None
     return ProxyProtocol(config.proxy_protocol, trust(config.proxy_allow_ips))
+
+
+def client_of(config: Config) -> Callable[[Fields], tuple[str, int] | None] | None:
+    """Return what reads a request's client from its fields, None where it is the peer."""
+    if config.remote_addr_from_forwarded == "off":
+        return None
+    # That every peer is believed does not make a proxy of every address that one names.
+    proxies = [address for address in config.forwarded_allow_ips if address != "*"]
+    return partial(forwarded_client, header=config.remote_addr_from_forwarded, trusts=trust(proxies))
 
 
 def timeouts_of(config: Config) -> Timeouts:

@@ -43,6 +43,7 @@ cdef class Service:
     cdef public object trusts
     cdef public object peers
     cdef public object secure_scheme_headers
+    cdef public object client_of
     cdef public object on_record
     cdef public CRunners runners
     cdef public bint cancels

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
+    from geventwsgi.http.fields import Fields
     from geventwsgi.http.limits import Leniency, Limits
     from geventwsgi.observe.access import Record
     from geventwsgi.observe.log import Logger
@@ -116,6 +117,7 @@ class Service:
     __slots__ = (
         "cancels",
         "capacity",
+        "client_of",
         "common",
         "connections",
         "deadlines",
@@ -166,6 +168,7 @@ class Service:
         ragged_eof_ends: bool,
         trusts: Callable[[str | None], bool],
         secure_scheme_headers: Mapping[str, str],
+        client_of: Callable[[Fields], tuple[str, int] | None] | None = None,
         on_record: Callable[[Record], object] | None,
         runners: Runners,
         cancels: bool = False,
@@ -202,6 +205,8 @@ class Service:
         #: Addresses seen lately, each once, and whether they are trusted.
         self.peers = Memo(lambda address: (address, trusts(address)))
         self.secure_scheme_headers = secure_scheme_headers
+        #: Reads whom a trusted peer names as its client; None where it is not asked (``remote_addr_from_forwarded``).
+        self.client_of = client_of
         #: Takes the access record of a request that never reached the gateway; None when nobody wants records.
         self.on_record = on_record
         #: Have a connection's :meth:`~.connection.Connection.run` called by a greenlet.

@@ -17,4 +17,5 @@ cdef class EnvironBuilder:
 cpdef _add_request_line(dict shared, CRequestHead head)
 @cython.locals(former=CRequestHead)
 cpdef _follow_line(CRepeated repeated, dict shared, CRequestHead head)
-cpdef _follow(CRepeated repeated, CFields fields, str scheme)
+@cython.locals(fields=CFields, scheme=str)
+cpdef _follow(CRepeated repeated, CExchange exchange)

@@ -86,7 +86,7 @@ class EnvironBuilder:
             exchange.repeated = Repeated(fields)
         else:
             if repeated.fields is not fields:
-                _follow(repeated, fields, exchange.scheme)
+                _follow(repeated, exchange)
             shared = repeated.environ
             if shared is None:
                 repeated.head = None
@@ -176,8 +176,9 @@ def port_text(port: int) -> str:
     return str(port) if port else ""
 
 
-def _follow(repeated: Repeated, fields: Fields, scheme: str) -> None:
+def _follow(repeated: Repeated, exchange: Exchange) -> None:
     """Go over to another request's fields, which may differ from the last one's in a few values only."""
+    fields, scheme = exchange.head.fields, exchange.scheme
     environ = repeated.environ
     repeated.environ = None  # until all of it is right
     if environ is not None and fields.former is repeated.fields and environ["wsgi.url_scheme"] == scheme:
@@ -185,6 +186,9 @@ def _follow(repeated: Repeated, fields: Fields, scheme: str) -> None:
             key = _KEYS[name]
             if key is not None:
                 environ[key] = value
+        if environ["REMOTE_ADDR"] is not exchange.remote_addr:  # a forwarder names another client
+            environ["REMOTE_ADDR"] = exchange.remote_addr
+            environ["REMOTE_PORT"] = port_text(exchange.remote_port)
     else:
         environ = None
     fields.former = None

@@ -48,6 +48,7 @@ GIVEN = {
     "drain_delay": ("5", 5),
     "health_path": ("/healthz",),
     "server_header": ("hidden",),
+    "remote_addr_from_forwarded": ("forwarded",),
     "asgi_loop": ("uvloop",),
     "asgi_lifespan": ("off",),
     "asgi_disconnect_grace_period": ("5", 5),

@@ -159,6 +159,38 @@ def test_worker_that_ends_for_itself_ends_with_its_master(tmp_path):
         wait_until(lambda: not server.process.group_pids())
 
 
+WATCHED = """
+import time
+
+def watch(worker):
+    while not os.path.exists("too-large"):
+        time.sleep(0.02)
+    worker.alive = False
+
+def post_worker_init(worker):
+    if {native}:
+        import gevent
+        gevent.get_hub().threadpool.spawn(watch, worker)
+    else:
+        import threading
+        threading.Thread(target=watch, args=(worker,), daemon=True).start()
+
+def child_exit(server, worker):
+    note("ended", worker.pid)
+    os.unlink("too-large")
+"""
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_worker_that_a_watchdog_declares_dead_ends_and_is_replaced(native, tmp_path):
+    config = WATCHED.format(native=native)
+    with serving("gwsgi", tmp_path, config) as server:
+        first = server.get()["pid"]
+        (tmp_path / "too-large").touch()
+        wait_until(lambda: server.notes().get("ended") == [first])
+        assert server.get()["pid"] != first
+
+
 PRELOADS = """
 preload_app = True
 
@@ -287,3 +319,86 @@ def test_format_of_the_access_log_with_faults_keeps_nobody_from_serving(name, tm
         if name == "gwsgi":
             assert wait_until((tmp_path / "access.log").read_text) == "GET 200 100%\n"
             assert server.process.log_text().count("access_log_format: '%' names no atom (column 16)") == 1
+
+
+USUAL = """
+import logging, sys, threading, traceback
+
+class NoProbes(logging.Filter):
+    def filter(self, record):
+        return record.args["U"] != "/healthz"
+
+def on_starting(server):
+    logging.getLogger("gunicorn.access").addFilter(NoProbes())
+    server.log.info("Starting with %s workers", server.cfg.workers)
+
+def when_ready(server):
+    open("app-initialized", "w").close()
+    note("when_ready", [len(server.LISTENERS), server.cfg.settings["bind"].get() == server.cfg.bind])
+
+def post_fork(server, worker):
+    server.log.info("Worker spawned (pid: %s)", worker.pid)
+    note("post_fork", [worker.age, worker.ppid == server.pid, worker.pid == os.getpid(), worker.booted])
+
+def post_worker_init(worker):
+    note("booted", worker.age)
+
+def pre_request(worker, req):
+    worker.log.debug("%s %s" % (req.method, req.path))
+    note("pre_request", dict(req.headers).get("X-ONE"))
+
+def post_request(worker, req, environ, resp):
+    note("post_request", [resp.status_code, resp.status.split(None, 1)[0], len(dict(resp.headers)), worker.age])
+
+def worker_int(worker):
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    stacks = [line for _, stack in sys._current_frames().items() for line in traceback.extract_stack(stack)]
+    note("worker_int", [len(names) > 0, len(stacks) > 0, worker.alive])
+
+def child_exit(server, worker):
+    note("child_exit", worker.pid > 0)
+
+def worker_exit(server, worker):
+    note("worker_exit", [worker.pid == os.getpid(), server.pid == worker.ppid])
+
+def on_exit(server):
+    note("on_exit", len(server.WORKERS))
+
+raw_env = ["MINE=1"]
+accesslog = "access.log"
+access_log_format = '%(h)s "%(r)s" %(s)s "%({x-one}i)s" "%({content-type}o)s" %(m)s %(U)s %(q)s %(H)s'
+"""
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """What the hooks of a usual file have noted in a life that INT ends, and the access log."""
+    found = {}
+    for name in SERVERS:
+        directory = tmp_path_factory.mktemp(name)
+        with serving(name, directory, USUAL) as server:
+            server.get("/healthz")
+            server.get("/a?b=c", X_One="1")
+            log = directory / "access.log"
+            wait_until(log.read_text)
+            (worker,) = server.process.worker_pids()
+            os.kill(worker, signal.SIGINT)
+            wait_until(lambda server=server: len(server.notes()["booted"]) == 2)
+            server.process.stop(signal.SIGTERM)
+            found[name] = {
+                **server.notes(),
+                "log": [log.read_text()],
+                "ready": [(directory / "app-initialized").exists()],
+            }
+    return found
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "when_ready", "post_fork", "booted", "pre_request", "post_request", "worker_int", "child_exit", "worker_exit",
+        "on_exit", "log", "ready",
+    ],
+)  # fmt: skip
+def test_hooks_of_a_usual_file_do_the_same(usual, key):
+    assert usual["gwsgi"][key] == usual["gunicorn"][key]

@@ -227,6 +227,31 @@ class TestHeads:
             assert record.resp.sent == len(body_of(answer))
             assert record.environ["REMOTE_ADDR"] == "127.0.0.1"
 
+    @pytest.mark.parametrize(
+        ("request_", "status"),
+        [
+            (b"HEAD / HTTP/1.1\r\n\r\n", 400),
+            (b"\r\nHEAD / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+            (b"HEAD / HTTP/1.1\r\nA: " + b"b" * 9000, 431),
+            (b"HEAD / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+            (b"HEAD / HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\n\r\n", 413),
+            (b"HEAD / HTTP/1.1\r\nHost: x\r\n", 408),
+        ],
+    )
+    def test_the_refusal_of_a_head_request_has_no_body__rfc9110_9_3_2(self, request_: bytes, status: int) -> None:
+        with served(limits=Limits(body=100), timeouts=Timeouts(head=0.2)) as one:
+            answer = one.ask(request_)
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+            assert int(answer.partition(b"Content-Length: ")[2].split(b"\r")[0]) > 0
+            assert body_of(answer) == b""
+            assert one.records[0].resp.sent == 0
+
+    @pytest.mark.parametrize("line", [b"GET / HTTP/1.1", b"HEAD  / HTTP/1.1", b"HEADS / HTTP/1.1", b"head / HTTP/1.1"])
+    def test_the_refusal_of_any_other_request_has_one(self, line: bytes) -> None:
+        with served() as one:
+            one.client.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert body_of(one.ask(line + b"\r\nBad\r\n\r\n").partition(b"HTTP/1.1 ")[2]) != b""
+
     def test_a_refusal_reaches_a_client_that_is_still_uploading(self) -> None:
         with served(limits=Limits(body=100)) as one:
             one.client.sendall(post(10 << 20))
