@@ -19,6 +19,7 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef CConnection _connection
     cdef bint _continue
     cdef double _credit
+    cdef bint _cut
     cdef long long _excess
     cdef object _framing
     cdef bint _keep_alive
@@ -44,6 +45,8 @@ cdef class Http1Exchange(exchange.Exchange):
     cpdef _send(self, bytes first, bytes second, bytes third=*, bytes fourth=*, bint more=*)
     cpdef _send_last(self, bytes first, bytes second)
     @cython.locals(now=double)
+    cpdef _send_interim(self, bytes data)
+    cpdef _break(self, error, bytes head)
     cpdef _look_for_burst(self)
     cpdef _lost(self)
     cpdef bytes _encode_head(self)

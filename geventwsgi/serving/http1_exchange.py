@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gevent.exceptions import ConcurrentObjectUseError
+
 from geventwsgi import clock
-from geventwsgi.errors import ClientDisconnected, RequestError
+from geventwsgi.errors import ClientDisconnected, RequestError, ResponseError
 from geventwsgi.http import encode
 from geventwsgi.http.body import body_for
 from geventwsgi.http.encode import CHUNKED, CLOSE, LENGTH, NONE
@@ -41,6 +43,11 @@ BURST, PAUSE = 8, 1e-4
 #: Bytes of an unread body that are read away to keep the connection.
 DRAIN_BODY = 65536
 _NEVER = NEVER  # as a C number in the compiled core
+#: What the application is told once a piece of its response was cut.
+CUT = (
+    "a piece of the response was cut while it was sent, by a timeout or another exception that was thrown into the"
+    " greenlet: nothing right can follow"
+)
 _NO_TRAILERS: list[tuple[str, str]] = []
 _NO_HEAD = exchange.ResponseHead("", 0, ())
 
@@ -55,6 +62,7 @@ class Http1Exchange(exchange.Exchange):
         "_connection",
         "_continue",
         "_credit",
+        "_cut",
         "_excess",
         "_framing",
         "_keep_alive",
@@ -134,6 +142,8 @@ class Http1Exchange(exchange.Exchange):
         #: Bytes of content still owed under LENGTH, and bytes that the application gave beyond them.
         self._left = 0
         self._excess = 0
+        #: Whether a piece of it may have left in part, so that nothing can follow; see :meth:`_break`.
+        self._cut = False
         #: The last chunk's size, which the next one mostly repeats, and its line.
         self._chunk_size, self._chunk_line = 0, b""
         #: How many pieces came one right after the other, up to BURST, and when the last was sent.
@@ -152,7 +162,7 @@ class Http1Exchange(exchange.Exchange):
             raise ClientDisconnected("the request has ended: the rest of its body cannot be read any more")
         if self._continue:
             self._continue = False
-            self._stream.send(encode.CONTINUE)
+            self._send_interim(encode.CONTINUE)
         return self._read_body(body, size, self._connection.service.timeouts.body)
 
     def spend(self, pieces: int) -> None:
@@ -218,6 +228,8 @@ class Http1Exchange(exchange.Exchange):
         """See :meth:`Exchange.write`."""
         if not data or self.taken:
             return
+        if self._cut:
+            raise ResponseError(CUT)
         head = b"" if self.head_sent else self._encode_head()
         framing = self._framing
         if framing is LENGTH:
@@ -249,6 +261,8 @@ class Http1Exchange(exchange.Exchange):
         """See :meth:`Exchange.send_file`."""
         if self.taken:
             return
+        if self._cut:
+            raise ResponseError(CUT)
         head = b"" if self.head_sent else self._encode_head()
         framing = self._framing
         if framing is NONE:
@@ -267,6 +281,9 @@ class Http1Exchange(exchange.Exchange):
         except ClientDisconnected:
             self._lost()
             raise
+        except BaseException as error:
+            self._break(error, head)
+            raise
         self._mid_chunk = False
         self.sent += count
 
@@ -278,6 +295,8 @@ class Http1Exchange(exchange.Exchange):
         """See :meth:`Exchange.finish`."""
         if self.taken:
             return None
+        if self._cut:
+            raise ResponseError(CUT)
         if not self.head_sent:
             if self._length is None:
                 self._length = 0
@@ -299,6 +318,9 @@ class Http1Exchange(exchange.Exchange):
         except ClientDisconnected:
             self._lost()
             raise
+        except BaseException as error:
+            self._break(error, first)
+            raise
 
     def _send_last(self, first: bytes, second: bytes) -> None:
         try:
@@ -306,6 +328,31 @@ class Http1Exchange(exchange.Exchange):
         except ClientDisconnected:
             self._lost()
             raise
+        except BaseException as error:
+            self._break(error, first)
+            raise
+
+    def _send_interim(self, data: bytes) -> None:
+        """Send what comes before the head of the response."""
+        try:
+            self._stream.send(data)
+        except (ClientDisconnected, ConcurrentObjectUseError):
+            raise  # either nothing more is sent, or nothing of this was
+        except BaseException as error:
+            self._break(error, data)
+            raise
+
+    def _break(self, error: BaseException, head: bytes) -> None:
+        """Note that a piece may have left in part, since an exception was thrown into the greenlet that sent it.
+
+        The client would take what followed, the connection's next response even, for the rest of that piece.
+
+        :param head: what the piece began with, if that cannot be made again.
+        """
+        refused = isinstance(error, ConcurrentObjectUseError)  # another greenlet sends: nothing of this has left
+        if not refused or head or self._framing is not CHUNKED:
+            self._cut = True
+            self._keep_alive = False
 
     def _look_for_burst(self) -> None:
         """Before a further piece of the response: in the midst of a burst it may leave with those that follow."""
@@ -355,7 +402,7 @@ class Http1Exchange(exchange.Exchange):
     def send_early_hints(self, headers: Headers) -> None:
         """Send an informational response before the final one (RFC 8297); not to HTTP/1.0, which has none."""
         if self.head.minor and not (self.head_sent or self.taken or self.over or self.ended):
-            self._stream.send(encode.early_hints(headers))
+            self._send_interim(encode.early_hints(headers))
 
     def send_trailers(self, trailers: Headers) -> None:
         """Have fields sent after the last chunk, and their names announced if the head has not left."""
@@ -390,7 +437,7 @@ class Http1Exchange(exchange.Exchange):
 
     def fail(self, status: int, detail: str | None = None) -> None:
         """See :meth:`Exchange.fail`."""
-        if self.head_sent or self.taken:
+        if self.head_sent or self.taken or self._cut:
             self.abort()
             return
         page = encode.error_page(status, detail)
@@ -414,7 +461,7 @@ class Http1Exchange(exchange.Exchange):
             self._raw_socket.end()
         if self.taken or not self._connection.answered:
             self._stream.abort()
-        elif self.head_sent:
+        elif self.head_sent or self._cut:
             if self._shows_its_cut():
                 self._stream.cut()
             else:
@@ -425,7 +472,7 @@ class Http1Exchange(exchange.Exchange):
 
         That it does by its framing (RFC 9112 section 8).
         """
-        unfinished = self._framing is CHUNKED or (self._framing is LENGTH and self._left > 0)
+        unfinished = self._framing is CHUNKED or (self._framing is LENGTH and (self._left > 0 or self._cut))
         return unfinished and self._stream.owed() > self.sent
 
     def end(self) -> None:
@@ -472,6 +519,9 @@ class Http1Exchange(exchange.Exchange):
             self._raw_socket.end()
             self._keep_alive = self._keep_alive and not self._raw_socket.lent
         if stream.closed:
+            return False
+        if self._cut:  # by the end of another greenlet, after this one had done its part
+            self.abort()
             return False
         if self.taken:
             self._connection.taken = True
