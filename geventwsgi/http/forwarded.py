@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 #: Forwarders that are believed one after the other, at the most.
 MOST_HOPS = 32
+#: Characters of the longest node: an IPv6 address has up to 45, a port's name may have some more.
+LONGEST_NODE = 96
 # RFC 7239 section 4: pairs of a token and a value, and what stands between them.
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PAIR = re.compile(rf'({_WORD})=(?:({_WORD})|"((?:[^"\\]|\\.)*)")')
 _BETWEEN = re.compile(r"[ \t]*([,;])[ \t]*")
 # RFC 7239 section 6, and what proxies write into X-Forwarded-For.
 _NODE = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}|_[A-Za-z0-9._\-]+))?")
-_BARE = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+_BARE = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 
 
 def forwarded_scheme(fields: Fields, secure_scheme_headers: Mapping[str, str], default: str) -> str:
@@ -150,6 +152,8 @@ def _address(node: str, *, bare: bool) -> tuple[str, int] | None:
     """
     from ipaddress import ip_address  # noqa: PLC0415 - takes 1 ms, and for those who ask for it
 
+    if len(node) > LONGEST_NODE:
+        return None
     match = _NODE.fullmatch(node)
     if match is not None:
         text, port = match[1] or match[2], match[3] or "0"
