@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import warnings
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from gevent import config, events, hub, monkey
 from gevent import time as gevent_time
 
 from geventwsgi.serving import latepatch, plugins
+from geventwsgi.serving.adopt import adopt_ssl, adopt_threads
 from geventwsgi.serving.multiprocess import patch_multiprocessing
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def patch_all(warn: Callable[[str], object]) -> None:
     """Patch every module that gevent can patch; a second call does nothing.
 
-    :param warn: told in one line when modules imported earlier keep the unpatched ``ssl``, with the cure.
+    :param warn: told in one line what cannot be patched any more, with the cure.
     """
     patch_multiprocessing()
     if monkey.is_module_patched("socket"):
@@ -32,8 +32,11 @@ def patch_all(warn: Callable[[str], object]) -> None:
     with warnings.catch_warnings(record=True) as caught, _in_haste():
         warnings.simplefilter("always", monkey.MonkeyPatchWarning)
         monkey.patch_all()
-    _adopt_threads()
+    adopt_threads()
+    adopted = any(_is_late_ssl(warning) for warning in caught) and adopt_ssl()
     for warning in caught:
+        if adopted and _is_late_ssl(warning):
+            continue
         if issubclass(warning.category, monkey.MonkeyPatchWarning):
             warn(_explain(str(warning.message)))
         else:
@@ -42,16 +45,8 @@ def patch_all(warn: Callable[[str], object]) -> None:
             )
 
 
-def _adopt_threads() -> None:
-    """Derive kinds of threads that were defined before from gevent's: nobody could join them otherwise.
-
-    A configuration file that imports :mod:`concurrent.futures.process` brings one.
-    """
-    for name in ("Thread", "Timer"):
-        plain, patched = monkey.get_original("threading", name), getattr(threading, name)
-        for kind in plain.__subclasses__() if patched is not plain else ():
-            if kind.__module__ not in ("threading", "gevent.threading"):
-                kind.__bases__ = tuple(patched if base is plain else base for base in kind.__bases__)
+def _is_late_ssl(warning: warnings.WarningMessage) -> bool:
+    return issubclass(warning.category, monkey.MonkeyPatchWarning) and "ssl" in str(warning.message)
 
 
 def hasten_sleep() -> None:

@@ -38,11 +38,33 @@ def test_a_plain_import_of_ssl_comes_in_time() -> None:
     assert run("import ssl\nfrom geventwsgi.serving.patch import patch_all\npatch_all(print)") == []
 
 
-def test_a_copy_of_ssl_is_too_late_and_named_with_the_cure() -> None:
-    code = "import urllib3.util.ssl_\nfrom geventwsgi.serving.patch import patch_all\npatch_all(print)"
-    (line,) = run(code)
-    assert "urllib3.util.ssl_" in line
-    assert "gevent.monkey.patch_all() first" in line
+COPIES = """
+{before}
+import ssl
+old = ssl.SSLContext
+{made}
+from geventwsgi.serving.patch import patch_all
+patch_all(print)
+{then}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "made", "then"),
+    [
+        ("import urllib3.util.ssl_ as client", "", "print(client.SSLContext is ssl.SSLContext)"),
+        ("from ssl import SSLContext", "", "print(SSLContext is ssl.SSLContext)"),
+        ("from ssl import SSLContext", "class Mine(SSLContext): pass", "print(issubclass(Mine, ssl.SSLContext))"),
+        ("from ssl import SSLContext", "made = old(ssl.PROTOCOL_TLS_CLIENT)", "print(type(made) is ssl.SSLContext)"),
+        (
+            "from ssl import SSLContext", "made = old(ssl.PROTOCOL_TLS_CLIENT)",
+            "made.minimum_version = ssl.TLSVersion.TLSv1_2; print(made.minimum_version == ssl.TLSVersion.TLSv1_2)",
+        ),
+    ],
+    ids=["a library's copy", "a script's copy", "a subclass", "a context", "what a context is told"],
+)  # fmt: skip
+def test_what_has_a_copy_of_ssl_gets_the_patched_one(before: str, made: str, then: str) -> None:
+    assert run(COPIES.format(before=before, made=made, then=then)) == ["True"]
 
 
 def test_other_warnings_pass() -> None:
