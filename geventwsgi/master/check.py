@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from geventwsgi.config.process import apply_process_settings
 from geventwsgi.master.application import Application
-from geventwsgi.master.listeners import check_address
+from geventwsgi.master.listeners import check_addresses
 from geventwsgi.master.loggers import make_logger
 from geventwsgi.master.pidfile import PidFile
 from geventwsgi.master.privileges import check_privileges
+from geventwsgi.master.reloader import check_engine
+from geventwsgi.master.shared import check_workers
 from geventwsgi.master.worker import worker_class
 
 if TYPE_CHECKING:
@@ -37,8 +39,9 @@ def check(cfg: Config, complain: Callable[[str], object]) -> None:
     worker_class(cfg)
     # The captured output would go where the logs go, and with it what is found here.
     logger = make_logger(cfg.replace(capture_output=False))
-    for address in cfg.address:
-        check_address(address, cfg)
+    check_addresses(cfg.address, cfg)
+    check_workers(cfg.workers)
+    check_engine(cfg)
     if cfg.pidfile:
         PidFile(cfg.pidfile, (cfg.uid, cfg.gid)).check()
     check_privileges(cfg)

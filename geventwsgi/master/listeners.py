@@ -159,11 +159,20 @@ def bind(addresses: Iterable[Address], cfg: Any, inherited: Mapping[str, list[in
     return listeners
 
 
-def check_address(address: Address, cfg: Any) -> None:
-    """Find out whether an address can be listened on, or could but for another server, without listening.
+def check_addresses(addresses: Iterable[Address], cfg: Any) -> None:
+    """Find out whether addresses can be listened on, or could but for another server, without listening.
 
-    :raises BindError: it cannot.
+    :raises BindError: one cannot.
     """
+    seen = set()
+    for address in addresses:
+        if str(address) in seen and getattr(address, "port", None) != 0:
+            raise BindError(f"{address} stands in --bind twice: leave one out")
+        seen.add(str(address))
+        _check_address(address, cfg)
+
+
+def _check_address(address: Address, cfg: Any) -> None:
     if isinstance(address, FdAddress):
         _inherit(address).detach()
     elif isinstance(address, UnixAddress):

@@ -194,6 +194,16 @@ class Reloader:
         close(self.writer)
 
 
+def check_engine(cfg: Config) -> None:
+    """Find out whether the engine that is asked for can be used.
+
+    :raises ConfigError: it cannot.
+    """
+    inotify = _make_inotify(cfg) if cfg.reload else None
+    if inotify is not None:
+        inotify.close()
+
+
 def _make_inotify(cfg: Config) -> Inotify | None:
     if cfg.reload_engine == "poll":
         return None

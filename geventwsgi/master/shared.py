@@ -133,9 +133,7 @@ class SharedSlots:
         :raises WorkerBootError: there are as many workers as slots.
         """
         if not self._free:
-            raise WorkerBootError(
-                f"there cannot be more than {len(self._fields) // FIELDS - 1} workers: lower --workers"
-            )
+            raise WorkerBootError(_too_many(len(self._fields) // FIELDS - 1))
         slot = Slot(self._fields, heapq.heappop(self._free))
         slot.clear()
         self._fields[-1] = max(self._fields[-1], (slot.index + 1) * FIELDS)
@@ -145,3 +143,16 @@ class SharedSlots:
         """Give back the slot of a worker that has ended."""
         slot.clear()
         heapq.heappush(self._free, slot.index)
+
+
+def check_workers(number: int) -> None:
+    """Refuse a number of workers that there are no slots for.
+
+    :raises WorkerBootError: there are not.
+    """
+    if number > SLOTS:
+        raise WorkerBootError(_too_many(SLOTS))
+
+
+def _too_many(most: int) -> str:
+    return f"there cannot be more than {most} workers: lower --workers"

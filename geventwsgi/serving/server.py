@@ -147,10 +147,6 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self.__application = application
         if handler_class is not None:
             self.handler_class = handler_class
-        if self.handler_class is not None and type(self).secure_environ_class is dict:
-            from gevent.pywsgi import WSGISecureEnviron  # noqa: PLC0415 - for those handlers alone
-
-            self.secure_environ_class = WSGISecureEnviron
         if self.handler_class is not None and self.__config.proxy_protocol != "off":
             raise ConfigError("proxy_protocol: a handler_class reads the connection itself: leave one of them out")
         self.__given_spawn = spawn
@@ -229,6 +225,10 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
                 self.socket, self.__capacity, self.__logger, self.__pause, self.max_accept,
                 proxied=self.__config.proxy_protocol != "off",
             )  # fmt: skip
+            if self.handler_class is not None and self.secure_environ_class is dict:
+                from gevent.pywsgi import WSGISecureEnviron  # noqa: PLC0415 - for those handlers alone
+
+                self.secure_environ_class = WSGISecureEnviron
             if self.handler_class is None:
                 self.__service = acceptor.service = self.__make_service(acceptor)
             self.__acceptor = acceptor

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from geventwsgi.config import machine
+from geventwsgi.config.flags import read_flags
 from geventwsgi.config.machine import available_processors, suitable_workers
-from geventwsgi.config.sources import Config
+from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import ConfigError
 
 V1 = "4:memory:/docker/x\n2:cpu,cpuacct:/docker/x\n1:name=systemd:/docker/x\n"
@@ -74,6 +75,14 @@ def test_processors_are_those_that_this_process_may_run_on():
 @pytest.mark.parametrize("given", ["auto", " Auto "])
 def test_auto_is_a_number_of_workers(given):
     assert Config.of(workers=given).workers == suitable_workers()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ"), [(["--workers", "auto"], {}), (["-w", "auto"], {}), ([], {"WEB_CONCURRENCY": "auto"})]
+)
+def test_auto_may_be_a_flag_or_a_variable(arguments, environ, root):
+    write(root, {"proc/self/cgroup": ""})
+    assert load(read_flags(arguments), environ, str(root)).workers == suitable_workers()
 
 
 def test_other_words_are_refused():

@@ -195,3 +195,17 @@ def test_gevent_websockets_handler_says_no_more_than_under_pywsgi(base: Any, giv
     with serving(base(("127.0.0.1", 0), hello, handler_class=handler.WebSocketHandler, **given)) as server:
         assert ask(server).endswith(b"hello")
     assert capfd.readouterr() == ("", "")
+
+
+@both
+def test_failure_under_a_handler_that_is_assigned_shows_no_secret(base: Any, capfd: Any) -> None:
+    def broken(_environ: dict[str, Any], _start_response: Callable[..., Any]) -> list[bytes]:
+        raise ValueError("oh")
+
+    server = base(("127.0.0.1", 0), broken, log=None, environ={"HTTP_COOKIE": "secret"})
+    server.handler_class = gevent.pywsgi.WSGIHandler
+    with serving(server):
+        assert b" 500 " in ask(server)
+    error = capfd.readouterr().err
+    assert "ValueError: oh" in error
+    assert "secret" not in error
