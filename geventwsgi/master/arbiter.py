@@ -31,7 +31,7 @@ from geventwsgi.master.pidfile import PidFile
 from geventwsgi.master.reload import Reload
 from geventwsgi.master.reloader import Sources
 from geventwsgi.master.report import BootFailure
-from geventwsgi.master.signals import SignalPipe
+from geventwsgi.master.signals import Interrupted, SignalPipe
 from geventwsgi.master.system import default_loop, meeting_place, remove_meeting_place, restore_title, set_title
 from geventwsgi.master.systemd import Activation, Systemd, take_sockets
 from geventwsgi.master.upgrade import Kin, working_directory
@@ -101,6 +101,8 @@ class Arbiter(Compatible):
                 self._start()
             except StartupError as error:
                 self.give_up(BootFailure.of(error))
+            except Interrupted:
+                self._say_interrupted()
             try:
                 self._loop()
             finally:
@@ -125,14 +127,20 @@ class Arbiter(Compatible):
         self._started = True
         self.sources.watch(cfg)
         self.app.cfg = cfg
-        self._patch_and_preload()
-        hooks.require(cfg, "on_starting", self)
+        with self.signals.interrupting():
+            self._patch_and_preload()
+            hooks.require(cfg, "on_starting", self)
         self.LISTENERS = bind(cfg.address, cfg, self.kin.sockets)
         self.kin.close_unused(self.LISTENERS)
         self._write_pidfile(cfg)
         self.announce(self.LISTENERS)
         self.set_num_workers(cfg.workers)
         hooks.require(cfg, "when_ready", self)
+
+    def _say_interrupted(self) -> None:
+        """Tell whoever started the server that a signal came first; it was collected, and ends the server in order."""
+        if self._launch:
+            self._launch.tell(1, "gwsgi: a signal ended the start\n")
 
     def _patch_and_preload(self) -> None:
         """Patch here where the application is, or is about to be, in this process; otherwise each worker does it."""

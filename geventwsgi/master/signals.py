@@ -1,6 +1,7 @@
 """Signals as values: a self-pipe that the interpreter writes each signal's number to, and one poll on it.
 
-No code runs inside a signal handler, so nothing that the master does can be interrupted half-way.
+No code runs inside a signal handler, so nothing that the master does can be interrupted half-way. Others' code, which
+may wait for ever, is interrupted where the master says so.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 import os
 import select
 import signal
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +19,14 @@ from geventwsgi.master.system import default_loop, original
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+
+#: What ends the server.
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+class Interrupted(BaseException):
+    """A signal ends the server while it waits for others' code, in which this is raised."""
 
 
 class SignalPipe:
@@ -103,6 +113,22 @@ class SignalPipe:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Let a signal that ends the server also end what runs in the block.
+
+        :raises Interrupted: one has come. It is collected as any other.
+        """
+        set_handler = original("signal", "signal")
+        for number in _ENDS:
+            set_handler(number, _interrupt)
+        try:
+            yield
+        finally:
+            for number in _ENDS:
+                if signal.getsignal(number) is _interrupt:  # else it is the application's by now
+                    set_handler(number, _collect)
+
     def lend(self) -> None:
         """Let gevent's loop, if there is one, hear of the end of children until :meth:`take_back`.
 
@@ -164,3 +190,14 @@ class SignalPipe:
 
 def _collect(_number: int, _frame: object) -> None:
     """Let the interpreter write the number to the pipe; there is nothing else to do."""
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """Raise in the main greenlet, where there are others: the import or the hook runs there, and may wait."""
+    greenlets = sys.modules.get("greenlet")
+    main = greenlets.getcurrent() if greenlets is not None else None
+    while main is not None and main.parent is not None:
+        main = main.parent
+    if main is None or main is greenlets.getcurrent():  # type: ignore[union-attr]  # there is one if there are the others
+        raise Interrupted
+    main.throw(Interrupted)
