@@ -23,6 +23,7 @@ from geventwsgi.events.frames import MAX_MESSAGE, MAX_NAME
 from geventwsgi.events.history import History, Message
 from geventwsgi.events.place import HERE
 from geventwsgi.events.relay import relay
+from geventwsgi.events.share import share
 from geventwsgi.events.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -201,10 +202,11 @@ class Channel:
                 subscription.wake()
 
     def pace(self) -> None:
-        """After a burst, wait until all subscribers that were woken have taken their messages.
+        """After a burst, wait until all subscribers that were woken have taken their messages, and let the loop turn.
 
         Those who publish, and those who bring messages from other processes, call it after each message.
         """
+        share.spend()
         while self._burst > self.keep // 4 and getcurrent() is not get_hub():
             if self._turn is None:
                 self._turn = Event()

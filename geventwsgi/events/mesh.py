@@ -16,7 +16,8 @@ from greenlet import getcurrent
 from geventwsgi.events.frames import ASK, CAUGHT_UP, MESSAGE, PAST, Frame
 from geventwsgi.events.meeting import Meeting
 from geventwsgi.events.order import Order
-from geventwsgi.events.past import STRETCH, Past, give_turn
+from geventwsgi.events.past import Past
+from geventwsgi.events.share import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,14 +85,11 @@ class Mesh:
 
     def _drain(self) -> None:
         """Deliver all whose turn it is; channels with many messages wait for their subscribers meanwhile."""
-        delivered = 0
         while (frame := self._next()) is not None:
             if not self.past.takes(frame):
                 self._channels.deliver(frame)
                 self._channels.pace(frame.name)
-            delivered += 1
-            if delivered % STRETCH == 0:
-                give_turn()
+            share.spend()
         if self._order.blocked and self._timer is None:
             self._overdue = self._order.newest
             self._set_timer()

@@ -8,12 +8,12 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import gevent
 from gevent import get_hub, spawn_raw
 from gevent.event import Event
 from greenlet import getcurrent
 
 from geventwsgi.events.frames import ASK, CAUGHT_UP, PAST, Frame
+from geventwsgi.events.share import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a channel waits at its start for what the others keep.
 CATCH_UP = 2.0
-#: Messages that are delivered in one turn of the loop.
-STRETCH = 256
 
 
 class Beginning:
@@ -144,10 +142,9 @@ class Past:
         """Deliver what has come, in order; a greenlet's body."""
         while beginning.frames:
             frames, beginning.frames = beginning.frames, {}
-            for at, ticket in enumerate(sorted(frames), 1):
+            for ticket in sorted(frames):
                 self._channels.deliver(frames[ticket])
-                if at % STRETCH == 0:
-                    give_turn()
+                share.spend()
         beginning.over = True
         if not beginning.waiting and self._beginnings.get(name) is beginning:
             del self._beginnings[name]
@@ -168,15 +165,10 @@ class Past:
         for frame in self._channels.kept(name):
             peer.send(frame.encode())
             peer.make_room()
+            share.spend()
         # What waits for its turn was published before that worker was there, maybe.
         beginning = self._beginnings.get(name)
         for frame in [*self._order.items(), *(beginning.frames.values() if beginning else ())]:
             if frame.name == name:
                 peer.send(frame._replace(kind=PAST).encode())
         peer.send(Frame(CAUGHT_UP, name=name, ticket=self._tickets.last).encode())
-
-
-def give_turn() -> None:
-    """Let other greenlets have their turn, if this one can wait."""
-    if getcurrent() is not get_hub():
-        gevent.sleep(0)

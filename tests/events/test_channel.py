@@ -410,3 +410,27 @@ def test_any_text_is_a_channels_name(name):
         one.publish("x")
         assert values(other.messages) == ["x"]
         assert "\n" not in repr(one)
+
+
+@pytest.mark.parametrize("subscribers", [0, 1])
+def test_the_loop_turns_while_one_greenlet_publishes_without_end(subscribers):
+    turns = []
+    timer = gevent.get_hub().loop.timer(0.001, 0.001)
+    timer.start(turns.append, None)
+    with Channel("news", keep=100_000) as channel:
+        heard = [channel.subscribe() for _ in range(subscribers)]
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            channel.publish("x")
+        assert len(turns) > 10
+        assert all(subscription.batch() for subscription in heard)
+    timer.close()
+
+
+def test_a_single_message_waits_for_nobody(channel):
+    channel.subscribe()
+    turns = []
+    gevent.sleep(0.001)
+    gevent.get_hub().loop.run_callback(turns.append, None)
+    channel.publish("x")
+    assert turns == []

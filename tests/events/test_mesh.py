@@ -47,6 +47,26 @@ def trio(nodes):
     return members
 
 
+# Turns
+
+
+def test_the_loop_of_a_worker_that_hears_much_turns(nodes):
+    nodes.keep = 100_000
+    one, other = nodes.add(), nodes.add()
+    met(one, other)
+    heard = [Frame(MESSAGE, "a" * 8, number, "news", "1", nodes.tickets.take()).encode() for number in range(1, 3001)]
+    turns = []
+    timer = gevent.get_hub().loop.timer(0.001, 0.001)
+    (peer,) = one.meeting.peers.values()
+    peer.send(b"".join(heard))
+    timer.start(turns.append, None)
+    began = time.thread_time()
+    eventually(lambda: len(other.channel.messages) == len(heard))
+    timer.close()
+    took = time.thread_time() - began
+    assert len(turns) > took / 0.02, took
+
+
 # In one order
 
 
