@@ -52,21 +52,22 @@ def _serving(served: list[str]) -> str:
 
 
 def _suspended(running: Any) -> list[Any]:
-    """Return the other greenlets that have begun; the main one, which has no parent, merely waits for the end."""
+    """Return the other greenlets that have begun."""
     from greenlet import greenlet
 
     gc.unfreeze()  # what an operator has frozen before the fork (docs/deployment.md) is not found otherwise
-    return [
-        found
-        for found in gc.get_objects()
-        if isinstance(found, greenlet) and found and found is not running and found.parent is not None
-    ]
+    return [found for found in gc.get_objects() if isinstance(found, greenlet) and found and found is not running]
 
 
 def _is_foreign(frame: FrameType | None) -> bool:
-    """Tell whether there is a frame of neither ours nor gevent's: a runner without a request, say, is no news."""
+    """Tell whether there is a frame of neither ours nor gevent's: a runner without a request, say, is no news.
+
+    What has called us, as the command's own script, does not count.
+    """
     if frame is None:
         return False
     gevent = f"{os.path.dirname(sys.modules['gevent'].__file__ or '')}{os.sep}"
     names = [entry.filename for entry in traceback.extract_stack(frame)]
+    first = next((index for index, name in enumerate(names) if is_ours(name)), 0)
+    names = names[first:]
     return any(not (is_ours(name) or name.startswith((gevent, "src/gevent"))) for name in names)

@@ -215,6 +215,28 @@ def test_usr2_makes_a_worker_tell_where_its_greenlets_are_and_go_on():
         assert reply.result().text == str(worker)
 
 
+def test_usr2_tells_of_nothing_but_the_loop_where_a_worker_is_idle():
+    with Gwsgi(app=APP) as server:
+        (worker,) = server.worker_pids()
+        server.signal(signal.SIGUSR2, worker)
+        assert "more greenlet" not in server.wait_log("was at:")
+
+
+def test_usr2_tells_where_a_boot_waits(tmp_path):
+    (tmp_path / "waits.py").write_text(
+        "import sys, time\n"
+        "def for_a_database():\n"
+        "    print('waits', file=sys.stderr)\n"
+        "    time.sleep(60)\n"
+        "for_a_database()\n"
+    )
+    with Gwsgi("--chdir", str(tmp_path), app="waits:app", ready=False) as server:
+        server.wait_log("waits")
+        (worker,) = server.worker_pids()
+        server.signal(signal.SIGUSR2, worker)
+        server.wait_log("in for_a_database")
+
+
 def test_blocked_worker_owes_no_response_to_who_came_before_its_culprit():
     """What comes while the loop is busy is served in one turn, at whose end the responses leave."""
     with Gwsgi("--timeout", "1", app=APP) as server, Client(server.url) as first, Client(server.url) as second:

@@ -62,6 +62,11 @@ def test_greenlet_without_a_request_is_told_of(event):
     greenlet.join()
 
 
+def test_a_main_greenlet_that_waits_in_others_code_is_told_of():
+    told = gevent.spawn(lambda: describe(sys._getframe(), {})).get()
+    assert any("test_a_main_greenlet_that_waits" in stack for who, stack in told[1:] if who == "has 1 more greenlet")
+
+
 def test_greenlets_that_were_frozen_are_told_of(waiting):
     gc.freeze()
     try:
