@@ -55,7 +55,7 @@ def load_paste(location: str, variables: Mapping[str, str]) -> Callable[..., Any
     try:
         deploy = importlib.import_module("paste.deploy")
     except ImportError as error:
-        raise AppLoadError(f"--paste needs PasteDeploy ({error}): pip install PasteDeploy") from None
+        raise AppLoadError(f"--paste needs PasteDeploy ({error}): pip install geventwsgi[paste]") from None
     try:
         app = deploy.loadapp(f"config:{location}", relative_to=os.getcwd(), global_conf=dict(variables))
     except (Exception, SystemExit) as cause:

@@ -55,6 +55,17 @@ class Listener:
     def __str__(self) -> str:
         return self.url("http")
 
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the socket, which hooks take this for."""
+        if name == "sock":  # of one that is only half made
+            raise AttributeError(name)
+        return getattr(self.sock, name)
+
+    @property
+    def cfg_addr(self) -> Any:
+        """What was bound, by gunicorn's name: host and port, or a path."""
+        return self.sock.getsockname() if isinstance(self.address, FdAddress) else _plain(self.address)
+
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self.sock.fileno()
@@ -124,6 +135,10 @@ class Listener:
         with suppress(OSError), find(path, follow=False) as place:
             if [*_identity(place)] == identity:
                 os.unlink(place.name, dir_fd=place.directory)
+
+
+def _plain(address: TCPAddress | UnixAddress) -> Any:
+    return (address.host, address.port) if isinstance(address, TCPAddress) else address.path
 
 
 def _identity(place: Place) -> tuple[int, int]:

@@ -334,6 +334,8 @@ def on_starting(server):
 
 def when_ready(server):
     open("app-initialized", "w").close()
+    note("listeners", [[str(one).rpartition(":")[0], one.getsockname()[0], one.fileno() > 0, list(one.cfg_addr)]
+                       for one in server.LISTENERS])
     note("when_ready", [len(server.LISTENERS), server.cfg.settings["bind"].get() == server.cfg.bind])
 
 def post_fork(server, worker):
@@ -396,8 +398,8 @@ def usual(tmp_path_factory):
 @pytest.mark.parametrize(
     "key",
     [
-        "when_ready", "post_fork", "booted", "pre_request", "post_request", "worker_int", "child_exit", "worker_exit",
-        "on_exit", "log", "ready",
+        "when_ready", "listeners", "post_fork", "booted", "pre_request", "post_request", "worker_int", "child_exit",
+        "worker_exit", "on_exit", "log", "ready",
     ],
 )  # fmt: skip
 def test_hooks_of_a_usual_file_do_the_same(usual, key):
