@@ -14,6 +14,9 @@ from tests.support.process import ROOT, Gwsgi, run_gwsgi
 
 pytest.importorskip("paste.deploy", reason="PasteDeploy is not installed")
 
+beside = pytest.mark.parametrize(
+    "name", [name for name in SERVERS if importlib.util.find_spec(name.replace("gwsgi", "geventwsgi"))]
+)
 APP = """
 import json, logging, os
 
@@ -72,14 +75,13 @@ def here(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@beside
 def test_application_of_a_file_is_served(name, here):
     with serving(name, here, "", "--paste", "app.ini", "--paste-global", "variable=x") as server:
         assert server.get() == {"name": "main", "variable": "x", "body": ""}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gunicorn") is None, reason="gunicorn is not installed")
-@pytest.mark.parametrize("name", SERVERS)
+@beside
 def test_application_of_another_name_and_the_logging_of_the_file(name, here):
     (here / "app.ini").write_text(INI + LOGGING)
     note = "import sys\nlog_to = sys.stderr\ndef when_ready(server):\n" + TELL
