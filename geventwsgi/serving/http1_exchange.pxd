@@ -20,6 +20,7 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef bint _continue
     cdef double _credit
     cdef bint _cut
+    cdef bint _finished
     cdef long long _excess
     cdef object _framing
     cdef bint _keep_alive

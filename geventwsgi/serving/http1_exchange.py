@@ -48,6 +48,7 @@ CUT = (
     "a piece of the response was cut while it was sent, by a timeout or another exception that was thrown into the"
     " greenlet: nothing right can follow"
 )
+FINISHED = "write was called after the response had ended"
 _NO_TRAILERS: list[tuple[str, str]] = []
 _NO_HEAD = exchange.ResponseHead("", 0, ())
 
@@ -64,6 +65,7 @@ class Http1Exchange(exchange.Exchange):
         "_credit",
         "_cut",
         "_excess",
+        "_finished",
         "_framing",
         "_keep_alive",
         "_last_piece",
@@ -144,6 +146,8 @@ class Http1Exchange(exchange.Exchange):
         self._excess = 0
         #: Whether a piece of it may have left in part, so that nothing can follow; see :meth:`_break`.
         self._cut = False
+        #: Whether all of it has been handed to the stream.
+        self._finished = False
         #: The last chunk's size, which the next one mostly repeats, and its line.
         self._chunk_size, self._chunk_line = 0, b""
         #: How many pieces came one right after the other, up to BURST, and when the last was sent.
@@ -226,10 +230,12 @@ class Http1Exchange(exchange.Exchange):
 
     def write(self, data: bytes, last: bool = False) -> None:
         """See :meth:`Exchange.write`."""
-        if not data or self.taken:
+        if not data:
             return
-        if self._cut:
-            raise ResponseError(CUT)
+        self._stream.take_turns()  # now: what follows is in order only if no other greenlet comes in between
+        if self.taken or self._cut or self._finished:
+            self._refuse()
+            return
         head = b"" if self.head_sent else self._encode_head()
         framing = self._framing
         if framing is LENGTH:
@@ -259,10 +265,10 @@ class Http1Exchange(exchange.Exchange):
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
         """See :meth:`Exchange.send_file`."""
-        if self.taken:
+        self._stream.take_turns()
+        if self.taken or self._cut or self._finished:
+            self._refuse()
             return
-        if self._cut:
-            raise ResponseError(CUT)
         head = b"" if self.head_sent else self._encode_head()
         framing = self._framing
         if framing is NONE:
@@ -287,20 +293,30 @@ class Http1Exchange(exchange.Exchange):
         self._mid_chunk = False
         self.sent += count
 
+    def _refuse(self) -> None:
+        """Raise what stands against sending any more; return if the application has taken the connection over.
+
+        :raises ResponseError: the response has ended, or was cut.
+        """
+        if not self.taken:
+            raise ResponseError(CUT if self._cut else FINISHED)
+
     def close_after(self) -> None:
         """See :meth:`Exchange.close_after`."""
         self._keep_alive = False
 
     def finish(self) -> str | None:
         """See :meth:`Exchange.finish`."""
-        if self.taken:
+        if not self.taken:
+            self._stream.take_turns()
+        if self.taken or self._cut:
+            self._refuse()
             return None
-        if self._cut:
-            raise ResponseError(CUT)
         if not self.head_sent:
             if self._length is None:
                 self._length = 0
             self._send(self._encode_head(), b"")
+        self._finished = True
         if self._framing is CHUNKED:
             self._send(encode.last_chunk(self._trailers) if self._trailers else encode.LAST_CHUNK, b"")
         elif self._left:
@@ -401,7 +417,8 @@ class Http1Exchange(exchange.Exchange):
 
     def send_early_hints(self, headers: Headers) -> None:
         """Send an informational response before the final one (RFC 8297); not to HTTP/1.0, which has none."""
-        if self.head.minor and not (self.head_sent or self.taken or self.over or self.ended):
+        self._stream.take_turns()
+        if self.head.minor and not (self.head_sent or self.taken or self.over or self.ended or self._cut):
             self._send_interim(encode.early_hints(headers))
 
     def send_trailers(self, trailers: Headers) -> None:
@@ -414,7 +431,7 @@ class Http1Exchange(exchange.Exchange):
         Before the head an interim response may always come (RFC 9110 section 15.2), and a chunk size may begin with
         any number of zeros (RFC 9112 section 7.1).
         """
-        if self.taken or self.over or self._continue or not self.head.minor:
+        if self.taken or self.over or self._continue or self._finished or not self.head.minor:
             return b""
         if not self.head_sent:
             return encode.CONTINUE

@@ -52,6 +52,7 @@ cdef class Sending(deadlines.Holder):
     cdef object _writer
 
     cpdef _work(self, int amount)
+    cpdef take_turns(self)
     @cython.locals(era=int)
     cpdef yield_turn(self)
     @cython.locals(capacity=CCapacity)

@@ -13,11 +13,15 @@ import pytest
 from geventwsgi.errors import ResponseError
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
-from tests.support.servers import Running, running
+from tests.support.fake_exchange import head_of
+from tests.support.servers import Running, read_to, running
+from tests.support.serving import served
 from tests.support.streams import tls_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from geventwsgi.serving.http1_exchange import Http1Exchange
 
     Write = Callable[[bytes], object]
 
@@ -153,3 +157,36 @@ def test_a_second_greenlet_that_is_refused_cuts_nothing() -> None:
         eventually(lambda: refused)
         found, _ = received(client)
         assert found.endswith(b"\r\n800000\r\n" + PIECE + b"\r\n6\r\nsecret\r\n0\r\n\r\n")
+
+
+def test_what_another_greenlet_writes_comes_after_the_head() -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        while environ["wsgi.input"].read(1):  # more work than a turn: others come before what is sent next
+            pass
+        gevent.spawn(start_response("200 OK", [("Content-Length", "6")]), b"secret")
+        return [b"own"]
+
+    body = b"Content-Length: 12288\r\nHost"
+    with running(application) as server:
+        client = server.connect(ONE.replace(b"GET", b"POST").replace(b"Host", body) + b"x" * 12288)
+        assert read_to(client, b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_nothing_follows_the_last_chunk() -> None:
+    """While that waits for room another greenlet may run, or the server ask whether the client is still there."""
+    late: list[object] = []
+
+    def run(exchange: Http1Exchange) -> None:
+        exchange.start(head_of("200 OK"), None)
+        exchange.write(b"own")
+        exchange.finish()
+        late.append(exchange.probe())
+        try:
+            exchange.write(b"late")
+        except ResponseError as error:
+            late.append(str(error))
+
+    with served(run) as connection:
+        answer = connection.ask(ONE.replace(b"Host", b"Connection: close\r\nHost"))
+    assert answer.endswith(b"\r\n3\r\nown\r\n0\r\n\r\n")
+    assert late == [b"", "write was called after the response had ended"]
