@@ -6,6 +6,7 @@ It reads the settings and hands them to the master; it knows no signal, no socke
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,11 +17,14 @@ from geventwsgi.config.flags import help_text, read_flags
 from geventwsgi.config.nearest import one_line
 from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import AppLoadError, ConfigError, StartupError
+from geventwsgi.master.system import original
 from geventwsgi.observe import stdio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+#: Seconds that threads have to end after the server; Python would wait for them for ever.
+PATIENCE = 1.0
 #: What a shell makes of a command that INT ended.
 INTERRUPTED = 130
 
@@ -44,7 +48,18 @@ def main_and_exit() -> NoReturn:
     """Run the command as a program."""
     status = main()
     stdio.settle()
+    _bound_the_end(status)
     sys.exit(status)
+
+
+def _bound_the_end(status: int) -> None:
+    """Have the process end although threads go on that an application has left here (``preload_app``)."""
+    threading = sys.modules.get("threading")
+    if threading is None or all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
+        return
+    set_handler: Callable[..., object] = original("signal", "signal")
+    set_handler(signal.SIGALRM, lambda *_: os._exit(status))
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
 
 def _run(arguments: list[str]) -> int:

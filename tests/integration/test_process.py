@@ -499,3 +499,12 @@ def test_one_process_tells_a_failure_in_one_line():
     with Gwsgi(command=[sys.executable, "-c", SINGLE, "--bind", "192.0.2.1:1", APP], ready=False) as server:
         assert server.wait() == 1
         assert server.log_text().count("192.0.2.1:1 is not an address of this machine") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["", "preload"])
+@pytest.mark.parametrize("left", ["thread", "executor"])
+def test_the_server_ends_although_a_thread_of_the_application_does_not(left, flags, number):
+    with Gwsgi(*flags, app="tests.support.apps.lingering:application", env={"LEAVES": left}) as server:
+        assert server.stop(number, timeout=15) == 0
+        assert "Traceback" not in server.stderr_text()
