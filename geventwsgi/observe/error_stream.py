@@ -20,6 +20,11 @@ LONGEST_PARTIAL = 8192
 MOST_PARTIALS = 256
 
 
+def _thread() -> int:
+    """Return the identity of the running thread, or greenlet: gevent replaces the function, at any time."""
+    return threading.get_ident()
+
+
 class ErrorStream:
     """The error stream of PEP 3333: ``write``, ``writelines`` and ``flush``, for ``str`` alone.
 
@@ -32,7 +37,7 @@ class ErrorStream:
 
     __slots__ = ("_level", "_log", "_whose", "unfinished")
 
-    def __init__(self, log: Any, level: int = logging.ERROR, whose: Callable[[], int] = threading.get_ident) -> None:
+    def __init__(self, log: Any, level: int = logging.ERROR, whose: Callable[[], int] = _thread) -> None:
         self._log: Any = getattr(log, "error_log", log)
         self._level = level
         self._whose = whose

@@ -15,6 +15,7 @@ from gevent import time as gevent_time
 from geventwsgi.serving import latepatch, plugins
 from geventwsgi.serving.adopt import adopt_ssl, adopt_threads
 from geventwsgi.serving.multiprocess import patch_multiprocessing
+from geventwsgi.serving.running_loops import patch_asyncio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ def patch_all(warn: Callable[[str], object]) -> None:
     :param warn: told in one line what cannot be patched any more, with the cure.
     """
     patch_multiprocessing()
+    patch_asyncio()
     if monkey.is_module_patched("socket"):
         return
     _leave_pprint()

@@ -134,7 +134,7 @@ GIVEN = {
     "secure_scheme_headers": ("", {"X-SCHEME": "https"}),
     "forwarded_allow_ips": ("10.0.0.0/8", "10.0.0.0/8", ["10.0.0.0/8"]),
     "pythonpath": ("/lib", "/lib", ["/lib"]),
-    "paste": ("x.ini",),
+    "paste": ("/dev/null",),
     "proxy_protocol": (None, True, "auto"),
     "proxy_allow_ips": ("*", "*", ["*"]),
     "protocol": ("uwsgi",),

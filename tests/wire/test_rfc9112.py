@@ -214,10 +214,11 @@ def test_parses_chunked__rfc9112_6_1(server: Wire) -> None:
 @conforms(
     "9112 6.1",
     "The chunked coding is not applied twice.",
-    "An application that sets Transfer-Encoding itself breaks PEP 3333: 500.",
+    "A Transfer-Encoding that an application sets is left out.",
 )
 def test_does_not_chunk_twice__rfc9112_6_1(server: Wire) -> None:
-    assert server.ask(request("GET /hop-by-hop?Transfer-Encoding HTTP/1.1", close=True)).statuses == [500]
+    got = server.ask(request("GET /hop-by-hop?Transfer-Encoding HTTP/1.1", close=True)).reply
+    assert (got.status, got.get("Transfer-Encoding"), got.content) == (200, None, b"ok")
     got = server.ask(request("GET /pieces HTTP/1.1", close=True)).reply
     assert (got.all("Transfer-Encoding"), got.content) == (["chunked"], b"onethree")
 
