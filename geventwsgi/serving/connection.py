@@ -213,6 +213,8 @@ class Connection(runners.Sleeper):
             served = left is not NOTHING
             if served and left is not ENDED and self._references() != references:
                 return MORE  # at once: whoever holds this greenlet may throw into it
+            if left is IDLE and (self.stream.hot or self.stream.ahead()):  # since the loop has had a turn meanwhile
+                left = MORE
         return ENDED
 
     def _references(self) -> list[int]:

@@ -59,6 +59,8 @@ READ = 1
 AGAIN = 0.02
 #: Seconds that a greenlet gets to end after it was killed.
 KILL_MARGIN = 1.0
+#: Seconds between two looks for signals, in a script.
+LOOK = 0.5
 #: Requests that are named in the log when they are cut.
 NAMED = 100
 
@@ -131,6 +133,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self.__is_ready = is_ready
         self.__capacity = capacity or Capacity.of(self.__config)
         self.__view = ServerView()
+        #: See :meth:`__look_for_signals`.
+        self.__look: Any = None
         #: How many greenlets are about to stop it, and what is set when none is.
         self.__stops = 0
         self.__stopped = Event()
@@ -318,6 +322,17 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         elif self._watcher is None:  # gevent's own, with which it stops
             self._watcher: Any = self.loop.io(self.socket.fileno(), READ)
             self._watcher.start(acceptor.accept)
+        self.__look_for_signals()
+
+    def __look_for_signals(self) -> None:
+        """Have Python call a script's signal handlers soon, whenever a signal comes: KeyboardInterrupt, say.
+
+        gevent asks before it lets the loop's callbacks run. Of a signal that comes while they do it would hear at the
+        next event, which may be long in coming. A worker's signals are events of the loop themselves.
+        """
+        if self.__worker is None and self.__look is None and self.loop.default:
+            self.__look = self.loop.timer(LOOK, LOOK, ref=False)
+            self.__look.start(_nothing)
 
     def do_read(self) -> tuple[Socket, Any] | None:  # type: ignore[override]  # do_handle takes it
         """Accept one connection; None if there is none, or no room for one."""
@@ -479,6 +494,9 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     def __stop(self, timeout: float) -> None:
         self.__drain(timeout)
         super().stop(0)
+        if self.__look is not None:
+            self.__look.close()
+            self.__look = None
         if self.__service is not None:
             self.__service.poller.close()
         self.__service = self.__acceptor = None
@@ -508,6 +526,10 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             self.set_spawn(self.__given_spawn)
         vars(self)["_stop_event"].set()
         disarm()
+
+
+def _nothing() -> None:
+    """Do nothing: that the loop turns is enough."""
 
 
 def _running() -> int:

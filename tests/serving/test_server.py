@@ -18,7 +18,7 @@ from gevent.pywsgi import WSGIHandler
 
 from geventwsgi import WSGIServer
 from geventwsgi.errors import BindError, ConfigError
-from geventwsgi.serving import sockets
+from geventwsgi.serving import marks, sockets
 from geventwsgi.serving.sockets import borrowed
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
@@ -625,6 +625,21 @@ class TestDrain:
         server = make(handler_class=WSGIHandler)
         assert server.drain(60) is True
         assert (server.connections, server.closed) == (0, True)
+
+
+def test_what_comes_while_a_pools_greenlet_is_looked_at_is_served(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = marks.settled_references
+
+    def look_for_long(me: Any) -> list[int]:
+        gevent.sleep(0.05)
+        return looks(me)
+
+    monkeypatch.setattr(marks, "settled_references", look_for_long)
+    server = make(spawn=Pool(1))
+    with socket.create_connection(server.address, 5) as client:
+        for _ in range(3):
+            client.sendall(GET)
+            assert client.recv(1000).endswith(b"hello")
 
 
 class TestStops:
