@@ -19,6 +19,7 @@ from gevent.pywsgi import WSGIHandler
 from geventwsgi import WSGIServer
 from geventwsgi.errors import BindError, ConfigError
 from geventwsgi.serving import marks, sockets
+from geventwsgi.serving import server as server_module
 from geventwsgi.serving.sockets import borrowed
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
@@ -640,6 +641,21 @@ def test_what_comes_while_a_pools_greenlet_is_looked_at_is_served(make: Make, mo
         for _ in range(3):
             client.sendall(GET)
             assert client.recv(1000).endswith(b"hello")
+
+
+def test_the_loop_of_a_script_turns_although_nothing_happens(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that Python hears of signals."""
+    monkeypatch.setattr(server_module, "LOOK", 0.01)
+    make()
+    turns: list[None] = []
+    watcher = gevent.get_hub().loop.check()
+    watcher.start(turns.append, None)
+    try:
+        with gevent.Timeout(5):
+            gevent.get_hub().join(0.3)
+    finally:
+        watcher.close()
+    assert len(turns) > 5
 
 
 class TestStops:
