@@ -25,9 +25,9 @@ from geventwsgi.errors import (
 core.choose()
 
 if TYPE_CHECKING:
-    from geventwsgi.master.embed import serve
-    from geventwsgi.master.worker import Worker
+    from geventwsgi.entry.embed import serve
     from geventwsgi.serving.server import WSGIServer
+    from geventwsgi.worker.worker import Worker
 
     __version__: str
 
@@ -49,8 +49,8 @@ __all__ = [
 
 _HOMES = {
     "WSGIServer": "geventwsgi.serving.server",
-    "Worker": "geventwsgi.master.worker",
-    "serve": "geventwsgi.master.embed",
+    "Worker": "geventwsgi.worker.worker",
+    "serve": "geventwsgi.entry.embed",
 }
 
 

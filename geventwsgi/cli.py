@@ -17,8 +17,8 @@ from geventwsgi.config.flags import help_text, read_flags
 from geventwsgi.config.nearest import one_line
 from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import AppLoadError, ConfigError, StartupError
-from geventwsgi.master.system import original
 from geventwsgi.observe import stdio
+from geventwsgi.system.originals import original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,15 +85,15 @@ def _serve(load_config: Callable[[], Config]) -> int:
             from geventwsgi.master.arbiter import Arbiter  # noqa: PLC0415 - only serving needs it, where there is fork
 
         return Arbiter(load_config).run()
-    from geventwsgi.master.single import run_single  # noqa: PLC0415 - the other way
+    from geventwsgi.entry.single import run_single  # noqa: PLC0415 - the other way
 
     return run_single(load_config)
 
 
 def _check(cfg: Config) -> int:
     """Tell of whatever would keep the server from starting."""
-    from geventwsgi.master.check import check  # noqa: PLC0415 - it loads the application
-    from geventwsgi.master.loggers import warnings_of  # noqa: PLC0415 - only serving needs the master
+    from geventwsgi.entry.check import check  # noqa: PLC0415 - it loads the application
+    from geventwsgi.observe.loggers import warnings_of  # noqa: PLC0415 - only serving needs the master
 
     for warning in warnings_of(cfg):
         _complain(warning)

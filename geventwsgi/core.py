@@ -43,7 +43,7 @@ MODULES = (
     "wsgi.environ",
     "wsgi.response",
     "wsgi.gateway",
-    "master.shared",
+    "system.shared",
     "serving.capacity",
     "serving.balance",
     "serving.deadlines",

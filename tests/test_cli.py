@@ -41,7 +41,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setenv("GWSGI_TEST", "")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr("geventwsgi.serving.patch.patch_all", lambda warn: None)
+    monkeypatch.setattr("geventwsgi.worker.patching.patch.patch_all", lambda warn: None)
     yield tmp_path
     for name in ("cli_app", "cli_broken"):
         sys.modules.pop(name, None)
@@ -110,9 +110,9 @@ def test_a_reload_starts_from_the_directory_and_the_environment_of_the_start(arb
 
 def test_where_there_is_no_fork_one_process_serves(monkeypatch):
     served = []
-    fake = types.ModuleType("geventwsgi.master.single")
+    fake = types.ModuleType("geventwsgi.entry.single")
     fake.run_single = lambda load_config: served.append(load_config()) or 5
-    monkeypatch.setitem(sys.modules, "geventwsgi.master.single", fake)
+    monkeypatch.setitem(sys.modules, "geventwsgi.entry.single", fake)
     monkeypatch.delattr(os, "fork")
     assert cli.main(["cli_app:app"]) == 5
     assert served[0].wsgi_app == "cli_app:app"
@@ -236,7 +236,9 @@ def test_a_check_applies_what_a_worker_would(here):
 
 def test_a_check_patches_before_the_application_is_imported(monkeypatch):
     seen = []
-    monkeypatch.setattr("geventwsgi.serving.patch.patch_all", lambda warn: seen.append("cli_app" in sys.modules))
+    monkeypatch.setattr(
+        "geventwsgi.worker.patching.patch.patch_all", lambda warn: seen.append("cli_app" in sys.modules)
+    )
     cli.main(["--check-config", "cli_app"])
     assert seen == [False]
 

@@ -15,7 +15,7 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("module", ["geventwsgi", "geventwsgi.master.arbiter", "geventwsgi.master.worker"])
+@pytest.mark.parametrize("module", ["geventwsgi", "geventwsgi.master.arbiter", "geventwsgi.worker.worker"])
 def test_importing_it_imports_no_gevent_and_no_ssl(module):
     code = (
         "import sys\nbefore = set(sys.modules)\n"
@@ -33,7 +33,7 @@ def test_every_public_name_is_there():
     )
     lines = run(code).stdout.splitlines()
     assert [line.split()[0] for line in lines] == geventwsgi.__all__
-    assert "serve geventwsgi.master.embed" in lines
+    assert "serve geventwsgi.entry.embed" in lines
 
 
 def test_names_are_listed_before_they_are_used():

@@ -291,7 +291,7 @@ def _worker_class(given: Any) -> Any:
         module, separator, attribute = name.rpartition(".")
     if not (separator and module and all(part.isidentifier() for part in attribute.split("."))):
         valid = ", ".join(worker_classes.GEVENT)
-        raise wrong(f"one of {valid}, or MODULE:CLASS for a subclass of geventwsgi.master.worker.Worker", given)
+        raise wrong(f"one of {valid}, or MODULE:CLASS for a subclass of geventwsgi.Worker", given)
     return f"{module}:{attribute}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import traceback
 from keyword import iskeyword
 from types import FunctionType
@@ -231,3 +232,9 @@ def _takes(function: FunctionType, count: int) -> bool:
 def _a(found: object) -> str:
     name = "None" if found is None else type(found).__name__
     return name if found is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def make_importable(*directories: str) -> None:
+    """Put directories before all others on the import path, in their order, but for those that are on it already."""
+    absolute = [os.path.abspath(directory) for directory in directories]
+    sys.path[:0] = [directory for directory in dict.fromkeys(absolute) if directory not in sys.path]

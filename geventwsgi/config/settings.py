@@ -162,7 +162,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             variable="WEB_CONCURRENCY"),
         Setting("worker_class", "gevent", k.WORKER_CLASS, "-k, --worker-class",
             "gevent (gevent_wsgi and gevent_pywsgi mean the same), or MODULE:CLASS for a subclass of "
-            "geventwsgi.master.worker.Worker. gunicorn's gthread, eventlet and gevent classes by any name, and "
+            "geventwsgi.Worker. gunicorn's gthread, eventlet and gevent classes by any name, and "
             "geventwebsocket's, are served by gevent with a warning."),
         Setting("threads", 1, k.COUNT, "--threads",
             "Threads per worker.", _GREENLETS),

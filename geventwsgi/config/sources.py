@@ -17,8 +17,7 @@ from geventwsgi.config import worker_classes
 from geventwsgi.config.addresses import Address, TCPAddress, parse_address
 from geventwsgi.config.flags import CommandLine, read_flags
 from geventwsgi.config.kinds import NETWORKS, nothing
-from geventwsgi.config.loader import load_object
-from geventwsgi.config.process import make_importable
+from geventwsgi.config.loader import load_object, make_importable
 from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting, nearest_setting
 from geventwsgi.errors import ConfigError
 

@@ -1,7 +1,7 @@
 """The master: one loop that turns signals into actions. No gevent, no HTTP, no thread.
 
 What has a mind of its own stands beside it: ``orders`` says what each signal means, ``crew`` keeps the number of
-workers, ``reload`` is what HUP begins, ``upgrade`` what USR2 does. Nothing happens inside a signal handler.
+workers, ``reload`` is what HUP begins, ``kin`` what USR2 does. Nothing happens inside a signal handler.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.collector import share_memory
-from geventwsgi.config.process import apply_process_settings
 from geventwsgi.errors import StartupError
 from geventwsgi.events.place import Tickets
 from geventwsgi.forks import keep, release
-from geventwsgi.master import hooks
-from geventwsgi.master.application import Application
 from geventwsgi.master.compatible import Compatible
 from geventwsgi.master.crew import Crew
-from geventwsgi.master.daemon import Launch, daemonize
-from geventwsgi.master.departure import Departure
-from geventwsgi.master.guests import Guest
-from geventwsgi.master.listeners import Listener, bind, close_others
-from geventwsgi.master.loggers import make_logger, warnings_of
-from geventwsgi.master.orders import ORDERS, obey, term
-from geventwsgi.master.pidfile import PidFile
+from geventwsgi.master.drain_delay import Departure
+from geventwsgi.master.kin import Kin, working_directory
+from geventwsgi.master.orders import ORDERS, hup, obey, term
 from geventwsgi.master.reload import Reload
-from geventwsgi.master.reloader import Sources
-from geventwsgi.master.report import BootFailure
-from geventwsgi.master.signals import Interrupted, SignalPipe
-from geventwsgi.master.system import default_loop, meeting_place, remove_meeting_place, restore_title, set_title
-from geventwsgi.master.systemd import Activation, Systemd, take_sockets
-from geventwsgi.master.upgrade import Kin, working_directory
+from geventwsgi.master.source_watch import SourceWatch
+from geventwsgi.observe.loggers import make_logger, warnings_of
+from geventwsgi.system.daemon import Launch, daemonize
+from geventwsgi.system.foreign_code import ForeignCode
+from geventwsgi.system.listeners import Listener, bind, close_others
+from geventwsgi.system.originals import default_loop
+from geventwsgi.system.pidfile import PidFile
+from geventwsgi.system.process import apply_process_settings, restore_title, set_title
+from geventwsgi.system.signals import Interrupted, SignalPipe
+from geventwsgi.system.socket_directory import meeting_place, remove_meeting_place
+from geventwsgi.system.systemd import Activation, Systemd, take_sockets
+from geventwsgi.worker import hooks
+from geventwsgi.worker.application import Application
+from geventwsgi.worker.boot_report import BootFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,7 +72,7 @@ class Arbiter(Compatible):
         #: What their messages are numbered by.
         self.tickets = Tickets()
         self.stopping = False
-        self.sources = Sources(self)
+        self.sources = SourceWatch()
         self._launch: Launch | None = None
         self._pidfile: PidFile | None = None
         #: The reload that is not decided yet, and whether one that is has workers left to replace.
@@ -111,7 +112,7 @@ class Arbiter(Compatible):
         return self._status
 
     def _start(self) -> None:
-        with Guest():
+        with ForeignCode():
             cfg = self.cfg = self.load_config()
         if cfg.daemon and not self.kin.parent:
             self._launch = daemonize(self.signals, inherit=cfg.enable_stdio_inheritance)
@@ -125,7 +126,7 @@ class Arbiter(Compatible):
         self.log.debug("Settings that are not at their defaults: %s", cfg.listed_sources() or "none")
         self._activation.tell(self.log)
         self._started = True
-        self.sources.watch(cfg)
+        self.sources.watch(cfg, self.signals, self.log)
         self.app.cfg = cfg
         with self.signals.interrupting():
             self._patch_and_preload()
@@ -150,7 +151,7 @@ class Arbiter(Compatible):
             self.app.wsgi()
 
     def _patch(self) -> None:
-        from geventwsgi.serving.patch import patch_all
+        from geventwsgi.worker.patching.patch import patch_all
 
         patch_all(self.log.warning)
 
@@ -189,7 +190,10 @@ class Arbiter(Compatible):
             if self.departure.due(now):
                 term(self)
             if not self.stopping:
-                self.sources.look(now)
+                changed = self.sources.look(now)
+                if changed:
+                    self.log.info("Reload: %s changed", changed)
+                    hup(self)
                 self._look_at_reload()
                 self.crew.keep(now)
 

@@ -12,18 +12,18 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from geventwsgi.master.children import MARGIN, State
+from geventwsgi.master.handles import MARGIN, Stage
 from geventwsgi.master.orders import ORDERS
-from geventwsgi.master.worker import worker_class
+from geventwsgi.worker.worker import worker_class
 
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
-    from geventwsgi.master.children import WorkerHandle
     from geventwsgi.master.crew import Crew
-    from geventwsgi.master.listeners import Listener
-    from geventwsgi.master.pidfile import PidFile
-    from geventwsgi.master.upgrade import Kin
-    from geventwsgi.master.worker import Worker
+    from geventwsgi.master.handles import WorkerHandle
+    from geventwsgi.master.kin import Kin
+    from geventwsgi.system.listeners import Listener
+    from geventwsgi.system.pidfile import PidFile
+    from geventwsgi.worker.worker import Worker
 
 #: Signals at which a worker ends.
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGKILL)
@@ -138,7 +138,7 @@ class Compatible:
         if worker is None:
             with suppress(ProcessLookupError):
                 os.kill(pid, sig)
-        elif sig in _ENDING and worker.state is not State.LEAVING:
+        elif sig in _ENDING and worker.state is not Stage.LEAVING:
             grace = worker.cfg.graceful_timeout if sig == signal.SIGTERM else 0
             worker.leave(sig, time.monotonic() + grace + MARGIN)
         else:

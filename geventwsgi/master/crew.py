@@ -13,22 +13,23 @@ import time
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import BindError, WorkerBootError
-from geventwsgi.master import hooks, lastwords
 from geventwsgi.master.backoff import Backoff
-from geventwsgi.master.children import ABORT_MARGIN, MARGIN, Children, State, WorkerHandle, describe_end
-from geventwsgi.master.report import BootFailure
-from geventwsgi.master.shared import SharedSlots
+from geventwsgi.master.handles import ABORT_MARGIN, MARGIN, Children, Stage, WorkerHandle
 from geventwsgi.master.spawn import spawn
 from geventwsgi.master.turnover import Turnover, request_limit
 from geventwsgi.master.watchdog import Watchdog, allowed_silence
-from geventwsgi.observe.report import report_backlog, report_workers
+from geventwsgi.observe.gauges import report_backlog, report_workers
+from geventwsgi.system.children import describe_end
+from geventwsgi.system.shared import SharedSlots
+from geventwsgi.worker import hooks, lastwords
+from geventwsgi.worker.boot_report import BootFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from geventwsgi.config.sources import Config
     from geventwsgi.master.arbiter import Arbiter
-    from geventwsgi.master.listeners import Listener
+    from geventwsgi.system.listeners import Listener
 
 #: Seconds between two looks at the backlog, where the operator wants it counted.
 BACKLOG_INTERVAL = 1.0
@@ -218,8 +219,8 @@ class Crew:
         self._arbiter.log.critical("%s was %s (timeout): %s; it is aborted", worker, silence, why)
         worker.fault = f" after it was {silence}"
         worker.asked_at = now
-        if worker.state is State.READY:
-            worker.state = State.LEAVING
+        if worker.state is Stage.READY:
+            worker.state = Stage.LEAVING
             self.backoff.died(now, worker.lived(now))
         if lastwords.ASK is not None:
             worker.send(lastwords.ASK)
@@ -235,9 +236,9 @@ class Crew:
         """Listen to the workers that boot, and notice those that end by themselves."""
         for worker in self.children:
             self._hear(worker, now)
-            if worker.state is State.READY and worker.slot.retires:
+            if worker.state is Stage.READY and worker.slot.retires:
                 self._let_retire(worker, now)
-            elif worker.state is State.READY and worker.slot.asks and not worker.due:
+            elif worker.state is Stage.READY and worker.slot.asks and not worker.due:
                 worker.due = "asks for a successor"
                 self._arbiter.log.info("%s %s: it is replaced", worker, worker.due)
                 self.backoff.died(now, worker.lived(now))
@@ -269,9 +270,9 @@ class Crew:
         end = f"{worker} {describe_end(status)}{worker.fault}"
         if worker.fault and not worker.booted and not worker.probation and not arbiter.stopping:
             self._boot_failed(worker.failure or unexplained(end), now)
-        elif worker.fault or (worker.probation and worker.state is not State.LEAVING):
+        elif worker.fault or (worker.probation and worker.state is not Stage.LEAVING):
             arbiter.log.error("%s", end)
-        elif worker.state is State.LEAVING or arbiter.stopping:
+        elif worker.state is Stage.LEAVING or arbiter.stopping:
             arbiter.log.debug("%s", end)
         elif worker.booted:
             arbiter.log.error("%s", end)

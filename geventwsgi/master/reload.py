@@ -10,17 +10,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import StartupError
-from geventwsgi.master import hooks, loggers
-from geventwsgi.master.children import State
 from geventwsgi.master.crew import surge_of
-from geventwsgi.master.guests import Guest
-from geventwsgi.master.listeners import Listener, bind
-from geventwsgi.master.report import BootFailure
+from geventwsgi.master.handles import Stage
+from geventwsgi.observe import loggers
+from geventwsgi.system.foreign_code import ForeignCode
+from geventwsgi.system.listeners import Listener, bind
+from geventwsgi.worker import hooks
+from geventwsgi.worker.boot_report import BootFailure
 
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
     from geventwsgi.master.arbiter import Arbiter
-    from geventwsgi.master.children import WorkerHandle
+    from geventwsgi.master.handles import WorkerHandle
 
 
 class Reload:
@@ -45,7 +46,7 @@ class Reload:
         spare = before.give_way() if before else []
         reload = None
         try:
-            with Guest():
+            with ForeignCode():
                 cfg = arbiter.load_config()
             reload = cls(arbiter, cfg, spare)
             reload._start()
@@ -93,7 +94,7 @@ class Reload:
         if lost:
             worker = lost[0]
             self._abandon(worker.failure or BootFailure(1, f"{worker} ended before it was ready"))
-        elif all(worker.state is State.READY for worker in self._workers):
+        elif all(worker.state is Stage.READY for worker in self._workers):
             self._commit()
         else:
             return False

@@ -19,17 +19,18 @@ from geventwsgi import forks
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.events.place import HERE
 from geventwsgi.forks import close
-from geventwsgi.master import hooks, lastwords
-from geventwsgi.master.listeners import close_others
-from geventwsgi.master.reloader import INTERVAL
-from geventwsgi.master.report import READY, BootFailure
-from geventwsgi.master.system import original, restore_title, set_title
+from geventwsgi.system.file_watcher import INTERVAL
+from geventwsgi.system.listeners import close_others
+from geventwsgi.system.originals import original
+from geventwsgi.system.process import restore_title, set_title
+from geventwsgi.worker import hooks, lastwords
+from geventwsgi.worker.boot_report import READY, BootFailure
 
 if TYPE_CHECKING:
     from geventwsgi.master.arbiter import Arbiter
-    from geventwsgi.master.children import WorkerHandle
-    from geventwsgi.master.listeners import Listener
-    from geventwsgi.master.worker import Worker
+    from geventwsgi.master.handles import WorkerHandle
+    from geventwsgi.system.listeners import Listener
+    from geventwsgi.worker.worker import Worker
 
 #: Exit status of a worker that failed after it had been ready.
 FAILED = 1
@@ -40,7 +41,7 @@ def spawn(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener]) -> 
 
     :raises OSError: the system has no process or descriptor left.
     """
-    arbiter.sources.watch(handle.cfg)
+    arbiter.sources.watch(handle.cfg, arbiter.signals, arbiter.log)
     reader, writer = os.pipe()
     _flush()
     try:
@@ -125,7 +126,7 @@ class _Life:
         return status
 
     def _make_worker(self) -> Worker:
-        from geventwsgi.master.worker import prepare_gevent, worker_class
+        from geventwsgi.worker.worker import prepare_gevent, worker_class
 
         handle, arbiter = self._handle, self._arbiter
         forks.keep(self)

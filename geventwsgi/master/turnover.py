@@ -7,30 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geventwsgi.master.children import State
+from geventwsgi.master.handles import Stage
+from geventwsgi.system.process import resident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from geventwsgi.config.sources import Config
-    from geventwsgi.master.children import WorkerHandle
+    from geventwsgi.master.handles import WorkerHandle
 
 #: Seconds between two looks.
 INTERVAL = 1.0
 #: So many samples of memory in a row must be too large: one may be a request that is about to end.
 BREACHES = 3
 MIB = 1 << 20
-
-
-def resident(pid: int) -> int:
-    """Return a process's resident memory in bytes (proc(5)); 0 where that cannot be known."""
-    import resource
-
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 def request_limit(cfg: Config) -> int:
@@ -65,7 +55,7 @@ class Turnover:
         if now < self._next:
             return []
         self._next = now + INTERVAL
-        serving = [worker for worker in workers if worker.state is State.READY and not worker.due]
+        serving = [worker for worker in workers if worker.state is Stage.READY and not worker.due]
         for worker in serving:
             worker.due = self._reason(worker, now)
         return [worker for worker in serving if worker.due]

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from geventwsgi.worker.heartbeat import interval
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from geventwsgi.master.children import WorkerHandle
+    from geventwsgi.master.handles import WorkerHandle
 
-#: The most seconds between two looks.
-INTERVAL = 1.0
 #: The fewest seconds of silence that are held against a worker that boots: to import an application is to block.
 BOOT_TIMEOUT = 30.0
-
-
-def interval(timeout: float) -> float:
-    """Return how many seconds apart a worker with that ``timeout`` is looked at, and beats at the latest."""
-    return min(INTERVAL, timeout / 4) if timeout else INTERVAL
 
 
 class Watchdog:

@@ -25,7 +25,7 @@ SLACK = 5
 
 
 class Counts(Protocol):
-    """What the workers of one master know of each other; :class:`~geventwsgi.master.shared.Slot` is it."""
+    """What the workers of one master know of each other; :class:`~geventwsgi.system.shared.Slot` is it."""
 
     def count(self, requests: int, connections: int) -> None:
         """Tell the others of this worker's requests in flight and open connections."""

@@ -113,7 +113,7 @@ def test_failure_is_one_line(arguments, status, line, here):
 def installed(here):
     """The entry points of this package, as an installation leaves them."""
     project = (ROOT / "pyproject.toml").read_text()
-    group, point = "paste.server_runner", "geventwsgi.master.paste:serve"
+    group, point = "paste.server_runner", "geventwsgi.entry.paste:serve"
     assert f'[project.entry-points."{group}"]\nmain = "{point}"\n' in project
     metadata = here / "geventwsgi-0.dist-info"
     metadata.mkdir()

@@ -38,6 +38,6 @@ def test_a_plain_server_imports_nothing_dear(imported):
 
 
 def test_the_master_imports_nothing_that_its_workers_alone_need(imported):
-    before_the_fork = imported[: imported.index("geventwsgi.serving")]
+    before_the_fork = imported[: imported.index("geventwsgi.worker.patching")]
     assert "geventwsgi.master.arbiter" in before_the_fork
     assert WORKERS.intersection(before_the_fork) == set()

@@ -12,9 +12,9 @@ import pytest
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.master import crew as crew_module
-from geventwsgi.master.application import Application
-from geventwsgi.master.children import State
 from geventwsgi.master.crew import Crew
+from geventwsgi.master.handles import Stage
+from geventwsgi.worker.application import Application
 
 
 class FakeArbiter:
@@ -105,7 +105,7 @@ def crew(arbiter, monkeypatch):
 
 def be_ready(crew, now):
     for worker in crew.children.staying():
-        worker.ready_at, worker.state = now, State.READY
+        worker.ready_at, worker.state = now, Stage.READY
 
 
 def ages(workers):

@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from geventwsgi.config.sources import Config
-from geventwsgi.master.children import State, WorkerHandle
-from geventwsgi.master.turnover import MIB, Turnover, request_limit, resident
+from geventwsgi.master.handles import Stage, WorkerHandle
+from geventwsgi.master.turnover import MIB, Turnover, request_limit
+from geventwsgi.system.process import resident
 
 
 def make_worker(**settings):
     worker = WorkerHandle(1, os.getpid(), Config.of(**settings), None, SimpleNamespace(served=0))
-    worker.pid, worker.state, worker.ready_at = 17, State.READY, 1000
+    worker.pid, worker.state, worker.ready_at = 17, Stage.READY, 1000
     worker.request_limit = request_limit(worker.cfg)
     return worker
 
@@ -59,7 +60,7 @@ def test_looks_no_more_often_than_each_second():
     assert turnover.nap([worker], 1001.9) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("state", [State.BOOTING, State.LEAVING])
+@pytest.mark.parametrize("state", [Stage.BOOTING, Stage.LEAVING])
 def test_worker_that_does_not_serve_is_never_due(state):
     worker = make_worker(max_requests=1)
     worker.slot.served, worker.state = 5, state

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from geventwsgi.master.watchdog import BOOT_TIMEOUT, Watchdog, interval
+from geventwsgi.master.watchdog import BOOT_TIMEOUT, Watchdog
+from geventwsgi.worker.heartbeat import interval
 
 
 def make_worker(timeout, booted=True):

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from geventwsgi.errors import ConfigError
+from geventwsgi.observe.gauges import backlog, report_backlog, report_workers
 from geventwsgi.observe.recorder import recorder
-from geventwsgi.observe.report import backlog, report_backlog, report_workers
 from geventwsgi.observe.sinks import Losses
 from geventwsgi.observe.statsd import Statsd, parse_statsd_address
 from geventwsgi.observe.transport import HostAddress, PathAddress

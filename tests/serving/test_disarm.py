@@ -100,7 +100,7 @@ os._exit(0)
 
 def run(child, hasten=True, timeout=None):
     """Return what the child said, and how it ended."""
-    hastens = "from geventwsgi.serving.patch import hasten_sleep\nhasten_sleep()" if hasten else ""
+    hastens = "from geventwsgi.worker.patching.patch import hasten_sleep\nhasten_sleep()" if hasten else ""
     code = PARENT.format(child=textwrap.indent(textwrap.dedent(child), "    "), hasten=hastens, timeout=timeout)
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

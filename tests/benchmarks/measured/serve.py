@@ -55,11 +55,11 @@ def streams(port, certificate):
 
     from geventwsgi.serving.deadlines import Deadlines
     from geventwsgi.serving.outbox import Outbox
-    from geventwsgi.serving.patch import hasten_sleep
     from geventwsgi.serving.poller import EpollPoller
     from geventwsgi.serving.sending import Common
     from geventwsgi.serving.sockets import Socket, prepare
     from geventwsgi.serving.stream import Stream
+    from geventwsgi.worker.patching.patch import hasten_sleep
 
     hasten_sleep()
     from gevent import sleep

@@ -1,0 +1,1 @@
+"""How a server is started: from a script, from a PasteDeploy file, without fork, or only checked."""

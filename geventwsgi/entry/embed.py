@@ -1,0 +1,60 @@
+"""Serve from a script, with a master and workers as the command line has them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.config.sources import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def serve(app: str | Callable[..., Any], **settings: Any) -> int:
+    """Serve ``app`` with master and workers until a signal ends it; return the exit status.
+
+    Example::
+
+        if __name__ == "__main__":
+            sys.exit(serve("project:app", bind="127.0.0.1:8000", workers=2))
+
+    :param app: the application, or (better) ``"module:app"``: then each worker patches the standard library before it
+        imports the module, and HUP loads it anew. An application that is there already has imported its modules
+        unpatched; they are patched in this process, and stay so.
+    :param settings: any setting by its name; see the documentation's list.
+    :raises RuntimeError: called outside the main thread, where Python takes no signals.
+    """
+    name = app if isinstance(app, str) else None
+
+    def load_config() -> Config:
+        return Config.of(**settings, wsgi_app=name)
+
+    return serve_with(load_config, None if isinstance(app, str) else app)
+
+
+def serve_with(load_config: Callable[[], Config], application: Callable[..., Any] | None) -> int:
+    """Serve until a signal ends it; return the exit status.
+
+    :param load_config: reads the configuration; called at the start and at every HUP.
+    :param application: None for the one that the configuration names.
+    :raises RuntimeError: called outside the main thread.
+    """
+    _check_thread()
+    if hasattr(os, "fork"):
+        from geventwsgi.master.arbiter import Arbiter
+
+        return Arbiter(load_config, application).run()
+    from geventwsgi.entry.single import run_single
+
+    return run_single(load_config, application)
+
+
+def _check_thread() -> None:
+    try:
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
+    except ValueError:
+        raise RuntimeError(
+            "serve() takes signals and must run in the main thread; in another one, use WSGIServer"
+        ) from None

@@ -1,0 +1,278 @@
+"""The master's view of its workers: one handle each, and the table of them. Bookkeeping only: it decides nothing.
+
+It sends the signals it is told to send and collects the dead; it starts nobody and writes no log.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.forks import close
+from geventwsgi.system.children import children, theirs
+from geventwsgi.system.originals import original
+from geventwsgi.worker.boot_report import READY, BootFailure, decode
+from geventwsgi.worker.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from geventwsgi.system.shared import Slot
+
+#: Seconds beyond its own limit that a worker has to end its requests, run its exit hooks and leave, before KILL.
+MARGIN = 3.0
+#: Seconds that a silent worker has to call its hook and end after ABRT, before KILL.
+ABORT_MARGIN = 1.0
+
+
+class Stage(enum.Enum):
+    """Where a worker's life is, as the master sees it."""
+
+    BOOTING = "booting"
+    READY = "ready"
+    #: Told to end, in order or not; it is no longer counted.
+    LEAVING = "leaving"
+
+
+class WorkerHandle:
+    """One worker as the master sees it, and as the hooks ``pre_fork`` and ``child_exit`` get it.
+
+    A hook may give it attributes of its own: the worker finds them on itself after the fork.
+
+    :param age: how many workers were started up to this one.
+    :param cfg: the configuration that it runs with.
+    :param seat: which of each listener's sockets it accepts from, where there are several.
+    """
+
+    #: gunicorn's, for hooks.
+    reloader: Any = None
+
+    def __init__(
+        self, age: int, ppid: int, cfg: Any, log: Any, slot: Slot, seat: int = 0, *, sockets: Sequence[Any] = (),
+        app: Any = None,
+    ) -> None:  # fmt: skip
+        self.age = age
+        self.app = app
+        self.sockets = list(sockets)
+        #: What hooks see as the worker's heartbeat.
+        self.tmp = Heartbeat(self)
+        self.seat = seat
+        self.ppid = ppid
+        self.cfg = cfg
+        self.log = log
+        self.slot = slot
+        #: Half of the setting, as gunicorn's workers have it.
+        self.timeout = float(getattr(cfg, "timeout", 0)) / 2
+        self._process: int | None = None
+        self.state = Stage.BOOTING
+        #: Monotonic time of becoming ready; None before.
+        self.ready_at: float | None = None
+        #: Monotonic time after which it is killed; None if it may live.
+        self.kill_at: float | None = None
+        #: Set by the crew: it belongs to a reload that is not decided yet.
+        self.probation = False
+        #: Why it is to be replaced, once its successor is ready; "" if it is not.
+        self.due = ""
+        #: The turnover's: after how many requests it is due (0: never), and how often in a row it was too large.
+        self.request_limit = 0
+        self.breaches = 0
+        #: Why it is being ended against its will, for the log; "" if it is not.
+        self.fault = ""
+        #: The watchdog's: the beats seen last, and for how many seconds they have not changed.
+        self.beats = 0
+        self.silence = 0.0
+        #: The watchdog's: when it was first asked for its stacks; None while all is well.
+        self.asked_at: float | None = None
+        self.aborted = False
+        #: Where it writes them if it can do nothing else: a file in memory.
+        self.last_words: int | None = None
+        #: The reading end of its boot report; None once it is ready or collected.
+        self.pipe: int | None = None
+        self._report = b""
+        self._own_fields = frozenset(vars(self)) | {"_own_fields"}
+
+    def __str__(self) -> str:
+        return f"Worker (pid: {self._process or 'none yet'})"
+
+    @property
+    def pid(self) -> Any:
+        """Its process id; until it is forked, the text that gunicorn has."""
+        return self._process or "[booting]"
+
+    @pid.setter
+    def pid(self, pid: int) -> None:
+        self._process = pid
+
+    @property
+    def booted(self) -> bool:
+        """Whether it was ever ready."""
+        return self.ready_at is not None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it counts: it is neither told to end nor about to be replaced.
+
+        Hooks look for the numbers of those that do, to give their successors the rest.
+        """
+        return self.state is not Stage.LEAVING and not self.due
+
+    @property
+    def max_requests(self) -> int:
+        """After how many requests it is replaced; a very large number for never."""
+        return self.request_limit or sys.maxsize
+
+    @max_requests.setter
+    def max_requests(self, number: int) -> None:
+        self.request_limit = number
+
+    @property
+    def nr(self) -> int:
+        """How many requests it has begun, as far as the master has heard."""
+        return self.slot.served
+
+    def notify(self) -> None:
+        """Beat, in the place of a worker."""
+        self.slot.beat()
+
+    @property
+    def extras(self) -> dict[str, Any]:
+        """The attributes that hooks gave it."""
+        return {name: value for name, value in vars(self).items() if name not in self._own_fields}
+
+    def lived(self, now: float) -> float:
+        """Return for how many seconds it has been serving."""
+        return 0.0 if self.ready_at is None else now - self.ready_at
+
+    def hear(self, now: float) -> bool:
+        """Read what it says while it boots; return True when it has become ready."""
+        while self.pipe is not None:
+            try:
+                data = os.read(self.pipe, 65536)
+            except BlockingIOError:
+                return False
+            self._report += data
+            if self._report.startswith(READY):
+                self.ready_at = now
+                if self.state is Stage.BOOTING:
+                    self.state = Stage.READY
+                self.hang_up()
+                return True
+            if not data:
+                self.hang_up()
+        return False
+
+    def hang_up(self) -> None:
+        """Close the boot pipe."""
+        if self.pipe is not None:
+            close(self.pipe)
+            self.pipe = None
+
+    def close(self) -> None:
+        """Let go of all that was kept for it."""
+        self.hang_up()
+        if self.last_words is not None:
+            close(self.last_words)
+            self.last_words = None
+
+    @property
+    def failure(self) -> BootFailure | None:
+        """Why it failed to boot, if it could say so."""
+        return decode(self._report)
+
+    def leave(self, number: int, deadline: float) -> None:
+        """Tell it to end; it is killed at ``deadline`` (monotonic), or at an earlier one that it has already."""
+        self.state = Stage.LEAVING
+        self._die_by(deadline)
+        self.send(number)
+
+    def retire(self, deadline: float) -> None:
+        """Take note that it ends by itself; it is killed at ``deadline``."""
+        self.state = Stage.LEAVING
+        self._die_by(deadline)
+
+    def abort(self, deadline: float) -> None:
+        """End it now, if it is still able to call its hook; it is not expected to."""
+        self.aborted = True
+        self._die_by(deadline)
+        self.send(signal.SIGABRT)
+
+    def _die_by(self, deadline: float) -> None:
+        self.kill_at = deadline if self.kill_at is None else min(self.kill_at, deadline)
+
+    def send(self, number: int) -> None:
+        """Send a signal; a worker that has just ended does not mind."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process, number)
+
+
+class Children:
+    """The workers that have not been collected yet, oldest first."""
+
+    def __init__(self) -> None:
+        #: By pid; hooks read it as ``server.WORKERS``.
+        self.by_pid: dict[int, WorkerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_pid)
+
+    def __iter__(self) -> Iterator[WorkerHandle]:
+        return iter(list(self.by_pid.values()))
+
+    def add(self, worker: WorkerHandle) -> None:
+        """Take in a worker that has just been forked."""
+        self.by_pid[worker.pid] = worker
+
+    def staying(self) -> list[WorkerHandle]:
+        """Return those that are not told to end."""
+        return [worker for worker in self if worker.state is not Stage.LEAVING]
+
+    def collect(self, collected: Mapping[int, int]) -> list[tuple[WorkerHandle, int | None]]:
+        """Remove the dead; return each with its exit status as ``os.waitpid`` has it, None if nobody knows it.
+
+        It waits for each pid by itself, so that other children of an embedding script stay the script's own.
+
+        :param collected: the exit statuses of those whom somebody else has waited for.
+        """
+        waitpid = original("os", "waitpid")
+        dead: list[tuple[WorkerHandle, int | None]] = []
+        for pid, worker in list(self.by_pid.items()):
+            try:
+                found, status = waitpid(pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else has collected it
+                found, status = pid, collected.get(pid)
+            if found:
+                del self.by_pid[pid]
+                dead.append((worker, status))
+        if os.getpid() == 1:
+            self._collect_orphans()
+        return dead
+
+    def _collect_orphans(self) -> None:
+        """Collect nobody's children: the first process of a container becomes the parent of every orphan in it.
+
+        What a hook or the application has started is for those to collect.
+        """
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with suppress(ChildProcessError):
+            while (found := os.waitid(os.P_ALL, 0, look)) and found.si_pid not in {*self.by_pid, *theirs}:
+                os.waitid(os.P_PID, found.si_pid, os.WEXITED)
+        for pid in children() - self.by_pid.keys() - theirs if theirs else ():  # behind one that is not ours to collect
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+
+    def kill_overdue(self, now: float) -> list[WorkerHandle]:
+        """Kill those whose deadline has passed; return them."""
+        overdue = [worker for worker in self if worker.kill_at is not None and now >= worker.kill_at]
+        for worker in overdue:
+            worker.kill_at = None
+            worker.send(signal.SIGKILL)
+        return overdue
+
+    def next_kill(self) -> float | None:
+        """Return the earliest deadline."""
+        return min((worker.kill_at for worker in self if worker.kill_at is not None), default=None)

@@ -1,0 +1,150 @@
+"""USR2: a new program beside this one, with the same listening sockets; either can be told to end.
+
+Knows both sides: the old master, which executes the program and stays its parent, and the new one, which finds the
+sockets and its parent's pid in the environment. While both live, neither removes what the other uses: the file of a
+unix socket, and the pidfile (the new master's has ``.2`` at its end until its parent has gone).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from geventwsgi.forks import close, own
+from geventwsgi.system.children import describe_end
+from geventwsgi.system.listeners import ACCEPTCONN
+from geventwsgi.system.originals import original
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from geventwsgi.system.listeners import Listener
+    from geventwsgi.system.signals import SignalPipe
+
+#: The variables by which the new master is told: its parent's pid, and descriptors by address.
+PARENT, SOCKETS = "GWSGI_UPGRADED_FROM", "GWSGI_UPGRADE_SOCKETS"
+#: Seconds between two looks whether the parent has gone.
+INTERVAL = 0.5
+
+
+class Kin:
+    """The masters before and after this one, while they live.
+
+    :param environ: where the one before has left its message, which is taken out: it is for this process alone.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        parent, sockets = environ.pop(PARENT, ""), environ.pop(SOCKETS, "")
+        #: The pid of the master before; 0 without one.
+        self.parent = int(parent) if parent == str(os.getppid()) else 0
+        #: The descriptors that it passes, by the text of their address.
+        self.sockets = _read_sockets(sockets) if self.parent else {}
+        #: The pid of the master after; 0 without one.
+        self.successor = 0
+        self._promoted = not self.parent
+
+    @property
+    def parent_lives(self) -> bool:
+        """Whether the master before is still there."""
+        return self.parent != 0 and os.getppid() == self.parent
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other master that uses the same sockets."""
+        return not (self.successor or self.parent_lives)
+
+    def close_unused(self, listeners: list[Listener]) -> None:
+        """Close the sockets of addresses that are no longer wanted."""
+        for name in self.sockets.keys() - {str(listener.address) for listener in listeners}:
+            for fd in self.sockets[name]:
+                close(fd)
+
+    def promoted(self) -> bool:
+        """Return True once: when the master before has gone."""
+        if self._promoted or self.parent_lives:
+            return False
+        self._promoted = True
+        return True
+
+    def collect(self, collected: Mapping[int, int]) -> str:
+        """Return how the master after has ended, once it has; "" before.
+
+        :param collected: the exit statuses of those whom somebody else has waited for.
+        """
+        if not self.successor:
+            return ""
+        try:
+            status: int | None
+            found, status = original("os", "waitpid")(self.successor, os.WNOHANG)
+        except ChildProcessError:
+            found, status = self.successor, collected.get(self.successor)
+        if not found:
+            return ""
+        end = f"the new master (pid: {self.successor}) {describe_end(status)}"
+        self.successor = 0
+        return end
+
+    def nap(self) -> float | None:
+        """Return the seconds until the next look whether the parent has gone, which no signal announces."""
+        return None if self._promoted else INTERVAL
+
+    def execute(self, signals: SignalPipe, listeners: list[Listener], environ: Mapping[str, str], where: str) -> None:
+        """Start the program anew, as this process was started.
+
+        :raises OSError: the system has no process left.
+        """
+        import json  # for upgrades alone
+
+        command = [sys.executable, *sys.orig_argv[1:]]
+        sockets = {str(listener.address): _listening(listener) for listener in listeners}
+        told = {**environ, PARENT: str(os.getpid()), SOCKETS: json.dumps(sockets)}
+        with signals.held(), own():
+            pid = int(original("os", "fork")())
+            if pid == 0:
+                _become(signals, command, told, [fd for fds in sockets.values() for fd in fds], where)
+        self.successor = pid
+
+
+def working_directory() -> str:
+    """Return the directory that the program is to be started in again.
+
+    The shell's name for it is kept: where it is a symbolic link to the current release, the next program is to be found
+    in the next release.
+    """
+    shown, real = os.environ.get("PWD", ""), os.getcwd()
+    with suppress(OSError):
+        if shown and os.path.samefile(shown, real):
+            return shown
+    return real
+
+
+def _listening(listener: Listener) -> list[int]:
+    """Return the descriptors; a seat's socket may wait for its worker, and would then be the next master's to bind."""
+    return [sock.fileno() for sock in listener.socks if sock.getsockopt(socket.SOL_SOCKET, ACCEPTCONN)]
+
+
+def _become(signals: SignalPipe, command: list[str], environ: dict[str, str], fds: list[int], directory: str) -> None:
+    """Be the new program, or nothing."""
+    try:
+        for number in signals.numbers:
+            original("signal", "signal")(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.numbers)
+        for fd in fds:
+            os.set_inheritable(fd, True)
+        os.chdir(directory)
+        os.execve(command[0], command, environ)  # noqa: S606 - that is what it is for
+    except BaseException as error:  # noqa: BLE001 - nothing may escape into the master's frames
+        sys.stderr.write(f"gwsgi: {command[0]} cannot be executed: {error}\n")
+    finally:
+        os._exit(1)
+
+
+def _read_sockets(text: str) -> dict[str, list[int]]:
+    import json  # as above
+
+    sockets: dict[str, list[int]] = json.loads(text)
+    return sockets

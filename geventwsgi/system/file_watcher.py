@@ -1,0 +1,234 @@
+"""``reload``: which source files have changed, by inotify where there is one, else by looking once a second.
+
+The workers name the files of their modules through a pipe (``worker/source_reporter.py``), also those that are imported
+later. The configuration file and ``reload_extra_files`` are watched besides. The set of files only grows, so that a
+module whose repair is awaited is not forgotten when new workers fail to load it. There is no thread: the master's loop
+polls the descriptors and calls :meth:`FileWatcher.changed`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from importlib.util import cache_from_source
+from typing import TYPE_CHECKING
+
+from geventwsgi.errors import ConfigError
+from geventwsgi.forks import close
+from geventwsgi.trusted import find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from geventwsgi.config.sources import Config
+    from geventwsgi.system.inotify import Inotify
+    from geventwsgi.system.signals import SignalPipe
+
+#: Seconds between two looks at the files, without inotify.
+INTERVAL = 1.0
+#: Seconds without a further change before the first counts: an editor, or a checkout, changes several files.
+QUIET = 0.1
+
+Signature = tuple[int, int, int] | None
+
+
+class FileWatcher:
+    """What the master watches while ``reload`` is set.
+
+    :param directory: what the configuration file's name is relative to.
+    :raises ConfigError: ``reload_engine`` asks for inotify, and there is none.
+    """
+
+    def __init__(self, cfg: Config, signals: SignalPipe, directory: str = ".") -> None:
+        self._signals = signals
+        self._directory = directory
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        signals.watch(self._reader)
+        self._torn = b""
+        self._inotify = _make_inotify(cfg)
+        if self._inotify:
+            signals.watch(self._inotify.fileno())
+        #: The files by name, each with what it looked like last.
+        self._files: dict[str, Signature] = {}
+        self._patterns: list[str] = []
+        self._pending: set[str] = set()
+        self._act_at: float | None = None
+        self._look_at = float("-inf")
+        self.extend(cfg)
+
+    @property
+    def engine(self) -> str:
+        """How changes are noticed, for the log."""
+        return "inotify" if self._inotify else "poll"
+
+    def extend(self, cfg: Config) -> None:
+        """Watch what a configuration names, besides what is watched already."""
+        self._add(os.path.abspath(os.path.join(self._directory, cfg.config.removeprefix("file:"))))
+        for given in cfg.reload_extra_files:
+            path = os.path.join(cfg.chdir, given)
+            pattern = os.path.join(path, "**", "*") if os.path.isdir(path) else path
+            if pattern not in self._patterns:
+                self._patterns.append(pattern)
+        self._match()
+
+    # Looking
+
+    def nap(self, now: float) -> float | None:
+        """Return the seconds until it wants to look again; None if a descriptor tells."""
+        if self._act_at is not None:
+            return max(0.0, self._act_at - now)
+        return None if self._inotify else max(0.0, self._look_at - now)
+
+    def changed(self, now: float) -> list[str]:
+        """Return the files that have changed, once they have stopped changing."""
+        self._hear(now)
+        found = set(self._notified() if self._inotify else self._polled(now))
+        if found:
+            self._pending |= found
+            self._act_at = now + QUIET
+        if self._act_at is None or now < self._act_at:
+            return []
+        pending, self._pending, self._act_at = self._pending, set(), None
+        for path in pending:
+            _forget_bytecode(path)
+        return sorted(pending)
+
+    def _notified(self) -> Iterator[str]:
+        assert self._inotify is not None  # noqa: S101 - for the type checker
+        paths, grown = self._inotify.read(), self._inotify.grown
+        if paths or grown:
+            yield from self._match()
+            yield from paths & self._files.keys()
+        if grown:
+            # Perhaps a directory that was gone has come back: its watch went with it, and its files came unseen.
+            self._inotify.grown = False
+            for directory in {os.path.dirname(path) for path in self._files}:
+                self._watch(directory)
+            yield from self._differing()
+        for path in paths & self._files.keys():
+            self._files[path] = _signature(path)
+
+    def _polled(self, now: float) -> Iterator[str]:
+        if now < self._look_at:
+            return
+        self._look_at = now + INTERVAL
+        yield from self._match()
+        yield from self._differing()
+
+    def _differing(self) -> Iterator[str]:
+        """Yield the files that look otherwise than the last time."""
+        for path, before in list(self._files.items()):
+            found = self._files[path] = _signature(path)
+            if found != before:
+                yield path
+
+    # What to watch
+
+    def _hear(self, now: float) -> None:
+        """Take in the files that workers have named, each with the time since which it may have been read."""
+        with suppress(BlockingIOError):
+            while data := os.read(self._reader, 65536):
+                *lines, self._torn = (self._torn + data).split(b"\n")
+                for line in lines:
+                    since, _, name = line.partition(b" ")
+                    self._add(os.fsdecode(name), int(since), now)
+
+    def _match(self) -> set[str]:
+        """Watch the files that the patterns mean by now, and the directories that more may come to; return the new."""
+        known = set(self._files)
+        for pattern in self._patterns:
+            for directory in _found(os.path.dirname(pattern)):
+                self._watch(directory)
+            for path in _found(pattern):
+                if not os.path.isdir(path):
+                    self._add(path)
+        return self._files.keys() - known
+
+    def _add(self, path: str, since: int | None = None, now: float = 0.0) -> None:
+        """Watch a file by its name, and by the name that its links lead to, with one spelling of each directory.
+
+        :param since: nanoseconds of the wall clock: one that was changed later, before it is watched, has changed.
+        """
+        directory, name = os.path.split(path)
+        for found in {os.path.join(os.path.realpath(directory), name), os.path.realpath(path)}:
+            self._watch(os.path.dirname(found))  # also if it is known: the directory may have gone and come back
+            if found in self._files:
+                continue
+            signature = self._files[found] = _signature(found)
+            if since and signature and since < signature[0] <= time.time_ns():
+                self._pending.add(found)
+                self._act_at = now + QUIET
+
+    def _watch(self, directory: str) -> None:
+        if self._inotify:
+            with suppress(OSError):  # it is gone, or the limit of watches is reached: those that there are still serve
+                self._inotify.add(os.path.realpath(directory))
+
+    def forget(self) -> None:
+        """Close, in a worker, what the master reads; the worker writes."""
+        # Python takes a compiled file for current if it is from the same second and the source of the same length.
+        sys.dont_write_bytecode = True
+        self._close()
+
+    def _close(self) -> None:
+        close(self._reader)
+        if self._inotify:
+            self._inotify.close()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._signals.unwatch(self._reader)
+        if self._inotify:
+            self._signals.unwatch(self._inotify.fileno())
+        self._close()
+        close(self.writer)
+
+
+def check_engine(cfg: Config) -> None:
+    """Find out whether the engine that is asked for can be used.
+
+    :raises ConfigError: it cannot.
+    """
+    inotify = _make_inotify(cfg) if cfg.reload else None
+    if inotify is not None:
+        inotify.close()
+
+
+def _make_inotify(cfg: Config) -> Inotify | None:
+    if cfg.reload_engine == "poll":
+        return None
+    from geventwsgi.system.inotify import Inotify  # with ctypes, for developers alone
+
+    try:
+        return Inotify()
+    except OSError as error:
+        if cfg.reload_engine == "inotify":
+            raise ConfigError(
+                f"{cfg.source('reload_engine')}: reload_engine inotify cannot be used ({error.strerror}): choose poll"
+            ) from None
+    return None
+
+
+def _found(pattern: str) -> list[str]:
+    from glob import glob  # as above
+
+    return glob(pattern, recursive=True)
+
+
+def _forget_bytecode(path: str) -> None:
+    """Remove what Python has cached of a source: it overlooks a change of the same size within the same second."""
+    if path.endswith(".py"):
+        # By whatever path a worker has named, which is another user's: no link on the way is followed.
+        with suppress(OSError), find(cache_from_source(path), follow=False) as place:
+            os.unlink(place.name, dir_fd=place.directory)
+
+
+def _signature(path: str) -> Signature:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,32 @@
+"""System calls as the kernel has them, whatever gevent has patched in this process.
+
+The master's loop must not run on gevent's hub, also when the application was loaded before the fork (``preload_app``)
+or the embedding script has patched the standard library. Looking an original up imports nothing and creates no hub.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+
+def original(module: str, name: str) -> Any:
+    """Return ``module.name`` as it was before gevent patched it, or as it is if gevent did not."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        return monkey.get_original(module, name)
+    return getattr(import_module(module), name)
+
+
+def default_loop(*, wanted: bool = False) -> Any:
+    """Return gevent's loop of the main thread, which is told of children that have ended; None if there is none.
+
+    :param wanted: make it where processes are started by gevent, which would make it then.
+    """
+    local, monkey = sys.modules.get("gevent._hub_local"), sys.modules.get("gevent.monkey")
+    if local is None or monkey is None:
+        return None
+    made = wanted and monkey.is_module_patched("os")
+    hub = local.get_hub() if made else local.get_hub_if_exists()
+    return hub.loop if hub is not None and hub.loop.default else None

@@ -1,0 +1,75 @@
+"""What belongs to a process as a whole: environment, directory, import path, umask, title, memory."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, ClassVar
+
+from geventwsgi.config.loader import make_importable
+from geventwsgi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geventwsgi.config.sources import Config
+
+
+def apply_process_settings(cfg: Config) -> None:
+    """Apply ``raw_env``, ``chdir``, ``pythonpath`` and ``umask``; the directory that is changed to becomes importable.
+
+    :raises ConfigError: the directory cannot be changed to.
+    """
+    os.environ.update(cfg.env)
+    try:
+        os.chdir(cfg.chdir)
+    except OSError as error:
+        raise ConfigError(f"{cfg.source('chdir')}: chdir to {cfg.chdir!r} failed: {error.strerror}") from None
+    make_importable(*cfg.pythonpath, ".")
+    _Umask.apply(cfg)
+
+
+class _Umask:
+    """The process's umask: what it was started with, unless the operator sets it."""
+
+    #: The one that it was started with; None as long as no other was set.
+    _found: ClassVar[int | None] = None
+
+    @classmethod
+    def apply(cls, cfg: Config) -> None:
+        """Set it, or set it back where an earlier configuration had set it."""
+        if cfg.source("umask") != "default":
+            before = os.umask(cfg.umask)
+            cls._found = before if cls._found is None else cls._found
+        elif cls._found is not None:
+            os.umask(cls._found)
+            cls._found = None
+
+
+#: What ``ps`` showed before the first :func:`set_title`.
+_first_title = ""
+
+
+def set_title(title: str) -> None:
+    """Name this process for ``ps``; does nothing without the ``setproctitle`` extra."""
+    global _first_title  # noqa: PLW0603 - a process has one
+    try:
+        from setproctitle import getproctitle, setproctitle
+    except ImportError:
+        return
+    _first_title = _first_title or getproctitle()
+    setproctitle(title)
+
+
+def restore_title() -> None:
+    """Undo :func:`set_title` in a process that was forked, which is no master and no worker."""
+    if _first_title:
+        set_title(_first_title)
+
+
+def resident(pid: int) -> int:
+    """Return a process's resident memory in bytes (proc(5)); 0 where that cannot be known."""
+    import resource
+
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return 0

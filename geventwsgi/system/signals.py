@@ -1,0 +1,203 @@
+"""Signals as values: a self-pipe that the interpreter writes each signal's number to, and one poll on it.
+
+No code runs inside a signal handler, so nothing that the master does can be interrupted half-way. Others' code, which
+may wait for ever, is interrupted where the master says so.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from geventwsgi.forks import close, give_back_signals, take_signals
+from geventwsgi.system.originals import default_loop, original
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+#: What ends the server.
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+class Interrupted(BaseException):
+    """A signal ends the server while it waits for others' code, in which this is raised."""
+
+
+class SignalPipe:
+    """Collects signals while it is entered; restores the handlers that it found.
+
+    :param numbers: the signals to collect; the others keep their handlers.
+    :raises ValueError: entered outside the main thread, where Python takes no signals.
+    """
+
+    #: The one that is entered in this process; None in a worker.
+    entered: ClassVar[SignalPipe | None] = None
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.numbers = tuple(numbers)
+        self._found: dict[int, Any] = {}
+        self._found_fd = -1
+        self._reader = self._writer = -1
+        #: See :meth:`take_collected`.
+        self._collected: dict[int, int] = {}
+        #: How often :meth:`lend` was called more than :meth:`take_back`.
+        self._lent = 0
+        #: The loop's watcher that is told of every child while CHLD is lent.
+        self._obituary: Any = None
+
+    def __enter__(self) -> SignalPipe:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._poll = original("select", "poll")()
+        self._poll.register(self._reader, select.POLLIN)
+        # A full pipe loses only signals that came 65,536 times unread.
+        try:
+            self._found_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        except ValueError:
+            self._close()
+            raise
+        set_handler = original("signal", "signal")
+        for number in self.numbers:
+            self._found[number] = set_handler(number, _collect)
+        self._take_from_loop()
+        take_signals(self.numbers)
+        SignalPipe.entered = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        set_handler = original("signal", "signal")
+        signal.set_wakeup_fd(self._found_fd)
+        for number, handler in self._found.items():
+            # None stands for a handler that was not set from Python: only its owner could restore it.
+            set_handler(number, signal.SIG_DFL if handler is None else handler)
+        give_back_signals(self.numbers)
+        SignalPipe.entered = None
+        loop = default_loop()
+        if loop is not None and signal.SIGCHLD in self.numbers:
+            self._give_to_loop(loop)
+        self._close()
+
+    def watch(self, fd: int) -> None:
+        """Let :meth:`sleep` end when ``fd`` is readable or closed at its other end."""
+        self._poll.register(fd, select.POLLIN)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget ``fd``."""
+        self._poll.unregister(fd)
+
+    def sleep(self, timeout: float | None) -> None:
+        """Sleep until a signal, a watched descriptor, or for ``timeout`` seconds."""
+        self._poll.poll(None if timeout is None else max(0, math.ceil(timeout * 1000)))
+
+    def take(self) -> list[int]:
+        """Return the signals that have come, in their order."""
+        received: list[int] = []
+        with suppress(BlockingIOError):
+            while data := os.read(self._reader, 4096):
+                received += data
+        return [number for number in received if number in self.numbers]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the signals back, as over a fork: a child that still has the pipe would write its own into it."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.numbers)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Let a signal that ends the server also end what runs in the block.
+
+        :raises Interrupted: one has come. It is collected as any other.
+        """
+        set_handler = original("signal", "signal")
+        for number in _ENDS:
+            set_handler(number, _interrupt)
+        try:
+            yield
+        finally:
+            for number in _ENDS:
+                if signal.getsignal(number) is _interrupt:  # else it is the application's by now
+                    set_handler(number, _collect)
+
+    def lend(self) -> None:
+        """Let gevent's loop, if there is one, hear of the end of children until :meth:`take_back`.
+
+        The loop takes CHLD by itself as soon as somebody's code starts a child, and would keep it. What it collects of
+        children that are not its own is for :meth:`take_collected`.
+        """
+        self._lent += 1
+        loop = default_loop(wanted=True)
+        if loop is not None and self._lent == 1:
+            self._obituary = loop.child(0, ref=False)
+            self._obituary.start(self._note)
+            self._give_to_loop(loop)
+
+    def take_back(self) -> None:
+        """Hear of the end of children oneself again, if every :meth:`lend` has its counterpart."""
+        self._lent -= 1
+        if self._lent:
+            return
+        if self._obituary is not None:
+            self._obituary.close()
+            self._obituary = None
+        if default_loop() is not None:
+            original("signal", "signal")(signal.SIGCHLD, _collect)
+            self._take_from_loop()
+            with suppress(BlockingIOError):
+                os.write(self._writer, bytes([signal.SIGCHLD]))  # who has ended meanwhile was not heard of
+
+    def take_collected(self) -> dict[int, int]:
+        """Return what gevent's loop has collected of late: by pid, exit statuses as ``os.waitpid`` has them."""
+        collected, self._collected = self._collected, {}
+        return collected
+
+    def _note(self) -> None:
+        self._collected[self._obituary.rpid] = self._obituary.rstatus
+
+    def _give_to_loop(self, loop: Any) -> None:
+        self._take_from_loop()
+        loop.install_sigchld()
+        signal.raise_signal(signal.SIGCHLD)  # who has ended meanwhile was not heard of
+
+    @staticmethod
+    def _take_from_loop() -> None:
+        """Have gevent's loop know that the handler of CHLD is not its own: it installs that when it needs it."""
+        loop = default_loop()
+        if loop is not None:
+            loop.reset_sigchld()
+
+    def forsake(self) -> None:
+        """Let go of the pipe in a forked child; the handlers are the child's to set."""
+        SignalPipe.entered = None
+        signal.set_wakeup_fd(-1)
+        self._take_from_loop()
+        self._close()
+
+    def _close(self) -> None:
+        close(self._reader)
+        close(self._writer)
+
+
+def _collect(_number: int, _frame: object) -> None:
+    """Let the interpreter write the number to the pipe; there is nothing else to do."""
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """Raise in the main greenlet, where there are others: the import or the hook runs there, and may wait."""
+    greenlets = sys.modules.get("greenlet")
+    main = greenlets.getcurrent() if greenlets is not None else None
+    while main is not None and main.parent is not None:
+        main = main.parent
+    if main is None or main is greenlets.getcurrent():  # type: ignore[union-attr]  # there is one if there are the others
+        raise Interrupted
+    main.throw(Interrupted)

@@ -1,0 +1,1 @@
+"""Life in a worker's process, from the fork to its end."""

@@ -1,0 +1,89 @@
+"""What a worker says to the master while it boots, through a pipe: that it is ready, or why it never will be.
+
+A failure is told as a value, so that the master can print the cause once however many workers meet it; with a traceback
+if it lies in the operator's code, which begins where ours ends.
+"""
+
+import os
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from geventwsgi.errors import StartupError, WorkerBootError
+
+READY = b"ready\n"
+#: Characters of a traceback that are kept, its end: more than any but an endless recursion's.
+TRACEBACK_LIMIT = 20_000
+LINE_LIMIT = 2000
+PACKAGE = f"{os.path.dirname(os.path.dirname(__file__))}{os.sep}"
+#: Frames between a loader and what it loads.
+IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>", f"importlib{os.sep}__init__.py")
+
+
+# Annotations are no text in this module: NamedTuple would compile each of them at every start.
+class BootFailure(NamedTuple):
+    """Why a worker could not serve.
+
+    :param status: the exit status, if it ends the server.
+    :param line: cause and cure.
+    :param trace: the traceback in the operator's code, or "".
+    """
+
+    status: int
+    line: str
+    trace: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> "BootFailure":
+        """Describe ``error``: a :class:`StartupError`, whose cause may be in the operator's code, or another."""
+        if isinstance(error, StartupError):
+            cause = error.__cause__
+            return cls(error.exit_status, str(error)[:LINE_LIMIT], _format(cause) if _is_foreign(cause) else "")
+        name = f"{type(error).__name__}: {error}".strip().rstrip(":")
+        return cls(WorkerBootError.exit_status, f"worker failed to boot: {name}"[:LINE_LIMIT], _format(error))
+
+    def __str__(self) -> str:
+        return f"{self.line}\n{self.trace}".rstrip()
+
+    def tell(self, write: Callable[..., object], introduction: str = "", *args: object) -> None:
+        """Log it by a logger's method; the template shows which lines are meant to be lines."""
+        details = (self.line, self.trace) if self.trace else (self.line,)
+        write(introduction + "\n".join("%s" for _ in details), *args, *details)
+
+    def encode(self) -> bytes:
+        """Return it as one line of JSON."""
+        import json  # for failures alone
+
+        return json.dumps(self._asdict()).encode() + b"\n"
+
+
+def decode(data: bytes) -> BootFailure | None:
+    """Return the failure that a worker wrote; None if it wrote none, or was killed as it did."""
+    for line in data.splitlines():
+        if line.startswith(b"{"):
+            import json  # as above
+
+            with suppress(ValueError, TypeError):
+                return BootFailure(**json.loads(line))
+    return None
+
+
+def is_ours(filename: str) -> bool:
+    """Tell whether a file belongs to this package."""
+    return filename.startswith(PACKAGE)
+
+
+def _is_foreign(cause: BaseException | None) -> bool:
+    """Tell whether an exception comes from code that we called; a syntax error has no frame of its own."""
+    if cause is None:
+        return False
+    trace = cause.__traceback__
+    return trace is None or not is_ours(trace.tb_frame.f_code.co_filename)
+
+
+def _format(error: BaseException | None) -> str:
+    if error is None:
+        return ""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    return text if len(text) <= TRACEBACK_LIMIT else f"...\n{text[-TRACEBACK_LIMIT:]}"

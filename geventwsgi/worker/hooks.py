@@ -1,0 +1,40 @@
+"""Server hooks: the operator's functions at gunicorn's moments, each failure told by the hook's name.
+
+A hook that must succeed for what follows (``on_starting``, ``post_fork``) is called by :func:`require`; after an event
+that has happened anyway (``child_exit``, ``on_exit``), :func:`call` logs the failure and goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geventwsgi.errors import ConfigError, StartupError
+from geventwsgi.system.foreign_code import ForeignCode
+
+
+def call(cfg: Any, log: Any, name: str, *args: Any) -> None:
+    """Call the hook ``name`` of ``cfg``; log what it raises, ``sys.exit`` included, with its traceback."""
+    try:
+        with ForeignCode():
+            getattr(cfg, name)(*args)
+    except (Exception, SystemExit) as error:
+        said = _describe(name, error)
+        log.exception("%s", said)
+
+
+def require(cfg: Any, name: str, *args: Any, failure: type[StartupError] = ConfigError) -> None:
+    """Call the hook ``name`` of ``cfg``.
+
+    :raises StartupError: of the class ``failure``, with the cause attached.
+    """
+    try:
+        with ForeignCode():
+            getattr(cfg, name)(*args)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as what it means here
+        cause = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)  # begin in the hook
+        raise failure(_describe(name, error)) from cause
+
+
+def _describe(name: str, error: BaseException) -> str:
+    said = " ".join(str(error).split())
+    return f"the {name} hook failed: {type(error).__name__}{': ' if said else ''}{said}"

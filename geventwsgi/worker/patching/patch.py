@@ -1,0 +1,113 @@
+"""Patch the standard library for gevent, before anything else holds unpatched references to it."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent import config, events, hub, monkey
+from gevent import time as gevent_time
+
+from geventwsgi.worker.patching import latepatch, plugins
+from geventwsgi.worker.patching.adopt import adopt_ssl, adopt_threads
+from geventwsgi.worker.patching.multiprocess import patch_multiprocessing
+from geventwsgi.worker.patching.running_loops import patch_asyncio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def patch_all(warn: Callable[[str], object]) -> None:
+    """Patch every module that gevent can patch; a second call does nothing.
+
+    :param warn: told in one line what cannot be patched any more, with the cure.
+    """
+    patch_multiprocessing()
+    patch_asyncio()
+    if monkey.is_module_patched("socket"):
+        return
+    _leave_pprint()
+    with warnings.catch_warnings(record=True) as caught, _in_haste():
+        warnings.simplefilter("always", monkey.MonkeyPatchWarning)
+        monkey.patch_all()
+    adopt_threads()
+    adopted = any(_is_late_ssl(warning) for warning in caught) and adopt_ssl()
+    for warning in caught:
+        if adopted and _is_late_ssl(warning):
+            continue
+        if issubclass(warning.category, monkey.MonkeyPatchWarning):
+            warn(_explain(str(warning.message)))
+        else:
+            warnings.showwarning(
+                warning.message, warning.category, warning.filename, warning.lineno, warning.file, warning.line
+            )
+
+
+def _is_late_ssl(warning: warnings.WarningMessage) -> bool:
+    return issubclass(warning.category, monkey.MonkeyPatchWarning) and "ssl" in str(warning.message)
+
+
+def hasten_sleep() -> None:
+    """Let greenlets of this thread sleep by the compiled core, where it is; what sleeps is patched before."""
+    try:
+        from geventwsgi.serving._alarm import AlarmClock
+    except ImportError:
+        return
+    modules: list[Any] = [time, gevent, hub, gevent_time]
+    sleep = AlarmClock(hub.get_hub()).sleep
+    for module in modules:
+        module.sleep = sleep
+
+
+def _leave_pprint() -> None:
+    """Have the hub import ``pprint`` (and ``inspect``) when it shows the context of an error, not when it is made.
+
+    What the operator has chosen for that stays.
+    """
+    if "GEVENT_FORMAT_CONTEXT" not in os.environ and config.settings["format_context"].value is None:
+        config.format_context = f"{__name__}.{saferepr.__name__}"
+
+
+def saferepr(context: object) -> str:
+    """Call ``pprint.saferepr``, gevent's own choice for ``format_context``."""
+    import pprint
+
+    return pprint.saferepr(context)
+
+
+@contextmanager
+def _in_haste() -> Iterator[None]:
+    """Let patching take as little time as it can, if there is no plugin of gevent's that wants to hear of each step."""
+    if plugins.may_listen():
+        yield
+        return
+    with _subscribers_told_only(), latepatch.postponed(_subscribers_told_only):
+        yield
+
+
+@contextmanager
+def _subscribers_told_only() -> Iterator[None]:
+    """Let gevent tell its subscribers, and not look for plugins: that is most of the time that patching takes."""
+    names = vars(events)
+    found = names.get("notify_and_call_entry_points")
+    if found is None:
+        yield
+        return
+    names["notify_and_call_entry_points"] = names["notify"]
+    try:
+        yield
+    finally:
+        names["notify_and_call_entry_points"] = found
+
+
+def _explain(message: str) -> str:
+    cause = " ".join(message.split())
+    return (
+        f"Modules imported before the worker patched them will block it ({cause}): import them in the application or "
+        "inside a hook instead of at the top of the configuration file or script, or call "
+        "gevent.monkey.patch_all() first"
+    )

@@ -1,0 +1,83 @@
+"""Where every greenlet of a worker is, with the request that it serves: what its log is told when its loop is blocked.
+
+It runs in the worker, inside a signal handler, so it waits for nothing. Greenlets at the same place are told of once.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.worker.boot_report import IMPORTING, is_ours
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+
+#: Places, and requests at each, that are told of.
+PLACES, REQUESTS = 50, 10
+#: Where a greenlet is that has no frame of Python's.
+COMPILED = "  in compiled code"
+
+
+def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple[str, str]]:
+    """Return what each greenlet does, the running one first: who it is and the requests it serves, then the stack.
+
+    :param frame: where the running greenlet is.
+    :param requests: the request that each greenlet serves, for those that serve one.
+    """
+    from greenlet import getcurrent
+
+    running = getcurrent()
+    places: dict[str, list[str]] = {}
+    for greenlet in _suspended(running):
+        if greenlet in requests or _is_foreign(greenlet.gr_frame):
+            frame_there = greenlet.gr_frame
+            stack = application_stack(frame_there) if frame_there else COMPILED
+            places.setdefault(stack, []).append(requests.get(greenlet, ""))
+    others = [
+        (f"has {len(served)} more greenlet{'s' if len(served) > 1 else ''}{_serving(served)}", stack)
+        for stack, served in list(places.items())[:PLACES]
+    ]
+    return [(f"was{_serving([requests.get(running, '')])}", application_stack(frame)), *others]
+
+
+def application_stack(frame: FrameType | None) -> str:
+    """Return the stack as text, without our frames at its outer end, if there are others inside them."""
+    stack = traceback.extract_stack(frame)
+    ours = [is_ours(entry.filename) for entry in stack]
+    begin = ours.index(True) if True in ours else 0
+    while begin < len(stack) and (ours[begin] or stack[begin].filename.endswith(IMPORTING)):
+        begin += 1
+    return "".join(traceback.format_list(stack[begin:] or stack)).rstrip()
+
+
+def _serving(served: list[str]) -> str:
+    told = [one for one in served if one]
+    more = f" and {len(told) - REQUESTS} others" if len(told) > REQUESTS else ""
+    return f" serving {', '.join(told[:REQUESTS])}{more}" if told else ""
+
+
+def _suspended(running: Any) -> list[Any]:
+    """Return the other greenlets that have begun."""
+    from greenlet import greenlet
+
+    gc.unfreeze()  # what an operator has frozen before the fork (docs/deployment.md) is not found otherwise
+    return [found for found in gc.get_objects() if isinstance(found, greenlet) and found and found is not running]
+
+
+def _is_foreign(frame: FrameType | None) -> bool:
+    """Tell whether there is a frame of neither ours nor gevent's: a runner without a request, say, is no news.
+
+    What has called us, as the command's own script, does not count.
+    """
+    if frame is None:
+        return False
+    gevent = f"{os.path.dirname(sys.modules['gevent'].__file__ or '')}{os.sep}"
+    names = [entry.filename for entry in traceback.extract_stack(frame)]
+    first = next((index for index, name in enumerate(names) if is_ours(name)), 0)
+    names = names[first:]
+    return any(not (is_ours(name) or name.startswith((gevent, "src/gevent"))) for name in names)

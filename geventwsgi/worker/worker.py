@@ -1,0 +1,407 @@
+"""Life in a worker's process: gevent, the application, a server per listener, the heartbeat, signals, the drain.
+
+It runs after the fork, or alone where there is no fork. gevent is imported inside functions only, because the master
+imports this module too. The master's view of a worker is in ``master/handles.py``, the fork in
+``master/spawn.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.collector import settle, uncollected
+from geventwsgi.config import worker_classes
+from geventwsgi.config.loader import load_object
+from geventwsgi.errors import ConfigError, WorkerBootError
+from geventwsgi.events.place import HERE
+from geventwsgi.forks import take_signals
+from geventwsgi.observe.sinks import flush_all
+from geventwsgi.system.originals import original
+from geventwsgi.system.privileges import become
+from geventwsgi.worker import hooks, lastwords, stacks
+from geventwsgi.worker.application import Application
+from geventwsgi.worker.heartbeat import Heartbeat, interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from geventwsgi.config.sources import Config
+    from geventwsgi.observe.log import Logger
+    from geventwsgi.observe.sinks import Later
+    from geventwsgi.serving.balance import Balance
+    from geventwsgi.serving.server import WSGIServer
+    from geventwsgi.system.listeners import Listener
+    from geventwsgi.system.shared import Slot
+
+#: What gevent hands to the main greenlet, whichever greenlet or callback it left (``Hub.SYSTEM_ERROR``).
+_ENDING = (SystemExit, KeyboardInterrupt, SystemError)
+
+
+class Worker:
+    """One worker; ``worker_class`` may name a subclass, which overrides :meth:`load_wsgi` or :meth:`make_server`.
+
+    :param age: how many workers the master had started up to this one.
+    :param ppid: the master's pid, by which the worker sees that it is gone; None if there is no master.
+    :param app: the application, which may have been loaded before the fork; None: the one that ``cfg`` names.
+    :param max_requests: after how many requests the master replaces it.
+    :param slot: where to beat; None without a master.
+    :param last_words: a file in memory for the stack of a worker that is stuck; None without a master.
+    :param is_ready: whether the server as a whole welcomes requests, for ``health_path``.
+    :param on_ready: called when the worker has begun to accept.
+    :param on_abort: called at ABRT, last; it ends the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        age: int,
+        ppid: int | None,
+        listeners: list[Listener],
+        cfg: Config,
+        log: Logger,
+        app: Application | None = None,
+        max_requests: int = sys.maxsize,
+        slot: Slot | None = None,
+        last_words: int | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
+        on_ready: Callable[[], object] = lambda: None,
+        on_abort: Callable[[], object] = lambda: os._exit(1),
+    ) -> None:
+        self.age = age
+        self.pid = os.getpid()
+        self.ppid = ppid
+        self.cfg = cfg
+        self.log = log
+        self.sockets = listeners
+        self.app = app or Application(cfg)
+        #: Once the application is loaded and ``post_worker_init`` has been called.
+        self.booted = False
+        #: The application, set by :meth:`load_wsgi`.
+        self.wsgi: Any = self.app.callable
+        #: After how many requests it ends. If a hook changes that, it is no more the master that ends it.
+        self.max_requests = self._first_limit = max_requests
+        #: Half of the setting, as gunicorn's workers have it.
+        self.timeout = float(cfg.timeout) / 2
+        self.worker_connections = cfg.worker_connections
+        #: What hooks see as the heartbeat.
+        self.tmp = Heartbeat(self)
+        self.aborted = False
+        #: gunicorn's place for its reloader; here the master looks for changes.
+        self.reloader: Any = None
+        self.servers: list[WSGIServer] = []
+        self._slot = slot
+        self._balance: Balance | None = None
+        self._last_words = last_words
+        self._is_ready = is_ready
+        self._on_ready = on_ready
+        self._on_abort = on_abort
+        self._quick = False
+        self._leaving = self._interrupted = False
+        self._stop: Any = None
+        self._watchers: list[Any] = []
+
+    def __str__(self) -> str:
+        return f"<Worker {self.pid}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves: until it is told to end, or a hook or the application sets this to False.
+
+        Then it ends as it would at TERM, and the master starts another.
+        """
+        return not (self._leaving or self._interrupted)
+
+    @alive.setter
+    def alive(self, alive: bool) -> None:
+        if alive or self._leaving:
+            return
+        if self._slot is not None:
+            self._slot.retire()
+        if self._stop is not None:
+            self.stop()
+            self._wake_master()
+        self._leaving = True
+
+    @property
+    def nr(self) -> int:
+        """How many requests it has begun."""
+        return sum(server.served for server in self.servers)
+
+    def _wake_master(self) -> None:
+        """Have the master look; if it may not be signalled, it looks within a second."""
+        if self.ppid is not None:
+            with suppress(OSError):
+                os.kill(self.ppid, signal.SIGCHLD)
+
+    def run(self) -> int:
+        """Boot, serve until told to end, drain; return the exit status.
+
+        :raises Exception: the application or a server cannot be started.
+        """
+        self.catch_abort()
+        become(self.cfg)
+        self.load_wsgi()
+        self.servers = self.make_servers()
+        hooks.require(self.cfg, "post_worker_init", self, failure=WorkerBootError)
+        self.booted = True
+        settle()
+        try:
+            self.serve()
+        finally:
+            self._gather_access_lines(None)
+        return 0
+
+    # Booting
+
+    def load_wsgi(self) -> None:
+        """Set :attr:`wsgi` to the application, if it was not loaded before the fork.
+
+        :raises AppLoadError: it cannot be loaded.
+        """
+        if self.wsgi is None:
+            self.wsgi = self.app.wsgi()
+
+    def make_servers(self) -> list[WSGIServer]:
+        """Return a server for each listener, all within one capacity."""
+        from geventwsgi.serving.balance import Balance
+        from geventwsgi.serving.capacity import Capacity
+
+        capacity = Capacity.of(self.cfg)
+        if self._slot is not None and self.cfg.accept_balance == "on":
+            self._balance = Balance(self._slot, capacity)
+        return [self.make_server(listener, capacity=capacity) for listener in self.sockets]
+
+    def make_server(self, listener: Listener, **options: Any) -> WSGIServer:
+        """Return the server for one listener, not started.
+
+        :param options: further keyword arguments for :class:`WSGIServer`.
+        """
+        from geventwsgi.serving.server import WSGIServer
+
+        environ = {"wsgi.multiprocess": self.cfg.workers > 1}
+        return WSGIServer(
+            listener.sock,
+            self.wsgi,
+            environ=environ,
+            config=self.cfg,
+            logger=self.log,
+            worker=self,
+            is_ready=self._is_ready,
+            **options,
+        )
+
+    # Serving
+
+    def serve(self) -> None:
+        """Accept connections until :meth:`stop`, then drain."""
+        from gevent import get_hub
+        from gevent.event import Event
+
+        self._stop = Event()
+        self._start_heartbeat()
+        self._gather_access_lines(get_hub().loop.run_callback)
+        self.catch_signals()
+        for listener in self.sockets:
+            listener.listen(self.cfg.backlog)
+        HERE.arrive()
+        for server in self.servers:
+            server.start()
+        if self._balance is not None:
+            self._balance.join()
+        self._on_ready()
+        self.log.info("Worker ready (pid: %s)", self.pid)
+        if self._leaving:  # a hook has ended it while it was booting
+            self._stop.set()
+            self._wake_master()
+        self._go_through(self._stop.wait)
+        self.drain()
+
+    def _go_through(self, wait: Callable[[], object]) -> None:
+        """Wait, whatever else comes to this greenlet: gevent hands it what would end the process.
+
+        That is what has left a greenlet or a callback of the application. Requests of others run here; so the worker
+        serves on until the master has replaced it, or drains where nobody would.
+        """
+        while True:
+            try:
+                wait()
+            except _ENDING as error:  # noqa: PERF203 - once for each
+                # The loop's traceback says nothing of who called.
+                self.log.error("%s outside of a request: worker %s is replaced", _told(error), self.pid)  # noqa: TRY400
+                if self._slot is None or not self.cfg.timeout:  # the master might not look for long
+                    self.alive = False
+                elif self.alive:
+                    self._slot.ask()
+                    self._wake_master()
+            else:
+                return
+
+    def stop(self, *, quick: bool = False) -> None:
+        """Begin to end: let requests in flight finish, up to ``graceful_timeout``, or cut them if ``quick``."""
+        hurried = quick and not self._quick and self._leaving
+        self._leaving = True
+        self._quick = self._quick or quick
+        self._stop.set()
+        if hurried:
+            self.drain()
+
+    def drain(self) -> None:
+        """Stop accepting and end all connections, on every listener at once."""
+        import gevent
+
+        if self._balance is not None:
+            self._balance.leave()
+        seconds = 0 if self._quick else self.cfg.graceful_timeout
+        sweep = not self._quick and self._slot is not None and self._slot.sweep
+        drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
+        self._go_through(lambda: gevent.joinall(drains))
+        if not all(drain.value for drain in drains) and not self._quick:
+            self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
+
+    def _start_heartbeat(self) -> None:
+        self.every(interval(self.cfg.timeout), self.notify)
+        self.notify()
+
+    def every(self, seconds: float, function: Callable[[], object]) -> None:
+        """Have the loop call a function, which must not wait, every so many seconds from now on."""
+        from gevent import get_hub
+
+        timer = get_hub().loop.timer(seconds, seconds)
+        timer.start(function)
+        self._watchers.append(timer)
+
+    def notify(self) -> None:
+        """Beat: called by the loop itself, so that only a loop that turns is heard. Notices that the master is gone."""
+        if self._slot is not None:
+            self._slot.beat()
+            requests = max((server.requests for server in self.servers), default=0)
+            self._slot.count(requests, sum(server.connections for server in self.servers))
+            self._slot.count_served(sum(server.served for server in self.servers))
+        if self.nr >= self.max_requests and self.max_requests != self._first_limit:
+            self.alive = False
+        if self.alive and self.ppid not in (None, os.getppid()):
+            self.log.warning("The master is gone: worker %s drains and exits", self.pid)
+            self.stop()
+
+    def _gather_access_lines(self, later: Later | None) -> None:
+        """Have the lines of one turn of the loop written at once, by a logger that can; None: no more."""
+        gather = getattr(self.log, "gather", None)
+        if callable(gather):
+            gather(later)
+
+    # Signals
+
+    def catch_abort(self) -> None:
+        """Take the signals that may come while the application is being loaded, or blocks the loop."""
+        set_handler = original("signal", "signal")
+        set_handler(signal.SIGABRT, self.handle_abort)
+        if lastwords.ASK is not None:
+            set_handler(lastwords.ASK, self.handle_ask)
+            lastwords.arm(self._last_words)
+        take_signals(number for number in (signal.SIGABRT, lastwords.ASK) if number is not None)
+
+    def catch_signals(self) -> None:
+        """Take signals by the loop: each is handled in a greenlet, never in the midst of other code."""
+        import gevent
+
+        for name, handler in SIGNALS.items():
+            number = getattr(signal, name, None)
+            if number is not None:
+                self._watchers.append(gevent.signal_handler(number, handler, self))
+        take_signals(getattr(signal, name) for name in SIGNALS if hasattr(signal, name))
+        # A USR1 may have come before, when nobody listened.
+        self.log.reopen_files()
+
+    def handle_exit(self) -> None:
+        """TERM: end in order. A supervisor may send it to the whole group, so a second one changes nothing."""
+        self.stop()
+
+    def handle_quit(self) -> None:
+        """INT, QUIT: end at once."""
+        if not self._quick:
+            self._interrupted = True
+            hooks.call(self.cfg, self.log, "worker_int", self)
+            self.stop(quick=True)
+
+    def handle_usr1(self) -> None:
+        """USR1: reopen the logs."""
+        self.log.reopen_files()
+
+    def handle_ask(self, _number: int, frame: FrameType | None) -> None:
+        """USR2: say where every greenlet is, and go on. Runs in the midst of whatever blocks the loop.
+
+        Responses that wait for the end of the loop's turn, which may never come, leave now.
+        """
+        if self.servers:
+            from geventwsgi.serving.outbox import send_all
+
+            send_all()
+        requests = {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
+        for who, stack in stacks.describe(frame, requests):
+            self.log.critical("Worker (pid: %s) %s at:\n%s", self.pid, who, stack)
+        lastwords.forget(self._last_words)
+        if self._slot is not None:
+            self._slot.tell()
+
+    def handle_abort(self, _number: int, _frame: FrameType | None) -> None:
+        """ABRT: end, in the midst of whatever blocks the loop; its stacks have been asked for before."""
+        self._leaving = self.aborted = True
+        flush_all()
+        hooks.call(self.cfg, self.log, "worker_abort", self)
+        self._on_abort()
+
+
+def _told(error: BaseException) -> str:
+    """Return what the log says of an exception, without running any code of the application's."""
+    code = getattr(error, "code", None)
+    if isinstance(error, SystemExit) and (code is None or type(code) in (int, str)):
+        return f"The application called sys.exit({code!r})"
+    return f"The application raised {type(error).__name__}"
+
+
+SIGNALS: dict[str, Callable[[Worker], None]] = {
+    "SIGTERM": Worker.handle_exit,
+    "SIGINT": Worker.handle_quit,
+    "SIGQUIT": Worker.handle_quit,
+    "SIGBREAK": Worker.handle_quit,
+    "SIGUSR1": Worker.handle_usr1,
+}
+
+
+def worker_class(cfg: Config) -> type[Worker]:
+    """Return the class that ``worker_class`` names.
+
+    :raises ConfigError: it cannot be imported or is no :class:`Worker`.
+    """
+    if worker_classes.known(cfg.worker_class):
+        return Worker
+    found = load_object(cfg.worker_class, f"{cfg.source('worker_class')}: worker_class")
+    if not (isinstance(found, type) and issubclass(found, Worker)):
+        raise ConfigError(
+            f"{cfg.source('worker_class')}: worker_class {cfg.worker_class} is not a subclass of geventwsgi.Worker: "
+            "derive it from that, or write gevent"
+        )
+    return found
+
+
+def prepare_gevent(warn: Callable[[str], object]) -> None:
+    """Make this process ready for gevent: everything patched, and a hub that the fork copied made its own.
+
+    :param warn: told of modules that were imported too early, one line each.
+    """
+    if "gevent" in sys.modules:
+        import gevent
+
+        gevent.reinit()
+    with uncollected():
+        from geventwsgi.worker.patching.patch import hasten_sleep, patch_all
+
+        patch_all(warn)
+        hasten_sleep()
+        import_module("geventwsgi.serving.server")  # only now that everything is patched

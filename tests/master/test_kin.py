@@ -1,0 +1,75 @@
+"""What masters know of each other; USR2 itself is tested in processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+import pytest
+
+from geventwsgi.config.addresses import TCPAddress
+from geventwsgi.master.kin import PARENT, SOCKETS, Kin, working_directory
+from geventwsgi.system.listeners import Listener
+from tests.support.waiting import wait_until
+
+#: xdist's workers have a thread; the child does nothing that could wait for it.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def heir(parent, sockets=None):
+    environ = {PARENT: str(parent), SOCKETS: json.dumps(sockets or {}), "OTHER": "1"}
+    kin = Kin(environ)
+    assert environ == {"OTHER": "1"}
+    return kin
+
+
+def test_first_master_is_alone():
+    kin = Kin({})
+    assert (kin.alone, kin.parent_lives, kin.promoted(), kin.nap(), kin.sockets) == (True, False, False, None, {})
+
+
+def test_variables_that_were_meant_for_another_process_mean_nothing():
+    kin = heir(os.getpid() + 100_000, {"127.0.0.1:80": [3]})
+    assert (kin.alone, kin.sockets) == (True, {})
+
+
+def test_master_is_promoted_once_when_the_one_before_has_gone(monkeypatch):
+    kin = heir(os.getppid())
+    assert (kin.alone, kin.parent_lives, kin.promoted(), kin.nap()) == (False, True, False, 0.5)
+    monkeypatch.setattr("os.getppid", lambda: 1)
+    assert (kin.alone, kin.promoted(), kin.promoted(), kin.nap()) == (True, True, False, None)
+
+
+def test_end_of_the_master_after_is_told_once():
+    kin = Kin({})
+    kin.successor = pid = os.fork()
+    if pid == 0:
+        os._exit(2)
+    assert not kin.alone
+    assert wait_until(lambda: kin.collect({})) == f"the new master (pid: {pid}) exited with status 2"
+    assert kin.alone
+    assert kin.collect({}) == ""
+
+
+def test_sockets_that_are_no_longer_wanted_are_closed():
+    kept, other = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    with kept:
+        fd = other.detach()
+        kin = heir(os.getppid(), {"127.0.0.1:0": [kept.fileno()], "127.0.0.1:1": [fd]})
+        listener = Listener(TCPAddress("127.0.0.1", 0), kept)
+        kin.close_unused([listener])
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+        os.fstat(kept.fileno())
+        listener.close()
+
+
+def test_working_directory_keeps_the_shells_name_for_it(tmp_path, monkeypatch):
+    (tmp_path / "release").mkdir()
+    (tmp_path / "current").symlink_to("release")
+    monkeypatch.chdir(tmp_path / "release")
+    monkeypatch.setenv("PWD", str(tmp_path / "current"))
+    assert working_directory() == str(tmp_path / "current")
+    monkeypatch.setenv("PWD", str(tmp_path))
+    assert working_directory() == str(tmp_path / "release")
