@@ -276,7 +276,8 @@ class Stream(sending.Sending):
             self._expired = not self._readable()
             self._reader.switch()
         elif self._sleeper is not None:
-            self._wake(True)
+            self.hot = self._readable()
+            self._wake(not self.hot)
 
     def hurry(self, seconds: float) -> None:
         """Give a wait that is under way no more than ``seconds`` from now."""

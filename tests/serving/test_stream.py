@@ -273,6 +273,16 @@ class TestParking:
         eventually(lambda: woken.times)
         assert woken.times == [True]
 
+    def test_what_came_before_its_time_was_noticed_to_be_over_is_not_too_late(
+        self, stream: Stream, client: socket.socket
+    ) -> None:
+        woken = Woken()
+        stream.park(woken, 30)
+        client.sendall(b"in time")
+        stream.expire()  # as the deadlines do where the loop was late
+        assert woken.times == [False]
+        assert stream.recv(100, 5) == b"in time"
+
     def test_can_be_woken_by_hand(self, stream: Stream) -> None:
         woken = Woken()
         stream.park(woken, 30)
