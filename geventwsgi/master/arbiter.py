@@ -1,7 +1,7 @@
 """The master: one loop that turns signals into actions. No gevent, no HTTP, no thread.
 
-What has a mind of its own stands beside it: ``orders`` says what each signal means, ``crew`` keeps the number of
-workers, ``reload`` is what HUP begins, ``kin`` what USR2 does. Nothing happens inside a signal handler.
+The modules beside it read its state (``state``) and return what it is to do: ``orders`` what a signal means, ``crew``
+which failure ends the server, ``reload`` whether a new configuration works. Nothing happens inside a signal handler.
 """
 
 from __future__ import annotations
@@ -14,24 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.collector import share_memory
 from geventwsgi.errors import StartupError
-from geventwsgi.events.place import Tickets
 from geventwsgi.forks import keep, release
 from geventwsgi.master.compatible import Compatible
 from geventwsgi.master.crew import Crew
-from geventwsgi.master.drain_delay import Departure
 from geventwsgi.master.kin import Kin, working_directory
-from geventwsgi.master.orders import ORDERS, hup, obey, term
-from geventwsgi.master.reload import Reload
-from geventwsgi.master.source_watch import SourceWatch
+from geventwsgi.master.orders import ORDERS, Order, distinct, hup, term
+from geventwsgi.master.reload import Progress, Reload
 from geventwsgi.observe.loggers import make_logger, warnings_of
-from geventwsgi.system.daemon import Launch, daemonize
+from geventwsgi.system.daemon import daemonize
 from geventwsgi.system.foreign_code import ForeignCode
 from geventwsgi.system.listeners import Listener, bind, close_others
 from geventwsgi.system.originals import default_loop
 from geventwsgi.system.pidfile import PidFile
-from geventwsgi.system.process import apply_process_settings, restore_title, set_title
+from geventwsgi.system.process import apply_process_settings, replace_process_settings, restore_title, set_title
 from geventwsgi.system.signals import Interrupted, SignalPipe
-from geventwsgi.system.socket_directory import meeting_place, remove_meeting_place
+from geventwsgi.system.socket_directory import remove_meeting_place
 from geventwsgi.system.systemd import Activation, Systemd, take_sockets
 from geventwsgi.worker import hooks
 from geventwsgi.worker.application import Application
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from geventwsgi.config.sources import Config
-    from geventwsgi.observe.log import Logger
 
 
 class Arbiter(Compatible):
@@ -52,33 +48,15 @@ class Arbiter(Compatible):
         ``preload_app``, the master).
     """
 
-    #: Set by :meth:`run`, in this order.
-    kin: Kin
-    systemd: Systemd
-    signals: SignalPipe
-    cfg: Config
-    log: Logger
-
     def __init__(self, load_config: Callable[[], Config], app: Any = None) -> None:
+        super().__init__(Application(None, app, prepare=self._patch, settle=share_memory))
         self.load_config = load_config
-        self.app = Application(None, app, prepare=self._patch, settle=share_memory)
-        self.pid = os.getpid()
-        self.num_workers = 0
-        self.LISTENERS: list[Listener] = []
         self.crew = Crew(self)
-        self.departure = Departure()
-        #: Where the workers' channels meet; made by the first worker that has one.
-        self.meeting_place = meeting_place()
-        #: What their messages are numbered by.
-        self.tickets = Tickets()
-        self.stopping = False
-        self.sources = SourceWatch()
-        self._launch: Launch | None = None
         self._pidfile: PidFile | None = None
-        #: The reload that is not decided yet, and whether one that is has workers left to replace.
+        #: The reload that is not decided yet.
         self._reload: Reload | None = None
+        #: Whether workers of the configuration before are still to be replaced.
         self._rolling = False
-        self._environ: dict[str, str] = {}
         self._directory = ""
         self._started = False
         self._status = 0
@@ -95,7 +73,7 @@ class Arbiter(Compatible):
         self._directory = working_directory()
         self.systemd = Systemd(os.environ)
         self.load_config = self._activation = Activation(self.load_config, take_sockets(os.environ, self.kin.parent))
-        self._environ = dict(os.environ)
+        self.environ = dict(os.environ)
         with SignalPipe(ORDERS) as self.signals:
             keep(self)
             try:
@@ -115,7 +93,7 @@ class Arbiter(Compatible):
         with ForeignCode():
             cfg = self.cfg = self.load_config()
         if cfg.daemon and not self.kin.parent:
-            self._launch = daemonize(self.signals, inherit=cfg.enable_stdio_inheritance)
+            self.launch = daemonize(self.signals, inherit=cfg.enable_stdio_inheritance)
             self.pid = os.getpid()
         apply_process_settings(cfg)
         self.log = make_logger(cfg)
@@ -140,8 +118,8 @@ class Arbiter(Compatible):
 
     def _say_interrupted(self) -> None:
         """Tell whoever started the server that a signal came first; it was collected, and ends the server in order."""
-        if self._launch:
-            self._launch.tell(1, "gwsgi: a signal ended the start\n")
+        if self.launch:
+            self.launch.tell(1, "gwsgi: a signal ended the start\n")
 
     def _patch_and_preload(self) -> None:
         """Patch here where the application is, or is about to be, in this process; otherwise each worker does it."""
@@ -172,46 +150,59 @@ class Arbiter(Compatible):
             self.log.info("Listening at: %s", listener.url("https" if self.cfg.is_ssl else "http"))
 
     def _loop(self) -> None:
-        children = self.crew.children
-        while children or not self.stopping:
+        while self.children or not self.stopping:
             self.signals.sleep(self._nap(time.monotonic()))
             # The dead are collected before the signals are read, and buried after: a terminal's INT, which reaches
             # master and workers alike, is then known as the reason.
             collected = self.signals.take_collected()
-            dead = children.collect(collected)
-            obey(self, self.signals.take())
+            dead = self.children.collect(collected)
+            for number in distinct(self.signals.take()):
+                self._obey(ORDERS[number](self))
             now = time.monotonic()
             for worker, status in dead:
-                self.crew.bury(worker, status, now)
+                self._give_up_if(self.crew.bury(worker, status, now))
             self.crew.hear(now)
             self.crew.watch(now)
             self._look_at_kin(collected)
             self._tell(now)
-            if self.departure.due(now):
-                term(self)
+            if self.drain_delay.due(now):
+                self._obey(term(self))
             if not self.stopping:
                 changed = self.sources.look(now)
                 if changed:
                     self.log.info("Reload: %s changed", changed)
-                    hup(self)
+                    self._obey(hup(self))
                 self._look_at_reload()
-                self.crew.keep(now)
+                self._give_up_if(self.crew.keep(now))
+
+    def _obey(self, order: Order) -> None:
+        if order is Order.STOP:
+            self.stop(quick=False)
+        elif order is Order.STOP_AT_ONCE:
+            self.stop(quick=True)
+        elif order is Order.RELOAD:
+            self.reload()
+        elif order is Order.UPGRADE:
+            self.upgrade()
+        elif order is Order.RESTORE_WORKERS:
+            self._resize(self.cfg.workers)
+        elif order is Order.ADD_WORKER:
+            self._resize(self.num_workers + 1)
+        elif order is Order.REMOVE_WORKER:
+            self._resize(max(1, self.num_workers - 1))
+        elif order is Order.REMOVE_WORKERS:
+            self._resize(0)
+
+    def _resize(self, number: int) -> None:
+        self.set_num_workers(number)
+        self.log.info("Workers: %s" if number else "Workers: %s; the master stays (HUP starts them again)", number)
 
     def _tell(self, now: float) -> None:
         """Tell whoever started the server how it does."""
         serving = self.crew.serving()
         self.systemd.look(now, serving=serving, wanted=self.num_workers, busy=self._reload is not None or self._rolling)
-        if self._launch and serving >= self.num_workers:
-            self._launch.tell(0)
-
-    def forget(self) -> None:
-        """Let go, in a worker, of what is the master's alone."""
-        self.signals.forsake()
-        if self._launch:
-            self._launch.forget()
-        self.sources.forget()
-        for worker in self.crew.children:
-            worker.close()
+        if self.launch and serving >= self.num_workers:
+            self.launch.tell(0)
 
     def let_go(self) -> None:
         """See :class:`~geventwsgi.forks.Possession`."""
@@ -227,12 +218,12 @@ class Arbiter(Compatible):
     def _nap(self, now: float) -> float | None:
         """Return the seconds until there is something to do that no signal announces."""
         naps = [self.crew.nap(now, stopping=self.stopping), self.kin.nap()]
-        naps += [duty.nap(now) for duty in (self.departure, self.systemd, self.sources)]
+        naps += [duty.nap(now) for duty in (self.drain_delay, self.systemd, self.sources)]
         return min((nap for nap in naps if nap is not None), default=None)
 
     def _finish(self) -> None:
         """Leave nothing behind. Workers that are left alone by a failure of the master itself drain and exit."""
-        for worker in self.crew.children:
+        for worker in self.children:
             worker.send(signal.SIGTERM)
         self._look_at_kin(self.signals.take_collected())
         self._leave_addresses()
@@ -243,6 +234,10 @@ class Arbiter(Compatible):
             hooks.call(self.cfg, self.log, "on_exit", self)
             self.log.info("Stopped (pid: %s)", self.pid)
 
+    def _give_up_if(self, failure: BootFailure | None) -> None:
+        if failure is not None:
+            self.give_up(failure)
+
     def give_up(self, failure: BootFailure) -> None:
         """Print a failure that ends the server, and stop."""
         if self.stopping:
@@ -251,8 +246,8 @@ class Arbiter(Compatible):
         if self._started:
             failure.tell(self.log.critical)
         self.systemd.failed(failure.status, failure.line)
-        if self._launch:
-            self._launch.tell(failure.status, f"gwsgi: {failure}\n")
+        if self.launch:
+            self.launch.tell(failure.status, f"gwsgi: {failure}\n")
         elif not self._started or self.cfg.errorlog != "-":
             # The operator may be looking at the terminal, or a supervisor's log.
             print(f"gwsgi: {failure}", file=sys.stderr)  # noqa: T201 - there may be no log yet
@@ -267,7 +262,7 @@ class Arbiter(Compatible):
             self._reload.close()
             self._reload = None
         self._leave_addresses()
-        for worker in self.crew.children:
+        for worker in self.children:
             self.crew.dismiss(worker, quick=quick, sweep=self.cfg.drain_on_shutdown and self.kin.alone)
 
     def _leave_addresses(self) -> None:
@@ -295,7 +290,7 @@ class Arbiter(Compatible):
             self.log.warning("Upgrade: another master lives (pid: %s)", self.kin.successor or self.kin.parent)
             return
         try:
-            environ = {**self._environ, **self.systemd.environ(), **self._activation.environ()}
+            environ = {**self.environ, **self.systemd.environ(), **self._activation.environ()}
             hooks.require(self.cfg, "pre_exec", self)
             self.kin.execute(self.signals, self.LISTENERS, environ, self._directory)
         except (StartupError, OSError) as error:
@@ -314,19 +309,34 @@ class Arbiter(Compatible):
 
     def reload(self) -> None:
         """Read the configuration and replace the workers, in place of a reload that is not decided yet."""
-        self._reload = Reload.begin(self, self._reload)
+        self._reload = Reload.begin(self, self.crew, self.load_config, self._reload)
 
     def _look_at_reload(self) -> None:
-        if self._reload and self._reload.advance():
+        progress = self._reload.advance() if self._reload else Progress.PENDING
+        if self._reload and progress is Progress.COMMIT:
+            self._commit(self._reload)
+        if progress is not Progress.PENDING:
             self._reload = None
             self.crew.backoff.reset()
         if self._rolling and not self._reload and not self.crew.turning():
             self._rolling = False
             self.log.info("Reload: done, %s new workers serve", len(self.crew.regular()))
 
-    def adopt(self, cfg: Config, listeners: list[Listener]) -> None:
-        """Make a configuration whose workers are ready the server's own."""
-        self.enter(cfg)
+    def _commit(self, reload: Reload) -> None:
+        """Adopt a configuration whose first workers are ready, and have the other workers replaced."""
+        old_workers, old_listeners = self.crew.regular(), self.LISTENERS
+        reload.end_probation()
+        self._adopt(reload.cfg, reload.listeners)
+        self.crew.renew(old_workers, "belongs to the configuration before")
+        for listener in old_listeners:
+            if listener not in reload.listeners:
+                listener.remove()
+                for worker in old_workers:  # they serve there until they end, and nobody else takes what waits there
+                    worker.slot.order_sweep()
+        self.announce(reload.new_listeners)
+
+    def _adopt(self, cfg: Config, listeners: list[Listener]) -> None:
+        replace_process_settings(self.cfg, cfg, self.environ)
         self.cfg = self.app.cfg = cfg
         self.LISTENERS = listeners
         if not cfg.reload:
@@ -335,18 +345,6 @@ class Arbiter(Compatible):
         self._rolling = True
         self._try(self._write_pidfile, cfg)
         self.set_num_workers(cfg.workers)
-
-    def enter(self, cfg: Config) -> None:
-        """Give this process the environment and directory of ``cfg``, in place of those that it has from the old one.
-
-        :raises ConfigError: the directory cannot be changed to.
-        """
-        for name in self.cfg.env:
-            if name in self._environ:
-                os.environ[name] = self._environ[name]
-            else:
-                os.environ.pop(name, None)
-        apply_process_settings(cfg)
 
     def set_num_workers(self, number: int) -> None:
         """Change the number of workers; the crew follows it."""

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from geventwsgi.master.handles import MARGIN, Stage
 from geventwsgi.master.orders import ORDERS
+from geventwsgi.master.state import State
 from geventwsgi.worker.worker import worker_class
 
 if TYPE_CHECKING:
-    from geventwsgi.config.sources import Config
     from geventwsgi.master.crew import Crew
     from geventwsgi.master.handles import WorkerHandle
-    from geventwsgi.master.kin import Kin
-    from geventwsgi.system.listeners import Listener
     from geventwsgi.system.pidfile import PidFile
     from geventwsgi.worker.worker import Worker
 
@@ -40,14 +38,10 @@ _ELSEWHERE = {
 }
 
 
-class Compatible:
+class Compatible(State):
     """The part of the arbiter that is there for hooks alone."""
 
-    cfg: Config
     crew: Crew
-    kin: Kin
-    pid: int
-    LISTENERS: list[Listener]
     _pidfile: PidFile | None
     _status: int
 
@@ -66,7 +60,7 @@ class Compatible:
     @property
     def WORKERS(self) -> dict[int, WorkerHandle]:  # noqa: N802 - gunicorn's name
         """The workers by pid."""
-        return self.crew.children.by_pid
+        return self.children.by_pid
 
     @property
     def address(self) -> list[Any]:
@@ -125,7 +119,7 @@ class Compatible:
         :param reason: a line for the error log.
         """
         if reason is not None:
-            self.log.error("%s", reason)  # type: ignore[attr-defined]  # the arbiter has it
+            self.log.error("%s", reason)
         if os.getpid() != self.pid:
             os.kill(self.pid, signal.SIGTERM)
             return

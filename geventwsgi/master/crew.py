@@ -1,8 +1,8 @@
 """Keeps the number of workers, and renews them: a successor serves before the one that it replaces is told to end.
 
-It knows when a worker counts, which one goes, and when to try again after a death. Which configuration holds, and when
-the server ends, is the arbiter's business; which worker is due for what it has done, the turnover's; which one is
-silent, the watchdog's.
+It decides when a worker counts, which one ends, and when to try again after a death. The arbiter decides which
+configuration holds and when the server ends, the turnover which worker is due by its limits, and the watchdog which one
+is silent. A failure that ends the server is returned to the state.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from geventwsgi.errors import BindError, WorkerBootError
 from geventwsgi.master.backoff import Backoff
-from geventwsgi.master.handles import ABORT_MARGIN, MARGIN, Children, Stage, WorkerHandle
+from geventwsgi.master.handles import ABORT_MARGIN, MARGIN, Stage, WorkerHandle
 from geventwsgi.master.spawn import spawn
 from geventwsgi.master.turnover import Turnover, request_limit
 from geventwsgi.master.watchdog import Watchdog, allowed_silence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from geventwsgi.config.sources import Config
-    from geventwsgi.master.arbiter import Arbiter
+    from geventwsgi.master.state import State
     from geventwsgi.system.listeners import Listener
 
 #: Seconds between two looks at the backlog, where the operator wants it counted.
@@ -38,20 +38,23 @@ ASK_MARGIN, ASK_INTERVAL = 1.0, 0.05
 
 
 class Crew:
-    """The workers of one arbiter."""
+    """The workers of one master.
 
-    def __init__(self, arbiter: Arbiter) -> None:
-        self.children = Children()
+    :param state: the master's state, which the crew reads.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.children = state.children
         self.backoff = Backoff()
-        self._arbiter = arbiter
+        self._state = state
         self._slots = SharedSlots()
         self._watchdog = Watchdog()
         self._turnover = Turnover()
         self._age = 0
         #: Whether any worker was ever ready: a failure to boot before that ends the server.
         self._served = False
-        #: The failure to boot that was told last: workers that meet it again are told of in one line.
-        self._told = ""
+        #: The failure to boot that was logged last. If it comes again, its traceback is left out.
+        self._logged = ""
         self._reported = -1
 
     # The number
@@ -73,14 +76,14 @@ class Crew:
 
         Those that are due serve on meanwhile, so that there may be more than the number, by the surge.
         """
-        regular, number = self.regular(), self._arbiter.num_workers
+        regular, number = self.regular(), self._state.num_workers
         fresh = sum(not worker.due for worker in regular)
-        surge = surge_of(self._arbiter.cfg, number) if fresh < len(regular) else 0
+        surge = surge_of(self._state.cfg, number) if fresh < len(regular) else 0
         return max(0, min(number - fresh, number + surge - len(regular)))
 
     def surplus(self) -> list[WorkerHandle]:
         """Return the workers that are to end now: only what serves makes others superfluous."""
-        regular, number = self.regular(), self._arbiter.num_workers
+        regular, number = self.regular(), self._state.num_workers
         fresh = [worker for worker in regular if not worker.due]
         booting = [worker for worker in fresh if not worker.booted]
         serving = sorted((worker for worker in regular if worker.booted), key=self._rank)
@@ -89,10 +92,10 @@ class Crew:
 
     def _rank(self, worker: WorkerHandle) -> tuple[bool, bool, int]:
         """Return by what the superfluous are chosen: the due, of them those whose socket another serves, the oldest."""
-        arbiter = self._arbiter
-        if not any(listener.spreads for listener in arbiter.LISTENERS):
+        state = self._state
+        if not any(listener.spreads for listener in state.LISTENERS):
             return not worker.due, False, worker.age
-        relieved = worker.seat >= arbiter.num_workers or any(
+        relieved = worker.seat >= state.num_workers or any(
             other.seat == worker.seat and other is not worker and other.booted and not other.due
             for other in self.regular()
         )
@@ -108,42 +111,47 @@ class Crew:
         if not stopping:
             naps.append(self.backoff.delay(now) if self.missing() else None)
             naps.append(self._turnover.nap(workers, now))
-            naps.append(BACKLOG_INTERVAL if self._arbiter.cfg.enable_backlog_metric else None)
+            naps.append(BACKLOG_INTERVAL if self._state.cfg.enable_backlog_metric else None)
         return min((nap for nap in naps if nap is not None), default=None)
 
-    def keep(self, now: float) -> None:
-        """Start what is missing, if it may be tried now; end what is too much."""
-        arbiter = self._arbiter
+    def keep(self, now: float) -> BootFailure | None:
+        """Start the workers that are missing, if it may be tried now; end those that are too many.
+
+        :return: a failure that ends the server.
+        """
+        state, failure = self._state, None
         for worker in self._turnover.look(self.children.by_pid.values(), now):
-            arbiter.log.info("%s %s: it is replaced", worker, worker.due)
-        while self.missing() and not self.backoff.delay(now) and not arbiter.stopping:
-            self._try_start(now)
+            state.log.info("%s %s: it is replaced", worker, worker.due)
+        while not failure and not state.stopping and self.missing() and not self.backoff.delay(now):
+            failure = self._try_start(now)
         for worker in self.surplus():
-            self.dismiss(worker, sweep=worker.seat >= arbiter.num_workers)
+            self.dismiss(worker, sweep=worker.seat >= state.num_workers)
         self._withdraw()
         if len(self.children) != self._reported:
             self._reported = len(self.children)
-            report_workers(arbiter.log, self._reported)
-        if arbiter.cfg.enable_backlog_metric:
-            report_backlog(arbiter.log, [sock for listener in arbiter.LISTENERS for sock in listener.socks])
+            report_workers(state.log, self._reported)
+        if state.cfg.enable_backlog_metric:
+            report_backlog(state.log, [sock for listener in state.LISTENERS for sock in listener.socks])
+        return failure
 
     def _withdraw(self) -> None:
         """Close the sockets of seats that nobody will take."""
-        arbiter = self._arbiter
+        state = self._state
         seats = 1 + max((worker.seat for worker in self.children.staying()), default=0)
-        for listener in arbiter.LISTENERS:
-            listener.withdraw(max(seats, arbiter.num_workers))
+        for listener in state.LISTENERS:
+            listener.withdraw(max(seats, state.num_workers))
 
     def renew(self, workers: Iterable[WorkerHandle], reason: str) -> None:
         """Have workers replaced, one after the other, each once its successor is ready."""
         for worker in workers:
             worker.due = reason
 
-    def _try_start(self, now: float) -> None:
+    def _try_start(self, now: float) -> BootFailure | None:
         try:
-            self.start(self._arbiter.cfg, self._arbiter.LISTENERS)
+            self.start(self._state.cfg, self._state.LISTENERS)
         except (BindError, WorkerBootError) as error:
-            self._boot_failed(BootFailure.of(error), now)
+            return self._boot_failed(BootFailure.of(error), now)
+        return None
 
     def start(self, cfg: Config, listeners: list[Listener], *, probation: bool = False) -> WorkerHandle:
         """Start a worker.
@@ -151,12 +159,12 @@ class Crew:
         :raises WorkerBootError: the system has no process left, or the ``pre_fork`` hook failed.
         :raises BindError: a further socket cannot be bound (``reuse_port``).
         """
-        arbiter = self._arbiter
+        state = self._state
         self._age += 1
         seat = self._free_seat(probation=probation)
         worker = WorkerHandle(
-            self._age, arbiter.pid, cfg, arbiter.log, self._slots.take(), seat, sockets=listeners,
-            app=arbiter.app.under(cfg),
+            self._age, state.pid, cfg, state.log, self._slots.take(), seat, sockets=listeners,
+            app=state.app.under(cfg),
         )  # fmt: skip
         worker.probation = probation
         worker.request_limit = request_limit(cfg)
@@ -164,8 +172,8 @@ class Crew:
         try:
             for listener in listeners:
                 listener.provide(seat + 1)
-            hooks.require(cfg, "pre_fork", arbiter, worker, failure=WorkerBootError)
-            spawn(arbiter, worker, listeners)
+            hooks.require(cfg, "pre_fork", state, worker, failure=WorkerBootError)
+            spawn(state, worker, listeners)
         except BaseException as error:
             self._slots.release(worker.slot)
             worker.close()
@@ -174,8 +182,8 @@ class Crew:
             raise
         self.children.add(worker)
         if worker.pipe is not None:
-            arbiter.signals.watch(worker.pipe)
-        arbiter.log.debug("Worker started (pid: %s)", worker.pid)
+            state.signals.watch(worker.pipe)
+        state.log.debug("Worker started (pid: %s)", worker.pid)
         return worker
 
     def _free_seat(self, *, probation: bool) -> int:
@@ -216,7 +224,7 @@ class Crew:
         """Let a silent worker say where it is blocked. It no longer counts: its successor does not wait for its end."""
         why = "its loop is blocked" if worker.booted else "it has not finished booting"
         silence = f"silent for {allowed_silence(worker):g} s"
-        self._arbiter.log.critical("%s was %s (timeout): %s; it is aborted", worker, silence, why)
+        self._state.log.critical("%s was %s (timeout): %s; it is aborted", worker, silence, why)
         worker.fault = f" after it was {silence}"
         worker.asked_at = now
         if worker.state is Stage.READY:
@@ -228,9 +236,9 @@ class Crew:
     def _tell_killed(self, worker: WorkerHandle) -> None:
         words = "" if worker.slot.told else lastwords.read(worker.last_words)
         if words:
-            self._arbiter.log.critical("%s did not end in time and is killed; it was stuck at:\n%s", worker, words)
+            self._state.log.critical("%s did not end in time and is killed; it was stuck at:\n%s", worker, words)
         else:
-            self._arbiter.log.warning("%s did not end in time and is killed", worker)
+            self._state.log.warning("%s did not end in time and is killed", worker)
 
     def hear(self, now: float) -> None:
         """Listen to the workers that boot, and notice those that end by themselves."""
@@ -240,12 +248,12 @@ class Crew:
                 self._let_retire(worker, now)
             elif worker.state is Stage.READY and worker.slot.asks and not worker.due:
                 worker.due = "asks for a successor"
-                self._arbiter.log.info("%s %s: it is replaced", worker, worker.due)
+                self._state.log.info("%s %s: it is replaced", worker, worker.due)
                 self.backoff.died(now, worker.lived(now))
 
     def _let_retire(self, worker: WorkerHandle, now: float) -> None:
         """Have a worker replaced whose hook or application has ended it (``worker.alive = False``)."""
-        self._arbiter.log.info("%s ends by itself (worker.alive = False): it is replaced", worker)
+        self._state.log.info("%s ends by itself (worker.alive = False): it is replaced", worker)
         worker.retire(now + worker.cfg.graceful_timeout + MARGIN)
         if not worker.slot.served:
             self.backoff.died(now, worker.lived(now))
@@ -254,41 +262,46 @@ class Crew:
         pipe = worker.pipe
         if worker.hear(now):
             self._served = True
-            self._told = ""
+            self._logged = ""
         if pipe is not None and worker.pipe is None:
-            self._arbiter.signals.unwatch(pipe)
+            self._state.signals.unwatch(pipe)
 
-    def bury(self, worker: WorkerHandle, status: int | None, now: float) -> None:
-        """Take note of a worker's end, and of what follows from it."""
-        arbiter = self._arbiter
+    def bury(self, worker: WorkerHandle, status: int | None, now: float) -> BootFailure | None:
+        """Take note of a worker's end.
+
+        :param status: as ``os.waitpid`` has it; None if nobody knows it.
+        :return: a failure that ends the server.
+        """
+        state = self._state
         self._hear(worker, now)
         if worker.pipe is not None:
-            arbiter.signals.unwatch(worker.pipe)
+            state.signals.unwatch(worker.pipe)
         worker.close()
         self._slots.release(worker.slot)
-        hooks.call(worker.cfg, arbiter.log, "child_exit", arbiter, worker)
+        hooks.call(worker.cfg, state.log, "child_exit", state, worker)
         end = f"{worker} {describe_end(status)}{worker.fault}"
-        if worker.fault and not worker.booted and not worker.probation and not arbiter.stopping:
-            self._boot_failed(worker.failure or unexplained(end), now)
-        elif worker.fault or (worker.probation and worker.state is not Stage.LEAVING):
-            arbiter.log.error("%s", end)
-        elif worker.state is Stage.LEAVING or arbiter.stopping:
-            arbiter.log.debug("%s", end)
+        if worker.fault and not worker.booted and not worker.probation and not state.stopping:
+            return self._boot_failed(worker.failure or unexplained(end), now)
+        if worker.fault or (worker.probation and worker.state is not Stage.LEAVING):
+            state.log.error("%s", end)
+        elif worker.state is Stage.LEAVING or state.stopping:
+            state.log.debug("%s", end)
         elif worker.booted:
-            arbiter.log.error("%s", end)
+            state.log.error("%s", end)
             self.backoff.died(now, worker.lived(now))
         else:
-            self._boot_failed(worker.failure or unexplained(end), now)
+            return self._boot_failed(worker.failure or unexplained(end), now)
+        return None
 
-    def _boot_failed(self, failure: BootFailure, now: float) -> None:
-        arbiter = self._arbiter
+    def _boot_failed(self, failure: BootFailure, now: float) -> BootFailure | None:
+        """Log the failure and try again later. If no worker was ever ready, return the failure: it ends the server."""
         if not self._served:
-            arbiter.give_up(failure)
-            return
+            return failure
         self.backoff.died(now, 0)
-        told = BootFailure(failure.status, failure.line) if failure.line == self._told else failure
-        self._told = failure.line
-        told.tell(arbiter.log.error, "A worker could not boot, next try in %.1f s: ", self.backoff.delay(now))
+        told = BootFailure(failure.status, failure.line) if failure.line == self._logged else failure
+        self._logged = failure.line
+        told.tell(self._state.log.error, "A worker could not boot, next try in %.1f s: ", self.backoff.delay(now))
+        return None
 
 
 def unexplained(end: str) -> BootFailure:

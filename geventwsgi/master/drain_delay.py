@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 
 
-class Departure:
+class DrainDelay:
     """Made before the first fork. ``begin``, ``nap`` and ``due`` are the master's; ``is_ready`` is everybody's."""
 
     def __init__(self) -> None:

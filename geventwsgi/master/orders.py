@@ -1,7 +1,11 @@
-"""What each signal to the master means. A table, and a function for each row; the arbiter's loop calls them."""
+"""What each signal to the master means: a table of functions, each of which returns the order for the arbiter.
+
+A function may pass a signal on to workers and write to the log. What changes the master is the arbiter's to do.
+"""
 
 from __future__ import annotations
 
+import enum
 import os
 import signal
 import time
@@ -11,95 +15,105 @@ from typing import TYPE_CHECKING
 from geventwsgi.forks import close
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from geventwsgi.master.arbiter import Arbiter
+    from geventwsgi.master.state import State
 
-#: What counts each time that it comes: a second TERM hurries. The others mean the same however often they come at once.
+#: These count each time that they come: a second TERM hurries. Others that come together count once.
 COUNTED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU)
 
 
-def obey(arbiter: Arbiter, numbers: Iterable[int]) -> None:
-    """Act upon signals, in the order in which they came."""
+class Order(enum.Enum):
+    """What the arbiter is to do."""
+
+    NOTHING = enum.auto()
+    STOP = enum.auto()
+    STOP_AT_ONCE = enum.auto()
+    RELOAD = enum.auto()
+    UPGRADE = enum.auto()
+    #: Have as many workers as the configuration says.
+    RESTORE_WORKERS = enum.auto()
+    ADD_WORKER = enum.auto()
+    #: Have one worker fewer, but never none.
+    REMOVE_WORKER = enum.auto()
+    #: Have no worker.
+    REMOVE_WORKERS = enum.auto()
+
+
+def distinct(numbers: Iterable[int]) -> Iterator[signal.Signals]:
+    """Yield the signals that count, in the order in which they came."""
     seen = set()
     for number in map(signal.Signals, numbers):
         if number in COUNTED or number not in seen:
-            ORDERS[number](arbiter)
+            yield number
         seen.add(number)
 
 
-def term(arbiter: Arbiter) -> None:
+def term(state: State) -> Order:
     """TERM: stop in order, after ``drain_delay``; at the second time, at once."""
-    if arbiter.stopping:
-        quit_(arbiter)
-        return
-    # Another master serves on at the same addresses: balancers are to notice nothing.
-    if arbiter.departure.begin(arbiter.cfg.drain_delay if arbiter.kin.alone else 0, time.monotonic()):
-        arbiter.systemd.leaving()
-        arbiter.log.info("Stopping: health_path says so for %s s, then no more is accepted", arbiter.cfg.drain_delay)
-        return
-    arbiter.log.info("Stopping: requests in flight have %s s", arbiter.cfg.graceful_timeout)
-    arbiter.stop(quick=False)
+    if state.stopping:
+        return quit_(state)
+    # While another master serves at the same addresses, balancers need not notice that this one ends.
+    if state.drain_delay.begin(state.cfg.drain_delay if state.kin.alone else 0, time.monotonic()):
+        state.systemd.leaving()
+        state.log.info("Stopping: health_path says so for %s s, then no more is accepted", state.cfg.drain_delay)
+        return Order.NOTHING
+    state.log.info("Stopping: requests in flight have %s s", state.cfg.graceful_timeout)
+    return Order.STOP
 
 
-def quit_(arbiter: Arbiter) -> None:
+def quit_(state: State) -> Order:
     """INT, QUIT: stop at once."""
-    arbiter.log.info("Stopping at once")
-    arbiter.stop(quick=True)
+    state.log.info("Stopping at once")
+    return Order.STOP_AT_ONCE
 
 
-def hup(arbiter: Arbiter) -> None:
-    """HUP: read the configuration and replace the workers; after WINCH, have workers again, as they were configured."""
-    if arbiter.stopping or not arbiter.departure.is_ready():
-        return
-    arbiter.systemd.reloading()
-    if arbiter.num_workers == 0:
-        arbiter.set_num_workers(arbiter.cfg.workers)
-        arbiter.log.info("Workers: %s", arbiter.num_workers)
-        return
-    arbiter.log.info("Reload: reading the configuration")
-    arbiter.reload()
+def hup(state: State) -> Order:
+    """HUP: read the configuration and replace the workers. After WINCH: have workers again, as configured."""
+    if state.stopping or not state.drain_delay.is_ready():
+        return Order.NOTHING
+    state.systemd.reloading()
+    if state.num_workers == 0:
+        return Order.RESTORE_WORKERS
+    state.log.info("Reload: reading the configuration")
+    return Order.RELOAD
 
 
-def usr1(arbiter: Arbiter) -> None:
+def usr1(state: State) -> Order:
     """USR1: reopen the logs, here and in the workers."""
-    arbiter.log.reopen_files()
-    for worker in arbiter.crew.children:
+    state.log.reopen_files()
+    for worker in state.children:
         worker.send(signal.SIGUSR1)
+    return Order.NOTHING
 
 
-def usr2(arbiter: Arbiter) -> None:
+def usr2(state: State) -> Order:
     """USR2: start the program anew, beside this one."""
-    if not arbiter.stopping:
-        arbiter.upgrade()
+    return Order.NOTHING if state.stopping else Order.UPGRADE
 
 
-def ttin(arbiter: Arbiter) -> None:
+def ttin(_state: State) -> Order:
     """TTIN: one worker more."""
-    arbiter.set_num_workers(arbiter.num_workers + 1)
-    arbiter.log.info("Workers: %s", arbiter.num_workers)
+    return Order.ADD_WORKER
 
 
-def ttou(arbiter: Arbiter) -> None:
+def ttou(_state: State) -> Order:
     """TTOU: one worker fewer, but never none."""
-    arbiter.set_num_workers(max(1, arbiter.num_workers - 1))
-    arbiter.log.info("Workers: %s", arbiter.num_workers)
+    return Order.REMOVE_WORKER
 
 
-def winch(arbiter: Arbiter) -> None:
-    """WINCH: let all workers end, and stay; unless it says that the terminal's window has another size."""
-    if arbiter.stopping or is_in_foreground():
-        return
-    arbiter.set_num_workers(0)
-    arbiter.log.info("Workers: 0; the master stays (HUP starts them again)")
+def winch(state: State) -> Order:
+    """WINCH: let all workers end, and stay. From a terminal it means a window of another size, and nothing here."""
+    return Order.NOTHING if state.stopping or is_in_foreground() else Order.REMOVE_WORKERS
 
 
-def chld(_arbiter: Arbiter) -> None:
-    """CHLD: the loop has woken up, which is all that it is for."""
+def chld(_state: State) -> Order:
+    """CHLD: wake the loop, which looks for workers that have ended in each of its turns."""
+    return Order.NOTHING
 
 
 def is_in_foreground() -> bool:
-    """Return whether a terminal counts this process among those that it talks to."""
+    """Return whether this process is in the foreground group of a terminal."""
     with suppress(OSError):
         fd = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
         try:
@@ -109,7 +123,7 @@ def is_in_foreground() -> bool:
     return False
 
 
-ORDERS: dict[signal.Signals, Callable[[Arbiter], None]] = {
+ORDERS: dict[signal.Signals, Callable[[State], Order]] = {
     signal.SIGTERM: term,
     signal.SIGINT: quit_,
     signal.SIGQUIT: quit_,

@@ -22,13 +22,14 @@ from geventwsgi.forks import close
 from geventwsgi.system.file_watcher import INTERVAL
 from geventwsgi.system.listeners import close_others
 from geventwsgi.system.originals import original
-from geventwsgi.system.process import restore_title, set_title
+from geventwsgi.system.process import replace_process_settings, restore_title, set_title
 from geventwsgi.worker import hooks, lastwords
 from geventwsgi.worker.boot_report import READY, BootFailure
+from geventwsgi.worker.source_reporter import SourceReporter
 
 if TYPE_CHECKING:
-    from geventwsgi.master.arbiter import Arbiter
     from geventwsgi.master.handles import WorkerHandle
+    from geventwsgi.master.state import State
     from geventwsgi.system.listeners import Listener
     from geventwsgi.worker.worker import Worker
 
@@ -36,19 +37,19 @@ if TYPE_CHECKING:
 FAILED = 1
 
 
-def spawn(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener]) -> None:
+def spawn(state: State, handle: WorkerHandle, listeners: list[Listener]) -> None:
     """Fork a worker and fill in ``handle.pid`` and ``handle.pipe``.
 
     :raises OSError: the system has no process or descriptor left.
     """
-    arbiter.sources.watch(handle.cfg, arbiter.signals, arbiter.log)
+    state.sources.watch(handle.cfg, state.signals, state.log)
     reader, writer = os.pipe()
     _flush()
     try:
-        with arbiter.signals.held(), forks.own():
+        with state.signals.held(), forks.own():
             pid = original("os", "fork")()
             if pid == 0:
-                _live(arbiter, handle, listeners, reader, writer)
+                _live(state, handle, listeners, reader, writer)
     except OSError:
         close(reader)
         raise
@@ -58,14 +59,14 @@ def spawn(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener]) -> 
     handle.pid, handle.pipe = pid, reader
 
 
-def _live(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener], reader: int, writer: int) -> NoReturn:
+def _live(state: State, handle: WorkerHandle, listeners: list[Listener], reader: int, writer: int) -> NoReturn:
     status = WorkerBootError.exit_status
     try:
-        _let_go_of_the_master(arbiter, reader)
+        _let_go_of_the_master(state, reader)
         close_others(listeners)
         for listener in listeners:
             listener.sit(handle.seat)
-        status = _Life(arbiter, handle, listeners, writer).run()
+        status = _Life(state, handle, listeners, writer).run()
     except BaseException:  # noqa: BLE001 - nothing may escape into the master's frames
         traceback.print_exc()
     finally:
@@ -73,20 +74,20 @@ def _live(arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener], rea
         os._exit(status)
 
 
-def _let_go_of_the_master(arbiter: Arbiter, reader: int) -> None:
+def _let_go_of_the_master(state: State, reader: int) -> None:
     """Undo what a fork copies and only the master may have; signals are still held back."""
     forks.begin()
-    arbiter.forget()
+    state.forget()
     close(reader)
     set_handler = original("signal", "signal")
-    for number in arbiter.signals.numbers:
+    for number in state.signals.numbers:
         set_handler(number, _ignore)
     # Until the worker serves there is nothing to end in order.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD):
         set_handler(number, signal.SIG_DFL)
-    forks.take_signals(arbiter.signals.numbers)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, arbiter.signals.numbers)
-    if not arbiter.cfg.preload_app:
+    forks.take_signals(state.signals.numbers)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, state.signals.numbers)
+    if not state.cfg.preload_app:
         # What the master (its configuration file, a script) wants done at its own end; a preloaded application's
         # functions, however, belong to each worker.
         atexit._clear()  # noqa: SLF001 - as multiprocessing does
@@ -99,20 +100,21 @@ def _ignore(_number: int, _frame: object) -> None:
 class _Life:
     """One worker's process, from the fork to its exit status."""
 
-    def __init__(self, arbiter: Arbiter, handle: WorkerHandle, listeners: list[Listener], writer: int) -> None:
-        self._arbiter = arbiter
+    def __init__(self, state: State, handle: WorkerHandle, listeners: list[Listener], writer: int) -> None:
+        self._state = state
         self._handle = handle
         self._listeners = listeners
         self._writer = writer
         self._ready = False
         self._worker: Worker | None = None
-        self._reporter = arbiter.sources.reporter()
+        writer_of_sources = state.sources.writer
+        self._reporter = None if writer_of_sources is None else SourceReporter(writer_of_sources)
 
     def run(self) -> int:
         log = self._handle.log
         try:
             self._worker = self._make_worker()
-            hooks.require(self._handle.cfg, "post_fork", self._arbiter, self._worker, failure=WorkerBootError)
+            hooks.require(self._handle.cfg, "post_fork", self._state, self._worker, failure=WorkerBootError)
             status = self._worker.run()
         except BaseException as error:  # noqa: BLE001 - an application may raise anything, SystemExit included
             status = self._fail(error)
@@ -128,26 +130,25 @@ class _Life:
     def _make_worker(self) -> Worker:
         from geventwsgi.worker.worker import prepare_gevent, worker_class
 
-        handle, arbiter = self._handle, self._arbiter
+        handle, state = self._handle, self._state
         forks.keep(self)
         handle.pid = os.getpid()
-        arbiter.enter(handle.cfg)
-        arbiter.cfg = handle.cfg
-        arbiter.app = handle.app.move_to_worker()
-        set_title(f"gwsgi: worker {handle.slot.index + 1} [{arbiter.proc_name}]")
+        replace_process_settings(state.cfg, handle.cfg, state.environ)
+        state.become_worker(handle.cfg, handle.app.move_to_worker())
+        set_title(f"gwsgi: worker {handle.slot.index + 1} [{handle.cfg.proc_name}]")
         prepare_gevent(handle.log.warning)
-        HERE.settle(arbiter.meeting_place, arbiter.tickets, handle.log.error)
+        HERE.settle(state.meeting_place, state.tickets, handle.log.error)
         worker = worker_class(handle.cfg)(
             age=handle.age,
             ppid=handle.ppid,
             listeners=self._listeners,
             cfg=handle.cfg,
             log=handle.log,
-            app=arbiter.app,
+            app=state.app,
             max_requests=handle.max_requests,
             slot=handle.slot,
             last_words=handle.last_words,
-            is_ready=arbiter.departure.is_ready,
+            is_ready=state.drain_delay.is_ready,
             on_ready=self._tell_ready,
             on_abort=self._abort,
         )
@@ -195,7 +196,7 @@ class _Life:
     def leave(self) -> None:
         """Run the last hook."""
         if self._worker is not None:
-            hooks.call(self._handle.cfg, self._handle.log, "worker_exit", self._arbiter, self._worker)
+            hooks.call(self._handle.cfg, self._handle.log, "worker_exit", self._state, self._worker)
 
     def _abort(self) -> NoReturn:
         """End a worker whose loop is blocked, from inside a signal handler."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from geventwsgi.config.sources import Config
+    from geventwsgi.observe.log import Logger
     from geventwsgi.system.inotify import Inotify
     from geventwsgi.system.signals import SignalPipe
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 INTERVAL = 1.0
 #: Seconds without a further change before the first counts: an editor, or a checkout, changes several files.
 QUIET = 0.1
+#: Names of changed files in a line of the log.
+SHOWN = 3
 
 Signature = tuple[int, int, int] | None
 
@@ -232,3 +235,51 @@ def _signature(path: str) -> Signature:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class SourceWatch:
+    """A :class:`FileWatcher` while ``reload`` is set."""
+
+    def __init__(self) -> None:
+        self._watcher: FileWatcher | None = None
+        # The server was started here; the settings may change to another directory.
+        self._directory = "."
+        with suppress(OSError):
+            self._directory = os.getcwd()
+
+    def watch(self, cfg: Config, signals: SignalPipe, log: Logger) -> None:
+        """Watch what ``reload`` is to act on; called before each fork, for a worker must find the pipe to report to.
+
+        :raises ConfigError: files cannot be watched as ``reload_engine`` says.
+        """
+        if cfg.reload and self._watcher:
+            self._watcher.extend(cfg)
+        elif cfg.reload:
+            self._watcher = FileWatcher(cfg, signals, self._directory)
+            log.info("Reload: source files are watched (%s)", self._watcher.engine)
+
+    def nap(self, now: float) -> float | None:
+        """Return the seconds until there is something to look at that no descriptor announces."""
+        return self._watcher.nap(now) if self._watcher else None
+
+    def look(self, now: float) -> str:
+        """Return the names of the files that have changed, for the log; "" if none has."""
+        changed = self._watcher.changed(now) if self._watcher else []
+        more = f" and {len(changed) - SHOWN} others" if len(changed) > SHOWN else ""
+        return ", ".join(changed[:SHOWN]) + more
+
+    @property
+    def writer(self) -> int | None:
+        """The descriptor by which a worker names its files (``worker/source_reporter.py``); None without ``reload``."""
+        return self._watcher.writer if self._watcher else None
+
+    def forget(self) -> None:
+        """Let go, in a worker, of what is the master's alone."""
+        if self._watcher:
+            self._watcher.forget()
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        if self._watcher:
+            self._watcher.close()
+            self._watcher = None

@@ -9,6 +9,8 @@ from geventwsgi.config.loader import make_importable
 from geventwsgi.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from geventwsgi.config.sources import Config
 
 
@@ -24,6 +26,20 @@ def apply_process_settings(cfg: Config) -> None:
         raise ConfigError(f"{cfg.source('chdir')}: chdir to {cfg.chdir!r} failed: {error.strerror}") from None
     make_importable(*cfg.pythonpath, ".")
     _Umask.apply(cfg)
+
+
+def replace_process_settings(before: Config, cfg: Config, environ: Mapping[str, str]) -> None:
+    """Apply the settings of ``cfg`` and take back the environment that ``before`` has set.
+
+    :param environ: the environment that the server was started with.
+    :raises ConfigError: the directory cannot be changed to.
+    """
+    for name in before.env:
+        if name in environ:
+            os.environ[name] = environ[name]
+        else:
+            os.environ.pop(name, None)
+    apply_process_settings(cfg)
 
 
 class _Umask:

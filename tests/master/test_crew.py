@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from types import SimpleNamespace
 
@@ -14,26 +13,18 @@ from geventwsgi.errors import WorkerBootError
 from geventwsgi.master import crew as crew_module
 from geventwsgi.master.crew import Crew
 from geventwsgi.master.handles import Stage
+from geventwsgi.master.state import State
 from geventwsgi.worker.application import Application
 
 
-class FakeArbiter:
-    """What a crew sees of its arbiter."""
-
-    def __init__(self):
-        self.cfg = Config.of(workers=2)
-        self.log = logging.getLogger("test.crew")
-        self.pid = os.getpid()
-        self.num_workers = 2
-        self.LISTENERS = []
-        self.stopping = False
-        self.signals = SimpleNamespace(watch=lambda _fd: None, unwatch=lambda _fd: None)
-        self.app = Application(self.cfg)
-        self.failures = []
-
-    def give_up(self, failure):
-        self.failures.append(failure)
-        self.stopping = True
+def state_of_two():
+    """Return the state of a master that is to have two workers."""
+    cfg = Config.of(workers=2)
+    state = State(Application(cfg))
+    state.cfg, state.num_workers = cfg, 2
+    state.log = logging.getLogger("test.crew")
+    state.signals = SimpleNamespace(watch=lambda _fd: None, unwatch=lambda _fd: None)
+    return state
 
 
 class FakeListener:
@@ -48,33 +39,33 @@ class FakeListener:
 
 
 @pytest.fixture
-def arbiter():
-    return FakeArbiter()
+def state():
+    return state_of_two()
 
 
 def no_process(*_args):
     raise OSError(11, "Resource temporarily unavailable")
 
 
-def test_fork_that_fails_is_told_and_its_slot_is_free_again(arbiter, monkeypatch):
+def test_fork_that_fails_is_told_and_its_slot_is_free_again(state, monkeypatch):
     monkeypatch.setattr(crew_module, "spawn", no_process)
-    crew = Crew(arbiter)
+    crew = Crew(state)
     for _ in range(5000):
         with pytest.raises(WorkerBootError, match=r"^no worker can be started: Resource temporarily unavailable$"):
-            crew.start(arbiter.cfg, [])
+            crew.start(state.cfg, [])
     assert len(crew.children) == 0
 
 
-def test_fork_that_fails_at_the_start_ends_the_server(arbiter, monkeypatch):
+def test_fork_that_fails_at_the_start_ends_the_server(state, monkeypatch):
     monkeypatch.setattr(crew_module, "spawn", no_process)
-    Crew(arbiter).keep(1000)
-    assert [(failure.status, failure.line[:25]) for failure in arbiter.failures] == [(3, "no worker can be started:")]
+    failure = Crew(state).keep(1000)
+    assert (failure.status, failure.line[:25]) == (3, "no worker can be started:")
 
 
-def test_fork_that_fails_later_is_tried_again(arbiter, monkeypatch, caplog):
-    crew = Crew(arbiter)
+def test_fork_that_fails_later_is_tried_again(state, monkeypatch, caplog):
+    crew = Crew(state)
 
-    def pretend(_arbiter, handle, _listeners):
+    def pretend(_state, handle, _listeners):
         handle.pid = 2**30 + handle.age  # no process has it
 
     monkeypatch.setattr(crew_module, "spawn", pretend)
@@ -84,19 +75,18 @@ def test_fork_that_fails_later_is_tried_again(arbiter, monkeypatch, caplog):
     first.ready_at, crew._served = 1000, True
     del crew.children.by_pid[first.pid]
     monkeypatch.setattr(crew_module, "spawn", no_process)
-    crew.keep(1001)
-    assert not arbiter.failures
+    assert crew.keep(1001) is None
     assert "could not boot, next try in 0.5 s: no worker can be started" in caplog.text
     assert crew.nap(1001, stopping=False) == 0.5
     assert crew.nap(1001, stopping=True) == 1  # the watchdog's
 
 
 @pytest.fixture
-def crew(arbiter, monkeypatch):
+def crew(state, monkeypatch):
     """A crew whose workers are mere handles; ``crew.sent`` has the signals that they were sent."""
-    crew = Crew(arbiter)
+    crew = Crew(state)
     crew.sent = []
-    monkeypatch.setattr(crew_module, "spawn", lambda _arbiter, handle, _listeners: setattr(handle, "pid", handle.age))
+    monkeypatch.setattr(crew_module, "spawn", lambda _state, handle, _listeners: setattr(handle, "pid", handle.age))
     monkeypatch.setattr("os.kill", lambda pid, number: crew.sent.append((pid, number)))
     yield crew
     for worker in crew.children:
@@ -112,31 +102,31 @@ def ages(workers):
     return [worker.age for worker in workers]
 
 
-def test_surplus_is_dismissed_oldest_first(crew, arbiter):
-    arbiter.num_workers = 4
+def test_surplus_is_dismissed_oldest_first(crew, state):
+    state.num_workers = 4
     crew.keep(1000)
     be_ready(crew, 1000)
-    arbiter.num_workers = 2
+    state.num_workers = 2
     crew.keep(1001)
     assert crew.sent == [(1, signal.SIGTERM), (2, signal.SIGTERM)]
     assert ages(crew.regular()) == [3, 4]
 
 
-def test_surplus_that_still_boots_goes_youngest_first_and_leaves_those_that_serve(crew, arbiter):
+def test_surplus_that_still_boots_goes_youngest_first_and_leaves_those_that_serve(crew, state):
     crew.keep(1000)
     be_ready(crew, 1000)
-    arbiter.num_workers = 5
+    state.num_workers = 5
     crew.keep(1001)
-    arbiter.num_workers = 3
+    state.num_workers = 3
     crew.keep(1002)
     assert crew.sent == [(5, signal.SIGTERM), (4, signal.SIGTERM)]
     assert ages(crew.regular()) == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("surge", "workers", "started"), [("1", 4, 1), ("2", 4, 2), ("50%", 4, 2), ("1%", 4, 1)])
-def test_workers_that_are_due_serve_until_their_successors_do(crew, arbiter, surge, workers, started):
-    arbiter.cfg = Config.of(workers=workers, reload_surge=surge)
-    arbiter.num_workers = workers
+def test_workers_that_are_due_serve_until_their_successors_do(crew, state, surge, workers, started):
+    state.cfg = Config.of(workers=workers, reload_surge=surge)
+    state.num_workers = workers
     crew.keep(1000)
     be_ready(crew, 1000)
     crew.renew(crew.regular(), "old")
@@ -150,7 +140,7 @@ def test_workers_that_are_due_serve_until_their_successors_do(crew, arbiter, sur
     assert crew.sent == [(age, signal.SIGTERM) for age in (1, 2)[:started]]
 
 
-def test_turn_ends_with_as_many_fresh_workers_as_there_were(crew, arbiter):
+def test_turn_ends_with_as_many_fresh_workers_as_there_were(crew, state):
     crew.keep(1000)
     be_ready(crew, 1000)
     crew.renew(crew.regular(), "old")
@@ -162,7 +152,7 @@ def test_turn_ends_with_as_many_fresh_workers_as_there_were(crew, arbiter):
     assert not crew.turning()
 
 
-def test_failing_successor_is_tried_again_while_the_due_serve(crew, arbiter, caplog):
+def test_failing_successor_is_tried_again_while_the_due_serve(crew, state, caplog):
     crew.keep(1000)
     be_ready(crew, 1000)
     crew._served = True
@@ -178,8 +168,8 @@ def test_failing_successor_is_tried_again_while_the_due_serve(crew, arbiter, cap
     assert ages(crew.regular()) == [1, 2, 4]
 
 
-def test_seat_is_passed_on_to_the_successor(crew, arbiter):
-    arbiter.LISTENERS = [FakeListener()]
+def test_seat_is_passed_on_to_the_successor(crew, state):
+    state.LISTENERS = [FakeListener()]
     crew.keep(1000)
     be_ready(crew, 1000)
     first, second = crew.regular()
@@ -192,13 +182,13 @@ def test_seat_is_passed_on_to_the_successor(crew, arbiter):
     assert [(worker.age, worker.seat) for worker in crew.regular()] == [(1, 0), (3, 1)]
 
 
-def test_seat_that_nobody_will_have_is_swept(crew, arbiter):
+def test_seat_that_nobody_will_have_is_swept(crew, state):
     listener = FakeListener()
-    arbiter.LISTENERS = [listener]
+    state.LISTENERS = [listener]
     crew.keep(1000)
     be_ready(crew, 1000)
     first, second = crew.regular()
-    arbiter.num_workers = 1
+    state.num_workers = 1
     crew.keep(1001)
     assert crew.sent == [(second.pid, signal.SIGTERM)]
     assert (first.slot.sweep, second.slot.sweep) == (False, True)
