@@ -56,3 +56,69 @@ def test_modules_form_no_circle():
 def test_no_folder_is_crowded():
     count = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in FILES.values() if path.stem != "__init__")
     assert {folder for folder, modules in count.items() if modules > MOST} <= CROWDED
+
+
+#: Rooms in which each class writes its own fields.
+OWN_FIELDS = {"config", "entry", "master", "observe", "system", "worker"}
+#: Assignments to attributes of other objects, by the module and what is assigned, with the reason.
+WRITES = {
+    "config.files gunicorn.SERVER": "a module that is made here",
+    "config.files module.__file__": "the same",
+    "config.kinds _short.maxother": "an object of the standard library that is made here",
+    "config.kinds _short.maxstring": "the same",
+    "config.loader cause.__traceback__": "Python's way to shorten a traceback",
+    "entry.single self.app.cfg": "a property: gunicorn's hooks may set it as well",
+    "master.arbiter self.app.cfg": "the same",
+    "observe.kept logger.__class__": "others' loggers of the standard library",
+    "observe.kept logging.getLogger(name).disabled": "the same",
+    "observe.lines logger.disabled": "the same",
+    "observe.lines record.asctime": "what a formatter of the standard library does",
+    "observe.lines record.exc_text": "the same",
+    "observe.lines record.message": "the same",
+    "observe.outputs alias.__class__": "others' loggers of the standard library",
+    "observe.outputs alias.propagate": "the same",
+    "observe.outputs cast('_Alias', alias).leads_to": "the class's own module",
+    "observe.outputs log.name": "a logger of the standard library",
+    "observe.outputs log.propagate": "the same",
+    "observe.outputs outputs.captured": "the class's own module",
+    "observe.outputs outputs.logconfig": "the same",
+    "observe.outputs outputs.statsd": "the same",
+    "observe.outputs self.leads_to.filters": "a logger of the standard library",
+    "observe.outputs self.leads_to.handlers": "the same",
+    "observe.reopen handler._builtin_open": "others' handlers of the standard library",
+    "observe.reopen handler.mode": "the same",
+    "system.file_watcher sys.dont_write_bytecode": "the interpreter's switch",
+    "system.signals SignalPipe.entered": "the class's own module",
+    "worker.patching.adopt kind.__bases__": "patches the standard library",
+    "worker.patching.adopt made.__class__": "the same",
+    "worker.patching.latepatch module.__loader__": "what a loader does",
+    "worker.patching.latepatch module.__spec__.loader": "the same",
+    "worker.patching.latepatch spec.loader": "the same",
+    "worker.patching.multiprocess methods['_recv'].__defaults__": "patches the standard library",
+    "worker.patching.multiprocess methods['_send'].__defaults__": "the same",
+    "worker.patching.patch config.format_context": "gevent's own switch",
+    "worker.patching.patch module.sleep": "patches the standard library",
+    "worker.patching.running_loops kind.run_forever": "the same",
+    "worker.patching.running_loops run_beside_others.__doc__": "a function that is made here",
+    "worker.patching.running_loops run_beside_others.__name__": "the same",
+    "worker.patching.running_loops run_beside_others.__wrapped__": "the same",
+    "worker.patching.running_loops switches.runs": "the class's own module",
+}
+
+
+def writes(name: str) -> set[str]:
+    """Return the assignments of a module to attributes of objects other than ``self``."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        for target in targets if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete) else ():
+            for one in target.elts if isinstance(target, ast.Tuple) else [target]:
+                if isinstance(one, ast.Attribute) and ast.unparse(one.value) not in {"self", "cls"}:
+                    found.add(f"{name.removeprefix('geventwsgi.')} {ast.unparse(one)}")
+    return found
+
+
+def test_a_field_is_written_by_its_own_class():
+    found = {write for name in FILES if room_of(name) in OWN_FIELDS for write in writes(name)}
+    assert sorted(found - WRITES.keys()) == []
+    assert sorted(WRITES.keys() - found) == []

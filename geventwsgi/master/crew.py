@@ -144,7 +144,7 @@ class Crew:
     def renew(self, workers: Iterable[WorkerHandle], reason: str) -> None:
         """Have workers replaced, one after the other, each once its successor is ready."""
         for worker in workers:
-            worker.due = reason
+            worker.be_due(reason)
 
     def _try_start(self, now: float) -> BootFailure | None:
         try:
@@ -164,16 +164,14 @@ class Crew:
         seat = self._free_seat(probation=probation)
         worker = WorkerHandle(
             self._age, state.pid, cfg, state.log, self._slots.take(), seat, sockets=listeners,
-            app=state.app.under(cfg),
+            app=state.app.under(cfg), probation=probation, request_limit=request_limit(cfg),
+            last_words=lastwords.make(),
         )  # fmt: skip
-        worker.probation = probation
-        worker.request_limit = request_limit(cfg)
-        worker.last_words = lastwords.make()
         try:
             for listener in listeners:
                 listener.provide(seat + 1)
             hooks.require(cfg, "pre_fork", state, worker, failure=WorkerBootError)
-            spawn(state, worker, listeners)
+            worker.begin(*spawn(state, worker, listeners))
         except BaseException as error:
             self._slots.release(worker.slot)
             worker.close()
@@ -221,14 +219,11 @@ class Crew:
                 worker.abort(now + ABORT_MARGIN)
 
     def _ask(self, worker: WorkerHandle, now: float) -> None:
-        """Let a silent worker say where it is blocked. It no longer counts: its successor does not wait for its end."""
+        """Ask a silent worker to log its stacks."""
         why = "its loop is blocked" if worker.booted else "it has not finished booting"
         silence = f"silent for {allowed_silence(worker):g} s"
         self._state.log.critical("%s was %s (timeout): %s; it is aborted", worker, silence, why)
-        worker.fault = f" after it was {silence}"
-        worker.asked_at = now
-        if worker.state is Stage.READY:
-            worker.state = Stage.LEAVING
+        if worker.ask(now, f" after it was {silence}"):
             self.backoff.died(now, worker.lived(now))
         if lastwords.ASK is not None:
             worker.send(lastwords.ASK)
@@ -247,7 +242,7 @@ class Crew:
             if worker.state is Stage.READY and worker.slot.retires:
                 self._let_retire(worker, now)
             elif worker.state is Stage.READY and worker.slot.asks and not worker.due:
-                worker.due = "asks for a successor"
+                worker.be_due("asks for a successor")
                 self._state.log.info("%s %s: it is replaced", worker, worker.due)
                 self.backoff.died(now, worker.lived(now))
 

@@ -1,6 +1,7 @@
-"""The master's view of its workers: one handle each, and the table of them. Bookkeeping only: it decides nothing.
+"""The master's view of its workers: a handle for each, and the table of them. It decides nothing.
 
-It sends the signals it is told to send and collects the dead; it starts nobody and writes no log.
+It sends the signals that it is asked to send and collects the workers that have ended. It starts no worker and writes
+no log. A handle alone writes its fields.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 
     from geventwsgi.system.shared import Slot
 
-#: Seconds beyond its own limit that a worker has to end its requests, run its exit hooks and leave, before KILL.
+#: Seconds between a worker's own limit for its requests and KILL, in which it runs its exit hooks and ends.
 MARGIN = 3.0
-#: Seconds that a silent worker has to call its hook and end after ABRT, before KILL.
+#: Seconds between ABRT and KILL, in which a silent worker calls its hook and ends.
 ABORT_MARGIN = 1.0
 
 
 class Stage(enum.Enum):
-    """Where a worker's life is, as the master sees it."""
+    """How far a worker's life is, as the master sees it."""
 
     BOOTING = "booting"
     READY = "ready"
@@ -41,11 +42,14 @@ class Stage(enum.Enum):
 class WorkerHandle:
     """One worker as the master sees it, and as the hooks ``pre_fork`` and ``child_exit`` get it.
 
-    A hook may give it attributes of its own: the worker finds them on itself after the fork.
+    A hook may give it attributes of its own. After the fork, the worker has them.
 
     :param age: how many workers were started up to this one.
     :param cfg: the configuration that it runs with.
     :param seat: which of each listener's sockets it accepts from, where there are several.
+    :param probation: whether it belongs to a reload that is not decided yet.
+    :param request_limit: the number of requests after which it is due; 0 for none.
+    :param last_words: a descriptor of a file in memory, for the stack of a worker that is stuck.
     """
 
     #: gunicorn's, for hooks.
@@ -53,7 +57,7 @@ class WorkerHandle:
 
     def __init__(
         self, age: int, ppid: int, cfg: Any, log: Any, slot: Slot, seat: int = 0, *, sockets: Sequence[Any] = (),
-        app: Any = None,
+        app: Any = None, probation: bool = False, request_limit: int = 0, last_words: int | None = None,
     ) -> None:  # fmt: skip
         self.age = age
         self.app = app
@@ -73,23 +77,22 @@ class WorkerHandle:
         self.ready_at: float | None = None
         #: Monotonic time after which it is killed; None if it may live.
         self.kill_at: float | None = None
-        #: Set by the crew: it belongs to a reload that is not decided yet.
-        self.probation = False
+        self.probation = probation
         #: Why it is to be replaced, once its successor is ready; "" if it is not.
         self.due = ""
-        #: The turnover's: after how many requests it is due (0: never), and how often in a row it was too large.
-        self.request_limit = 0
+        self.request_limit = request_limit
+        #: How many samples of its memory in a row were too large.
         self.breaches = 0
-        #: Why it is being ended against its will, for the log; "" if it is not.
+        #: Why it is aborted, for the log; "" if it is not.
         self.fault = ""
-        #: The watchdog's: the beats seen last, and for how many seconds they have not changed.
+        #: The number of beats that was seen last.
         self.beats = 0
+        #: Seconds for which the number of beats has not changed.
         self.silence = 0.0
-        #: The watchdog's: when it was first asked for its stacks; None while all is well.
+        #: Monotonic time when it was asked for its stacks; None while it is not silent.
         self.asked_at: float | None = None
         self.aborted = False
-        #: Where it writes them if it can do nothing else: a file in memory.
-        self.last_words: int | None = None
+        self.last_words = last_words
         #: The reading end of its boot report; None once it is ready or collected.
         self.pipe: int | None = None
         self._report = b""
@@ -148,7 +151,7 @@ class WorkerHandle:
         return 0.0 if self.ready_at is None else now - self.ready_at
 
     def hear(self, now: float) -> bool:
-        """Read what it says while it boots; return True when it has become ready."""
+        """Read its boot report; return True when it has become ready."""
         while self.pipe is not None:
             try:
                 data = os.read(self.pipe, 65536)
@@ -172,7 +175,7 @@ class WorkerHandle:
             self.pipe = None
 
     def close(self) -> None:
-        """Let go of all that was kept for it."""
+        """Close its descriptors."""
         self.hang_up()
         if self.last_words is not None:
             close(self.last_words)
@@ -183,8 +186,54 @@ class WorkerHandle:
         """Why it failed to boot, if it could say so."""
         return decode(self._report)
 
+    def begin(self, pid: int, pipe: int | None = None) -> None:
+        """Take note of the fork.
+
+        :param pipe: the reading end of its boot report.
+        """
+        self._process, self.pipe = pid, pipe
+
+    def end_probation(self) -> None:
+        """Count it as one of the server's workers from now on."""
+        self.probation = False
+
+    def be_due(self, reason: str) -> None:
+        """Have it replaced once its successor is ready.
+
+        :param reason: for the log.
+        """
+        self.due = reason
+
+    def count_breaches(self, *, breach: bool) -> int:
+        """Take note of a sample of its memory; return how many in a row were too large."""
+        self.breaches = self.breaches + 1 if breach else 0
+        return self.breaches
+
+    def listen(self, seconds: float) -> float:
+        """Compare its beats with those seen last; return the seconds for which they have not changed.
+
+        :param seconds: the time since the last call.
+        """
+        beats = self.slot.beats
+        self.silence = self.silence + seconds if beats == self.beats else 0.0
+        self.beats = beats
+        return self.silence
+
+    def ask(self, now: float, fault: str) -> bool:
+        """Take note that it is silent and is asked for its stacks; return whether it had been serving.
+
+        It no longer counts, so that its successor does not wait for its end.
+
+        :param fault: why it will be aborted, for the log.
+        """
+        self.fault, self.asked_at = fault, now
+        served = self.state is Stage.READY
+        if served:
+            self.state = Stage.LEAVING
+        return served
+
     def leave(self, number: int, deadline: float) -> None:
-        """Tell it to end; it is killed at ``deadline`` (monotonic), or at an earlier one that it has already."""
+        """Tell it to end by signal ``number``; it is killed at ``deadline`` (monotonic), or at an earlier one."""
         self.state = Stage.LEAVING
         self._die_by(deadline)
         self.send(number)
@@ -195,16 +244,24 @@ class WorkerHandle:
         self._die_by(deadline)
 
     def abort(self, deadline: float) -> None:
-        """End it now, if it is still able to call its hook; it is not expected to."""
+        """Send ABRT, at which it calls its hook if it still can; it is killed at ``deadline``."""
         self.aborted = True
         self._die_by(deadline)
         self.send(signal.SIGABRT)
+
+    def kill_if_overdue(self, now: float) -> bool:
+        """Send KILL, once, if its deadline has passed; return whether it has."""
+        overdue = self.kill_at is not None and now >= self.kill_at
+        if overdue:
+            self.kill_at = None
+            self.send(signal.SIGKILL)
+        return overdue
 
     def _die_by(self, deadline: float) -> None:
         self.kill_at = deadline if self.kill_at is None else min(self.kill_at, deadline)
 
     def send(self, number: int) -> None:
-        """Send a signal; a worker that has just ended does not mind."""
+        """Send a signal; do nothing if the worker has just ended."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._process, number)
@@ -267,12 +324,8 @@ class Children:
 
     def kill_overdue(self, now: float) -> list[WorkerHandle]:
         """Kill those whose deadline has passed; return them."""
-        overdue = [worker for worker in self if worker.kill_at is not None and now >= worker.kill_at]
-        for worker in overdue:
-            worker.kill_at = None
-            worker.send(signal.SIGKILL)
-        return overdue
+        return [worker for worker in self if worker.kill_if_overdue(now)]
 
     def next_kill(self) -> float | None:
-        """Return the earliest deadline."""
+        """Return the earliest monotonic time at which a worker is to be killed."""
         return min((worker.kill_at for worker in self if worker.kill_at is not None), default=None)

@@ -122,7 +122,7 @@ class Reload:
     def end_probation(self) -> None:
         """Let the first workers count as the server's own."""
         for worker in self._workers:
-            worker.probation = False
+            worker.end_probation()
 
     def _abandon(self, failure: BootFailure) -> None:
         with suppress(StartupError):  # a log that could be opened before is kept as it is

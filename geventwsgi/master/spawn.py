@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 FAILED = 1
 
 
-def spawn(state: State, handle: WorkerHandle, listeners: list[Listener]) -> None:
-    """Fork a worker and fill in ``handle.pid`` and ``handle.pipe``.
+def spawn(state: State, handle: WorkerHandle, listeners: list[Listener]) -> tuple[int, int]:
+    """Fork a worker; return its pid and the reading end of its boot report.
 
     :raises OSError: the system has no process or descriptor left.
     """
@@ -56,7 +56,7 @@ def spawn(state: State, handle: WorkerHandle, listeners: list[Listener]) -> None
     finally:
         close(writer)
     os.set_blocking(reader, False)
-    handle.pid, handle.pipe = pid, reader
+    return pid, reader
 
 
 def _live(state: State, handle: WorkerHandle, listeners: list[Listener], reader: int, writer: int) -> NoReturn:
@@ -132,7 +132,7 @@ class _Life:
 
         handle, state = self._handle, self._state
         forks.keep(self)
-        handle.pid = os.getpid()
+        handle.begin(os.getpid())
         replace_process_settings(state.cfg, handle.cfg, state.environ)
         state.become_worker(handle.cfg, handle.app.move_to_worker())
         set_title(f"gwsgi: worker {handle.slot.index + 1} [{handle.cfg.proc_name}]")

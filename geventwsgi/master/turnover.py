@@ -1,6 +1,6 @@
 """Which workers have served long enough: ``max_requests``, ``max_worker_age``, ``max_worker_memory``.
 
-It marks them as due and says why; that each serves on until its successor is ready is the crew's business.
+It marks them as due, with the reason. The crew lets each serve on until its successor is ready.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks.
 INTERVAL = 1.0
-#: So many samples of memory in a row must be too large: one may be a request that is about to end.
+#: Samples of memory in a row that must be too large. A single one may come from a request that is about to end.
 BREACHES = 3
 MIB = 1 << 20
 
 
 def request_limit(cfg: Config) -> int:
-    """Return after how many requests one worker is due; 0 for never."""
+    """Return the number of requests after which a worker is due, with its jitter; 0 for never."""
     if not (cfg.max_requests and cfg.max_requests_jitter):
         return int(cfg.max_requests)
     from random import randint  # with hashlib and all of its algorithms, for those who want jitter
@@ -37,9 +37,9 @@ def _limited(cfg: Config) -> bool:
 
 
 class Turnover:
-    """Looks at the workers, no more often than each second.
+    """Looks at the workers, once a second at the most.
 
-    :param resident: tells a process's memory.
+    :param resident: returns a process's memory in bytes.
     """
 
     def __init__(self, resident: Callable[[int], int] = resident) -> None:
@@ -57,7 +57,7 @@ class Turnover:
         self._next = now + INTERVAL
         serving = [worker for worker in workers if worker.state is Stage.READY and not worker.due]
         for worker in serving:
-            worker.due = self._reason(worker, now)
+            worker.be_due(self._reason(worker, now))
         return [worker for worker in serving if worker.due]
 
     def _reason(self, worker: WorkerHandle, now: float) -> str:
@@ -72,7 +72,6 @@ class Turnover:
 
     def _oversize(self, worker: WorkerHandle, limit: int) -> str:
         size = self._resident(worker.pid)
-        worker.breaches = worker.breaches + 1 if size > limit else 0
-        if worker.breaches < BREACHES:
+        if worker.count_breaches(breach=size > limit) < BREACHES:
             return ""
         return f"has {size // MIB} MiB of memory (max_worker_memory)"

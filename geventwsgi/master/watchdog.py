@@ -1,7 +1,7 @@
-"""Which workers have been silent for longer than their ``timeout``; what to do about it is the arbiter's business.
+"""Which workers have been silent for longer than their ``timeout``. The crew decides what follows.
 
-Silence is what the master itself has seen, added up look by look, and a look adds no more than two intervals: a machine
-that slept, or a master that was stopped together with its workers, holds nothing against them.
+Silence is the time for which a worker's beats have not changed, added up from look to look. One look adds two intervals
+at the most: after a machine has slept, or the master was stopped together with its workers, no worker counts as silent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.master.handles import WorkerHandle
 
-#: The fewest seconds of silence that are held against a worker that boots: to import an application is to block.
+#: Seconds for which a worker that boots may be silent at least, since its loop does not turn while it imports.
 BOOT_TIMEOUT = 30.0
 
 
@@ -26,7 +26,7 @@ class Watchdog:
         self._looked: float | None = None
 
     def look(self, workers: Collection[WorkerHandle], now: float) -> list[WorkerHandle]:
-        """Return the workers whose silence has just passed their timeout (each once)."""
+        """Return the workers whose silence has just passed their timeout: each worker once."""
         elapsed = 0.0 if self._looked is None else now - self._looked
         self._looked = now
         return [worker for worker in workers if worker.cfg.timeout and _passes(worker, elapsed)]
@@ -38,13 +38,12 @@ class Watchdog:
 
 
 def allowed_silence(worker: WorkerHandle) -> float:
-    """Return after how many seconds of silence a worker is given up."""
+    """Return the seconds for which a worker may be silent."""
     timeout = float(worker.cfg.timeout)
     return timeout if worker.booted else max(timeout, BOOT_TIMEOUT)
 
 
 def _passes(worker: WorkerHandle, elapsed: float) -> bool:
-    beats, before = worker.slot.beats, worker.silence
-    worker.silence = 0.0 if beats != worker.beats else before + min(elapsed, 2 * interval(worker.cfg.timeout))
-    worker.beats = beats
-    return before <= allowed_silence(worker) < worker.silence
+    before = worker.silence
+    silence = worker.listen(min(elapsed, 2 * interval(worker.cfg.timeout)))
+    return before <= allowed_silence(worker) < silence

@@ -71,6 +71,10 @@ class Losses:
         #: Lines lost ever.
         self.total = 0
 
+    def count(self) -> None:
+        """Count one lost line whose cause has been told."""
+        self.total += 1
+
     def failed(self, error: Exception, lost: int = 1) -> None:
         """Count a failure, which lost so many lines."""
         self.lost += lost

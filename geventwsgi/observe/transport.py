@@ -152,7 +152,7 @@ class Datagrams:
     def send(self, data: bytes) -> None:
         """Send one datagram."""
         if self._socket is None:
-            self.losses.total += 1
+            self.losses.count()
             return
         try:
             self._target.call(partial(self._socket.sendto, data[:LONGEST_MESSAGE]))

@@ -101,13 +101,12 @@ class FileWatcher:
 
     def _notified(self) -> Iterator[str]:
         assert self._inotify is not None  # noqa: S101 - for the type checker
-        paths, grown = self._inotify.read(), self._inotify.grown
+        paths, grown = self._inotify.read(), self._inotify.take_grown()
         if paths or grown:
             yield from self._match()
             yield from paths & self._files.keys()
         if grown:
             # Perhaps a directory that was gone has come back: its watch went with it, and its files came unseen.
-            self._inotify.grown = False
             for directory in {os.path.dirname(path) for path in self._files}:
                 self._watch(directory)
             yield from self._differing()

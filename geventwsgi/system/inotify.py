@@ -33,8 +33,7 @@ class Inotify:
         except AttributeError:
             raise OSError(0, "this C library has no inotify") from None
         self._directories: dict[int, str] = {}
-        #: Whether a directory has come since somebody reset it.
-        self.grown = False
+        self._grown = False
 
     @staticmethod
     def _check(result: int) -> int:
@@ -64,6 +63,11 @@ class Inotify:
                 changed.update(self._paths(data))
         return changed
 
+    def take_grown(self) -> bool:
+        """Return whether a directory has come since the last call, as far as :meth:`read` has seen."""
+        grown, self._grown = self._grown, False
+        return grown
+
     def _paths(self, data: bytes) -> set[str]:
         paths, position = set(), 0
         while position < len(data):
@@ -71,7 +75,7 @@ class Inotify:
             position += EVENT.size + length
             name = data[position - length : position].rstrip(b"\0")
             if mask & IN_ISDIR:
-                self.grown = True
+                self._grown = True
             elif mask & CHANGES and name and watch in self._directories:
                 paths.add(os.path.join(self._directories[watch], os.fsdecode(name)))
         return paths

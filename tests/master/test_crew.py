@@ -66,7 +66,7 @@ def test_fork_that_fails_later_is_tried_again(state, monkeypatch, caplog):
     crew = Crew(state)
 
     def pretend(_state, handle, _listeners):
-        handle.pid = 2**30 + handle.age  # no process has it
+        return 2**30 + handle.age, None  # no process has it
 
     monkeypatch.setattr(crew_module, "spawn", pretend)
     crew.keep(1000)
@@ -86,7 +86,7 @@ def crew(state, monkeypatch):
     """A crew whose workers are mere handles; ``crew.sent`` has the signals that they were sent."""
     crew = Crew(state)
     crew.sent = []
-    monkeypatch.setattr(crew_module, "spawn", lambda _state, handle, _listeners: setattr(handle, "pid", handle.age))
+    monkeypatch.setattr(crew_module, "spawn", lambda _state, handle, _listeners: (handle.age, None))
     monkeypatch.setattr("os.kill", lambda pid, number: crew.sent.append((pid, number)))
     yield crew
     for worker in crew.children:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from geventwsgi.master.handles import WorkerHandle
 from geventwsgi.master.watchdog import BOOT_TIMEOUT, Watchdog
 from geventwsgi.worker.heartbeat import interval
 
 
 def make_worker(timeout, booted=True):
-    return SimpleNamespace(
-        cfg=SimpleNamespace(timeout=timeout), slot=SimpleNamespace(beats=0), beats=0, silence=0.0, booted=booted
-    )
+    worker = WorkerHandle(1, 0, SimpleNamespace(timeout=timeout), None, SimpleNamespace(beats=0))
+    worker.ready_at = 0.0 if booted else None
+    return worker
 
 
 def look(watchdog, worker, start, seconds, step=1.0, beating=False):

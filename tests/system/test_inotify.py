@@ -46,10 +46,10 @@ def test_reading_a_file_is_no_change(watched, tmp_path):
 
 
 def test_a_new_directory_is_told_apart(watched, tmp_path):
-    assert not watched.grown
+    assert not watched.take_grown()
     (tmp_path / "sub").mkdir()
     assert watched.read() == set()
-    assert watched.grown
+    assert watched.take_grown()
 
 
 def test_watching_twice_tells_once(watched, tmp_path):
