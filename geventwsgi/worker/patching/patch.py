@@ -13,7 +13,7 @@ from gevent import config, events, hub, monkey
 from gevent import time as gevent_time
 
 from geventwsgi.worker.patching import latepatch, plugins
-from geventwsgi.worker.patching.adopt import adopt_ssl, adopt_threads
+from geventwsgi.worker.patching.adopt import adopt_locals, adopt_ssl, adopt_threads
 from geventwsgi.worker.patching.multiprocess import patch_multiprocessing
 from geventwsgi.worker.patching.running_loops import patch_asyncio
 
@@ -35,6 +35,7 @@ def patch_all(warn: Callable[[str], object]) -> None:
         warnings.simplefilter("always", monkey.MonkeyPatchWarning)
         monkey.patch_all()
     adopt_threads()
+    adopt_locals()
     adopted = any(_is_late_ssl(warning) for warning in caught) and adopt_ssl()
     for warning in caught:
         if adopted and _is_late_ssl(warning):

@@ -2,11 +2,12 @@
 
 asyncio asks which loop runs in the thread, and all greenlets share one. While an event loop waits, its greenlet lets
 others run: they would find its loop, so that ``asyncio.run`` is refused there and Django's ORM believes to be called by
-a coroutine. So the loop, and its task, go with the greenlet at each switch, while any loop runs.
+a coroutine. So the loop, its task and its hooks go with the greenlet at each switch, while any loop runs.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import greenlet
@@ -58,6 +59,25 @@ class _Run:
             switches.end()
 
 
+class _Hooks:
+    """What a loop asks of the interpreter while it runs, which has one answer for all greenlets of a thread.
+
+    A loop gets the asynchronous generators that begin meanwhile, to close those that are left at its end; another's
+    would be closed under its hands. In debug mode it has coroutines note where they were made.
+    """
+
+    __slots__ = ("_depth", "_finalizer", "_first")
+
+    def __init__(self) -> None:
+        self._first, self._finalizer = sys.get_asyncgen_hooks()
+        self._depth = sys.get_coroutine_origin_tracking_depth()
+
+    def restore(self) -> None:
+        """Set the hooks as they were."""
+        sys.set_asyncgen_hooks(self._first, self._finalizer)
+        sys.set_coroutine_origin_tracking_depth(self._depth)
+
+
 class _Switches:
     """What is done at each switch of a thread's greenlets, besides what somebody else does there."""
 
@@ -70,8 +90,10 @@ class _Switches:
         #: Sets the task of a running loop and returns the one before; from Python 3.12 on.
         self._swap: Callable[[Any, Any], Any] | None = vars(tasks).get("_swap_current_task")
         self.runs = 0
-        #: The loops, with their tasks, of greenlets that have been switched away from.
-        self._kept: dict[Any, tuple[Any, Any]] = {}
+        #: The loops, with their tasks and hooks, of greenlets that have been switched away from.
+        self._kept: dict[Any, tuple[Any, Any, _Hooks]] = {}
+        #: The hooks of greenlets that run no loop.
+        self._hooks = _Hooks()
         self._before = greenlet.settrace(self._switched)
 
     def end(self) -> None:
@@ -86,13 +108,15 @@ class _Switches:
             task = None if self._swap is None else self._swap(loop, None)
             self._set(None)
             if not origin.dead:
-                self._kept[origin] = (loop, task)
-        if self._kept:
-            loop, task = self._kept.pop(target, (None, None))
-            if loop is not None:
-                self._set(loop)
-                if task is not None and self._swap is not None:
-                    self._swap(loop, task)
+                self._kept[origin] = (loop, task, _Hooks())
+            self._hooks.restore()
+        kept = self._kept.pop(target, None) if self._kept else None
+        if kept is not None:
+            loop, task, hooks = kept
+            hooks.restore()
+            self._set(loop)
+            if task is not None and self._swap is not None:
+                self._swap(loop, task)
         if self._before is not None:
             self._before(event, greenlets)
 

@@ -224,3 +224,47 @@ except ImportError:
     print("not there")
 """
     assert run(code) == ["not there"]
+
+
+LOCALS = """
+import threading
+from threading import local
+from types import SimpleNamespace
+class Kept:
+    held = threading.local()
+class Slotless:
+    def __init__(self):
+        self.held = threading.local()
+def closed():
+    held = threading.local()
+    return lambda: held
+{made}
+{found}.name = "who patches"
+from geventwsgi.worker.patching.patch import patch_all
+patch_all(print)
+import gevent
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        ("held = threading.local()", "held"),
+        ("", "Kept.held"),
+        ("one = Slotless()", "one.held"),
+        ("find = closed()", "find()"),
+        ("registry = {'held': threading.local()}", "registry['held']"),
+    ],
+    ids=["a module's", "a class's", "an object's", "a closure's", "a dictionary's"],
+)
+def test_a_thread_local_that_was_made_before_is_each_greenlets_own(made: str, found: str) -> None:
+    code = f"""
+def leave():
+    {found}.name = "a request"
+    gevent.sleep(0.01)
+    return {found}.name
+def look():
+    return getattr({found}, "name", None)
+print(gevent.spawn(leave).get(), gevent.spawn(look).get(), {found}.name, local is threading.local, sep=", ")
+"""
+    assert run(LOCALS.format(made=made, found=found) + code) == ["a request, None, who patches, True"]

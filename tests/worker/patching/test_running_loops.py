@@ -124,3 +124,77 @@ gevent.joinall(results)
 print([result.get() for result in results])
 """
     assert run(code) == ["[0, 1, 2, 3, 4, 5]"]
+
+
+def test_an_asynchronous_generator_is_its_own_loops() -> None:
+    code = """
+async def numbers(name):
+    try:
+        for number in range(5):
+            await asyncio.sleep(0.02)
+            yield number
+    finally:
+        ended.append(name)
+ended = []
+async def count(name):
+    await asyncio.sleep(0.02)  # now others' loops have begun
+    return [number async for number in numbers(name)], list(ended)
+async def short():
+    await asyncio.sleep(0.06)
+long = gevent.spawn(asyncio.run, count("long"))
+gevent.sleep(0.01)
+asyncio.run(short())  # ends while the other counts: what was left of its own generators would be closed now
+print(*long.get())
+"""
+    assert run(code) == ["[0, 1, 2, 3, 4] ['long']"]
+
+
+def test_loops_leave_no_hook_behind() -> None:
+    code = """
+before = sys.get_asyncgen_hooks(), sys.get_coroutine_origin_tracking_depth()
+pauses = (0.02, 0.06, 0.04)
+gevent.joinall([gevent.spawn(asyncio.run, asyncio.sleep(pause), debug=True) for pause in pauses])
+print((sys.get_asyncgen_hooks(), sys.get_coroutine_origin_tracking_depth()) == before)
+"""
+    assert run("import sys\n" + code) == ["True"]
+
+
+def test_who_runs_no_loop_has_no_hook() -> None:
+    code = """
+loop = gevent.spawn(asyncio.run, asyncio.sleep(0.05), debug=True)
+gevent.sleep(0.01)
+print(*sys.get_asyncgen_hooks(), sys.get_coroutine_origin_tracking_depth())
+loop.join()
+"""
+    assert run("import sys\n" + code) == ["None None 0"]
+
+
+MADE_BEFORE = """
+import asyncio, threading
+{made}
+from geventwsgi.worker.patching.patch import patch_all
+patch_all(print)
+import gevent
+"""
+
+
+def test_a_current_loop_is_one_greenlets_where_asyncio_was_there_before() -> None:
+    code = """
+def leave():
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    asyncio.get_event_loop().close()
+gevent.spawn(leave).join()
+print(type(gevent.spawn(asyncio.get_event_loop_policy).get()._local._loop).__name__)
+"""
+    assert run_after(code, "asyncio.get_event_loop_policy()") == ["NoneType"]
+    assert run_after(code, "pass") == ["NoneType"]
+
+
+def run_after(code: str, made: str) -> list[str]:
+    """Run ``code`` where ``made`` was run before the standard library was patched; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MADE_BEFORE.format(made=made) + code],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
