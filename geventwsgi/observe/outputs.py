@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from geventwsgi.errors import ConfigError
 from geventwsgi.observe import stdio
 from geventwsgi.observe.escape import clean
+from geventwsgi.observe.kept import give, is_left_to_others
 from geventwsgi.observe.lines import LineFormatter, LineHandler, OwnHandler
 from geventwsgi.observe.sinks import FileSink, Losses, Sink, open_sink
 
@@ -50,8 +51,11 @@ class Outputs:
         if self.captured is not None:
             stdio.capture(self.captured.fd)
         for log, handlers in ((error_log, self.error), (access_log, self.access)):
-            log.propagate = False
-            replace(log, handlers)
+            if self.logconfig is None and is_left_to_others(log):
+                give(log, handlers)
+            else:
+                log.propagate = False
+                replace(log, handlers)
         _rename((error_log, access_log), {} if self.logconfig is None else self.logconfig.names)
         if self.logconfig is not None:
             try:
@@ -61,6 +65,8 @@ class Outputs:
                 replace(error_log, self.error)
                 replace(access_log, self.access)
                 raise wrong(self.cfg, self.logconfig.setting, str(error)) from error
+            for log in (error_log, access_log):
+                give(log, log.handlers)
 
     def reopen(self) -> None:
         """Lead the captured output to the file that has the name now; the old one stays if there is no other."""
@@ -195,6 +201,7 @@ def replace(log: logging.Logger, handlers: Iterable[OwnHandler]) -> None:
     keep = list(handlers)
     old = [handler for handler in log.handlers if isinstance(handler, OwnHandler) and handler not in keep]
     log.handlers[:] = [*(handler for handler in log.handlers if handler not in old and handler not in keep), *keep]
+    give(log, keep)
     for handler in old:
         handler.discard()
 

@@ -479,9 +479,29 @@ def test_a_list_of_handlers_that_an_application_took_is_the_loggers_after_a_setu
 def test_a_handler_removed_by_gunicorns_name_is_gone_from_ours(make_logger, capfd):
     log = make_logger(errorlog="-")
     (handler,) = log.error_log.handlers
+    other = logging.NullHandler()
+    logging.getLogger("gunicorn.error").addHandler(other)
     logging.getLogger("gunicorn.error").removeHandler(handler)
     log.info("x")
-    assert (log.error_log.handlers, capfd.readouterr().err) == ([], "")
+    assert (log.error_log.handlers, capfd.readouterr().err) == ([other], "")
+    log.error_log.removeHandler(other)
+
+
+def test_a_log_that_has_lost_its_handlers_is_written_all_the_same(make_logger, capfd):
+    log = make_logger(errorlog="-")
+    log.error_log.handlers.clear()
+    log.info("x")
+    assert capfd.readouterr().err.endswith("[INFO] x\n")
+
+
+def test_a_setup_leaves_a_log_to_who_has_taken_it(make_logger, settings, capfd):
+    log = make_logger(errorlog="-")
+    other = logging.NullHandler()
+    log.error_log.handlers = [other]
+    log.setup(settings(errorlog="-"))
+    log.info("x")
+    assert (log.error_log.handlers, capfd.readouterr().err) == ([other], "")
+    log.error_log.removeHandler(other)
 
 
 @pytest.mark.parametrize("early", [True, False])
