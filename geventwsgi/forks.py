@@ -26,7 +26,7 @@ except ImportError:  # Windows
     from os import close as close  # noqa: PLC0414 - the same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
 
 #: Where a child of gevent's ``subprocess`` begins, which executes another program at once.
@@ -48,8 +48,8 @@ class _Process:
         self.possessions: WeakKeyDictionary[Possession, None] = WeakKeyDictionary()
         #: The signals that the server takes, each with the handler that Python knew of at that time.
         self.signals: dict[int, Any] = {}
-        #: Whether the fork that is under way is the server's own.
-        self.own = False
+        #: What the child of the server's own fork that is under way does first; None if no such fork is.
+        self.own: Callable[[], object] | None = None
 
 
 class _Fork(_local):
@@ -107,13 +107,16 @@ def give_back_signals(numbers: Iterable[int]) -> None:
 
 
 @contextmanager
-def own() -> Iterator[None]:
-    """Let what is forked in this block keep everything; what it is not to have is the caller's business."""
-    _here.own = True
+def own(first: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Let what is forked in this block keep everything; what it is not to have is the caller's business.
+
+    :param first: called in the child before anything of others' (``os.register_at_fork``), which may start threads.
+    """
+    _here.own = first
     try:
         yield
     finally:
-        _here.own = False
+        _here.own = None
 
 
 def begin() -> None:
@@ -149,7 +152,7 @@ def _status(code: object) -> int:
 
 def _before() -> None:
     """Hold the server's signals back: in a child they would meet the parent's handlers until those are gone."""
-    if _here.signals and not _here.own:
+    if _here.signals and _here.own is None:
         _fork.mask = set(_signal.pthread_sigmask(_signal.SIG_BLOCK, _here.signals))
 
 
@@ -160,7 +163,8 @@ def _unblock() -> None:
 
 
 def _in_child() -> None:
-    if _here.own:
+    if _here.own is not None:
+        _here.own()
         return
     possessions, signals = tuple(_here.possessions), _here.signals
     begin()

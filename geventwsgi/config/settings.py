@@ -370,7 +370,8 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
     ),
     "Server Mechanics": (
         Setting("preload_app", False, k.SWITCH, "--preload",
-            "Load the application in the master, before it forks: workers share its memory, and a reload keeps it."),
+            "Load the application in the master, before it forks: workers share its memory, and a reload keeps it. "
+            "Threads that it starts then run in the master alone."),
         Setting("sendfile", True, k.SWITCH_OFF, "--no-sendfile",
             "Send files with the system's sendfile.", variable="SENDFILE"),
         Setting("reuse_port", False, k.SWITCH, "--reuse-port",

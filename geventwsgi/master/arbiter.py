@@ -1,4 +1,4 @@
-"""The master: one loop that turns signals into actions. No gevent, no HTTP, no thread.
+"""The master: one loop that turns signals into actions. No HTTP, no thread; gevent where others' code has it.
 
 The modules beside it read its state (``state``) and return what it is to do: ``orders`` what a signal means, ``crew``
 which failure ends the server, ``reload`` whether a new configuration works. Nothing happens inside a signal handler.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.collector import share_memory
 from geventwsgi.errors import StartupError
+from geventwsgi.events.place import HERE
 from geventwsgi.forks import keep, release
 from geventwsgi.master.compatible import Compatible
 from geventwsgi.master.crew import Crew
@@ -32,12 +33,19 @@ from geventwsgi.system.socket_directory import remove_meeting_place
 from geventwsgi.system.systemd import Activation, Systemd, take_sockets
 from geventwsgi.worker import hooks
 from geventwsgi.worker.application import Application
-from geventwsgi.worker.boot_report import BootFailure
+from geventwsgi.worker.boot_report import ENDING, BootFailure, told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from geventwsgi.config.sources import Config
+
+
+def _let_greenlets_run(descriptors: Iterable[int], milliseconds: int | None) -> None:
+    """Wait where others' code has brought gevent into this process."""
+    from geventwsgi.worker import background
+
+    background.wait(descriptors, milliseconds)
 
 
 class Arbiter(Compatible):
@@ -74,7 +82,7 @@ class Arbiter(Compatible):
         self.systemd = Systemd(os.environ)
         self.load_config = self._activation = Activation(self.load_config, take_sockets(os.environ, self.kin.parent))
         self.environ = dict(os.environ)
-        with SignalPipe(ORDERS) as self.signals:
+        with SignalPipe(ORDERS, _let_greenlets_run) as self.signals:
             keep(self)
             try:
                 self._start()
@@ -106,6 +114,8 @@ class Arbiter(Compatible):
         self._started = True
         self.sources.watch(cfg, self.signals, self.log)
         self.app.cfg = cfg
+        if cfg.uid == os.geteuid():  # else the workers' user could not meet in a directory that this process makes
+            HERE.settle(self.meeting_place, self.tickets, self.log.error)
         with self.signals.interrupting():
             self._patch_and_preload()
             hooks.require(cfg, "on_starting", self)
@@ -151,7 +161,7 @@ class Arbiter(Compatible):
 
     def _loop(self) -> None:
         while self.children or not self.stopping:
-            self.signals.sleep(self._nap(time.monotonic()))
+            self._sleep()
             # The dead are collected before the signals are read, and buried after: a terminal's INT, which reaches
             # master and workers alike, is then known as the reason.
             collected = self.signals.take_collected()
@@ -196,6 +206,14 @@ class Arbiter(Compatible):
     def _resize(self, number: int) -> None:
         self.set_num_workers(number)
         self.log.info("Workers: %s" if number else "Workers: %s; the master stays (HUP starts them again)", number)
+
+    def _sleep(self) -> None:
+        """Sleep until there is something to do."""
+        try:
+            self.signals.sleep(self._nap(time.monotonic()))
+        except ENDING as error:  # it has left a greenlet that the application started here
+            # The loop's traceback says nothing of who called.
+            self.log.error("%s in the master, which goes on", told(error))  # noqa: TRY400
 
     def _tell(self, now: float) -> None:
         """Tell whoever started the server how it does."""

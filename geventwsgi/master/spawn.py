@@ -21,7 +21,7 @@ from geventwsgi.events.place import HERE
 from geventwsgi.forks import close
 from geventwsgi.system.file_watcher import INTERVAL
 from geventwsgi.system.listeners import close_others
-from geventwsgi.system.originals import original
+from geventwsgi.system.originals import default_loop, original
 from geventwsgi.system.process import replace_process_settings, restore_title, set_title
 from geventwsgi.worker import hooks, lastwords
 from geventwsgi.worker.boot_report import READY, BootFailure
@@ -46,7 +46,7 @@ def spawn(state: State, handle: WorkerHandle, listeners: list[Listener]) -> tupl
     reader, writer = os.pipe()
     _flush()
     try:
-        with state.signals.held(), forks.own():
+        with state.signals.held(), forks.own(_leave_greenlets):
             pid = original("os", "fork")()
             if pid == 0:
                 _live(state, handle, listeners, reader, writer)
@@ -57,6 +57,14 @@ def spawn(state: State, handle: WorkerHandle, listeners: list[Listener]) -> tupl
         close(writer)
     os.set_blocking(reader, False)
     return pid, reader
+
+
+def _leave_greenlets() -> None:
+    """Let the greenlets that run in the master be the master's alone."""
+    if default_loop() is not None:
+        from geventwsgi.worker import background
+
+        background.leave()
 
 
 def _live(state: State, handle: WorkerHandle, listeners: list[Listener], reader: int, writer: int) -> NoReturn:

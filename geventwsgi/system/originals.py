@@ -1,7 +1,8 @@
 """System calls as the kernel has them, whatever gevent has patched in this process.
 
-The master's loop must not run on gevent's hub, also when the application was loaded before the fork (``preload_app``)
-or the embedding script has patched the standard library. Looking an original up imports nothing and creates no hub.
+The master waits for nothing by gevent but where it sleeps, also when the application was loaded before the fork
+(``preload_app``) or the embedding script has patched the standard library. Looking an original up imports nothing and
+creates no hub.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ from geventwsgi.forks import close, give_back_signals, take_signals
 from geventwsgi.system.originals import default_loop, original
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    Turn = Callable[[Iterable[int], int | None], object]
 
 
 #: What ends the server.
@@ -33,14 +35,17 @@ class SignalPipe:
     """Collects signals while it is entered; restores the handlers that it found.
 
     :param numbers: the signals to collect; the others keep their handlers.
+    :param turn: waits by gevent, so that greenlets run that others' code has started, until one of the descriptors is
+        readable or the milliseconds have passed (None: for ever). Without it they do not run.
     :raises ValueError: entered outside the main thread, where Python takes no signals.
     """
 
     #: The one that is entered in this process; None in a worker.
     entered: ClassVar[SignalPipe | None] = None
 
-    def __init__(self, numbers: Iterable[int]) -> None:
+    def __init__(self, numbers: Iterable[int], turn: Turn | None = None) -> None:
         self.numbers = tuple(numbers)
+        self._turn = turn
         self._found: dict[int, Any] = {}
         self._found_fd = -1
         self._reader = self._writer = -1
@@ -50,11 +55,14 @@ class SignalPipe:
         self._lent = 0
         #: The loop's watcher that is told of every child while CHLD is lent.
         self._obituary: Any = None
+        #: Whether the loop turns in :meth:`sleep`. CHLD is lent then until the end.
+        self._hosting = False
 
     def __enter__(self) -> SignalPipe:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
+        self._watched = {self._reader}
         self._poll = original("select", "poll")()
         self._poll.register(self._reader, select.POLLIN)
         # A full pipe loses only signals that came 65,536 times unread.
@@ -79,6 +87,9 @@ class SignalPipe:
             set_handler(number, signal.SIG_DFL if handler is None else handler)
         give_back_signals(self.numbers)
         SignalPipe.entered = None
+        if self._obituary is not None:
+            self._obituary.close()
+            self._obituary = None
         loop = default_loop()
         if loop is not None and signal.SIGCHLD in self.numbers:
             self._give_to_loop(loop)
@@ -86,15 +97,29 @@ class SignalPipe:
 
     def watch(self, fd: int) -> None:
         """Let :meth:`sleep` end when ``fd`` is readable or closed at its other end."""
+        self._watched.add(fd)
         self._poll.register(fd, select.POLLIN)
 
     def unwatch(self, fd: int) -> None:
         """Forget ``fd``."""
+        self._watched.discard(fd)
         self._poll.unregister(fd)
 
     def sleep(self, timeout: float | None) -> None:
-        """Sleep until a signal, a watched descriptor, or for ``timeout`` seconds."""
-        self._poll.poll(None if timeout is None else max(0, math.ceil(timeout * 1000)))
+        """Sleep until a signal, a watched descriptor, or for ``timeout`` seconds.
+
+        Where gevent has a loop in this process, ``turn`` lets it run meanwhile.
+
+        :raises SystemExit: as any of ``KeyboardInterrupt`` and ``SystemError``: it has left such a greenlet.
+        """
+        milliseconds = None if timeout is None else max(0, math.ceil(timeout * 1000))
+        if self._turn is None or default_loop() is None:
+            self._poll.poll(milliseconds)
+            return
+        if not self._hosting:
+            self._hosting = True
+            self.lend()
+        self._turn(self._watched, milliseconds)
 
     def take(self) -> list[int]:
         """Return the signals that have come, in their order."""
@@ -153,8 +178,7 @@ class SignalPipe:
         if default_loop() is not None:
             original("signal", "signal")(signal.SIGCHLD, _collect)
             self._take_from_loop()
-            with suppress(BlockingIOError):
-                os.write(self._writer, bytes([signal.SIGCHLD]))  # who has ended meanwhile was not heard of
+            self._wake()  # who has ended meanwhile was not heard of
 
     def take_collected(self) -> dict[int, int]:
         """Return what gevent's loop has collected of late: by pid, exit statuses as ``os.waitpid`` has them."""
@@ -163,6 +187,12 @@ class SignalPipe:
 
     def _note(self) -> None:
         self._collected[self._obituary.rpid] = self._obituary.rstatus
+        self._wake()
+
+    def _wake(self) -> None:
+        """End :meth:`sleep` as CHLD does."""
+        with suppress(BlockingIOError):
+            os.write(self._writer, bytes([signal.SIGCHLD]))
 
     def _give_to_loop(self, loop: Any) -> None:
         self._take_from_loop()

@@ -19,6 +19,16 @@ LINE_LIMIT = 2000
 PACKAGE = f"{os.path.dirname(os.path.dirname(__file__))}{os.sep}"
 #: Frames between a loader and what it loads.
 IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>", f"importlib{os.sep}__init__.py")
+#: What gevent hands to the main greenlet, whichever greenlet or callback it left (``Hub.SYSTEM_ERROR``).
+ENDING = (SystemExit, KeyboardInterrupt, SystemError)
+
+
+def told(error: BaseException) -> str:
+    """Return what the log says of one of :data:`ENDING`, without running any code of the application's."""
+    code = getattr(error, "code", None)
+    if isinstance(error, SystemExit) and (code is None or type(code) in (int, str)):
+        return f"The application called sys.exit({code!r})"
+    return f"The application raised {type(error).__name__}"
 
 
 # Annotations are no text in this module: NamedTuple would compile each of them at every start.

@@ -25,6 +25,7 @@ from geventwsgi.system.originals import original
 from geventwsgi.system.privileges import become
 from geventwsgi.worker import hooks, lastwords, stacks
 from geventwsgi.worker.application import Application
+from geventwsgi.worker.boot_report import ENDING, told
 from geventwsgi.worker.heartbeat import Heartbeat, interval
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from geventwsgi.serving.server import WSGIServer
     from geventwsgi.system.listeners import Listener
     from geventwsgi.system.shared import Slot
-
-#: What gevent hands to the main greenlet, whichever greenlet or callback it left (``Hub.SYSTEM_ERROR``).
-_ENDING = (SystemExit, KeyboardInterrupt, SystemError)
 
 
 class Worker:
@@ -231,9 +229,9 @@ class Worker:
         while True:
             try:
                 wait()
-            except _ENDING as error:  # noqa: PERF203 - once for each
+            except ENDING as error:  # noqa: PERF203 - once for each
                 # The loop's traceback says nothing of who called.
-                self.log.error("%s outside of a request: worker %s is replaced", _told(error), self.pid)  # noqa: TRY400
+                self.log.error("%s outside of a request: worker %s is replaced", told(error), self.pid)  # noqa: TRY400
                 if self._slot is None or not self.cfg.timeout:  # the master might not look for long
                     self.alive = False
                 elif self.alive:
@@ -355,14 +353,6 @@ class Worker:
         flush_all()
         hooks.call(self.cfg, self.log, "worker_abort", self)
         self._on_abort()
-
-
-def _told(error: BaseException) -> str:
-    """Return what the log says of an exception, without running any code of the application's."""
-    code = getattr(error, "code", None)
-    if isinstance(error, SystemExit) and (code is None or type(code) in (int, str)):
-        return f"The application called sys.exit({code!r})"
-    return f"The application raised {type(error).__name__}"
 
 
 SIGNALS: dict[str, Callable[[Worker], None]] = {
