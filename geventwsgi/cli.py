@@ -17,7 +17,7 @@ from geventwsgi.config.flags import help_text, read_flags
 from geventwsgi.config.nearest import one_line
 from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import AppLoadError, ConfigError, StartupError
-from geventwsgi.observe import stdio
+from geventwsgi.observe.outputs import stdio
 from geventwsgi.system.originals import original
 
 if TYPE_CHECKING:

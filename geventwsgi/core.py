@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 #: their names differ: by these the shared object tells them apart.
 MODULES = (
     "_clock",
-    "observe._fits",
-    "observe.escape",
+    "observe.outputs._fits",
+    "observe.outputs.escape",
     "observe.atoms",
     "observe.access",
-    "observe.sinks",
+    "observe.outputs.sinks",
     "observe.recorder",
     "observe.error_stream",
     "http.limits",

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "geventwsgi"
 MOST = 14
 #: Rooms that are still to be put in order.
 UNFINISHED = {"events", "serving", "wsgi"}
-CROWDED = {"events", "observe", "serving"}
+CROWDED = {"events", "serving"}
 
 
 def name_of(path: Path) -> str:
@@ -62,31 +62,31 @@ def test_no_folder_is_crowded():
 OWN_FIELDS = {"config", "entry", "master", "observe", "system", "worker"}
 #: Assignments to attributes of other objects, by the module and what is assigned, with the reason.
 WRITES = {
-    "config.files gunicorn.SERVER": "a module that is made here",
-    "config.files module.__file__": "the same",
+    "config.config_file gunicorn.SERVER": "a module that is made here",
+    "config.config_file module.__file__": "the same",
     "config.kinds _short.maxother": "an object of the standard library that is made here",
     "config.kinds _short.maxstring": "the same",
     "config.loader cause.__traceback__": "Python's way to shorten a traceback",
     "entry.single self.app.cfg": "a property: gunicorn's hooks may set it as well",
     "master.arbiter self.app.cfg": "the same",
-    "observe.kept logger.__class__": "others' loggers of the standard library",
-    "observe.kept logging.getLogger(name).disabled": "the same",
-    "observe.lines logger.disabled": "the same",
-    "observe.lines record.asctime": "what a formatter of the standard library does",
-    "observe.lines record.exc_text": "the same",
-    "observe.lines record.message": "the same",
-    "observe.outputs alias.__class__": "others' loggers of the standard library",
-    "observe.outputs alias.propagate": "the same",
-    "observe.outputs cast('_Alias', alias).leads_to": "the class's own module",
-    "observe.outputs log.name": "a logger of the standard library",
-    "observe.outputs log.propagate": "the same",
-    "observe.outputs outputs.captured": "the class's own module",
-    "observe.outputs outputs.logconfig": "the same",
-    "observe.outputs outputs.statsd": "the same",
-    "observe.outputs self.leads_to.filters": "a logger of the standard library",
-    "observe.outputs self.leads_to.handlers": "the same",
-    "observe.reopen handler._builtin_open": "others' handlers of the standard library",
-    "observe.reopen handler.mode": "the same",
+    "observe.own_loggers logger.__class__": "others' loggers of the standard library",
+    "observe.own_loggers logging.getLogger(name).disabled": "the same",
+    "observe.outputs.line_handler logger.disabled": "the same",
+    "observe.outputs.line_handler record.asctime": "what a formatter of the standard library does",
+    "observe.outputs.line_handler record.exc_text": "the same",
+    "observe.outputs.line_handler record.message": "the same",
+    "observe.outputs.opening alias.__class__": "others' loggers of the standard library",
+    "observe.outputs.opening alias.propagate": "the same",
+    "observe.outputs.opening cast('_Alias', alias).leads_to": "the class's own module",
+    "observe.outputs.opening log.name": "a logger of the standard library",
+    "observe.outputs.opening log.propagate": "the same",
+    "observe.outputs.opening outputs.captured": "the class's own module",
+    "observe.outputs.opening outputs.logconfig": "the same",
+    "observe.outputs.opening outputs.statsd": "the same",
+    "observe.outputs.opening self.leads_to.filters": "a logger of the standard library",
+    "observe.outputs.opening self.leads_to.handlers": "the same",
+    "observe.outputs.reopen handler._builtin_open": "others' handlers of the standard library",
+    "observe.outputs.reopen handler.mode": "the same",
     "system.file_watcher sys.dont_write_bytecode": "the interpreter's switch",
     "system.signals SignalPipe.entered": "the class's own module",
     "worker.patching.adopt kind.__bases__": "patches the standard library",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from ipaddress import IPv4Network, IPv6Network
 
-    from geventwsgi.config.files import ConfigFile
+    from geventwsgi.config.config_file import ConfigFile
 
 #: Read from the working directory if no file is named, the first that exists.
 DEFAULT_FILES = ("gwsgi.conf.py", "gunicorn.conf.py")
@@ -314,7 +314,7 @@ def _networks(addresses: Iterable[str]) -> list[IPv4Network | IPv6Network]:
 
 
 def _read_file(location: str, directory: str) -> ConfigFile:
-    from geventwsgi.config.files import read_file  # noqa: PLC0415 - see there
+    from geventwsgi.config.config_file import read_file  # noqa: PLC0415 - see there
 
     return read_file(location, directory)
 

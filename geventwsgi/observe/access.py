@@ -3,7 +3,7 @@
 Compiles a format once into a function that computes only the atoms it names. Must not know where the line goes
 (:mod:`geventwsgi.observe.log` does), nor anything of sockets or of the gateway.
 
-A value may come from the client: whatever it holds, it stays inside its field (:func:`~.escape.escape`).
+A value may come from the client: whatever it holds, it stays inside its field (:func:`~.outputs.escape.escape`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.observe.atoms import MISSING, common_time, find_atom, status_code, user_name
-from geventwsgi.observe.escape import escape, fits
+from geventwsgi.observe.outputs.escape import escape, fits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.observe.lines import MULTILINE
+from geventwsgi.observe.outputs.line_handler import MULTILINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,7 +1,7 @@
 """The logger: an error log and an access log, set up by gunicorn's settings, in the shape of gunicorn's ``Logger``.
 
 Knows what a log call means and which way an access record takes. Must not know how outputs are opened
-(:mod:`geventwsgi.observe.outputs` does), nor sockets.
+(:mod:`geventwsgi.observe.outputs.opening` does), nor sockets.
 
 It is made in the master, before gevent has patched anything, and goes on in the workers: nothing here holds a lock, a
 thread or a socket of the unpatched kind (``logging`` has locks of its own, which gevent takes care of).
@@ -13,21 +13,21 @@ import logging
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from geventwsgi.observe import outputs
 from geventwsgi.observe.access import DEFAULT_FORMAT, Record, SafeAtoms, compile_format
 from geventwsgi.observe.atoms import all_atoms, common_time, status_code
 from geventwsgi.observe.error_stream import ErrorStream
-from geventwsgi.observe.kept import kept
-from geventwsgi.observe.lines import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler, logger_of
-from geventwsgi.observe.reopen import close_on_exec, reopen_all
+from geventwsgi.observe.outputs import opening
+from geventwsgi.observe.outputs.line_handler import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler, logger_of
+from geventwsgi.observe.outputs.reopen import close_on_exec, reopen_all
+from geventwsgi.observe.own_loggers import kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
     from geventwsgi.observe.access import Renderer
-    from geventwsgi.observe.sinks import Later, Sink
-    from geventwsgi.observe.statsd import Statsd
+    from geventwsgi.observe.outputs.sinks import Later, Sink
+    from geventwsgi.observe.outputs.statsd import Statsd
 
 __all__ = ["ErrorStream", "Logger", "Record", "stream_logger"]
 
@@ -62,7 +62,7 @@ class Logger:
         self.loglevel = logging.INFO
         #: What sends metrics; None without ``statsd_host``.
         self.statsd: Statsd | None = None
-        self._outputs = outputs.Outputs(cfg)
+        self._outputs = opening.Outputs(cfg)
         self._log_enabled = False
         # None where a subclass makes the values, or the line.
         self._render: Renderer | None = None
@@ -80,8 +80,8 @@ class Logger:
             ``logconfig``.
         """
         render = self._compile(cfg)
-        formats = outputs.Formats(self.error_fmt, self.datefmt, self.access_fmt, self.syslog_fmt)
-        opened = outputs.open_outputs(cfg, formats, self._say)
+        formats = opening.Formats(self.error_fmt, self.datefmt, self.access_fmt, self.syslog_fmt)
+        opened = opening.open_outputs(cfg, formats, self._say)
         old, self._outputs = self._outputs, opened
         try:
             self._log_enabled = bool(opened.access or opened.logconfig)
@@ -94,8 +94,8 @@ class Logger:
         only = opened.access[0] if len(opened.access) == 1 else None
         self._direct = only if isinstance(only, LineHandler) else None
         self.gather(self._later)
-        outputs.share(self.error_log, "gunicorn.error")
-        outputs.share(self.access_log, "gunicorn.access")
+        opening.share(self.error_log, "gunicorn.error")
+        opening.share(self.access_log, "gunicorn.access")
 
     def _follow(self, cfg: Any, render: Renderer | None, statsd: Statsd | None) -> None:
         self.cfg = cfg
@@ -273,7 +273,7 @@ class Logger:
     def close(self) -> None:
         """Let go of what :meth:`setup` opened; later records are lost."""
         for log in (self.error_log, self.access_log):
-            outputs.replace(log, ())
+            opening.replace(log, ())
         self._outputs.close()
         self.statsd = self._direct = None
         self._log_enabled = False
@@ -297,7 +297,7 @@ class _StreamLogger(Logger):
     def setup(self, cfg: Any) -> None:
         """Follow ``access_log_format``, ``loglevel`` and the settings of statsd."""
         render = self._compile(cfg)
-        opened = outputs.Outputs(cfg, statsd=outputs.open_statsd(cfg, self._say))
+        opened = opening.Outputs(cfg, statsd=opening.open_statsd(cfg, self._say))
         old, self._outputs = self._outputs, opened
         old.close()
         self._follow(cfg, render, opened.statsd)

@@ -1,7 +1,7 @@
 cimport cython
 
 from geventwsgi.observe.access cimport Record as CRecord, Renderer as CRenderer
-from geventwsgi.observe.sinks cimport Sink as CSink
+from geventwsgi.observe.outputs.sinks cimport Sink as CSink
 
 cdef class Recorder:
     cdef object _log

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from geventwsgi.observe.access import Record, Renderer
-    from geventwsgi.observe.sinks import Sink
+    from geventwsgi.observe.outputs.sinks import Sink
 
 _NO_REQUEST = SimpleNamespace(method=MISSING, uri=MISSING, version=(0, 0), headers=())
 

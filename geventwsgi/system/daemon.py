@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from geventwsgi.errors import StartupError
 from geventwsgi.forks import close, own
-from geventwsgi.observe import stdio
+from geventwsgi.observe.outputs import stdio
 from geventwsgi.system.originals import original
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from geventwsgi.config.loader import load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
 from geventwsgi.events.place import HERE
 from geventwsgi.forks import take_signals
-from geventwsgi.observe.sinks import flush_all
+from geventwsgi.observe.outputs.sinks import flush_all
 from geventwsgi.system.originals import original
 from geventwsgi.system.privileges import become
 from geventwsgi.worker import hooks, lastwords, stacks
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.config.sources import Config
     from geventwsgi.observe.log import Logger
-    from geventwsgi.observe.sinks import Later
+    from geventwsgi.observe.outputs.sinks import Later
     from geventwsgi.serving.balance import Balance
     from geventwsgi.serving.server import WSGIServer
     from geventwsgi.system.listeners import Listener

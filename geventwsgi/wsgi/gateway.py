@@ -23,7 +23,7 @@ from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestError, RequestTimeout, ResponseError
 from geventwsgi.forks import leave
 from geventwsgi.observe.access import Record
-from geventwsgi.observe.escape import escape
+from geventwsgi.observe.outputs.escape import escape
 from geventwsgi.wsgi.files import FileWrapper, regular_extent
 from geventwsgi.wsgi.input import Input
 from geventwsgi.wsgi.request import Request

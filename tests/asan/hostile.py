@@ -253,7 +253,7 @@ def functions(chance: random.Random) -> None:
     targets = [marks.references, marks.has_context, switching.switch, files.regular_size]
     if core.name() == "compiled":
         targets += [
-            import_module("geventwsgi.observe._fits").fits,
+            import_module("geventwsgi.observe.outputs._fits").fits,
             import_module("geventwsgi._clock").monotonic,
             import_module("geventwsgi._clock").second,
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from geventwsgi.observe.sinks import flush_all
+from geventwsgi.observe.outputs.sinks import flush_all
 
 
 def application(environ, start_response):

@@ -1,4 +1,4 @@
-"""The compiled form of :func:`geventwsgi.observe.escape.fits`: one pass over the characters, not four."""
+"""The compiled form of :func:`geventwsgi.observe.outputs.escape.fits`: one pass over the characters, not four."""
 
 
 cdef extern from "Python.h":

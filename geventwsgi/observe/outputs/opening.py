@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from geventwsgi.errors import ConfigError
-from geventwsgi.observe import stdio
-from geventwsgi.observe.escape import clean
-from geventwsgi.observe.kept import give, is_left_to_others
-from geventwsgi.observe.lines import LineFormatter, LineHandler, OwnHandler
-from geventwsgi.observe.sinks import FileSink, Losses, Sink, open_sink
+from geventwsgi.observe.outputs import stdio
+from geventwsgi.observe.outputs.escape import clean
+from geventwsgi.observe.outputs.line_handler import LineFormatter, LineHandler, OwnHandler
+from geventwsgi.observe.outputs.own_loggers import give, is_left_to_others
+from geventwsgi.observe.outputs.sinks import FileSink, Losses, Sink, open_sink
 
 if TYPE_CHECKING:
-    from geventwsgi.observe.logconfig import LogConfig
-    from geventwsgi.observe.statsd import Statsd
+    from geventwsgi.observe.outputs.logconfig import LogConfig
+    from geventwsgi.observe.outputs.statsd import Statsd
 
 
 # Annotations are no text in this module: NamedTuple would compile each of them at every start.
@@ -129,7 +129,7 @@ def open_logconfig(cfg: Any) -> "LogConfig | None":
     """
     if not (cfg.logconfig_dict or cfg.logconfig_json or cfg.logconfig):
         return None
-    from geventwsgi.observe import logconfig  # noqa: PLC0415 - logging.config imports more than a server needs
+    from geventwsgi.observe.outputs import logconfig  # noqa: PLC0415 - logging.config imports more than a server needs
 
     try:
         return logconfig.read(cfg)
@@ -145,7 +145,7 @@ def open_statsd(cfg: Any, say: Callable[[str], None]) -> "Statsd | None":
     """
     if not cfg.statsd_host:
         return None
-    from geventwsgi.observe import statsd  # noqa: PLC0415 - sockets are imported only where they are asked for
+    from geventwsgi.observe.outputs import statsd  # noqa: PLC0415 - sockets are imported only where they are asked for
 
     try:
         losses = Losses(f"statsd {cfg.statsd_host}", say)
@@ -156,7 +156,7 @@ def open_statsd(cfg: Any, say: Callable[[str], None]) -> "Statsd | None":
 
 def _open_syslog(cfg: Any, log: str, fmt: str, say: Callable[[str], None]) -> OwnHandler:
     """Return the handler that sends a log to syslog, tagged ``gunicorn.PREFIX.LOG`` as operators' rules expect."""
-    from geventwsgi.observe import syslog  # noqa: PLC0415 - as above
+    from geventwsgi.observe.outputs import syslog  # noqa: PLC0415 - as above
 
     setting = "syslog_facility"
     try:

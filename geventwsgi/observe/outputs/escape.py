@@ -37,7 +37,7 @@ def fits(line: str, quotes: int = 0, backslashes: int = 0) -> bool:
 
 
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.observe._fits import fits  # type: ignore[no-redef]  # noqa: F401 - in place of the above
+    from geventwsgi.observe.outputs._fits import fits  # type: ignore[no-redef]  # noqa: F401 - in place of the above
 
 
 def escape(value: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from geventwsgi.observe.sinks import (
+from geventwsgi.observe.outputs.sinks import (
     MOST_GATHERED,
     WHOLE,
     FileSink,

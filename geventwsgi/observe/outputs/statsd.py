@@ -1,19 +1,19 @@
 """Metrics to a statsd agent, under gunicorn's names, so that dashboards made for gunicorn go on to show something.
 
 Knows the statsd line format and the spelling of ``statsd_host``. Must not know requests, nor sockets
-(:mod:`geventwsgi.observe.transport` does).
+(:mod:`geventwsgi.observe.outputs.agents` does).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.observe.transport import Address, Datagrams, PathAddress, parse_host
+from geventwsgi.observe.outputs.agents import Address, Datagrams, PathAddress, parse_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from geventwsgi.observe.sinks import Losses
+    from geventwsgi.observe.outputs.sinks import Losses
     from geventwsgi.trusted import User
 
 _DEFAULT_PORT = 8125

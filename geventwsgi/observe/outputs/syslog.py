@@ -1,7 +1,7 @@
 """Log records to a syslog daemon: RFC 3164's priority, gunicorn's tag, one message a record.
 
 Knows facilities, severities and the spelling of ``syslog_addr``. Must not know sockets
-(:mod:`geventwsgi.observe.transport` does).
+(:mod:`geventwsgi.observe.outputs.agents` does).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from geventwsgi.observe.lines import OwnHandler
-from geventwsgi.observe.transport import Address, Datagrams, PathAddress, Stream, is_stream, parse_host
+from geventwsgi.observe.outputs.agents import Address, Datagrams, PathAddress, Stream, is_stream, parse_host
+from geventwsgi.observe.outputs.line_handler import OwnHandler
 
 if TYPE_CHECKING:
-    from geventwsgi.observe.sinks import Losses
-    from geventwsgi.observe.transport import Sender
+    from geventwsgi.observe.outputs.agents import Sender
+    from geventwsgi.observe.outputs.sinks import Losses
     from geventwsgi.trusted import User
 
 # RFC 3164 section 4.1.1; "security" is an old name of auth.

@@ -6,8 +6,15 @@ import time
 
 import pytest
 
-from geventwsgi.observe.lines import DATE_FORMAT, ERROR_FORMAT, MULTILINE, LineFormatter, LineHandler, OwnHandler
-from geventwsgi.observe.sinks import Sink
+from geventwsgi.observe.outputs.line_handler import (
+    DATE_FORMAT,
+    ERROR_FORMAT,
+    MULTILINE,
+    LineFormatter,
+    LineHandler,
+    OwnHandler,
+)
+from geventwsgi.observe.outputs.sinks import Sink
 from tests.observe.conftest import RECORD
 
 

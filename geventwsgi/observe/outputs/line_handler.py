@@ -10,11 +10,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.observe.escape import clean, indent
-from geventwsgi.observe.sinks import ObjectSink, StandardSink
+from geventwsgi.observe.outputs.escape import clean, indent
+from geventwsgi.observe.outputs.sinks import ObjectSink, StandardSink
 
 if TYPE_CHECKING:
-    from geventwsgi.observe.sinks import Sink
+    from geventwsgi.observe.outputs.sinks import Sink
 
 ERROR_FORMAT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
 DATE_FORMAT = "[%Y-%m-%d %H:%M:%S %z]"

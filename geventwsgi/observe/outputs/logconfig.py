@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.observe.lines import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler
-from geventwsgi.observe.sinks import StandardSink
+from geventwsgi.observe.outputs.line_handler import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler
+from geventwsgi.observe.outputs.sinks import StandardSink
 from geventwsgi.trusted import opener
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from geventwsgi.config.files import read_file
+from geventwsgi.config.config_file import read_file
 from geventwsgi.config.settings import BY_NAME, Given
 from geventwsgi.config.sources import default_file
 from geventwsgi.errors import ConfigError

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventwsgi.observe.escape import clean, escape, fits, indent
+from geventwsgi.observe.outputs.escape import clean, escape, fits, indent
 
 
 @pytest.mark.parametrize(

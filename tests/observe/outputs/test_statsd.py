@@ -8,10 +8,10 @@ import pytest
 
 from geventwsgi.errors import ConfigError
 from geventwsgi.observe.gauges import backlog, report_backlog, report_workers
+from geventwsgi.observe.outputs.agents import HostAddress, PathAddress
+from geventwsgi.observe.outputs.sinks import Losses
+from geventwsgi.observe.outputs.statsd import Statsd, parse_statsd_address
 from geventwsgi.observe.recorder import recorder
-from geventwsgi.observe.sinks import Losses
-from geventwsgi.observe.statsd import Statsd, parse_statsd_address
-from geventwsgi.observe.transport import HostAddress, PathAddress
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_captured_output_goes_to_the_file_line_by_line_with_that_of_children(tmp
     path = tmp_path / "log"
     code = """
         import os, subprocess, sys
-        from geventwsgi.observe.stdio import capture
+        from geventwsgi.observe.outputs.stdio import capture
         print("before")
         capture(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
         print("printed")
@@ -37,7 +37,7 @@ def test_captured_output_goes_to_the_file_line_by_line_with_that_of_children(tmp
 def test_captured_output_needs_no_python_streams(tmp_path):
     code = """
         import os, sys
-        from geventwsgi.observe.stdio import capture
+        from geventwsgi.observe.outputs.stdio import capture
         sys.stdout = sys.stderr = None
         capture(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT))
         os.write(1, b"raw")
@@ -48,7 +48,7 @@ def test_captured_output_needs_no_python_streams(tmp_path):
 
 DETACH = """
     import os, sys
-    from geventwsgi.observe.stdio import detach
+    from geventwsgi.observe.outputs.stdio import detach
     detach(inherit=sys.argv[2] == "True")
     with open(sys.argv[1], "w") as file:
         for fd in range(3):
@@ -90,7 +90,7 @@ def test_a_daemon_started_without_streams_has_null_ones(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is full")
 def test_what_cannot_be_flushed_does_not_change_the_exit_status():
-    program = "import sys; from geventwsgi.observe import stdio; print('x'); {}; sys.exit(3)"
+    program = "import sys; from geventwsgi.observe.outputs import stdio; print('x'); {}; sys.exit(3)"
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
         for call, status in (("pass", 120), ("stdio.settle()", 3)):

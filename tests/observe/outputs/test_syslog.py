@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from geventwsgi.errors import ConfigError
-from geventwsgi.observe import transport
-from geventwsgi.observe.sinks import Losses
-from geventwsgi.observe.syslog import SyslogAddress, open_sender, parse_facility, parse_syslog_address
-from geventwsgi.observe.transport import Datagrams, HostAddress, PathAddress, Stream
+from geventwsgi.observe.outputs import agents
+from geventwsgi.observe.outputs.agents import Datagrams, HostAddress, PathAddress, Stream
+from geventwsgi.observe.outputs.sinks import Losses
+from geventwsgi.observe.outputs.syslog import SyslogAddress, open_sender, parse_facility, parse_syslog_address
 from tests.support.waiting import wait_until
 
 NOBODY = 65534
@@ -167,7 +167,7 @@ def test_tcp_ends_messages_with_a_newline_and_has_none_inside__rfc6587_3_4_2(mak
 def test_a_datagram_of_a_long_message_is_cut(make_agent, make_logger):
     agent = make_agent()
     make_logger(syslog=True, syslog_addr=f"udp://127.0.0.1:{agent.port}", errorlog=None).error("x" * 100_000)
-    assert len(agent.socket.recv(200_000)) == transport.LONGEST_MESSAGE
+    assert len(agent.socket.recv(200_000)) == agents.LONGEST_MESSAGE
 
 
 def test_a_wrong_log_call_does_not_raise(make_agent, make_logger):
@@ -223,9 +223,9 @@ def test_a_full_queue_loses_datagrams_and_does_not_wait(make_agent, tmp_path, sa
 
 def test_a_host_that_has_no_address_is_said_once(said, monkeypatch):
     def unknown(*_):
-        raise transport._socket.gaierror(-2, "Name or service not known")
+        raise agents._socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(transport._socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(agents._socket, "getaddrinfo", unknown)
     for sender in (
         Datagrams(HostAddress("nowhere.invalid", 514), Losses("udp", said.append)),
         Stream(HostAddress("nowhere.invalid", 514), b"\n", Losses("tcp", said.append)),
@@ -239,7 +239,7 @@ def test_a_host_that_has_no_address_is_said_once(said, monkeypatch):
 
 
 def test_a_system_without_unix_sockets_says_so(said, monkeypatch):
-    monkeypatch.delattr(transport._socket, "AF_UNIX")
+    monkeypatch.delattr(agents._socket, "AF_UNIX")
     sender = open_sender(SyslogAddress(PathAddress("/dev/log"), None), Losses("syslog", said.append))
     sender.send(b"lost")
     assert said == ["syslog: this system has no unix sockets; each line tries again"]
@@ -426,9 +426,9 @@ def test_a_peer_that_does_not_read_is_never_waited_for(make_agent, said, open_st
     while stream.losses.lost == 0:
         stream.send(message)
         sent += 1
-    assert len(stream._waiting) == transport.MOST_WAITING
+    assert len(stream._waiting) == agents.MOST_WAITING
     assert said == [
-        f"syslog: {transport.MOST_WAITING} messages wait for the peer, the next are lost; each line tries again"
+        f"syslog: {agents.MOST_WAITING} messages wait for the peer, the next are lost; each line tries again"
     ]
     expected = (sent - 1) * 8001
     received = 0

@@ -10,8 +10,8 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from geventwsgi.observe.lines import LineHandler
-from geventwsgi.observe.sinks import FileSink
+from geventwsgi.observe.outputs.line_handler import LineHandler
+from geventwsgi.observe.outputs.sinks import FileSink
 from geventwsgi.trusted import checks, opener
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from geventwsgi.trusted import find_socket
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from geventwsgi.observe.sinks import Losses
+    from geventwsgi.observe.outputs.sinks import Losses
     from geventwsgi.trusted import User
 
 #: What is longer is cut: rsyslog takes no more by default, and a UDP packet has its limits.
