@@ -18,8 +18,8 @@ from geventwsgi.observe.atoms import all_atoms, common_time, status_code
 from geventwsgi.observe.error_stream import ErrorStream
 from geventwsgi.observe.outputs import opening
 from geventwsgi.observe.outputs.line_handler import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler, logger_of
+from geventwsgi.observe.outputs.own_loggers import kept
 from geventwsgi.observe.outputs.reopen import close_on_exec, reopen_all
-from geventwsgi.observe.own_loggers import kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.loader import load_app, load_paste, make_importable
 from geventwsgi.errors import ConfigError
-from geventwsgi.observe.own_loggers import take_back
+from geventwsgi.observe.outputs.own_loggers import take_back
 from geventwsgi.system.foreign_code import ForeignCode
 
 if TYPE_CHECKING:

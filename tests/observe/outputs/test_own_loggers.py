@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from geventwsgi.observe.own_loggers import NAMES, Kept, give, is_left_to_others, kept, take_back
+from geventwsgi.observe.outputs.own_loggers import NAMES, Kept, give, is_left_to_others, kept, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
