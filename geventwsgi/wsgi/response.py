@@ -38,6 +38,14 @@ HOP_BY_HOP = frozenset((
     "trailers", "transfer-encoding", "upgrade",
 ))  # fmt: skip
 _NOTHING: frozenset[str] = frozenset()
+#: What an application does instead of setting such a field, as the log says it.
+_REMOVE = "remove it where the application sets it or copies it from another server's response"
+_INSTEAD = {
+    "connection": f"{_REMOVE}, or set it to close",
+    "keep-alive": f"{_REMOVE}, and set keepalive in the configuration",
+    "trailer": f'{_REMOVE}, and send trailers by environ["geventwsgi.send_trailers"]',
+    "upgrade": f"{_REMOVE}, or answer by status 101",
+}
 #: The option of a Connection field that ends the connection (RFC 9112 section 9.6).
 _CLOSE = re.compile(r"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
 #: What an application that accepts an Upgrade has to say itself (RFC 9110 section 7.8).
@@ -71,11 +79,12 @@ class LastHead:
         if not left_out:  # else the head has fewer fields than were given: an application may give just these
             self.head = head
         for name in left_out:
-            if self._log is not None and name not in self._left_out:
+            heard = head.closes and name == "connection"
+            if self._log is not None and not heard and name not in self._left_out:
                 self._left_out.add(name)
                 self._log.warning(
                     "The response header %s was left out, here and from now on: it is hop-by-hop, the server's own"
-                    " (PEP 3333)", name,
+                    " (PEP 3333); %s", name, _INSTEAD.get(name, _REMOVE),
                 )  # fmt: skip
         return head
 

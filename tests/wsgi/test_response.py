@@ -241,8 +241,22 @@ def test_says_once_what_it_left_out(caplog):
     last = LastHead(logging.getLogger("geventwsgi.error"))
     for name in ("Connection", "connection", "TE"):
         Response(FakeExchange(), last).start_response("200 OK", [(name, "x")])
-    assert [record.args for record in caplog.records] == [("connection",), ("te",)]
-    assert caplog.messages[0].startswith("The response header connection was left out")
+    assert [record.args[0] for record in caplog.records] == ["connection", "te"]
+
+
+@pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
+def test_says_in_one_line_what_to_do_instead(caplog, name):
+    Response(FakeExchange(), LastHead(logging.getLogger("geventwsgi.error"))).start_response("200 OK", [(name, "x")])
+    (message,) = caplog.messages
+    assert message.startswith(f"The response header {name} was left out, here and from now on: it is hop-by-hop")
+    assert "; remove it where the application sets it" in message
+    assert "\n" not in message
+
+
+def test_says_nothing_of_a_close_that_is_heard(caplog):
+    last = LastHead(logging.getLogger("geventwsgi.error"))
+    Response(FakeExchange(), last).start_response("200 OK", [("Connection", "close")])
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("value", ["close", "Close", "keep-alive, close", "close ,x"])
