@@ -1,4 +1,4 @@
-"""Child processes as the system tells of them: which there are, whose they are, how one has ended."""
+"""Child processes: which there are, who has started them, how one has ended."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import signal
 from contextlib import suppress
 
-#: Children that others' code has started: whoever started them waits for them.
+#: The pids of children that others' code has started. That code waits for them.
 theirs: set[int] = set()
 
 
 def children() -> set[int]:
-    """Return the children of this thread, where it is that of a container's first process; nothing elsewhere.
+    """Return the pids of this thread's children if this is the first process of a container, else nothing.
 
-    Nothing either where ``/proc`` is another container's, by whose numbers it would name them.
+    Nothing either if ``/proc`` is another container's, since its pids would be that container's.
     """
     with suppress(OSError):
         if os.getpid() == 1 and os.readlink("/proc/self") == "1":
@@ -23,7 +23,10 @@ def children() -> set[int]:
 
 
 def describe_end(status: int | None) -> str:
-    """Return how a process ended, from ``os.waitpid``'s status."""
+    """Return in words how a process ended.
+
+    :param status: as ``os.waitpid`` has it; None if it is not known.
+    """
     if status is None:
         return "has ended; its status was collected by other code in this process"
     code = os.waitstatus_to_exitcode(status)

@@ -1,7 +1,7 @@
-"""Into the background (``daemon``): a session of its own, no terminal, and a launcher that waits for the outcome.
+"""A server in the background (``daemon``): a session of its own, no terminal, and a launcher that waits for the start.
 
-The launcher is the process that the operator started. It returns when the server serves, or prints why it does not, so
-that a script which starts a daemon needs no sleep. Knows no worker and no log.
+The launcher is the process that the operator has started. It ends when the server serves, or prints the reason why it
+does not. So a script that starts a daemon need not sleep.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from geventwsgi.system.originals import original
 if TYPE_CHECKING:
     from geventwsgi.system.signals import SignalPipe
 
-#: The launcher's status when the server ends before it can say why.
+#: The launcher's exit status when the server ends without a report.
 LOST = 1
 
 
 class Launch:
-    """The pipe to the launcher, in the daemon."""
+    """The daemon's end of the pipe to the launcher."""
 
     def __init__(self, writer: int) -> None:
         self._writer = writer
@@ -33,12 +33,12 @@ class Launch:
     def tell(self, status: int, text: str = "") -> None:
         """Let the launcher print ``text`` and end with ``status``; a second call does nothing."""
         if self._writer >= 0:
-            with suppress(OSError):  # nobody waits any more
+            with suppress(OSError):  # the launcher has gone
                 os.write(self._writer, bytes([status]) + text.encode(errors="replace")[:4000])
             self.forget()
 
     def forget(self) -> None:
-        """Close the pipe, as a worker does: the launcher waits for the master alone."""
+        """Close the pipe. A worker does so as well, since the launcher waits until all ends are closed."""
         if self._writer >= 0:
             close(self._writer)
             self._writer = -1
@@ -57,7 +57,7 @@ def daemonize(signals: SignalPipe, *, inherit: bool) -> Launch:
             close(writer)
             _wait(signals, reader)
         os.setsid()
-        if _fork():  # who leads a session may get a terminal again: its child may not
+        if _fork():  # the leader of a session can get a terminal again, its child cannot
             os._exit(0)
     close(reader)
     stdio.detach(inherit=inherit)
@@ -73,7 +73,7 @@ def _fork() -> int:
 
 
 def _wait(signals: SignalPipe, reader: int) -> NoReturn:
-    """Wait for the daemon's word in the launcher, which a terminal may interrupt as any other command."""
+    """Wait in the launcher for the daemon's report. A terminal may interrupt the launcher like any other command."""
     signals.forsake()
     for number in signals.numbers:
         original("signal", "signal")(number, signal.SIG_DFL)

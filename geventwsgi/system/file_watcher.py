@@ -38,9 +38,9 @@ Signature = tuple[int, int, int] | None
 
 
 class FileWatcher:
-    """What the master watches while ``reload`` is set.
+    """The files that the master watches while ``reload`` is set.
 
-    :param directory: what the configuration file's name is relative to.
+    :param directory: the configuration file's name is relative to it.
     :raises ConfigError: ``reload_engine`` asks for inotify, and there is none.
     """
 
@@ -54,7 +54,7 @@ class FileWatcher:
         self._inotify = _make_inotify(cfg)
         if self._inotify:
             signals.watch(self._inotify.fileno())
-        #: The files by name, each with what it looked like last.
+        #: The files by name, each with its signature when it was looked at last.
         self._files: dict[str, Signature] = {}
         self._patterns: list[str] = []
         self._pending: set[str] = set()
@@ -68,7 +68,7 @@ class FileWatcher:
         return "inotify" if self._inotify else "poll"
 
     def extend(self, cfg: Config) -> None:
-        """Watch what a configuration names, besides what is watched already."""
+        """Watch the files that a configuration names, besides those that are watched already."""
         self._add(os.path.abspath(os.path.join(self._directory, cfg.config.removeprefix("file:"))))
         for given in cfg.reload_extra_files:
             path = os.path.join(cfg.chdir, given)
@@ -80,7 +80,7 @@ class FileWatcher:
     # Looking
 
     def nap(self, now: float) -> float | None:
-        """Return the seconds until it wants to look again; None if a descriptor tells."""
+        """Return the seconds until :meth:`changed` is to be called again; None if a descriptor announces it."""
         if self._act_at is not None:
             return max(0.0, self._act_at - now)
         return None if self._inotify else max(0.0, self._look_at - now)
@@ -106,7 +106,7 @@ class FileWatcher:
             yield from self._match()
             yield from paths & self._files.keys()
         if grown:
-            # Perhaps a directory that was gone has come back: its watch went with it, and its files came unseen.
+            # A directory that was removed may have come back. Its watch went with it, and its files came unseen.
             for directory in {os.path.dirname(path) for path in self._files}:
                 self._watch(directory)
             yield from self._differing()
@@ -121,7 +121,7 @@ class FileWatcher:
         yield from self._differing()
 
     def _differing(self) -> Iterator[str]:
-        """Yield the files that look otherwise than the last time."""
+        """Yield the files whose signature has changed since the last call."""
         for path, before in list(self._files.items()):
             found = self._files[path] = _signature(path)
             if found != before:
@@ -130,7 +130,7 @@ class FileWatcher:
     # What to watch
 
     def _hear(self, now: float) -> None:
-        """Take in the files that workers have named, each with the time since which it may have been read."""
+        """Watch the files that workers have named. Each comes with the earliest time at which it may have been read."""
         with suppress(BlockingIOError):
             while data := os.read(self._reader, 65536):
                 *lines, self._torn = (self._torn + data).split(b"\n")
@@ -139,7 +139,7 @@ class FileWatcher:
                     self._add(os.fsdecode(name), int(since), now)
 
     def _match(self) -> set[str]:
-        """Watch the files that the patterns mean by now, and the directories that more may come to; return the new."""
+        """Watch the files that match the patterns by now, and their directories; return the new files."""
         known = set(self._files)
         for pattern in self._patterns:
             for directory in _found(os.path.dirname(pattern)):
@@ -150,13 +150,13 @@ class FileWatcher:
         return self._files.keys() - known
 
     def _add(self, path: str, since: int | None = None, now: float = 0.0) -> None:
-        """Watch a file by its name, and by the name that its links lead to, with one spelling of each directory.
+        """Watch a file by its name and by the path that its links lead to.
 
-        :param since: nanoseconds of the wall clock: one that was changed later, before it is watched, has changed.
+        :param since: nanoseconds of the wall clock. A file that was written after it counts as changed.
         """
         directory, name = os.path.split(path)
         for found in {os.path.join(os.path.realpath(directory), name), os.path.realpath(path)}:
-            self._watch(os.path.dirname(found))  # also if it is known: the directory may have gone and come back
+            self._watch(os.path.dirname(found))  # again: the directory may have been removed and made anew
             if found in self._files:
                 continue
             signature = self._files[found] = _signature(found)
@@ -166,12 +166,12 @@ class FileWatcher:
 
     def _watch(self, directory: str) -> None:
         if self._inotify:
-            with suppress(OSError):  # it is gone, or the limit of watches is reached: those that there are still serve
+            with suppress(OSError):  # the directory is gone, or the limit of watches is reached; the others still work
                 self._inotify.add(os.path.realpath(directory))
 
     def forget(self) -> None:
-        """Close, in a worker, what the master reads; the worker writes."""
-        # Python takes a compiled file for current if it is from the same second and the source of the same length.
+        """Close, in a worker, the descriptors that the master reads. The worker keeps the one that it writes to."""
+        # Python believes a compiled file whose source has the same second and the same length.
         sys.dont_write_bytecode = True
         self._close()
 
@@ -190,7 +190,7 @@ class FileWatcher:
 
 
 def check_engine(cfg: Config) -> None:
-    """Find out whether the engine that is asked for can be used.
+    """Find out whether the engine that ``reload_engine`` names can be used.
 
     :raises ConfigError: it cannot.
     """
@@ -221,9 +221,9 @@ def _found(pattern: str) -> list[str]:
 
 
 def _forget_bytecode(path: str) -> None:
-    """Remove what Python has cached of a source: it overlooks a change of the same size within the same second."""
+    """Remove a source's compiled file. Python overlooks a change of the same size within the same second."""
     if path.endswith(".py"):
-        # By whatever path a worker has named, which is another user's: no link on the way is followed.
+        # A worker, which may run as another user, has named the path: no link is followed.
         with suppress(OSError), find(cache_from_source(path), follow=False) as place:
             os.unlink(place.name, dir_fd=place.directory)
 
@@ -241,13 +241,13 @@ class SourceWatch:
 
     def __init__(self) -> None:
         self._watcher: FileWatcher | None = None
-        # The server was started here; the settings may change to another directory.
+        # The directory that the server was started in; ``chdir`` may change it later.
         self._directory = "."
         with suppress(OSError):
             self._directory = os.getcwd()
 
     def watch(self, cfg: Config, signals: SignalPipe, log: Logger) -> None:
-        """Watch what ``reload`` is to act on; called before each fork, for a worker must find the pipe to report to.
+        """Watch the files of a configuration. Called before each fork, since a worker must inherit the pipe.
 
         :raises ConfigError: files cannot be watched as ``reload_engine`` says.
         """
@@ -258,7 +258,7 @@ class SourceWatch:
             log.info("Reload: source files are watched (%s)", self._watcher.engine)
 
     def nap(self, now: float) -> float | None:
-        """Return the seconds until there is something to look at that no descriptor announces."""
+        """Return the seconds until :meth:`look` is to be called; None if a descriptor announces it."""
         return self._watcher.nap(now) if self._watcher else None
 
     def look(self, now: float) -> str:
@@ -273,12 +273,12 @@ class SourceWatch:
         return self._watcher.writer if self._watcher else None
 
     def forget(self) -> None:
-        """Let go, in a worker, of what is the master's alone."""
+        """Close, in a worker, the descriptors that the master alone may have."""
         if self._watcher:
             self._watcher.forget()
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         if self._watcher:
             self._watcher.close()
             self._watcher = None

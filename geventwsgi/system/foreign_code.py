@@ -1,7 +1,7 @@
 """Others' code in a process of the server: the configuration file, hooks, the application while it is imported.
 
-It may start processes. One that it forks ends where that code does, and in the master gevent's loop is lent CHLD
-meanwhile, without which it would wait for a child for ever.
+It may start processes. A process that it forks ends where that code ends. In the master, gevent's loop gets CHLD while
+that code runs: without it, the code would wait for a child for ever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ForeignCode:
-    """Runs others' code in a ``with`` block."""
+    """A ``with`` block that runs others' code."""
 
     def __enter__(self) -> None:
         self._pid = os.getpid()

@@ -1,4 +1,4 @@
-"""The kernel's word on changed files (inotify(7), Linux), by ctypes; no thread, one descriptor to poll."""
+"""Changed files as the kernel reports them (inotify(7), Linux), by ctypes: one descriptor to poll, no thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geventwsgi.forks import close
 
 IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
 IN_ISDIR = 0x40000000
-#: Written and closed, or replaced by its name: how editors and deployments save. Not "written": half a file is no news.
+#: Events that count: a file is written and closed, moved or removed. IN_MODIFY is left out: it comes for half a file.
 CHANGES = IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE
 #: An event: watch, mask, cookie and the length of the name that follows.
 EVENT = struct.Struct("iIII")

@@ -34,18 +34,18 @@ class Listener:
     connections among them. The first is :attr:`sock`, and in a worker its own is.
     """
 
-    #: Every one that is open in this process.
+    #: All listeners that are open in this process.
     _open: ClassVar[set[Listener]] = set()
 
     def __init__(self, address: Address, sock: socket.socket) -> None:
         self.address = address
         self.sock = sock
-        #: By seat.
+        #: The sockets, by seat.
         self.socks = [sock]
         #: Whether each seat has a socket of its own.
         self.spreads = isinstance(address, TCPAddress) and _reuses_port(sock)
         self._open.add(self)
-        #: The file of a unix socket, by a path that a change of the working directory does not move, and its identity.
+        #: A unix socket's file: its absolute path, device and inode.
         self._file: tuple[str, int, int] | None = None
         if isinstance(address, UnixAddress):
             path = os.path.abspath(address.path)
@@ -56,14 +56,14 @@ class Listener:
         return self.url("http")
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the socket, which hooks take this for."""
-        if name == "sock":  # of one that is only half made
+        """Return an attribute of the socket: hooks use a listener as one."""
+        if name == "sock":  # the constructor has not set it yet
             raise AttributeError(name)
         return getattr(self.sock, name)
 
     @property
     def cfg_addr(self) -> Any:
-        """What was bound, by gunicorn's name: host and port, or a path."""
+        """The address that was bound, by gunicorn's name: host and port, or a path."""
         return self.sock.getsockname() if isinstance(self.address, FdAddress) else _plain(self.address)
 
     def fileno(self) -> int:
@@ -71,7 +71,7 @@ class Listener:
         return self.sock.fileno()
 
     def url(self, scheme: str) -> str:
-        """Return where it really listens: ``http://127.0.0.1:43211``, ``unix:/path``."""
+        """Return the address as the system tells it: ``http://127.0.0.1:43211``, ``unix:/path``."""
         if isinstance(self.address, UnixAddress):
             return f"unix:{self.address.path}"
         if self.sock.family not in (socket.AF_INET, socket.AF_INET6):
@@ -80,9 +80,9 @@ class Listener:
         return f"{scheme}://{TCPAddress(host, port)}"
 
     def provide(self, seats: int) -> None:
-        """See to it that there are sockets for so many seats; new ones do not listen before their worker is ready.
+        """Bind sockets until there is one for each of ``seats``. A new one listens when its worker is ready.
 
-        :raises BindError: one cannot be bound.
+        :raises BindError: a socket cannot be bound.
         """
         while self.spreads and len(self.socks) < seats:
             sock = _new_socket(self.address, self.sock.family)
@@ -95,13 +95,13 @@ class Listener:
             self.adopt(sock)
 
     def adopt(self, sock: socket.socket) -> None:
-        """Take a socket for the next seat."""
+        """Add a socket for the next seat."""
         sock.setblocking(False)
         sock.set_inheritable(False)
         self.socks.append(sock)
 
     def withdraw(self, seats: int) -> None:
-        """Close the sockets of seats beyond so many; their workers have been told to serve what waits there."""
+        """Close the sockets beyond ``seats``. Their workers have been told to serve what waits there."""
         while self.spreads and len(self.socks) > seats:
             self.socks.pop().close()
 
@@ -113,18 +113,18 @@ class Listener:
         self.socks = [self.sock]
 
     def listen(self, backlog: int) -> None:
-        """Let a seat's socket take part, if it does not yet."""
+        """Let a seat's own socket accept connections."""
         if self.spreads:
             self.sock.listen(backlog)
 
     def close(self) -> None:
-        """Close this process's hold on the socket."""
+        """Close the sockets in this process."""
         for sock in self.socks:
             sock.close()
         self._open.discard(self)
 
     def remove(self) -> None:
-        """Close, and remove a unix socket's file unless another server has put its own in its place.
+        """Close, and remove a unix socket's file, unless another server has replaced it by its own.
 
         May be called after :meth:`close`.
         """
@@ -147,17 +147,17 @@ def _identity(place: Place) -> tuple[int, int]:
 
 
 def close_others(listeners: Collection[Listener]) -> None:
-    """Close all but these: a worker that held a socket which is not its own would keep the address taken."""
+    """Close all other listeners of this process. A worker that kept one open would keep its address in use."""
     for listener in Listener._open.difference(listeners):  # noqa: SLF001 - the class's own module
         listener.close()
 
 
 def bind(addresses: Iterable[Address], cfg: Any, inherited: Mapping[str, list[int]] | None = None) -> list[Listener]:
-    """Listen at each address, or at none.
+    """Listen at all addresses, or at none.
 
     :param cfg: ``backlog``, ``reuse_port``, and ``umask`` for the files of unix sockets.
-    :param inherited: descriptors of sockets that listen at some of the addresses already, by the address's text.
-    :raises BindError: the first that fails; those bound before it are closed again.
+    :param inherited: descriptors of sockets that already listen, by the text of their address.
+    :raises BindError: an address cannot be listened on; those bound before it are closed again.
     """
     listeners: list[Listener] = []
     try:
@@ -167,7 +167,7 @@ def bind(addresses: Iterable[Address], cfg: Any, inherited: Mapping[str, list[in
     except BindError:
         for listener in listeners:
             if inherited and str(listener.address) in inherited:
-                listener.close()  # whoever passed it still listens there
+                listener.close()  # the process that passed it still listens there
             else:
                 listener.remove()
         raise
@@ -175,9 +175,9 @@ def bind(addresses: Iterable[Address], cfg: Any, inherited: Mapping[str, list[in
 
 
 def check_addresses(addresses: Iterable[Address], cfg: Any) -> None:
-    """Find out whether addresses can be listened on, or could but for another server, without listening.
+    """Find out, without listening, whether addresses can be listened on. One that is in use is no failure.
 
-    :raises BindError: one cannot.
+    :raises BindError: an address cannot be listened on.
     """
     seen = set()
     for address in addresses:
@@ -225,7 +225,7 @@ def _no_socket(address: UnixAddress) -> str:
 
 
 def _take_over(address: Address, fds: list[int]) -> Listener:
-    """Return the listener of sockets that another master of ours has bound."""
+    """Return a listener with sockets that an earlier master has bound."""
     first, *others = [_from_descriptor(fd, address) for fd in fds]
     first.setblocking(False)
     first.set_inheritable(False)
@@ -241,7 +241,7 @@ def _reuses_port(sock: socket.socket) -> bool:
 
 
 def _set_reuse(sock: socket.socket, *, port: bool) -> None:
-    if os.name == "posix":  # elsewhere the option would share the port with a stranger
+    if os.name == "posix":  # elsewhere the option would share the port with other programs
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if port and hasattr(socket, "SO_REUSEPORT"):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -273,9 +273,9 @@ def _bind_tcp(address: TCPAddress, cfg: Any) -> socket.socket:
 
 
 def _resolve(address: TCPAddress) -> tuple[int, Any]:
-    """Return family and socket address; a name that has both gets its IPv4 address, as under gunicorn."""
+    """Return family and socket address. A name with both an IPv4 and an IPv6 address gets IPv4, as under gunicorn."""
     getaddrinfo = original("socket", "getaddrinfo")
-    host = address.host.encode() if address.host.isascii() else address.host  # as text it is put through IDNA's tables
+    host = address.host.encode() if address.host.isascii() else address.host  # text would load the tables of IDNA
     try:
         found = getaddrinfo(host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
@@ -317,7 +317,7 @@ def _bind_unix(address: UnixAddress, cfg: Any) -> socket.socket:
 
 
 def _bind_at(place: Place, address: UnixAddress, cfg: Any) -> socket.socket:
-    # By its own path where nobody else can lead that elsewhere: it is what other programs show of the socket.
+    # Other programs show the path that is bound. The real one is used where no other user can redirect it.
     path = address.path if place.reached else f"/proc/self/fd/{place.directory}/{place.name}"
     sock = _new_socket(address, socket.AF_UNIX)
     umask = os.umask(cfg.umask)
@@ -334,14 +334,14 @@ def _bind_at(place: Place, address: UnixAddress, cfg: Any) -> socket.socket:
 
 
 def _make_way(address: UnixAddress, place: Place) -> None:
-    """Remove the file of a server that is gone; leave anything else alone.
+    """Remove the socket file of a server that is gone. Other files stay.
 
-    :raises BindError: a server answers there, or it is no socket.
+    :raises BindError: a server answers there, or the file is no socket.
     """
     try:
         mode = os.stat(place.name, dir_fd=place.directory, follow_symlinks=place.private).st_mode
     except OSError:
-        return  # there is nothing, or bind says what is wrong
+        return  # there is no file, or bind will fail with the reason
     if not stat.S_ISSOCK(mode):
         raise BindError(_no_socket(address))
     sock = _new_socket(address, socket.AF_UNIX)
@@ -349,7 +349,7 @@ def _make_way(address: UnixAddress, place: Place) -> None:
         sock.setblocking(False)
         sock.connect(address.path)
     except ConnectionRefusedError:
-        with suppress(OSError):  # bind says what is wrong
+        with suppress(OSError):  # bind will fail with the reason
             os.unlink(place.name, dir_fd=place.directory)
     except BlockingIOError:
         raise BindError(_in_use(address)) from None  # its backlog is full

@@ -1,8 +1,7 @@
-"""System calls as the kernel has them, whatever gevent has patched in this process.
+"""Functions of the standard library as they were before gevent patched them.
 
-The master waits for nothing by gevent but where it sleeps, also when the application was loaded before the fork
-(``preload_app``) or the embedding script has patched the standard library. Looking an original up imports nothing and
-creates no hub.
+The master uses gevent only where it sleeps, also when the application was loaded before the fork (``preload_app``) or
+the embedding script has patched the standard library. To look an original up imports nothing and creates no hub.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ def original(module: str, name: str) -> Any:
 
 
 def default_loop(*, wanted: bool = False) -> Any:
-    """Return gevent's loop of the main thread, which is told of children that have ended; None if there is none.
+    """Return gevent's loop of the main thread, which watches child processes; None if there is none.
 
     :param wanted: make it where processes are started by gevent, which would make it then.
     """

@@ -1,4 +1,4 @@
-"""The file that tells other programs the master's pid: whole or not there at all, and never another server's."""
+"""The file with the master's pid, for other programs. It is never half written, and never replaces a live server's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | 
 
 
 class PidFile:
-    """Created by :meth:`create`; the path is made absolute first, since the working directory may change.
+    """A pidfile. Its path is made absolute at once, since the working directory may change.
 
     :param user: user and group of the workers.
     """
@@ -37,7 +37,7 @@ class PidFile:
         return self.path
 
     def check(self) -> None:
-        """Find out whether it could be created, but for another server that holds it.
+        """Find out whether the file could be created. That another server holds it is no failure.
 
         :raises StartupError: it could not.
         """
@@ -53,7 +53,7 @@ class PidFile:
             raise StartupError(_unwritable(self.path, error)) from None
 
     def create(self) -> None:
-        """Write this process's pid, in place of a pid that no process has.
+        """Write this process's pid. A pid that no process has is replaced.
 
         :raises StartupError: a live server holds it, it holds something else, or it cannot be written.
         """
@@ -64,7 +64,7 @@ class PidFile:
             raise StartupError(_unwritable(self.path, error)) from None
 
     def rename(self, path: str) -> None:
-        """Move it to ``path``, in place of a file that another process has left there.
+        """Move the file to ``path``. A file that another process has left there is replaced.
 
         :raises StartupError: it cannot be moved.
         """
@@ -118,7 +118,7 @@ def _check_replaceable(path: str, user: User = None) -> None:
         return
     except ValueError:
         raise StartupError(_foreign(path)) from None
-    # In a container the same pid may well come again: the file is this process's own, from before.
+    # After a restart a container often gives the master the same pid. Then the file is this server's own.
     if pid and pid != os.getpid() and _is_alive(pid):
         raise StartupError(f"the pidfile {path} belongs to a running process, {pid}: stop it or choose another --pid")
 
@@ -135,7 +135,7 @@ def _is_alive(pid: int) -> bool:
 
 def _write(path: str, user: User = None) -> None:
     with find(path, user, follow=False) as place:
-        # Beside the file, by a name that nobody can guess, and that stands for nothing yet.
+        # Written beside the file, under a name that nobody can guess.
         parent, name = os.path.split(place.name)
         draft = os.path.join(parent, f".{name}.{os.urandom(8).hex()}")
         fd = os.open(draft, _CREATE, 0o644, dir_fd=place.directory)

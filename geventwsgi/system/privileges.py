@@ -1,7 +1,7 @@
-"""Whom a process runs as: group, further groups and user, in the order in which each can still be changed.
+"""The user and groups that a process runs as. Groups are changed first: only root may change them.
 
-The master keeps what it was started with, to bind and to open logs again; each worker calls :func:`become` before it
-loads the application. Knows no worker.
+The master keeps the rights that it was started with, since it binds addresses and opens logs again. Each worker calls
+:func:`become` before it loads the application.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def become(cfg: Config) -> None:
-    """Run as ``user`` and ``group`` from here on; without ``initgroups``, root's further groups are given up too.
+    """Run as ``user`` and ``group`` from here on. Without ``initgroups`` the process loses all supplementary groups.
 
     :raises ConfigError: the system refuses it.
     """
@@ -41,7 +41,7 @@ def become(cfg: Config) -> None:
 
 
 def check_privileges(cfg: Config) -> None:
-    """Find out whether :func:`become` would succeed, as far as that can be told without doing it.
+    """Find out whether :func:`become` would succeed, as far as that is possible without calling it.
 
     :raises ConfigError: the system would refuse it.
     """
@@ -62,11 +62,11 @@ def _set_groups(uid: int, gid: int, *, initgroups: bool) -> None:
     if initgroups:
         os.initgroups(_name(uid), gid)
     elif os.geteuid() == 0 and uid != 0:
-        os.setgroups([])  # what root may do by its groups is not the user's to do
+        os.setgroups([])  # the user must not keep the rights of root's groups
 
 
 def _name(uid: int) -> str:
-    """Return the user's name; a number without an account has no further groups, which is what "" has."""
+    """Return the user's name, or "" for a number without an account: "" has no supplementary groups."""
     import pwd
 
     with suppress(KeyError):
@@ -75,16 +75,16 @@ def _name(uid: int) -> str:
 
 
 def _source(cfg: Config) -> str:
-    """Return which of the settings asks for it."""
+    """Return the source of the setting that asks for another user or group."""
     asked = [cfg.source(name) for name in ("user", "group", "initgroups")]
     return next((source for source in asked if source != "default"), "default")
 
 
 def give(place: Place, cfg: Config) -> None:
-    """Give the file of a unix socket, just bound, to the user and group of the workers, as far as the system lets it.
+    """Give the file of a unix socket that was just bound to the workers' user and group, if the system permits it.
 
-    Where others can write, they may have put another name in its place. So what is given is a socket of this process's
-    user that has no second name, and the very one that was looked at.
+    In a directory that others can write to, they may have replaced the file. So it is opened and looked at first: only a
+    socket of this process's user without a second name is given away.
     """
     if place.directory is None:
         return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def apply_process_settings(cfg: Config) -> None:
-    """Apply ``raw_env``, ``chdir``, ``pythonpath`` and ``umask``; the directory that is changed to becomes importable.
+    """Apply ``raw_env``, ``chdir``, ``pythonpath`` and ``umask``, and make the new directory importable.
 
     :raises ConfigError: the directory cannot be changed to.
     """
@@ -43,14 +43,14 @@ def replace_process_settings(before: Config, cfg: Config, environ: Mapping[str, 
 
 
 class _Umask:
-    """The process's umask: what it was started with, unless the operator sets it."""
+    """The process's umask."""
 
-    #: The one that it was started with; None as long as no other was set.
+    #: The umask that the process was started with; None while it is in force.
     _found: ClassVar[int | None] = None
 
     @classmethod
     def apply(cls, cfg: Config) -> None:
-        """Set it, or set it back where an earlier configuration had set it."""
+        """Set the umask that ``cfg`` gives, or restore the one that the process was started with."""
         if cfg.source("umask") != "default":
             before = os.umask(cfg.umask)
             cls._found = before if cls._found is None else cls._found
@@ -64,7 +64,7 @@ _first_title = ""
 
 
 def set_title(title: str) -> None:
-    """Name this process for ``ps``; does nothing without the ``setproctitle`` extra."""
+    """Set the name that ``ps`` shows; do nothing without the ``setproctitle`` extra."""
     global _first_title  # noqa: PLW0603 - a process has one
     try:
         from setproctitle import getproctitle, setproctitle
@@ -75,13 +75,13 @@ def set_title(title: str) -> None:
 
 
 def restore_title() -> None:
-    """Undo :func:`set_title` in a process that was forked, which is no master and no worker."""
+    """Undo :func:`set_title` in a forked process that is neither a master nor a worker."""
     if _first_title:
         set_title(_first_title)
 
 
 def resident(pid: int) -> int:
-    """Return a process's resident memory in bytes (proc(5)); 0 where that cannot be known."""
+    """Return a process's resident memory in bytes (proc(5)); 0 if the system does not tell it."""
     import resource
 
     try:

@@ -1,7 +1,7 @@
-"""What workers and master tell each other without a system call: one anonymous shared mapping, one slot per worker.
+"""Numbers that master and workers share without a system call: one anonymous mapping with a slot for each worker.
 
-A slot is a cache line of unsigned 64-bit fields. Each has one writer: its worker, or (for what the worker is to know
-when it drains) the master; any worker reads all of them. It knows no process and no clock.
+A slot is a cache line of unsigned 64-bit fields. Its worker writes them, except SWEEP, which the master writes. Every
+worker reads all of them. This module knows no process and no clock.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import mmap
 
 from geventwsgi.errors import WorkerBootError
 
-#: Fields of a slot.
+#: The fields of a slot, by position.
 BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES = range(8)
 FIELDS = 8
-#: Pages of slots that are never taken are never allocated.
+#: Slots. The system allocates no memory for those that are never used.
 SLOTS = 4096
 
 
@@ -30,16 +30,16 @@ class Slot:
 
     @property
     def beats(self) -> int:
-        """How often the worker's loop has come round to :meth:`beat`; the master compares it with what it saw last."""
+        """Calls of :meth:`beat` since the worker started."""
         return int(self._fields[self._base + BEATS])
 
     def beat(self) -> None:
-        """Say that the loop turns."""
+        """Count one beat: the worker's loop turns."""
         self._fields[self._base + BEATS] += 1
 
     @property
     def requests(self) -> int:
-        """Requests in flight when they were last counted: at a beat, or when a connection came or went."""
+        """Requests in flight, as counted at the last beat or at the last change of the connections."""
         return int(self._fields[self._base + REQUESTS])
 
     @property
@@ -53,12 +53,12 @@ class Slot:
         return int(self._fields[self._base + SERVED])
 
     def count(self, requests: int, connections: int) -> None:
-        """Say how many requests are in flight and connections open."""
+        """Write the numbers of requests in flight and of open connections."""
         self._fields[self._base + REQUESTS] = requests
         self._fields[self._base + CONNECTIONS] = connections
 
     def count_served(self, served: int) -> None:
-        """Say how many requests were begun so far."""
+        """Write the number of requests begun since the worker started."""
         self._fields[self._base + SERVED] = served
 
     @property
@@ -67,21 +67,21 @@ class Slot:
         return bool(self._fields[self._base + TOLD])
 
     def tell(self) -> None:
-        """Say that the stacks are in the error log."""
+        """Mark that the stacks are in the error log."""
         self._fields[self._base + TOLD] = 1
 
     @property
     def sweep(self) -> bool:
-        """Whether what waits to be accepted is to be served before the worker ends, since nobody else will."""
+        """Whether the worker is to serve what waits in the backlog before it ends, since no other process will."""
         return bool(self._fields[self._base + SWEEP])
 
     def order_sweep(self) -> None:
-        """Order it; the master's."""
+        """Set :attr:`sweep`; for the master."""
         self._fields[self._base + SWEEP] = 1
 
     @property
     def retires(self) -> bool:
-        """Whether the worker has begun to end without having been told to."""
+        """Whether the worker has begun to end by itself."""
         return int(self._fields[self._base + RETIRES]) == 1
 
     @property
@@ -90,7 +90,7 @@ class Slot:
         return int(self._fields[self._base + RETIRES]) == 2
 
     def retire(self) -> None:
-        """Say that the worker ends by itself."""
+        """Mark that the worker ends by itself."""
         self._fields[self._base + RETIRES] = 1
 
     def ask(self) -> None:
@@ -98,14 +98,14 @@ class Slot:
         self._fields[self._base + RETIRES] = 2
 
     def accept(self, *, accepting: bool) -> None:
-        """Say whether connections are accepted."""
+        """Write whether the worker accepts connections."""
         self._fields[self._base + ACCEPTING] = accepting
 
     def least(self) -> int:
-        """Return the fewest requests and connections together of a worker that accepts; -1 if none does."""
+        """Return the lowest sum of requests and connections among the workers that accept; -1 if none does."""
         least = -1
         base = 0
-        end = self._fields[-1]  # where the slots end that were ever taken
+        end = self._fields[-1]  # the end of the slots that were ever taken
         while base < end:
             if self._fields[base + ACCEPTING]:
                 load = self._fields[base + REQUESTS] + self._fields[base + CONNECTIONS]
@@ -115,13 +115,13 @@ class Slot:
         return least
 
     def clear(self) -> None:
-        """Forget the last worker's values."""
+        """Set all fields to 0."""
         for field in range(FIELDS):
             self._fields[self._base + field] = 0
 
 
 class SharedSlots:
-    """The mapping, which the master makes before its first fork, and which of its slots are free."""
+    """The mapping with its free slots; the master makes it before its first fork."""
 
     def __init__(self, slots: int = SLOTS) -> None:
         self._fields = memoryview(mmap.mmap(-1, (slots + 1) * FIELDS * 8)).cast("Q")

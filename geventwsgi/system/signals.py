@@ -1,7 +1,7 @@
-"""Signals as values: a self-pipe that the interpreter writes each signal's number to, and one poll on it.
+"""Signals as values: a pipe to which the interpreter writes each signal's number, and one poll on it.
 
-No code runs inside a signal handler, so nothing that the master does can be interrupted half-way. Others' code, which
-may wait for ever, is interrupted where the master says so.
+No code runs inside a signal handler, so that a signal cannot interrupt the master half-way. Others' code may wait for
+ever. A signal interrupts it where the master allows that (:meth:`SignalPipe.interrupting`).
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     Turn = Callable[[Iterable[int], int | None], object]
 
 
-#: What ends the server.
+#: Signals that end the server.
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class Interrupted(BaseException):
-    """A signal ends the server while it waits for others' code, in which this is raised."""
+    """Raised in others' code that the server waits for, when a signal ends the server."""
 
 
 class SignalPipe:
     """Collects signals while it is entered; restores the handlers that it found.
 
     :param numbers: the signals to collect; the others keep their handlers.
-    :param turn: waits by gevent, so that greenlets run that others' code has started, until one of the descriptors is
-        readable or the milliseconds have passed (None: for ever). Without it they do not run.
+    :param turn: waits by gevent until one of the descriptors is readable or the milliseconds have passed (None: for
+        ever). Meanwhile the greenlets run that others' code has started. Without it they do not run.
     :raises ValueError: entered outside the main thread, where Python takes no signals.
     """
 
-    #: The one that is entered in this process; None in a worker.
+    #: The pipe that is entered in this process; None in a worker.
     entered: ClassVar[SignalPipe | None] = None
 
     def __init__(self, numbers: Iterable[int], turn: Turn | None = None) -> None:
@@ -49,13 +49,13 @@ class SignalPipe:
         self._found: dict[int, Any] = {}
         self._found_fd = -1
         self._reader = self._writer = -1
-        #: See :meth:`take_collected`.
+        #: Exit statuses by pid, for :meth:`take_collected`.
         self._collected: dict[int, int] = {}
-        #: How often :meth:`lend` was called more than :meth:`take_back`.
+        #: Calls of :meth:`lend` without their :meth:`take_back`.
         self._lent = 0
-        #: The loop's watcher that is told of every child while CHLD is lent.
+        #: The loop's watcher of all children, while CHLD is lent.
         self._obituary: Any = None
-        #: Whether the loop turns in :meth:`sleep`. CHLD is lent then until the end.
+        #: Whether the loop turns in :meth:`sleep`. If so, CHLD is lent until the end.
         self._hosting = False
 
     def __enter__(self) -> SignalPipe:
@@ -65,7 +65,7 @@ class SignalPipe:
         self._watched = {self._reader}
         self._poll = original("select", "poll")()
         self._poll.register(self._reader, select.POLLIN)
-        # A full pipe loses only signals that came 65,536 times unread.
+        # The pipe has room for 65,536 signals.
         try:
             self._found_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         except ValueError:
@@ -83,7 +83,7 @@ class SignalPipe:
         set_handler = original("signal", "signal")
         signal.set_wakeup_fd(self._found_fd)
         for number, handler in self._found.items():
-            # None stands for a handler that was not set from Python: only its owner could restore it.
+            # None: the handler was not set from Python, and cannot be restored from here.
             set_handler(number, signal.SIG_DFL if handler is None else handler)
         give_back_signals(self.numbers)
         SignalPipe.entered = None
@@ -110,7 +110,7 @@ class SignalPipe:
 
         Where gevent has a loop in this process, ``turn`` lets it run meanwhile.
 
-        :raises SystemExit: as any of ``KeyboardInterrupt`` and ``SystemError``: it has left such a greenlet.
+        :raises SystemExit: it has left such a greenlet; likewise ``KeyboardInterrupt`` and ``SystemError``.
         """
         milliseconds = None if timeout is None else max(0, math.ceil(timeout * 1000))
         if self._turn is None or default_loop() is None:
@@ -131,7 +131,7 @@ class SignalPipe:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the signals back, as over a fork: a child that still has the pipe would write its own into it."""
+        """Block the signals, for a fork: a child would write its own signals into the pipe that it has inherited."""
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.numbers)
         try:
             yield
@@ -151,14 +151,14 @@ class SignalPipe:
             yield
         finally:
             for number in _ENDS:
-                if signal.getsignal(number) is _interrupt:  # else it is the application's by now
+                if signal.getsignal(number) is _interrupt:  # otherwise the application has set its own
                     set_handler(number, _collect)
 
     def lend(self) -> None:
-        """Let gevent's loop, if there is one, hear of the end of children until :meth:`take_back`.
+        """Give CHLD to gevent's loop, if there is one, until :meth:`take_back`.
 
-        The loop takes CHLD by itself as soon as somebody's code starts a child, and would keep it. What it collects of
-        children that are not its own is for :meth:`take_collected`.
+        The loop takes CHLD by itself as soon as others' code starts a child, and would keep it. It also collects
+        children of the master: :meth:`take_collected` returns their statuses.
         """
         self._lent += 1
         loop = default_loop(wanted=True)
@@ -168,7 +168,7 @@ class SignalPipe:
             self._give_to_loop(loop)
 
     def take_back(self) -> None:
-        """Hear of the end of children oneself again, if every :meth:`lend` has its counterpart."""
+        """Take CHLD from the loop again, at the last call if :meth:`lend` was called several times."""
         self._lent -= 1
         if self._lent:
             return
@@ -178,10 +178,10 @@ class SignalPipe:
         if default_loop() is not None:
             original("signal", "signal")(signal.SIGCHLD, _collect)
             self._take_from_loop()
-            self._wake()  # who has ended meanwhile was not heard of
+            self._wake()  # a child may have ended meanwhile
 
     def take_collected(self) -> dict[int, int]:
-        """Return what gevent's loop has collected of late: by pid, exit statuses as ``os.waitpid`` has them."""
+        """Return the exit statuses, by pid, that gevent's loop has collected since the last call."""
         collected, self._collected = self._collected, {}
         return collected
 
@@ -197,17 +197,17 @@ class SignalPipe:
     def _give_to_loop(self, loop: Any) -> None:
         self._take_from_loop()
         loop.install_sigchld()
-        signal.raise_signal(signal.SIGCHLD)  # who has ended meanwhile was not heard of
+        signal.raise_signal(signal.SIGCHLD)  # a child may have ended meanwhile
 
     @staticmethod
     def _take_from_loop() -> None:
-        """Have gevent's loop know that the handler of CHLD is not its own: it installs that when it needs it."""
+        """Tell gevent's loop that it has no handler of CHLD. It installs one when it needs it."""
         loop = default_loop()
         if loop is not None:
             loop.reset_sigchld()
 
     def forsake(self) -> None:
-        """Let go of the pipe in a forked child; the handlers are the child's to set."""
+        """Close the pipe in a forked child, which sets the handlers itself."""
         SignalPipe.entered = None
         signal.set_wakeup_fd(-1)
         self._take_from_loop()
@@ -219,11 +219,11 @@ class SignalPipe:
 
 
 def _collect(_number: int, _frame: object) -> None:
-    """Let the interpreter write the number to the pipe; there is nothing else to do."""
+    """Do nothing: the interpreter writes the number to the pipe."""
 
 
 def _interrupt(_number: int, _frame: object) -> None:
-    """Raise in the main greenlet, where there are others: the import or the hook runs there, and may wait."""
+    """Raise :class:`Interrupted` in the main greenlet, in which the import or the hook runs."""
     greenlets = sys.modules.get("greenlet")
     main = greenlets.getcurrent() if greenlets is not None else None
     while main is not None and main.parent is not None:

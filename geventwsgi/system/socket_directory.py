@@ -15,8 +15,8 @@ _TMP = "/tmp"  # noqa: S108 - what is made there has a secret name and is privat
 def meeting_place() -> str:
     """Return the path of a directory for this server's sockets alone; it does not exist yet.
 
-    Nobody can guess it and be there first, nor put another in its place later. It is short enough for a unix socket's
-    address (some 100 bytes).
+    Another user can neither guess it and make it first, nor replace it later. It is short enough for the address of a
+    unix socket, which has some 100 bytes.
     """
     named = os.environ.get("TMPDIR", "")
     suits = named.startswith("/") and len(named) < 40 and _is_writable(named)
@@ -30,7 +30,7 @@ def _is_writable(directory: str) -> bool:
 
 
 def _keeps(directory: str) -> bool:
-    """Return whether nobody else can rename what root makes in a directory."""
+    """Return whether only root and this user can rename files in a directory."""
     try:
         with find(f"{directory}/any") as place:
             return place.kept
@@ -39,7 +39,7 @@ def _keeps(directory: str) -> bool:
 
 
 def remove_meeting_place(path: str) -> None:
-    """Remove the directory with what is left in it: sockets alone, wherever others may have led its name."""
+    """Remove the directory and the sockets in it. Other files stay, in case somebody has put a link in its place."""
     with suppress(OSError):
         directory = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0))
         try:

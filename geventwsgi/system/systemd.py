@@ -1,4 +1,4 @@
-"""What systemd passes to a service and wants to hear from it: sockets (sd_listen_fds(3)) and states (sd_notify(3)).
+"""Sockets that systemd passes to a service (sd_listen_fds(3)), and states that it is notified of (sd_notify(3)).
 
 Without the variables that systemd sets, nothing here does anything. The variables are taken out of the environment, for
 they are meant for this process alone. Knows no worker: how many serve is told to it.
@@ -24,7 +24,7 @@ FIRST = 3
 # --- sockets
 
 
-# Annotations are no text in this module: NamedTuple would compile each of them at every start.
+# No `from __future__ import annotations` here: NamedTuple would compile each annotation at every start.
 class Passed(NamedTuple):
     """A listening socket that systemd passes, and the name that its unit gives it (FileDescriptorName=)."""
 
@@ -35,7 +35,7 @@ class Passed(NamedTuple):
 def take_sockets(environ: MutableMapping[str, str], predecessor: int = 0) -> list[Passed]:
     """Return the sockets that are meant for this process; a second call returns none.
 
-    :param predecessor: the master that has started this one by USR2, with what it had been passed.
+    :param predecessor: the pid of the master that has started this one by USR2 and passes on its sockets.
     """
     pid, count, names = (environ.pop(f"LISTEN_{key}", "") for key in ("PID", "FDS", "FDNAMES"))
     if pid not in (str(os.getpid()), str(predecessor or "")) or not pid or not count.isdecimal():
@@ -45,7 +45,7 @@ def take_sockets(environ: MutableMapping[str, str], predecessor: int = 0) -> lis
 
 
 class Activation:
-    """Reads the configuration with systemd's sockets, if there are any, in place of ``bind``; anew at each call."""
+    """Reads the configuration anew at each call. If systemd has passed sockets, they replace ``bind``."""
 
     def __init__(self, load_config: "Callable[[], Config]", passed: list[Passed]) -> None:
         self._load_config = load_config
@@ -67,7 +67,7 @@ class Activation:
         return {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(self._passed)), "LISTEN_FDNAMES": names}
 
     def tell(self, log: "Logger") -> None:
-        """Log what was passed."""
+        """Log the sockets that were passed."""
         for one in self._passed:
             log.info("Socket from systemd: fd %s (%s), in place of bind", one.fd, one.name or "no name")
 
@@ -76,23 +76,23 @@ class Activation:
 
 
 class Systemd:
-    """Tells systemd how the service is doing; the master calls :meth:`look` in each turn of its loop."""
+    """Notifies systemd of the service's state. The master calls :meth:`look` in each turn of its loop."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self._path = environ.pop("NOTIFY_SOCKET", "")
         self._interval = _watchdog(environ)
         self._next_ping = float("-inf")
-        #: Whether it has been told that the service is up, and that nothing is under way.
+        #: Whether READY=1 has been sent and no reload has begun since.
         self._settled = False
         self._stopping = False
         self._status = ""
 
     def nap(self, now: float) -> float | None:
-        """Return the seconds until the watchdog wants to hear something; None if there is none."""
+        """Return the seconds until the watchdog is to be notified; None if there is none."""
         return max(0.0, self._next_ping - now) if self._interval else None
 
     def look(self, now: float, *, serving: int, wanted: int, busy: bool) -> None:
-        """Tell what has changed.
+        """Notify systemd of what has changed.
 
         :param serving: workers that accept connections.
         :param wanted: workers that there are to be.
@@ -109,29 +109,32 @@ class Systemd:
         self._tell(f"{'Reloading' if busy else 'Serving'}: {serving} of {wanted} workers are ready")
 
     def reloading(self) -> None:
-        """Say that a reload begins; :meth:`look` tells its end, well or not: the service is as ready as before."""
+        """Notify systemd that a reload begins. :meth:`look` notifies it of the end, also when the reload has failed."""
         if self._settled:
             self._settled = False
             self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def leaving(self) -> None:
-        """Say in words that the server is about to stop accepting."""
+        """Set the status text: the server is about to stop accepting."""
         self._tell("Draining: health_path says 503")
 
     def stopping(self, successor: int | None = None) -> None:
-        """Say that the service stops; or, with the pid of a ``successor``, which process to watch from now on."""
+        """Notify systemd that the service stops.
+
+        :param successor: the pid of a master that goes on with the service; systemd is to watch that instead.
+        """
         if not self._stopping:
             self._stopping = True
             self._send("STOPPING=1" if successor is None else f"MAINPID={successor}")
             self._tell("Stopping: requests in flight are finished")
 
     def environ(self) -> dict[str, str]:
-        """Return the variables that a successor (USR2) needs to go on where this process ends."""
+        """Return the variables that a successor (USR2) needs to notify systemd in turn."""
         given = {"NOTIFY_SOCKET": self._path, "WATCHDOG_USEC": str(int(self._interval * 2e6)) if self._interval else ""}
         return {name: value for name, value in given.items() if value}
 
     def failed(self, status: int, why: str) -> None:
-        """Say why the service ends by itself."""
+        """Set the status text: the reason why the service ends by itself."""
         self._tell(" ".join(f"Failed with status {status}: {why}".split()))
 
     def _tell(self, status: str) -> None:
@@ -140,7 +143,7 @@ class Systemd:
             self._send(f"STATUS={status}")
 
     def _send(self, *fields: str) -> None:
-        """Send one datagram. Nobody there to hear it is no failure of the service."""
+        """Send one datagram, if there is a receiver."""
         if not self._path:
             return
         address = f"\0{self._path[1:]}" if self._path.startswith("@") else self._path
@@ -150,7 +153,7 @@ class Systemd:
 
 
 def _watchdog(environ: MutableMapping[str, str]) -> float:
-    """Return how often the watchdog is to be fed, in seconds: twice in its time; 0 for never."""
+    """Return half of the watchdog's time in seconds; 0 without a watchdog."""
     microseconds, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
     meant = pid in ("", str(os.getpid()))
     return int(microseconds) / 2e6 if meant and microseconds.isdecimal() else 0.0

@@ -31,7 +31,7 @@ def told(error: BaseException) -> str:
     return f"The application raised {type(error).__name__}"
 
 
-# Annotations are no text in this module: NamedTuple would compile each of them at every start.
+# No `from __future__ import annotations` here: NamedTuple would compile each annotation at every start.
 class BootFailure(NamedTuple):
     """Why a worker could not serve.
 

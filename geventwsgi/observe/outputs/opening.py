@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from geventwsgi.observe.outputs.statsd import Statsd
 
 
-# Annotations are no text in this module: NamedTuple would compile each of them at every start.
+# No `from __future__ import annotations` here: NamedTuple would compile each annotation at every start.
 class Formats(NamedTuple):
     """``%``-style formats of :mod:`logging`."""
 
