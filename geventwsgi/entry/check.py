@@ -1,7 +1,7 @@
-"""Everything that a start would refuse, found without serving: ``--check-config``.
+"""``--check-config``: everything for which a start would fail, found without serving.
 
-What depends on the moment is left out: that an address is in use, or a pidfile another server's, since a configuration
-is checked beside the server that runs with it. No hook is called.
+A configuration is checked while a server runs with it. So an address that is in use, or another server's pidfile, is no
+failure. No hook is called.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def check(cfg: Config, complain: Callable[[str], object]) -> None:
-    """Load the application as a worker would, and whatever else the settings name; log files are opened.
+    """Load the application as a worker would, and what else the settings name. Log files are opened.
 
     :param complain: told of modules that were imported too early, one line each.
     :raises StartupError: what a start would be refused for.
     """
-    # serving, and gevent with it, only when the application is loaded
+    # gevent is imported only now, as in a worker
     from geventwsgi.serving.server import WSGIServer
     from geventwsgi.serving.tls import make_context
     from geventwsgi.worker.patching.patch import patch_all
@@ -38,7 +38,7 @@ def check(cfg: Config, complain: Callable[[str], object]) -> None:
     patch_all(complain)
     apply_process_settings(cfg)
     worker_class(cfg)
-    # The captured output would go where the logs go, and with it what is found here.
+    # With capture_output, messages of the check would go to the log.
     logger = make_logger(cfg.replace(capture_output=False))
     check_addresses(cfg.address, cfg)
     check_workers(cfg.workers)

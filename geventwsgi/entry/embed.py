@@ -1,4 +1,4 @@
-"""Serve from a script, with a master and workers as the command line has them."""
+"""Serve from a script, with a master and workers like the command."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``pserve`` and others of PasteDeploy: ``[server:main] use = egg:geventwsgi`` in an ini file.
 
 The keys of that section are settings by their names; ``host`` and ``port`` make ``bind``, ``config`` names a
-configuration file. The application comes from whoever has read the file.
+configuration file. The program that has read the file passes the application.
 """
 
 from __future__ import annotations

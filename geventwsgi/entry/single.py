@@ -1,6 +1,6 @@
-"""Serve in one process, where there is no fork (Windows): no master, no respawn, no reload; one worker's drain.
+"""Serve in one process, on a system without fork (Windows): no master, no respawn, no reload.
 
-It keeps to the arbiter's order of things, so that hooks and logs read the same.
+Hooks are called and lines are logged in the same order as by the arbiter.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Single:
         self.app = Application(None, app)
         self.pid = os.getpid()
         self.LISTENERS: list[Listener] = []
-        #: The worker, by pid, once it is there.
+        #: The worker by pid, once it has been made.
         self.WORKERS: dict[int, Worker] = {}
         self._pidfile: PidFile | None = None
         self._started = False

@@ -127,12 +127,12 @@ class Arbiter(Compatible):
         hooks.require(cfg, "when_ready", self)
 
     def _say_interrupted(self) -> None:
-        """Tell whoever started the server that a signal came first; it was collected, and ends the server in order."""
+        """Report to the launcher that a signal came before the server was ready. The loop obeys the signal."""
         if self.launch:
             self.launch.tell(1, "gwsgi: a signal ended the start\n")
 
     def _patch_and_preload(self) -> None:
-        """Patch here where the application is, or is about to be, in this process; otherwise each worker does it."""
+        """Patch the standard library and load the application, if that is to be done here and not in each worker."""
         if self.app.callable is not None:
             self._patch()
         elif self.cfg.preload_app and not self.cfg.reload:
@@ -162,8 +162,8 @@ class Arbiter(Compatible):
     def _loop(self) -> None:
         while self.children or not self.stopping:
             self._sleep()
-            # The dead are collected before the signals are read, and buried after: a terminal's INT, which reaches
-            # master and workers alike, is then known as the reason.
+            # Workers that have ended are collected before the signals are read, and looked at afterwards. So when a
+            # terminal sends INT to master and workers alike, the master knows why they have ended.
             collected = self.signals.take_collected()
             dead = self.children.collect(collected)
             for number in distinct(self.signals.take()):
@@ -216,7 +216,7 @@ class Arbiter(Compatible):
             self.log.error("%s in the master, which goes on", told(error))  # noqa: TRY400
 
     def _tell(self, now: float) -> None:
-        """Tell whoever started the server how it does."""
+        """Report the state of the server to systemd and to the launcher."""
         serving = self.crew.serving()
         self.systemd.look(now, serving=serving, wanted=self.num_workers, busy=self._reload is not None or self._rolling)
         if self.launch and serving >= self.num_workers:
@@ -240,7 +240,7 @@ class Arbiter(Compatible):
         return min((nap for nap in naps if nap is not None), default=None)
 
     def _finish(self) -> None:
-        """Leave nothing behind. Workers that are left alone by a failure of the master itself drain and exit."""
+        """Close and remove all that the master has made. If the master itself has failed, tell the workers to end."""
         for worker in self.children:
             worker.send(signal.SIGTERM)
         self._look_at_kin(self.signals.take_collected())
@@ -317,7 +317,7 @@ class Arbiter(Compatible):
             self.log.info("Upgrade: a new master starts (pid: %s)", self.kin.successor)
 
     def _try(self, action: Callable[..., object], *args: Any) -> None:
-        """Do what the server can do without."""
+        """Call an action whose failure does not end the server; log the failure."""
         try:
             action(*args)
         except StartupError as error:
@@ -365,7 +365,7 @@ class Arbiter(Compatible):
         self.set_num_workers(cfg.workers)
 
     def set_num_workers(self, number: int) -> None:
-        """Change the number of workers; the crew follows it."""
+        """Change the number of workers. The crew starts or ends workers in the loop's next turn."""
         before, self.num_workers = self.num_workers, number
         if before != number:
             hooks.call(self.cfg, self.log, "nworkers_changed", self, number, before or None)

@@ -1,10 +1,10 @@
-"""When to start the next worker after one died: at once if it had lived, later and later if it died young."""
+"""When a worker may be started after one has died: at once if that had served for long, else after a growing pause."""
 
 from __future__ import annotations
 
-#: Seconds of service after which a worker counts as one that has lived.
+#: Seconds of service below which a death delays the next start.
 YOUNG = 10.0
-#: Seconds before the second try, and at most before any.
+#: Seconds before the second try, and the most before any try.
 FIRST, MOST = 0.5, 30.0
 
 
@@ -18,7 +18,7 @@ class Backoff:
         self._first, self._most, self._young = first, most, young
         self._strikes = 0
         self._last = float("-inf")
-        #: No worker may be started before this moment.
+        #: The earliest time of the next start.
         self.not_before = float("-inf")
 
     def died(self, now: float, lived: float) -> None:
@@ -32,14 +32,14 @@ class Backoff:
             self.not_before = now + self._delay()
 
     def _delay(self) -> float:
-        # The exponent is bounded so that a server that fails for a year does not compute with huge numbers.
+        # The exponent is bounded: 2.0 ** 1024 would overflow.
         return min(self._first * 2.0 ** min(self._strikes - 1, 32), self._most)
 
     def reset(self) -> None:
-        """Start at once the next time, as after a change of configuration."""
+        """Allow the next start at once, as after a change of configuration."""
         self._strikes = 0
         self.not_before = float("-inf")
 
     def delay(self, now: float) -> float:
-        """Seconds until a worker may be started; 0 for now."""
+        """Return the seconds until a worker may be started; 0 if it may be started now."""
         return max(0.0, self.not_before - now)

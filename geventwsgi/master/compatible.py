@@ -1,7 +1,7 @@
-"""What gunicorn's hooks look at and call on their ``server``, by gunicorn's names, over what the arbiter has.
+"""The attributes and methods of gunicorn's arbiter that hooks use on their ``server``.
 
-A hook may run in the master or, after the fork, in a worker, whose arbiter is a copy: from there the master is asked by
-signals.
+A hook may run in the master or, after the fork, in a worker. The worker's arbiter is a copy, which sends signals to the
+master.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Signals at which a worker ends.
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGKILL)
-#: What of gunicorn's is not here, and what to use instead.
+#: Names of gunicorn's that are missing here, each with its replacement.
 _ELSEWHERE = {
     "manage_workers": "the server keeps the number itself; spawn_worker() and kill_worker() change it for a moment",
     "spawn_workers": "the server keeps the number itself",
@@ -39,7 +39,7 @@ _ELSEWHERE = {
 
 
 class Compatible(State):
-    """The part of the arbiter that is there for hooks alone."""
+    """The part of the arbiter that only hooks use."""
 
     crew: Crew
     _pidfile: PidFile | None
@@ -51,7 +51,7 @@ class Compatible(State):
     if not TYPE_CHECKING:  # where the checker is to find what is missing
 
         def __getattr__(self, name: str) -> Any:
-            """Refuse what is not there."""
+            """Raise an error that names the replacement, if there is one."""
             cure = _ELSEWHERE.get(name)
             raise AttributeError(
                 f"the server has no {name!r}" + (f" here: {cure}" if cure else ""), name=name, obj=self
@@ -74,7 +74,7 @@ class Compatible(State):
 
     @property
     def timeout(self) -> float:
-        """The setting."""
+        """The setting ``timeout``, in seconds."""
         return float(self.cfg.timeout)
 
     @property
@@ -104,11 +104,11 @@ class Compatible(State):
 
     @property
     def master_name(self) -> str:
-        """What log lines of gunicorn's call this master."""
+        """The name of this master in gunicorn's log lines."""
         return "Master.2" if self.master_pid else "Master"
 
     def stop(self, *, quick: bool) -> None:
-        """Stop; the arbiter's."""
+        """Stop; the arbiter implements it."""
         raise NotImplementedError
 
     def halt(self, reason: str | None = None, exit_status: int = 0) -> None:

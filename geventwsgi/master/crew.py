@@ -1,4 +1,4 @@
-"""Keeps the number of workers, and renews them: a successor serves before the one that it replaces is told to end.
+"""Keeps the number of workers, and renews them: a successor serves before the old worker is told to end.
 
 It decides when a worker counts, which one ends, and when to try again after a death. The arbiter decides which
 configuration holds and when the server ends, the turnover which worker is due by its limits, and the watchdog which one
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from geventwsgi.master.state import State
     from geventwsgi.system.listeners import Listener
 
-#: Seconds between two looks at the backlog, where the operator wants it counted.
+#: Seconds between two counts of the backlog (``enable_backlog_metric``).
 BACKLOG_INTERVAL = 1.0
-#: Seconds that a silent worker has to write its stacks before it is aborted; and between two looks whether it has.
-ASK_MARGIN, ASK_INTERVAL = 1.0, 0.05
+#: Seconds for which a silent worker may write its stacks before it is aborted.
+ASK_MARGIN = 1.0
+#: Seconds between two looks whether it has written them.
+ASK_INTERVAL = 0.05
 
 
 class Crew:
@@ -51,7 +53,7 @@ class Crew:
         self._watchdog = Watchdog()
         self._turnover = Turnover()
         self._age = 0
-        #: Whether any worker was ever ready: a failure to boot before that ends the server.
+        #: Whether any worker was ever ready. Before that, a failure to boot ends the server.
         self._served = False
         #: The failure to boot that was logged last. If it comes again, its traceback is left out.
         self._logged = ""
@@ -64,7 +66,7 @@ class Crew:
         return [worker for worker in self.children.staying() if not worker.probation]
 
     def turning(self) -> bool:
-        """Return whether workers serve that are to be replaced."""
+        """Return whether some of them are to be replaced."""
         return any(worker.due for worker in self.regular())
 
     def serving(self) -> int:
@@ -82,7 +84,7 @@ class Crew:
         return max(0, min(number - fresh, number + surge - len(regular)))
 
     def surplus(self) -> list[WorkerHandle]:
-        """Return the workers that are to end now: only what serves makes others superfluous."""
+        """Return the workers that are to end now. A worker that serves ends only if enough others serve."""
         regular, number = self.regular(), self._state.num_workers
         fresh = [worker for worker in regular if not worker.due]
         booting = [worker for worker in fresh if not worker.booted]
@@ -91,7 +93,7 @@ class Crew:
         return [*unneeded, *serving[: max(0, len(serving) - number)]]
 
     def _rank(self, worker: WorkerHandle) -> tuple[bool, bool, int]:
-        """Return by what the superfluous are chosen: the due, of them those whose socket another serves, the oldest."""
+        """Return a sort key: first those that are due, among them those whose socket another serves, then by age."""
         state = self._state
         if not any(listener.spreads for listener in state.LISTENERS):
             return not worker.due, False, worker.age
@@ -135,14 +137,17 @@ class Crew:
         return failure
 
     def _withdraw(self) -> None:
-        """Close the sockets of seats that nobody will take."""
+        """Close the sockets of seats that no worker will have."""
         state = self._state
         seats = 1 + max((worker.seat for worker in self.children.staying()), default=0)
         for listener in state.LISTENERS:
             listener.withdraw(max(seats, state.num_workers))
 
     def renew(self, workers: Iterable[WorkerHandle], reason: str) -> None:
-        """Have workers replaced, one after the other, each once its successor is ready."""
+        """Have workers replaced one after the other, each once its successor is ready.
+
+        :param reason: for the log.
+        """
         for worker in workers:
             worker.be_due(reason)
 
@@ -193,7 +198,7 @@ class Crew:
     def dismiss(self, worker: WorkerHandle, *, quick: bool = False, sweep: bool = False) -> None:
         """Tell a worker to end: in order, or at once if ``quick``.
 
-        :param sweep: let it first serve what waits to be accepted, for there is nobody else to do it.
+        :param sweep: let it first serve what waits in the backlog, since no other process will.
         """
         if sweep:
             worker.slot.order_sweep()
@@ -208,7 +213,7 @@ class Crew:
     # Deaths
 
     def watch(self, now: float) -> None:
-        """Ask the silent for their stacks, then abort them; kill those that were to have ended by now."""
+        """Ask silent workers for their stacks, then abort them; kill those that have not ended by their deadline."""
         for worker in self.children.kill_overdue(now):
             self._tell_killed(worker)
         for worker in self._watchdog.look(self.children.by_pid.values(), now):
@@ -236,7 +241,7 @@ class Crew:
             self._state.log.warning("%s did not end in time and is killed", worker)
 
     def hear(self, now: float) -> None:
-        """Listen to the workers that boot, and notice those that end by themselves."""
+        """Read the boot reports, and notice workers that end by themselves or ask for a successor."""
         for worker in self.children:
             self._hear(worker, now)
             if worker.state is Stage.READY and worker.slot.retires:
@@ -300,7 +305,7 @@ class Crew:
 
 
 def unexplained(end: str) -> BootFailure:
-    """Return the failure of a worker that ended before it was ready and could not say why."""
+    """Return the failure of a worker that ended before it was ready, without a report."""
     return BootFailure(WorkerBootError.exit_status, f"{end}, before it could serve")
 
 

@@ -1,7 +1,7 @@
-"""The time between "not ready" and "not accepting" (``drain_delay``), in which balancers learn to send no more.
+"""The time between "not ready" and "not accepting" (``drain_delay``), in which balancers learn to send no requests.
 
-The master says in memory that it shares with its workers that the server is about to stop; they answer the balancer's
-probes by it. Knows no worker, no signal and no HTTP.
+One byte of memory, shared by the master and its workers, marks that the server is about to stop. The workers answer the
+balancers' probes by it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import mmap
 
 
 class DrainDelay:
-    """Made before the first fork. ``begin``, ``nap`` and ``due`` are the master's; ``is_ready`` is everybody's."""
+    """Made before the first fork. The master calls ``begin``, ``nap`` and ``due``; workers call ``is_ready``."""
 
     def __init__(self) -> None:
         self._flag = mmap.mmap(-1, 1)
@@ -21,7 +21,7 @@ class DrainDelay:
         return not self._flag[0]
 
     def begin(self, delay: float, now: float) -> bool:
-        """Say that the server is about to stop; return whether that is to wait for ``delay`` seconds from now on.
+        """Mark that the server is about to stop; return whether the stop is to wait for ``delay`` seconds.
 
         Whoever asks a second time is in a hurry, and does not wait.
         """
@@ -31,11 +31,11 @@ class DrainDelay:
         return waits
 
     def nap(self, now: float) -> float | None:
-        """Return the seconds until it is due; None if nothing is."""
+        """Return the seconds until the stop is due; None if none is under way."""
         return None if self._until is None else max(0.0, self._until - now)
 
     def due(self, now: float) -> bool:
-        """Return whether the time has passed, once."""
+        """Return True once: when the delay has passed."""
         if self._until is None or now < self._until:
             return False
         self._until = None

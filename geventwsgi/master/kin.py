@@ -1,8 +1,8 @@
-"""USR2: a new program beside this one, with the same listening sockets; either can be told to end.
+"""USR2: a new program beside this one, with the same listening sockets. Then either of them can be told to end.
 
-Knows both sides: the old master, which executes the program and stays its parent, and the new one, which finds the
-sockets and its parent's pid in the environment. While both live, neither removes what the other uses: the file of a
-unix socket, and the pidfile (the new master's has ``.2`` at its end until its parent has gone).
+Both sides are here: the old master, which executes the program and is its parent, and the new one, which finds the
+sockets and its parent's pid in the environment. While both live, neither removes a file that the other uses: the file
+of a unix socket, and the pidfile (the new master's ends with ``.2`` until its parent has gone).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from geventwsgi.system.listeners import Listener
     from geventwsgi.system.signals import SignalPipe
 
-#: The variables by which the new master is told: its parent's pid, and descriptors by address.
+#: Environment variables for the new master: its parent's pid, and the descriptors by address.
 PARENT, SOCKETS = "GWSGI_UPGRADED_FROM", "GWSGI_UPGRADE_SOCKETS"
-#: Seconds between two looks whether the parent has gone.
+#: Seconds between two looks whether the parent still lives.
 INTERVAL = 0.5
 
 
@@ -39,17 +39,17 @@ class Kin:
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         parent, sockets = environ.pop(PARENT, ""), environ.pop(SOCKETS, "")
-        #: The pid of the master before; 0 without one.
+        #: The pid of the master that has started this one; 0 without one.
         self.parent = int(parent) if parent == str(os.getppid()) else 0
-        #: The descriptors that it passes, by the text of their address.
+        #: The descriptors that the parent passes, by the text of their address.
         self.sockets = _read_sockets(sockets) if self.parent else {}
-        #: The pid of the master after; 0 without one.
+        #: The pid of the master that this one has started; 0 without one.
         self.successor = 0
         self._promoted = not self.parent
 
     @property
     def parent_lives(self) -> bool:
-        """Whether the master before is still there."""
+        """Whether the parent still lives."""
         return self.parent != 0 and os.getppid() == self.parent
 
     @property
@@ -64,14 +64,14 @@ class Kin:
                 close(fd)
 
     def promoted(self) -> bool:
-        """Return True once: when the master before has gone."""
+        """Return True once: when the parent has gone."""
         if self._promoted or self.parent_lives:
             return False
         self._promoted = True
         return True
 
     def collect(self, collected: Mapping[int, int]) -> str:
-        """Return how the master after has ended, once it has; "" before.
+        """Return in words how the successor has ended; "" while it lives, or without one.
 
         :param collected: the exit statuses of those whom somebody else has waited for.
         """
@@ -89,7 +89,7 @@ class Kin:
         return end
 
     def nap(self) -> float | None:
-        """Return the seconds until the next look whether the parent has gone, which no signal announces."""
+        """Return the seconds until the next look at the parent, whose end no signal announces; None without one."""
         return None if self._promoted else INTERVAL
 
     def execute(self, signals: SignalPipe, listeners: list[Listener], environ: Mapping[str, str], where: str) -> None:
@@ -110,7 +110,7 @@ class Kin:
 
 
 def working_directory() -> str:
-    """Return the directory that the program is to be started in again.
+    """Return the directory in which the program is to be started again.
 
     The shell's name for it is kept: where it is a symbolic link to the current release, the next program is to be found
     in the next release.
@@ -123,12 +123,12 @@ def working_directory() -> str:
 
 
 def _listening(listener: Listener) -> list[int]:
-    """Return the descriptors; a seat's socket may wait for its worker, and would then be the next master's to bind."""
+    """Return the descriptors of the sockets that listen. That of a seat whose worker still boots does not yet."""
     return [sock.fileno() for sock in listener.socks if sock.getsockopt(socket.SOL_SOCKET, ACCEPTCONN)]
 
 
 def _become(signals: SignalPipe, command: list[str], environ: dict[str, str], fds: list[int], directory: str) -> None:
-    """Be the new program, or nothing."""
+    """Execute the program in the forked process, or end it."""
     try:
         for number in signals.numbers:
             original("signal", "signal")(number, signal.SIG_DFL)

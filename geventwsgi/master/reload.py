@@ -1,4 +1,4 @@
-"""HUP: a new configuration on probation, until its first workers are ready (then it is the configuration) or one fails.
+"""HUP: a new configuration on probation, until its first workers are ready or one of them fails.
 
 Until then the old listeners and workers stay, so that nothing is lost whatever is wrong with the new ones. Then the
 arbiter makes the configuration the server's, and the crew replaces the other workers one by one.
@@ -125,13 +125,13 @@ class Reload:
             worker.end_probation()
 
     def _abandon(self, failure: BootFailure) -> None:
-        with suppress(StartupError):  # a log that could be opened before is kept as it is
+        with suppress(StartupError):  # the logs stay as they are
             loggers.set_up(self._state.log, self._before)
         _refuse(self._state.log, failure)
         self.close()
 
     def close(self) -> None:
-        """Take back what has been started."""
+        """End the workers and close the listeners that were made for it."""
         for listener in self.give_way():
             listener.remove()
 

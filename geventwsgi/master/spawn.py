@@ -1,7 +1,7 @@
-"""The fork: what happens between the master's ``fork`` and :meth:`Worker.run`, and how a worker's process ends.
+"""The fork of a worker: from the master's ``fork`` to :meth:`Worker.run`, and the end of the worker's process.
 
-A child never returns from :func:`spawn`: whatever happens, it leaves through ``os._exit``, so that no frame of the
-master (or of an embedding script) runs twice.
+The child never returns from :func:`spawn`. It always ends by ``os._exit``, so that no frame of the master (or of an
+embedding script) runs twice.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _live(state: State, handle: WorkerHandle, listeners: list[Listener], reader:
         for listener in listeners:
             listener.sit(handle.seat)
         status = _Life(state, handle, listeners, writer).run()
-    except BaseException:  # noqa: BLE001 - nothing may escape into the master's frames
+    except BaseException:  # noqa: BLE001 - no exception may reach the master's frames
         traceback.print_exc()
     finally:
         _flush()
@@ -83,26 +83,26 @@ def _live(state: State, handle: WorkerHandle, listeners: list[Listener], reader:
 
 
 def _let_go_of_the_master(state: State, reader: int) -> None:
-    """Undo what a fork copies and only the master may have; signals are still held back."""
+    """Undo what a fork copies and the master alone may have. Signals are still blocked."""
     forks.begin()
     state.forget()
     close(reader)
     set_handler = original("signal", "signal")
     for number in state.signals.numbers:
         set_handler(number, _ignore)
-    # Until the worker serves there is nothing to end in order.
+    # A worker that does not serve yet ends at once.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD):
         set_handler(number, signal.SIG_DFL)
     forks.take_signals(state.signals.numbers)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, state.signals.numbers)
     if not state.cfg.preload_app:
-        # What the master (its configuration file, a script) wants done at its own end; a preloaded application's
-        # functions, however, belong to each worker.
+        # The configuration file or a script has registered these functions for the master's end. Those of a preloaded
+        # application stay: they are for each worker's end.
         atexit._clear()  # noqa: SLF001 - as multiprocessing does
 
 
 def _ignore(_number: int, _frame: object) -> None:
-    """Ignore HUP, USR2 and the like; a handler, unlike SIG_IGN, is not inherited by programs that the worker runs."""
+    """Ignore a signal. Programs that the worker starts would inherit SIG_IGN, but not this handler."""
 
 
 class _Life:
@@ -166,7 +166,7 @@ class _Life:
 
     def _tell_ready(self) -> None:
         self._ready = True
-        with suppress(OSError):  # the master is gone: the heartbeat will notice
+        with suppress(OSError):  # the master has gone, which the heartbeat will notice
             os.write(self._writer, READY)
         self._hang_up()
         if self._reporter and self._worker:
@@ -214,7 +214,7 @@ class _Life:
 
 
 def _end_executors() -> None:
-    """Let pools of processes end, whose processes would otherwise be waited for in vain by :mod:`multiprocessing`."""
+    """Let pools of processes end. Otherwise :mod:`multiprocessing` would wait for their processes for ever."""
     pools = sys.modules.get("concurrent.futures.process")
     if pools is not None:
         with suppress(Exception, SystemExit):
@@ -227,7 +227,7 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _flush() -> None:
-    """Empty the buffers, so that a fork does not copy their content nor ``os._exit`` lose it."""
+    """Flush stdout and stderr: a fork would copy the content of their buffers, and ``os._exit`` would lose it."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # None, a full disk, closed
+        with suppress(AttributeError, OSError, ValueError):  # it is None, the disk is full, it is closed
             stream.flush()

@@ -83,8 +83,8 @@ def _source(cfg: Config) -> str:
 def give(place: Place, cfg: Config) -> None:
     """Give the file of a unix socket that was just bound to the workers' user and group, if the system permits it.
 
-    In a directory that others can write to, they may have replaced the file. So it is opened and looked at first: only a
-    socket of this process's user without a second name is given away.
+    In a directory that others can write to, they may have replaced the file. So it is opened and looked at first. Only
+    a socket of this process's user without a second name is given away.
     """
     if place.directory is None:
         return

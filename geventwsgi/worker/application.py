@@ -1,6 +1,6 @@
 """The application as hooks know it, by gunicorn's methods: ``server.app`` and ``worker.app``.
 
-It loads what the configuration names, once, wherever it is first asked to. What a WSGI application is it does not know.
+It loads the application that the configuration names at the first call of ``wsgi()``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Application:
 
     :param cfg: None in a master that has not read it yet.
     :param callable: the application, where it is there already.
-    :param prepare: called before it is loaded, and ``settle`` afterwards: a master must be patched, and shares memory.
+    :param prepare: called before it is loaded (a master must be patched first).
+    :param settle: called after it is loaded (a master shares its memory with the workers).
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Application:
         self._settle = settle
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse what gunicorn's has beyond."""
+        """Raise an error for attributes that only gunicorn's has."""
         raise AttributeError(
             f"the application object has no {name!r} here: it has callable, cfg, wsgi(), load() and chdir()",
             name=name,
@@ -66,11 +67,11 @@ class Application:
 
     @property
     def app_uri(self) -> str | None:
-        """The name that it is loaded by."""
+        """The name by which it is loaded."""
         return self.cfg.paste or self.cfg.wsgi_app  # type: ignore[no-any-return]  # a setting is of its kind's type
 
     def under(self, cfg: Config) -> Application:
-        """Return the same application for a worker that runs with ``cfg``; what is loaded there stays there."""
+        """Return the same application for a worker that runs with ``cfg``. This one stays unloaded if it is."""
         if cfg is self._cfg:
             return self
         return Application(cfg, self.callable, prepare=self._prepare, settle=self._settle)

@@ -1,7 +1,7 @@
-"""What a worker says to the master while it boots, through a pipe: that it is ready, or why it never will be.
+"""A worker's report to the master while it boots, through a pipe: that it is ready, or why it has failed.
 
-A failure is told as a value, so that the master can print the cause once however many workers meet it; with a traceback
-if it lies in the operator's code, which begins where ours ends.
+A failure is a value, so that the master prints a cause once, however many workers meet it. It has a traceback if the
+cause lies in the operator's code. That begins where our frames end.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from geventwsgi.errors import StartupError, WorkerBootError
 
 READY = b"ready\n"
-#: Characters of a traceback that are kept, its end: more than any but an endless recursion's.
+#: Characters at the end of a traceback that are kept. Only an endless recursion has more.
 TRACEBACK_LIMIT = 20_000
 LINE_LIMIT = 2000
 PACKAGE = f"{os.path.dirname(os.path.dirname(__file__))}{os.sep}"
@@ -57,7 +57,7 @@ class BootFailure(NamedTuple):
         return f"{self.line}\n{self.trace}".rstrip()
 
     def tell(self, write: Callable[..., object], introduction: str = "", *args: object) -> None:
-        """Log it by a logger's method; the template shows which lines are meant to be lines."""
+        """Log it by a logger's method. The template shows where the record has lines of its own."""
         details = (self.line, self.trace) if self.trace else (self.line,)
         write(introduction + "\n".join("%s" for _ in details), *args, *details)
 
@@ -69,7 +69,7 @@ class BootFailure(NamedTuple):
 
 
 def decode(data: bytes) -> BootFailure | None:
-    """Return the failure that a worker wrote; None if it wrote none, or was killed as it did."""
+    """Return the failure that a worker has written; None if it has written none, or only a part of one."""
     for line in data.splitlines():
         if line.startswith(b"{"):
             import json  # as above
@@ -80,12 +80,12 @@ def decode(data: bytes) -> BootFailure | None:
 
 
 def is_ours(filename: str) -> bool:
-    """Tell whether a file belongs to this package."""
+    """Return whether a file belongs to this package."""
     return filename.startswith(PACKAGE)
 
 
 def _is_foreign(cause: BaseException | None) -> bool:
-    """Tell whether an exception comes from code that we called; a syntax error has no frame of its own."""
+    """Return whether an exception comes from code that we called. A syntax error has no frame of its own."""
     if cause is None:
         return False
     trace = cause.__traceback__

@@ -10,18 +10,18 @@ INTERVAL = 1.0
 
 
 def interval(timeout: float) -> float:
-    """Return how many seconds apart a worker with that ``timeout`` is looked at, and beats at the latest."""
+    """Return the seconds between two beats of a worker with that ``timeout``, and between two looks at them."""
     return min(INTERVAL, timeout / 4) if timeout else INTERVAL
 
 
 class Heartbeat:
-    """``worker.tmp``: gunicorn's heartbeat file, of which there is none here. Hooks ask it for the last beat."""
+    """``worker.tmp``, in place of gunicorn's heartbeat file. Hooks ask it for the last beat."""
 
     def __init__(self, worker: Any) -> None:
         self._worker = worker
 
     def last_update(self) -> float:
-        """Return the monotonic time of the last beat that was noticed."""
+        """Return the monotonic time of the last beat, as far as it is known."""
         return time.monotonic() - float(getattr(self._worker, "silence", 0.0))
 
     def notify(self) -> None:

@@ -1,7 +1,7 @@
-"""Server hooks: the operator's functions at gunicorn's moments, each failure told by the hook's name.
+"""Server hooks: the operator's functions, called when gunicorn calls them. A failure is reported with the hook's name.
 
-A hook that must succeed for what follows (``on_starting``, ``post_fork``) is called by :func:`require`; after an event
-that has happened anyway (``child_exit``, ``on_exit``), :func:`call` logs the failure and goes on.
+:func:`require` calls a hook without which the server cannot go on (``on_starting``, ``post_fork``). :func:`call` calls
+a hook after an event (``child_exit``, ``on_exit``), logs its failure and goes on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def require(cfg: Any, name: str, *args: Any, failure: type[StartupError] = Confi
     try:
         with ForeignCode():
             getattr(cfg, name)(*args)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as what it means here
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as a StartupError
         cause = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)  # begin in the hook
         raise failure(_describe(name, error)) from cause
 

@@ -1,8 +1,8 @@
-"""The stack of a worker that can no longer run a line of Python, for the master to read.
+"""The stack of a worker that is stuck in C, for the master's log.
 
-A worker asked for its stacks (USR2) writes them to the log by itself, if it still can. Where it is stuck in C, which no
-Python handler interrupts, :mod:`faulthandler` writes the frames of its main thread into a file in memory. Both ends of
-that file are here.
+A worker that gets USR2 writes its stacks to the log, if it can still run Python. If it is stuck in C, no Python handler
+runs. Then :mod:`faulthandler` writes the frames of its main thread to a file in memory. The worker's and the master's
+side of that file are here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from contextlib import suppress
 
 from geventwsgi.forks import close
 
-#: What a worker is asked by.
+#: The signal that asks a worker for its stacks.
 ASK = getattr(signal, "SIGUSR2", None)
-#: Bytes of it that are read.
+#: Bytes of the file that are read.
 LIMIT = 20_000
 
 
@@ -28,13 +28,13 @@ def make() -> int | None:
 
 
 def arm(fd: int | None) -> None:
-    """Let :data:`ASK` write the stack to ``fd`` before it is handled as it was. For the worker, in its main thread."""
+    """Have :data:`ASK` write the stack to ``fd`` and then call its handler. For the worker's main thread."""
     if fd is not None and ASK is not None:
         faulthandler.register(ASK, fd, all_threads=False, chain=True)
 
 
 def disarm(fd: int | None) -> None:
-    """Undo :func:`arm` in a process that was forked: the file is its parent's."""
+    """Undo :func:`arm` in a forked process: the file is its parent's."""
     if ASK is not None:
         faulthandler.unregister(ASK)
     if fd is not None:
@@ -42,14 +42,14 @@ def disarm(fd: int | None) -> None:
 
 
 def forget(fd: int | None) -> None:
-    """Empty the file: the worker has told its stacks itself."""
+    """Empty the file, since the worker has logged its stacks itself."""
     if fd is not None:
         os.ftruncate(fd, 0)
         os.lseek(fd, 0, os.SEEK_SET)
 
 
 def read(fd: int | None) -> str:
-    """Return what was written."""
+    """Return the content of the file."""
     if fd is None:
         return ""
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Which source files a worker's code comes from: told to the master, which watches them while ``reload`` is set."""
+"""The names of a worker's source files, written to the master, which watches them while ``reload`` is set."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import time
 import traceback
 from contextlib import suppress
 
-#: Bytes that a pipe takes in one piece (PIPE_BUF): the longest line that a worker may write.
+#: Bytes of the longest line. A pipe does not mix lines of several writers up to this length (PIPE_BUF).
 LINE = 4096
 
 
 class SourceReporter:
-    """Tells the master, from a worker, which files its code comes from.
+    """Writes the names of a worker's source files to the master.
 
-    :param writer: the pipe's end.
+    :param writer: the descriptor to write to.
     """
 
     def __init__(self, writer: int) -> None:
         self._writer = writer
         self._told: set[str] = set()
-        #: When the files that are told next were read at the earliest.
+        #: The earliest time at which the files that are named next may have been read.
         self._since = time.time_ns()
 
     def modules(self) -> None:
-        """Tell of the modules that have been loaded since the last call."""
+        """Name the files of the modules that were loaded since the last call."""
         began = time.time_ns()
         for module in list(sys.modules.values()):
             self._tell(getattr(module, "__file__", None))
         self._since = began
 
     def failure(self, error: BaseException | None) -> None:
-        """Tell of the files that an error comes from: it is their repair that is waited for."""
+        """Name the files that an error comes from: a change of one of them may repair it."""
         while error is not None:
             self._tell(getattr(error, "filename", None))  # a SyntaxError's
             for frame, _ in traceback.walk_tb(error.__traceback__):

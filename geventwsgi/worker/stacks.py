@@ -1,6 +1,6 @@
-"""Where every greenlet of a worker is, with the request that it serves: what its log is told when its loop is blocked.
+"""The stack of every greenlet of a worker, with the request that it serves, for the log when the loop is blocked.
 
-It runs in the worker, inside a signal handler, so it waits for nothing. Greenlets at the same place are told of once.
+This runs in the worker inside a signal handler, so it waits for nothing. Greenlets with the same stack are listed once.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import FrameType
 
-#: Places, and requests at each, that are told of.
+#: The most stacks that are listed, and the most requests of each.
 PLACES, REQUESTS = 50, 10
-#: Where a greenlet is that has no frame of Python's.
+#: The stack of a greenlet without a Python frame.
 COMPILED = "  in compiled code"
 
 
 def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple[str, str]]:
-    """Return what each greenlet does, the running one first: who it is and the requests it serves, then the stack.
+    """Return a description (how many greenlets, which requests) and a stack for each place, the running one first.
 
-    :param frame: where the running greenlet is.
+    :param frame: the frame of the running greenlet.
     :param requests: the request that each greenlet serves, for those that serve one.
     """
     from greenlet import getcurrent
@@ -65,14 +65,14 @@ def _suspended(running: Any) -> list[Any]:
     """Return the other greenlets that have begun."""
     from greenlet import greenlet
 
-    gc.unfreeze()  # what an operator has frozen before the fork (docs/deployment.md) is not found otherwise
+    gc.unfreeze()  # get_objects() leaves out frozen objects (docs/deployment.md)
     return [found for found in gc.get_objects() if isinstance(found, greenlet) and found and found is not running]
 
 
 def _is_foreign(frame: FrameType | None) -> bool:
-    """Tell whether there is a frame of neither ours nor gevent's: a runner without a request, say, is no news.
+    """Return whether a stack has a frame that is neither ours nor gevent's. Others, such as idle runners, are left out.
 
-    What has called us, as the command's own script, does not count.
+    Frames outside of ours, such as the command's own script, do not count.
     """
     if frame is None:
         return False

@@ -1,8 +1,7 @@
-"""Life in a worker's process: gevent, the application, a server per listener, the heartbeat, signals, the drain.
+"""Life in a worker's process: the application, a server for each listener, the heartbeat, signals, the drain.
 
-It runs after the fork, or alone where there is no fork. gevent is imported inside functions only, because the master
-imports this module too. The master's view of a worker is in ``master/handles.py``, the fork in
-``master/spawn.py``.
+It runs after the fork, or alone on a system without fork. Functions import gevent, not the module, since the master
+imports this module too. The master's view of a worker is in ``master/handles.py``, the fork in ``master/spawn.py``.
 """
 
 from __future__ import annotations
@@ -45,12 +44,12 @@ class Worker:
     """One worker; ``worker_class`` may name a subclass, which overrides :meth:`load_wsgi` or :meth:`make_server`.
 
     :param age: how many workers the master had started up to this one.
-    :param ppid: the master's pid, by which the worker sees that it is gone; None if there is no master.
-    :param app: the application, which may have been loaded before the fork; None: the one that ``cfg`` names.
-    :param max_requests: after how many requests the master replaces it.
-    :param slot: where to beat; None without a master.
+    :param ppid: the master's pid, by which the worker notices the master's end; None without a master.
+    :param app: the application, loaded before the fork or not; None for the one that ``cfg`` names.
+    :param max_requests: the number of requests after which the master replaces it.
+    :param slot: its fields in the shared memory; None without a master.
     :param last_words: a file in memory for the stack of a worker that is stuck; None without a master.
-    :param is_ready: whether the server as a whole welcomes requests, for ``health_path``.
+    :param is_ready: returns whether the server as a whole takes new requests, for ``health_path``.
     :param on_ready: called when the worker has begun to accept.
     :param on_abort: called at ABRT, last; it ends the process.
     """
@@ -78,19 +77,19 @@ class Worker:
         self.log = log
         self.sockets = listeners
         self.app = app or Application(cfg)
-        #: Once the application is loaded and ``post_worker_init`` has been called.
+        #: Whether the application is loaded and ``post_worker_init`` has been called.
         self.booted = False
         #: The application, set by :meth:`load_wsgi`.
         self.wsgi: Any = self.app.callable
-        #: After how many requests it ends. If a hook changes that, it is no more the master that ends it.
+        #: The number of requests after which it ends. If a hook changes it, the worker ends by itself.
         self.max_requests = self._first_limit = max_requests
         #: Half of the setting, as gunicorn's workers have it.
         self.timeout = float(cfg.timeout) / 2
         self.worker_connections = cfg.worker_connections
-        #: What hooks see as the heartbeat.
+        #: The heartbeat, for hooks.
         self.tmp = Heartbeat(self)
         self.aborted = False
-        #: gunicorn's place for its reloader; here the master looks for changes.
+        #: An attribute of gunicorn's, unused: here the master watches the source files.
         self.reloader: Any = None
         self.servers: list[WSGIServer] = []
         self._slot = slot
@@ -109,7 +108,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether it serves: until it is told to end, or a hook or the application sets this to False.
+        """Whether it serves. It does until it is told to end, or a hook or the application sets this to False.
 
         Then it ends as it would at TERM, and the master starts another.
         """
@@ -132,7 +131,7 @@ class Worker:
         return sum(server.served for server in self.servers)
 
     def _wake_master(self) -> None:
-        """Have the master look; if it may not be signalled, it looks within a second."""
+        """Wake the master. If that is not permitted, the master looks within a second."""
         if self.ppid is not None:
             with suppress(OSError):
                 os.kill(self.ppid, signal.SIGCHLD)
@@ -166,7 +165,7 @@ class Worker:
             self.wsgi = self.app.wsgi()
 
     def make_servers(self) -> list[WSGIServer]:
-        """Return a server for each listener, all within one capacity."""
+        """Return a server for each listener. They share one capacity."""
         from geventwsgi.serving.balance import Balance
         from geventwsgi.serving.capacity import Capacity
 
@@ -221,7 +220,7 @@ class Worker:
         self.drain()
 
     def _go_through(self, wait: Callable[[], object]) -> None:
-        """Wait, whatever else comes to this greenlet: gevent hands it what would end the process.
+        """Wait, and handle exceptions that gevent throws into this greenlet because they would end the process.
 
         That is what has left a greenlet or a callback of the application. Requests of others run here; so the worker
         serves on until the master has replaced it, or drains where nobody would.
@@ -229,10 +228,10 @@ class Worker:
         while True:
             try:
                 wait()
-            except ENDING as error:  # noqa: PERF203 - once for each
-                # The loop's traceback says nothing of who called.
+            except ENDING as error:  # noqa: PERF203 - one turn for each exception
+                # The traceback is the loop's and does not show the cause.
                 self.log.error("%s outside of a request: worker %s is replaced", told(error), self.pid)  # noqa: TRY400
-                if self._slot is None or not self.cfg.timeout:  # the master might not look for long
+                if self._slot is None or not self.cfg.timeout:  # without a timeout the master may sleep for long
                     self.alive = False
                 elif self.alive:
                     self._slot.ask()
@@ -241,7 +240,7 @@ class Worker:
                 return
 
     def stop(self, *, quick: bool = False) -> None:
-        """Begin to end: let requests in flight finish, up to ``graceful_timeout``, or cut them if ``quick``."""
+        """Begin to end. Requests in flight have ``graceful_timeout`` seconds; with ``quick`` they are cut."""
         hurried = quick and not self._quick and self._leaving
         self._leaving = True
         self._quick = self._quick or quick
@@ -267,7 +266,7 @@ class Worker:
         self.notify()
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
-        """Have the loop call a function, which must not wait, every so many seconds from now on."""
+        """Have the loop call a function every ``seconds`` from now on. The function must not wait."""
         from gevent import get_hub
 
         timer = get_hub().loop.timer(seconds, seconds)
@@ -275,7 +274,7 @@ class Worker:
         self._watchers.append(timer)
 
     def notify(self) -> None:
-        """Beat: called by the loop itself, so that only a loop that turns is heard. Notices that the master is gone."""
+        """Beat, and drain if the master has gone. The loop itself calls it: a worker beats only if its loop turns."""
         if self._slot is not None:
             self._slot.beat()
             requests = max((server.requests for server in self.servers), default=0)
@@ -288,7 +287,7 @@ class Worker:
             self.stop()
 
     def _gather_access_lines(self, later: Later | None) -> None:
-        """Have the lines of one turn of the loop written at once, by a logger that can; None: no more."""
+        """Have the logger, if it can, write the lines of one turn of the loop at once; with None, no longer."""
         gather = getattr(self.log, "gather", None)
         if callable(gather):
             gather(later)
@@ -296,7 +295,7 @@ class Worker:
     # Signals
 
     def catch_abort(self) -> None:
-        """Take the signals that may come while the application is being loaded, or blocks the loop."""
+        """Set the handlers of signals that may come while the application is loaded or blocks the loop."""
         set_handler = original("signal", "signal")
         set_handler(signal.SIGABRT, self.handle_abort)
         if lastwords.ASK is not None:
@@ -305,7 +304,7 @@ class Worker:
         take_signals(number for number in (signal.SIGABRT, lastwords.ASK) if number is not None)
 
     def catch_signals(self) -> None:
-        """Take signals by the loop: each is handled in a greenlet, never in the midst of other code."""
+        """Have the loop handle signals. Each is handled in a greenlet and never interrupts other code."""
         import gevent
 
         for name, handler in SIGNALS.items():
@@ -313,7 +312,7 @@ class Worker:
             if number is not None:
                 self._watchers.append(gevent.signal_handler(number, handler, self))
         take_signals(getattr(signal, name) for name in SIGNALS if hasattr(signal, name))
-        # A USR1 may have come before, when nobody listened.
+        # A USR1 that came before this was ignored.
         self.log.reopen_files()
 
     def handle_exit(self) -> None:
@@ -332,7 +331,7 @@ class Worker:
         self.log.reopen_files()
 
     def handle_ask(self, _number: int, frame: FrameType | None) -> None:
-        """USR2: say where every greenlet is, and go on. Runs in the midst of whatever blocks the loop.
+        """USR2: log where every greenlet is, and go on. It interrupts the code that blocks the loop.
 
         Responses that wait for the end of the loop's turn, which may never come, leave now.
         """
@@ -348,7 +347,7 @@ class Worker:
             self._slot.tell()
 
     def handle_abort(self, _number: int, _frame: FrameType | None) -> None:
-        """ABRT: end, in the midst of whatever blocks the loop; its stacks have been asked for before."""
+        """ABRT: end. It interrupts the code that blocks the loop. The stacks have been logged before."""
         self._leaving = self.aborted = True
         flush_all()
         hooks.call(self.cfg, self.log, "worker_abort", self)
@@ -381,7 +380,7 @@ def worker_class(cfg: Config) -> type[Worker]:
 
 
 def prepare_gevent(warn: Callable[[str], object]) -> None:
-    """Make this process ready for gevent: everything patched, and a hub that the fork copied made its own.
+    """Patch the standard library in this process. A hub that the fork has copied is made anew.
 
     :param warn: told of modules that were imported too early, one line each.
     """
@@ -394,4 +393,4 @@ def prepare_gevent(warn: Callable[[str], object]) -> None:
 
         patch_all(warn)
         hasten_sleep()
-        import_module("geventwsgi.serving.server")  # only now that everything is patched
+        import_module("geventwsgi.serving.server")  # after everything is patched

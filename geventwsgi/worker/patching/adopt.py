@@ -1,4 +1,4 @@
-"""What was defined, copied or made before the standard library was patched, brought under what replaced it.
+"""Objects of the standard library that were defined, copied or made before it was patched, replaced by patched ones.
 
 A configuration file, a hook or a sitecustomize that imports an HTTP client comes before the worker patches. The client
 has copies of what is replaced (``from ssl import SSLContext``): they would block the worker, and worse, ``ssl`` calls
@@ -107,7 +107,10 @@ def adopt_ssl() -> bool:
 
 
 def _replace_copies(replaced: dict[int, tuple[Any, Any]]) -> None:
-    """Replace what modules have copied: by the identity of the old object, that and the new one."""
+    """Replace modules' copies of objects.
+
+    :param replaced: the old and the new object, by the identity of the old one.
+    """
     for module in {id(module): module for module in sys.modules.values()}.values():
         if str(getattr(module, "__name__", "")).partition(".")[0] not in _KNOWING:
             _replace(getattr(module, "__dict__", {}), replaced)
@@ -115,7 +118,7 @@ def _replace_copies(replaced: dict[int, tuple[Any, Any]]) -> None:
 
 def _replace(names: Any, replaced: dict[int, tuple[Any, Any]]) -> None:
     """Replace values of a module's names."""
-    with suppress(RuntimeError):  # something else that calls itself a module, and changes while it is looked at
+    with suppress(RuntimeError):  # it is no real module, and changes while it is looked at
         for name, value in list(names.items()):
             if id(value) in replaced:
                 names[name] = replaced[id(value)][1]
@@ -125,5 +128,5 @@ def _adopt_subclasses(old: Any, new: Any) -> None:
     """Derive the subclasses of ``old`` from ``new``, but for the modules that define the two."""
     for kind in old.__subclasses__():
         if kind is not new and kind.__module__ not in (old.__module__, new.__module__):
-            with suppress(TypeError):  # of another layout: it stays as it is
+            with suppress(TypeError):  # its layout differs: it stays as it is
                 kind.__bases__ = tuple(new if base is old else base for base in kind.__bases__)

@@ -1,7 +1,7 @@
-"""Modules of the standard library that are patched when they are first imported: many applications need none of them.
+"""Modules of the standard library that are patched when they are first imported. Many applications need none of them.
 
-To import ``ssl`` and ``subprocess`` takes a tenth of a start. Nobody sees such a module unpatched: whoever imports it
-gets it once it is patched, as if that had been done before.
+To import ``ssl`` and ``subprocess`` takes a tenth of a start. An import of such a module ends when it is patched, so that
+no code sees it unpatched.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-#: Each has a counterpart of the same name in gevent, and a function of :mod:`gevent.monkey` that patches it.
+#: The modules. Each has a counterpart of the same name in gevent, and :mod:`gevent.monkey` a function to patch it.
 LATE = ("ssl", "subprocess")
 
 
 @contextmanager
 def postponed(patching: Callable[[], AbstractContextManager[object]]) -> Iterator[None]:
-    """Let what is patched in the block pass those by that are not imported yet: they are patched when they are.
+    """Patch, in the block, only modules that are imported already. The others are patched when they are imported.
 
-    :param patching: what each of them is patched inside of.
+    :param patching: a context in which each of them is patched.
     """
     late = {name for name in LATE if not {name, f"gevent.{name}"} & sys.modules.keys()}
     names = vars(monkey)
@@ -43,7 +43,7 @@ def postponed(patching: Callable[[], AbstractContextManager[object]]) -> Iterato
 
 
 def _not_yet(*_: object, **__: object) -> None:
-    """Stand for a function that patches."""
+    """Take the place of a function that patches."""
 
 
 class LatePatches:
@@ -58,7 +58,7 @@ class LatePatches:
         self._patching = patching
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """See :meth:`importlib.abc.MetaPathFinder.find_spec`: what the other finders say, with a loader of our own."""
+        """See :meth:`importlib.abc.MetaPathFinder.find_spec`: return the other finders' spec with a loader of ours."""
         late = name.removeprefix("gevent.")
         if late not in self._late:
             return None
@@ -67,13 +67,13 @@ class LatePatches:
 
     @staticmethod
     def _import_counterpart(module: ModuleType) -> None:
-        import_module(f"gevent.{module.__name__}")  # does nothing if it is that which imports the module
+        import_module(f"gevent.{module.__name__}")  # does nothing if the counterpart is importing the module
 
     def _patch(self, counterpart: ModuleType) -> None:
         name = counterpart.__name__.removeprefix("gevent.")
         if name in self._late:
             self._late.discard(name)
-            setattr(gevent, name, counterpart)  # as the import will do at its very end
+            setattr(gevent, name, counterpart)  # the import itself does so later
             with self._patching():
                 getattr(monkey, f"patch_{name}")()
         if not self._late and self in sys.meta_path:
@@ -81,7 +81,7 @@ class LatePatches:
 
 
 class AfterImport:
-    """A finder that has a function called with one module when it has been imported, the first time.
+    """A finder that calls a function with one module when that is imported for the first time.
 
     :param name: the module's.
     """
@@ -110,7 +110,7 @@ class AfterImport:
 def _found_by_others(
     finder: object, name: str, path: Sequence[str] | None, target: ModuleType | None, then: Callable[[ModuleType], None]
 ) -> ModuleSpec | None:
-    """Return what the other finders say, with a loader that calls ``then`` with the module at its end."""
+    """Return the other finders' spec, with a loader that calls ``then`` with the module at its end."""
     found = (other.find_spec(name, path, target) for other in sys.meta_path if other is not finder)
     spec: Any = next((spec for spec in found if spec is not None), None)
     if spec is not None:
@@ -119,7 +119,7 @@ def _found_by_others(
 
 
 class _Loader:
-    """A module's own loader, and something to do once it has executed the module."""
+    """A module's own loader, which calls a function once it has executed the module."""
 
     def __init__(self, loader: Any, then: Callable[[ModuleType], None]) -> None:
         self._loader = loader

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def patch_all(warn: Callable[[str], object]) -> None:
     """Patch every module that gevent can patch; a second call does nothing.
 
-    :param warn: told in one line what cannot be patched any more, with the cure.
+    :param warn: called with one line for each module that cannot be patched any more, with the cure.
     """
     patch_multiprocessing()
     patch_asyncio()
@@ -53,7 +53,7 @@ def _is_late_ssl(warning: warnings.WarningMessage) -> bool:
 
 
 def hasten_sleep() -> None:
-    """Let greenlets of this thread sleep by the compiled core, where it is; what sleeps is patched before."""
+    """Replace ``sleep`` by that of the compiled core, if it is there, for greenlets of this thread."""
     try:
         from geventwsgi.serving._alarm import AlarmClock
     except ImportError:
@@ -67,7 +67,7 @@ def hasten_sleep() -> None:
 def _leave_pprint() -> None:
     """Have the hub import ``pprint`` (and ``inspect``) when it shows the context of an error, not when it is made.
 
-    What the operator has chosen for that stays.
+    An operator's own choice of ``format_context`` stays.
     """
     if "GEVENT_FORMAT_CONTEXT" not in os.environ and config.settings["format_context"].value is None:
         config.format_context = f"{__name__}.{saferepr.__name__}"
@@ -82,7 +82,7 @@ def saferepr(context: object) -> str:
 
 @contextmanager
 def _in_haste() -> Iterator[None]:
-    """Let patching take as little time as it can, if there is no plugin of gevent's that wants to hear of each step."""
+    """Save time while patching, if no plugin of gevent's is installed that is to be called at each step."""
     if plugins.may_listen():
         yield
         return
@@ -92,7 +92,7 @@ def _in_haste() -> Iterator[None]:
 
 @contextmanager
 def _subscribers_told_only() -> Iterator[None]:
-    """Let gevent tell its subscribers, and not look for plugins: that is most of the time that patching takes."""
+    """Have gevent notify its subscribers without looking for plugins, which takes most of the time of patching."""
     names = vars(events)
     found = names.get("notify_and_call_entry_points")
     if found is None:

@@ -1,4 +1,4 @@
-"""Whether an installed distribution wants to hear what gevent patches (its "Plugins": entry points of four groups).
+"""Whether an installed distribution has a plugin of gevent's, an entry point that is called while gevent patches.
 
 gevent asks that of every distribution at each of some 25 steps, by a module that is slow to import; what is installed
 does not change meanwhile, and hardly anybody has such a plugin. Knows files only, and nothing of gevent.
@@ -10,16 +10,16 @@ import os
 import sys
 from importlib.machinery import PathFinder
 
-#: What the names of gevent's groups begin with.
+#: The beginning of the names of gevent's four groups of entry points.
 GROUPS = b"gevent.plugins.monkey."
-#: How the directories end that hold a distribution's metadata; an egg's is called EGG-INFO.
+#: The endings of directories with a distribution's metadata; that of an egg is called EGG-INFO.
 _METADATA = (".dist-info", ".egg-info", "egg-info")
-#: gevent's own plugin warns of signals patched without ``os``: nothing to who patches all.
+#: gevent has a plugin of its own, which warns if signals are patched without ``os``; here all is patched.
 _GEVENTS_OWN = "gevent-"
 
 
 def may_listen() -> bool:
-    """Tell whether there may be a plugin: one is named in a file, or there are distributions that are no files."""
+    """Return whether there may be a plugin: a file names one, or some distributions are not in files."""
     if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
         return True
     return any(_may_hold(directory or ".") for directory in dict.fromkeys(sys.path))
