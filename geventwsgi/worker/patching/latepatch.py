@@ -1,7 +1,7 @@
 """Modules of the standard library that are patched when they are first imported. Many applications need none of them.
 
-To import ``ssl`` and ``subprocess`` takes a tenth of a start. An import of such a module ends when it is patched, so that
-no code sees it unpatched.
+To import ``ssl`` and ``subprocess`` takes a tenth of a start. An import of such a module ends when it is patched, so
+that no code sees it unpatched.
 """
 
 from __future__ import annotations
