@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -42,11 +43,46 @@ def module_of(name: str) -> str:
 
 
 def room_of(name: str) -> str:
-    return name.split(".")[1] if "." in name else ""
+    """Return the room of a module; "" for one beside the rooms."""
+    return name.split(".")[1] if name.count(".") > 1 else ""
 
 
 def test_modules_form_no_circle():
     graph = {name: imports(name) for name in FILES if room_of(name) not in UNFINISHED}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+#: The rooms from the lowest to the highest, as in pyproject.toml, which the linter reads for imports.
+FLOORS = ["", "observe", "system", "http", "wsgi", "serving"]
+CIMPORT = re.compile(r"^(?:from (geventwsgi[\w.]*) )?cimport (.+)$", re.MULTILINE)
+COMPILED = {name_of(path): path for suffix in ("pxd", "pyx") for path in sorted(PACKAGE.rglob(f"*.{suffix}"))}
+
+
+def cimports(name: str) -> set[str]:
+    """Return the modules of the package that a module takes C declarations from."""
+    found = set()
+    for source, names in CIMPORT.findall(COMPILED[name].read_text()):
+        for one in names.split(","):
+            path = ".".join(filter(None, (source, one.split()[0])))
+            found.add(path if path in COMPILED else path.rpartition(".")[0])
+    return found & COMPILED.keys() - {name}
+
+
+def test_cimports_lead_down():
+    wrong = {
+        f"{name} -> {other}"
+        for name in COMPILED
+        for other in cimports(name)
+        if FLOORS.index(room_of(name)) < FLOORS.index(room_of(other))
+    }
+    assert wrong == set()
+
+
+def test_cimports_form_no_circle():
+    graph = {name: cimports(name) for name in COMPILED if room_of(name) not in UNFINISHED}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
