@@ -288,8 +288,12 @@ class Gateway:
 
 
 def described(exchange: Exchange) -> str:
-    """Return the request line, quoted and escaped, and the client's address, for a line in a log."""
+    """Return the request line, quoted and escaped, and the client's address, for a line in a log.
+
+    The query, which may hold what is secret, is left out.
+    """
     head = exchange.head
-    line = escape(f"{head.method} {head.target}"[:LINE_LIMIT])
+    path, mark, _ = head.target.partition("?")
+    line = escape(f"{head.method} {path}{mark and '?...'}"[:LINE_LIMIT])
     client = escape(exchange.remote_addr) or "a unix socket"
     return f'"{line} HTTP/{head.version[0]}.{head.version[1]}" from {client}'
