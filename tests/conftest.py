@@ -16,8 +16,9 @@ def pytest_addoption(parser):
     parser.addoption("--byte-streams", type=int, default=2000, help="hostile byte streams sent to a real worker")
     parser.addoption("--checked-requests", type=int, default=3000, help="requests of many clients, all of them checked")
     parser.addoption("--database-requests", type=int, help="requests to each database in each way")
+    parser.addoption("--messages", type=int, default=2000, help="messages to each of 1,000 subscribers")
     parser.addoption("--requests", type=int, default=20_000, help="requests after which memory must be as before")
-    parser.addoption("--sessions", type=int, default=20, help="WebSocket sessions after which all must be as before")
+    parser.addoption("--sessions", type=int, default=10, help="WebSocket sessions after which all must be as before")
 
 
 @pytest.hookimpl(trylast=True)
