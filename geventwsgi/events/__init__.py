@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geventwsgi.events.channel import Channel
     from geventwsgi.events.event import Event, last_event_id
+    from geventwsgi.events.event_stream import EventStream
     from geventwsgi.events.history import Message
-    from geventwsgi.events.stream import EventStream
     from geventwsgi.events.subscription import Subscription
 
 __all__ = ["Channel", "Event", "EventStream", "Message", "Subscription", "last_event_id"]
@@ -21,7 +21,7 @@ __all__ = ["Channel", "Event", "EventStream", "Message", "Subscription", "last_e
 _HOMES = {
     "Channel": "channel",
     "Event": "event",
-    "EventStream": "stream",
+    "EventStream": "event_stream",
     "Message": "history",
     "Subscription": "subscription",
     "last_event_id": "event",

@@ -23,18 +23,18 @@ DEFAULT_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
 
 class Record:
-    """One request and its response, made when the response has ended, however it ended."""
+    """One request and its response, made when the response has ended, well or not."""
 
     __slots__ = ("duration", "environ", "req", "resp")
 
     def __init__(self, req: Any, resp: Any, environ: Mapping[str, Any], duration: float) -> None:
-        #: A request or its head; None if it was refused before its head was understood.
+        #: The request or its head; None if its head could not be parsed.
         self.req = req
-        #: Has ``status`` ("200 OK"), ``headers`` and ``sent`` (bytes of body).
+        #: The response, with ``status`` ("200 OK"), ``headers`` and ``sent`` (bytes of body).
         self.resp = resp
-        #: May be empty, or hold REMOTE_ADDR alone, when the request never reached the application.
+        #: The environ. If the request never reached the application, it is empty or has only REMOTE_ADDR.
         self.environ = environ
-        #: Seconds that it took.
+        #: Seconds from the request to the end of the response.
         self.duration = duration
 
 
@@ -45,7 +45,7 @@ class SafeAtoms(dict[str, Any]):
         super().__init__((key, escape(value) if isinstance(value, str) else value) for key, value in atoms.items())
 
     def __getitem__(self, key: str) -> Any:
-        """Return the atom, or ``-``: a line with a hole is better than no line."""
+        """Return the atom, or ``-`` for one that is missing."""
         value = self.get(key.lower() if key.startswith("{") else key, MISSING)
         return value if isinstance(value, (str, int, float)) else escape(str(value))
 
@@ -71,7 +71,7 @@ def _number(atom: Atom) -> Atom:
 
 
 def compile_format(text: str) -> Renderer:
-    """Compile an ``access_log_format`` into what renders a line of it.
+    """Compile an ``access_log_format`` into a renderer of its lines.
 
     What cannot be read is served as well as it can be, as :func:`format_faults` says.
     """
@@ -102,7 +102,7 @@ def compile_format(text: str) -> Renderer:
 
 
 def format_faults(text: str) -> list[str]:
-    """Return, for each part of an ``access_log_format`` that cannot be read, what is wrong and what is made of it."""
+    """Return a line for each part of an ``access_log_format`` that is wrong: the fault, and what is logged instead."""
     faults = []
     position = 0
     for match in _CONVERSION.finditer(text):
@@ -151,7 +151,7 @@ class Renderer:
             values = [atom(resp, req, environ, duration) for atom in self._exact]
             line = self._template % tuple(values)
         except (TypeError, ValueError, OverflowError):
-            # A number was asked for and there is none, as in %(B)d of a request without a response.
+            # The format asks for a number that is missing, as %(B)d does for a request without a response.
             return self._plain % tuple([escape(str(atom(resp, req, environ, duration))) for atom in self._atoms])
         if fits(line, self._quotes, self._backslashes):
             return line
@@ -159,7 +159,7 @@ class Renderer:
 
 
 class Combined(Renderer):
-    """Renders the default format, which nearly everybody has, with whatever follows it, in a third of the time.
+    """Renders the default format, and formats that begin with it, in a third of the time.
 
     Says what the atoms say of an ordinary request; anything else is left to them.
 
@@ -186,7 +186,7 @@ class Combined(Renderer):
         return line if self._more is None else line + self._more.line(record)
 
     def _combined(self, environ: dict[str, Any], resp: Any) -> str | None:
-        """Return the line, None if it takes a closer look."""
+        """Return the line; None if :class:`Renderer` must make it."""
         method, target = environ.get("REQUEST_METHOD"), environ.get("RAW_URI")
         protocol = environ.get("SERVER_PROTOCOL")
         address = environ.get("REMOTE_ADDR") or MISSING

@@ -13,7 +13,7 @@ from typing import Any
 
 from geventwsgi import clock
 
-#: The value of what is not known.
+#: The value of an unknown atom.
 MISSING = "-"
 
 #: Computes one atom of (resp, req, environ, duration in seconds).
@@ -27,7 +27,7 @@ class CommonLogTime:
     _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
     def __init__(self) -> None:
-        # One tuple, replaced whole, so that a thread never sees the second of one and the text of another.
+        # Second and text are one tuple, so that a thread never sees those of different times.
         self._cached = (-1, "")
 
     def now(self) -> str:
@@ -35,7 +35,7 @@ class CommonLogTime:
         return self.at(clock.second())
 
     def at(self, second: int) -> str:
-        """Return it for a second since 1970; the same object while that is the same."""
+        """Return the text for a second since 1970. For the same second it is the same object."""
         cached, text = self._cached
         if second != cached:
             text = self._format(second)
@@ -78,7 +78,7 @@ def user_name(authorization: str | None) -> str:
 
 
 def field_items(message: Any) -> Iterable[tuple[str, Any]]:
-    """Return the header fields of a request head, of a response, or of anything with ``headers``."""
+    """Return the header fields of a request head, a response, or another object with ``headers``."""
     fields = getattr(message, "fields", None)
     headers = getattr(message, "headers", ()) if fields is None else fields.items
     items = getattr(headers, "items", None)
@@ -227,7 +227,7 @@ def _response_field(name: str) -> Atom:
 
 
 def _variable(name: str) -> Atom:
-    """Look a variable up by its name in any case: most are CGI's, in capitals; ``wsgi.*`` and others are not."""
+    """Return the function for a variable, whose name may have any case. CGI's are upper case, ``wsgi.*`` are not."""
     spellings = tuple(dict.fromkeys((name.upper(), name, name.lower())))
     folded = name.lower()
 
@@ -244,7 +244,7 @@ _FAMILIES = {"i": _request_field, "o": _response_field, "e": _variable}
 
 
 def find_atom(name: str) -> Atom:
-    """Return the function for ``h``, ``{user-agent}i`` or any other name; of an unknown one it is always ``-``."""
+    """Return the function for ``h``, ``{user-agent}i`` or another name. For an unknown name it always returns ``-``."""
     family = _FAMILIES.get(name[-1:]) if name.startswith("{") and name[-2:-1] == "}" else None
     if family is None:
         return ATOMS.get(name, _missing)
@@ -252,7 +252,7 @@ def find_atom(name: str) -> Atom:
 
 
 def all_atoms(resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> dict[str, Any]:
-    """Return every atom that a format could name: for a logger that makes its own line. Values are not escaped."""
+    """Return all atoms, not escaped, for a logger that makes its own line."""
     atoms = {name: atom(resp, req, environ, duration) for name, atom in ATOMS.items()}
     for suffix, message in (("i", req), ("o", resp)):
         for name, value in field_items(message):

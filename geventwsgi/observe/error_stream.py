@@ -14,14 +14,14 @@ from geventwsgi.observe.outputs.line_handler import MULTILINE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: Characters of an unfinished line that are kept before it is written as it is.
+#: Characters of an unfinished line, after which it is written as it is.
 LONGEST_PARTIAL = 8192
-#: Unfinished lines, of as many greenlets, that are kept.
+#: Unfinished lines, each of another greenlet, that are kept.
 MOST_PARTIALS = 256
 
 
 def _thread() -> int:
-    """Return the identity of the running thread, or greenlet: gevent replaces the function, at any time."""
+    """Return the identity of the running thread or greenlet. gevent may replace ``get_ident`` at any time."""
     return threading.get_ident()
 
 
@@ -41,7 +41,7 @@ class ErrorStream:
         self._log: Any = getattr(log, "error_log", log)
         self._level = level
         self._whose = whose
-        #: Unfinished lines, by whose they are; whoever ends a request looks here before it calls :meth:`flush`.
+        #: Unfinished lines by their greenlet. The end of a request looks here before it calls :meth:`flush`.
         self.unfinished: dict[int, str] = {}
 
     def write(self, text: str) -> int:
@@ -75,7 +75,7 @@ class ErrorStream:
 
     def _keep(self, me: int, rest: str) -> None:
         if len(self.unfinished) >= MOST_PARTIALS:
-            # Left behind by greenlets that ended without a newline.
+            # Lines of greenlets that ended without a newline.
             abandoned, self.unfinished = self.unfinished, {}
             for text in abandoned.values():
                 self._emit(text)
@@ -85,5 +85,5 @@ class ErrorStream:
         log = self._log
         if isinstance(log, (logging.Logger, logging.LoggerAdapter)):
             log.log(self._level, "%s", text, extra={MULTILINE: True})
-        else:  # somebody's own class, of which no more is known than its methods
+        else:  # somebody's own class, of which only the methods are known
             (log.error if self._level >= logging.ERROR else log.info)("%s", text)

@@ -1,7 +1,6 @@
-"""What the master tells a statsd agent now and then, in the form that gunicorn's loggers understand.
+"""Gauges of the master for a statsd agent: the number of workers, the backlog.
 
-That is a debug message whose ``extra`` names a metric. Knows the kernel's account of a listening socket. Must not know
-statsd.
+Each is a debug message whose ``extra`` names a metric, as gunicorn's loggers expect it.
 """
 
 from __future__ import annotations
@@ -13,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Where in struct tcp_info of linux/tcp.h tcpi_unacked stands, the fifth u32 after eight bytes; on a listening socket
-# that is the length of its accept queue.
+# The bytes of tcpi_unacked in struct tcp_info (linux/tcp.h): the fifth u32 after eight bytes. On a listening socket it
+# is the length of the accept queue.
 _UNACKED = slice(24, 28)
 
 
 def report_workers(log: Any, count: int) -> None:
-    """Tell how many workers there are; ``log`` is any logger of gunicorn's shape. For the master, now and then."""
+    """Report the number of workers.
+
+    :param log: any logger with gunicorn's methods.
+    """
     log.debug("%d workers", count, extra={"metric": "gunicorn.workers", "value": count, "mtype": "gauge"})
 
 
 def report_backlog(log: Any, listeners: Iterable[Any]) -> None:
-    """Tell how many connections wait to be accepted (``enable_backlog_metric``), where the system says so.
+    """Report the number of connections that wait to be accepted (``enable_backlog_metric``), if the system tells it.
 
     :param listeners: listening sockets.
     """

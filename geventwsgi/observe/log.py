@@ -53,20 +53,20 @@ class Logger:
     datefmt = DATE_FORMAT
     access_fmt = "%(message)s"
     syslog_fmt = "[%(process)d] %(message)s"
-    #: Makes the mapping that ``access_log_format`` takes its values from.
+    #: The class of the mapping from which ``access_log_format`` takes its values.
     atoms_wrapper_class: type[dict[str, Any]] = SafeAtoms
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
         self.error_log, self.access_log = self._loggers()
         self.loglevel = logging.INFO
-        #: What sends metrics; None without ``statsd_host``.
+        #: The sender of metrics; None without ``statsd_host``.
         self.statsd: Statsd | None = None
         self._outputs = opening.Outputs(cfg)
         self._log_enabled = False
-        # None where a subclass makes the values, or the line.
+        # None if a subclass makes the values or the line.
         self._render: Renderer | None = None
-        # The access log's only handler, if it is of ours: its lines need not go through logging.
+        # The access log's only handler, if it is one of ours. Its lines need not pass through logging.
         self._direct: LineHandler | None = None
         self._later: Later | None = None
         self.setup(cfg)
@@ -172,7 +172,7 @@ class Logger:
 
     @property
     def access_enabled(self) -> bool:
-        """Whether access records are of any use, for lines or for metrics."""
+        """Whether access records are needed, for lines or for metrics."""
         return self._log_enabled or self.statsd is not None
 
     def access(self, resp: Any, req: Any, environ: Mapping[str, Any], request_time: timedelta) -> None:
@@ -213,7 +213,7 @@ class Logger:
             self._direct.sink.put_off(later)
 
     def direct(self) -> tuple[Sink, Renderer] | None:
-        """Return where the next record's line goes, and what renders it, if nothing else is to be done with it."""
+        """Return the sink and the renderer of the next record, if nothing but its line is wanted."""
         if self.statsd is None and self._log_enabled and self.access_log.isEnabledFor(logging.INFO):
             handler, render = self._unwatched(), self._render
             if handler is not None and render is not None:
@@ -221,7 +221,7 @@ class Logger:
         return None
 
     def _unwatched(self) -> LineHandler | None:
-        """Return the handler that takes finished lines, if nobody else (handler, filter, formatter) wants the record.
+        """Return the handler that takes finished lines, if no other handler, filter or formatter wants the record.
 
         Such a line skips ``logging``, which takes longer to pass it on than to make it.
         """
@@ -257,7 +257,7 @@ class Logger:
 
     # gunicorn's attributes
 
-    #: gunicorn's file of a log that its own setup opens; here handlers hold theirs.
+    #: An attribute of gunicorn's, unused: here the handlers hold the files.
     logfile = None
 
     @property
@@ -271,7 +271,7 @@ class Logger:
         return self.access_log.handlers
 
     def close(self) -> None:
-        """Let go of what :meth:`setup` opened; later records are lost."""
+        """Close all that :meth:`setup` has opened. Later records are lost."""
         for log in (self.error_log, self.access_log):
             opening.replace(log, ())
         self._outputs.close()

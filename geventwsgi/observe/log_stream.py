@@ -24,7 +24,7 @@ class LogStream(ErrorStream):
 
 
 def log_object(given: Any, log: Any, level: int, whose: Callable[[], int]) -> Any:
-    """Return what a script finds as the log that it has given: the same object, if it is a stream.
+    """Return the object that a script finds as its log: the one that it has given, if that is a stream.
 
     :param log: what lines go to else.
     :param whose: as :class:`ErrorStream` has it.

@@ -1,4 +1,4 @@
-"""Make and set up the logger that ``logger_class`` names, which may be anybody's: what it raises is a wrong setting."""
+"""Make and set up the logger that ``logger_class`` names. What a class of the operator's raises is a wrong setting."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_logger(cfg: Any) -> Logger:
 
 
 def warnings_of(cfg: Any) -> list[str]:
-    """Return one line for each thing that the operator should know, with what the access log makes of its format."""
+    """Return the warnings of a configuration, a line each, with those about ``access_log_format``."""
     source = cfg.source("access_log_format")
     if source == "default":
         return [*cfg.warnings]
@@ -35,7 +35,7 @@ def warnings_of(cfg: Any) -> list[str]:
 
 
 def set_up(logger: Logger, cfg: Any) -> None:
-    """Put other logging settings into effect; a class of somebody's own that cannot do that goes on as it is.
+    """Put other logging settings into effect. A class of the operator's without ``setup`` goes on as it is.
 
     :raises ConfigError: a log cannot be opened.
     """

@@ -1,4 +1,4 @@
-"""What an access record is handed to: a function for a logger of any kind.
+"""The function that logs access records, for a logger of any class.
 
 Knows gunicorn's shape of a logger, and the short way that a line of our own may take past it. Must not know what is in
 a line, nor who makes records.
@@ -51,7 +51,7 @@ class Recorder:
 
 
 def recorder(log: Any) -> Callable[[Record], None] | None:
-    """Return what logs a :class:`Record` with ``log``, or None if nobody wants records.
+    """Return the function that logs a :class:`Record` with ``log``, or None if records are not needed.
 
     :param log: a :class:`Logger`, or gunicorn's or anything of its shape.
     """
@@ -63,7 +63,7 @@ def recorder(log: Any) -> Callable[[Record], None] | None:
 
 
 def _record_with(log: Any, record: Record) -> None:
-    """Call ``log.access`` with what gunicorn's loggers take for granted: a request, and its line in the environ."""
+    """Call ``log.access`` as gunicorn does: with a request, and with its line in the environ."""
     from datetime import timedelta  # noqa: PLC0415 - slow to import, and for gunicorn's interface alone
 
     req = _NO_REQUEST if record.req is None else record.req

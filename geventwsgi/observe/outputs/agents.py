@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from geventwsgi.observe.outputs.sinks import Losses
     from geventwsgi.trusted import User
 
-#: What is longer is cut: rsyslog takes no more by default, and a UDP packet has its limits.
+#: Bytes of a message; a longer one is cut. rsyslog takes no more by default, and UDP packets are limited.
 LONGEST_MESSAGE = 8192
-#: Messages that wait for a stream whose peer does not read.
+#: Messages that may wait for a stream whose peer does not read.
 MOST_WAITING = 1000
-# Seconds that a connect may take before the messages wait for it instead of it for them.
+# Seconds for which a message waits for a connect. A longer connect goes on, and messages queue.
 _CONNECT = 0.1
 _FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
 
@@ -67,7 +67,7 @@ class Sender(Protocol):
         """Send one message, or count it as lost."""
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
 
 
 def parse_host(text: str, default_port: int) -> HostAddress:
@@ -96,7 +96,7 @@ class _Target:
         self._user = user
         #: The path of a unix socket; "" for a network address.
         self._path = ""
-        #: The address, once it is known that it stays the same; None before.
+        #: The address, once it is known to stay the same; None before.
         self._fixed: Any = None
         if isinstance(address, PathAddress):
             if not hasattr(_socket, "AF_UNIX"):
@@ -132,7 +132,7 @@ def is_stream(address: PathAddress, user: User = None) -> bool:
 
 
 class Datagrams:
-    """One datagram a message. Never connects, so a restarted agent is found again at the next message.
+    """Sends each message as a datagram. It never connects, so a restarted agent gets the next message.
 
     The name is resolved here, once: a resolver may take seconds, and later calls come from requests.
 
@@ -170,7 +170,7 @@ class Datagrams:
 
 
 class Stream:
-    """A connection that is made, and made again, when there is something to send.
+    """Sends messages over a connection, which is made, and made anew, when there is something to send.
 
     Messages that the peer does not take at once wait here, up to :data:`MOST_WAITING`.
 
@@ -215,7 +215,7 @@ class Stream:
             self._send_waiting(sock)
 
     def close(self) -> None:
-        """Send what waits, for a moment, and close."""
+        """Try for a moment to send the messages that wait, then close."""
         if self._socket is not None and self._waiting and self._pid == os.getpid():
             with contextlib.suppress(OSError):
                 self._socket.settimeout(_CONNECT)
@@ -224,7 +224,7 @@ class Stream:
         self._waiting.clear()
 
     def _forget_parent(self) -> None:
-        """After a fork: the connection is the parent's, and so is what it has not sent."""
+        """Begin anew after a fork: the connection and the messages that wait are the parent's."""
         self._pid = os.getpid()
         self._waiting.clear()
         self._drop()
@@ -236,7 +236,7 @@ class Stream:
         try:
             self._socket = sock = _socket.socket(self._target.family, _socket.SOCK_STREAM)
             sock.settimeout(_CONNECT)
-            # What takes longer goes on by itself; sending tells how it ended.
+            # A longer connect goes on. The next send shows how it has ended.
             with contextlib.suppress(TimeoutError):
                 self._target.call(sock.connect)
             sock.setblocking(False)
@@ -246,7 +246,7 @@ class Stream:
         return sock
 
     def _check_peer(self) -> None:
-        """Find out that the peer has closed before a message is lost to it: the first send after that succeeds."""
+        """Find out whether the peer has closed: a first send after that would succeed and lose its message."""
         if self._socket is None:
             return
         try:
@@ -281,7 +281,7 @@ class Stream:
         self.losses.failed(error, lost=0)
 
     def _drop(self) -> None:
-        # A message that left in part is sent again from its start: a doubled line is better than half of one.
+        # A message that was sent in part is sent again from its start: a doubled line is better than half a line.
         self._offset = 0
         if self._socket is not None:
             self._socket.close()

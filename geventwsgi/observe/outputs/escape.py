@@ -1,7 +1,4 @@
-"""How a value is made harmless before it enters a log line.
-
-Knows characters only. Must not know what a value means, where it came from or where the line goes.
-"""
+"""Escape values before they enter a log line, so that they cannot end it or steer a terminal."""
 
 from __future__ import annotations
 
@@ -14,22 +11,22 @@ def _as_byte(code: int) -> str:
 
 
 class _Field(dict[int, str]):
-    """What :meth:`str.translate` makes of each character of a field: what nginx's "default" escaping does."""
+    """The table for :meth:`str.translate` of a field: nginx's "default" escaping."""
 
     def __missing__(self, code: int) -> str:
         return "".join(map(_as_byte, chr(code).encode("utf-8", "surrogatepass")))
 
 
-# As they are: printable ASCII, and of that not the quote and the backslash.
+# Characters that stay: printable ASCII without the quote and the backslash.
 _PLAIN = frozenset(range(0x20, 0x7F)).difference(b'"\\')
 _FIELD = _Field((code, chr(code) if code in _PLAIN else _as_byte(code)) for code in range(0x100))
-# What ends a line or steers a terminal: C0 but the tab, DEL, C1, and Unicode's line and paragraph separators.
+# Characters that end a line or steer a terminal: C0 without the tab, DEL, C1, Unicode's line and paragraph separators.
 _TEXT = {code: _as_byte(code) for code in chain(range(0x09), range(0x0A, 0x20), range(0x7F, 0xA0))}
 _TEXT |= {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 def fits(line: str, quotes: int = 0, backslashes: int = 0) -> bool:
-    """Return whether a line is printable ASCII with so many quotes and backslashes: its format's, and none of a value.
+    """Return whether a line is printable ASCII with the quotes and backslashes of its format, and none in its values.
 
     One look at the whole line is five times faster than to ask each value.
     """
@@ -46,7 +43,7 @@ def escape(value: str) -> str:
     A native string of PEP 3333 holds one byte per character, so ``\xNN`` is a byte as the client sent it. A character
     above U+00FF, which can only come from the application, becomes the bytes of its UTF-8 form.
     """
-    # Most values need nothing, and these four looks take less than a translation.
+    # Most values stay as they are. These four tests take less time than a translation.
     if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
         return value
     return value.translate(_FIELD)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ERROR_FORMAT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
 DATE_FORMAT = "[%Y-%m-%d %H:%M:%S %z]"
-#: A record's attribute (``extra={MULTILINE: True}``): the message is several lines on purpose.
+#: An attribute of a record (``extra={MULTILINE: True}``) whose message has several lines on purpose.
 MULTILINE = "multiline"
 
 
@@ -36,7 +36,7 @@ class LineFormatter(logging.Formatter):
             record.asctime = self.formatTime(record, self.datefmt)
         text = self.formatMessage(record)
         if record.exc_info and not record.exc_text:
-            # Kept as the standard formatter would: other handlers of this record reuse it.
+            # The standard formatter keeps it as well: other handlers of this record use it.
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
             text = f"{text}\n  {indent(record.exc_text)}"
@@ -56,7 +56,7 @@ class LineFormatter(logging.Formatter):
 
 def _message(record: logging.LogRecord) -> str:
     message = record.getMessage()
-    # A newline in the template is the author's; one in a finished message may be anybody's.
+    # A newline in the template comes from the author, one in a finished message perhaps from a client.
     if getattr(record, MULTILINE, False) or (record.args and "\n" in str(record.msg)):
         return indent(message)
     return clean(message)
@@ -70,22 +70,22 @@ class OwnHandler(logging.Handler):
     """
 
     def discard(self) -> None:
-        """Let go of the handler and of what it has opened."""
+        """Close the handler and all that it has opened."""
         self.close()
 
     def line(self, record: logging.LogRecord) -> str:
-        """Return the record's text; never raises an ``Exception``, be the log call as wrong as it may."""
+        """Return the record's text. Never raises an ``Exception``, also if the log call is wrong."""
         try:
             return self.format(record)
         except Exception as error:  # noqa: BLE001 - a mistake in somebody's log call must not end their request
-            # Only what is a str or an int is looked at again.
+            # From here on only attributes that are a str or an int are used.
             message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
             place = f"{record.pathname}:{record.lineno}"
             return clean(f"[{record.levelname}] log message {message!r} of {place} failed: {type(error).__name__}")
 
 
 class LineHandler(OwnHandler):
-    """Hands each record's line to a sink."""
+    """Writes each record's line to a sink."""
 
     def __init__(self, sink: Sink, formatter: logging.Formatter | None = None) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class LineHandler(OwnHandler):
 
 
 def logger_of(argument: str, target: Any, formatter: logging.Formatter) -> logging.Logger:
-    """Return the logger for an argument of pywsgi's server, or one that no other server shares.
+    """Return the logger for an argument of pywsgi's server: the one given, or a new one that no other server shares.
 
     :raises TypeError: it is not ``"default"``, None, a logger or an object with ``write``.
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.trusted import User
 
-#: gunicorn's names of our loggers.
+#: Our loggers by gunicorn's names for them.
 ALIASES = {"gunicorn.error": "geventwsgi.error", "gunicorn.access": "geventwsgi.access"}
 
 
@@ -34,7 +34,7 @@ def _console(stream: str) -> LineHandler:
 
 
 def _defaults() -> dict[str, Any]:
-    """Return what a dictionary is laid over, key by key, under gunicorn's names, so that a file may replace a part.
+    """Return the default dictionary, under gunicorn's names. A file's keys replace those of the same name.
 
     Unlike gunicorn's, our loggers do not propagate here: with both handlers in place each line would come twice.
     """
@@ -60,7 +60,7 @@ class LogConfig:
 
     setting: str
     _apply: Callable[[], object]
-    #: What it calls our loggers, where that is gunicorn's name: records are made under it, for formatters and filters.
+    #: Our loggers that it calls by gunicorn's names. Records bear these names, for its formatters and filters.
     names: Mapping[str, str] = field(default_factory=dict)
 
     def apply(self, user: User = None) -> None:
@@ -73,7 +73,7 @@ class LogConfig:
             with _guarded(user):
                 self._apply()
         except Exception as error:
-            # What is wrong with the operator's dictionary shows up as an exception of any type, often below another.
+            # A mistake in the operator's dictionary raises an exception of any type, often as the cause of another.
             cause = f": {error.__cause__}" if error.__cause__ else ""
             raise ValueError(f"is refused by logging: {error}{cause}") from error
 
@@ -81,7 +81,7 @@ class LogConfig:
 @contextmanager
 def _guarded(user: User) -> Iterator[None]:
     """Let the handlers that are made in the block open their files, now and later, as our own logs are opened."""
-    # FileHandler keeps what the name means to its module at that time, for when it opens the file again.
+    # FileHandler keeps the ``open`` of that moment, by which it opens the file again later.
     setattr(logging, "open", partial(open, opener=opener(user)))  # noqa: B010 - the module does not declare it
     try:
         yield

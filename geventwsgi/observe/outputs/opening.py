@@ -1,6 +1,6 @@
-"""Everything that the settings of the section "Logging" open: handlers, the captured output, statsd, ``logconfig``.
+"""Open all that the settings of the section "Logging" name: handlers, the captured output, statsd, ``logconfig``.
 
-Knows settings and what follows from them. Must not know what is logged.
+This module knows settings. It does not know what is logged.
 """
 
 import contextlib
@@ -32,19 +32,19 @@ class Formats(NamedTuple):
 
 
 class Outputs:
-    """What one setup has opened."""
+    """All that one setup has opened."""
 
     def __init__(self, cfg: Any, statsd: "Statsd | None" = None) -> None:
         self.cfg = cfg
         self.error: list[OwnHandler] = []
         self.access: list[OwnHandler] = []
-        #: Where stdout and stderr are led.
+        #: The file to which stdout and stderr are redirected.
         self.captured: FileSink | None = None
         self.statsd = statsd
         self.logconfig: LogConfig | None = None
 
     def install(self, error_log: logging.Logger, access_log: logging.Logger) -> None:
-        """Put it all into effect, in place of what an earlier setup gave these loggers.
+        """Put it into effect. The handlers of an earlier setup are replaced.
 
         :raises ConfigError: :mod:`logging` refuses the ``logconfig``; the rest is in effect.
         """
@@ -69,14 +69,14 @@ class Outputs:
                 give(log, log.handlers)
 
     def reopen(self) -> None:
-        """Lead the captured output to the file that has the name now; the old one stays if there is no other."""
+        """Redirect the captured output to the file that has the name now. The old one stays if that fails."""
         if self.captured is not None:
-            with contextlib.suppress(OSError):  # errorlog's own handler has said so
+            with contextlib.suppress(OSError):  # errorlog's own handler has reported it
                 self.captured.reopen()
             stdio.capture(self.captured.fd)
 
     def close(self) -> None:
-        """Close what was opened; what is led to the captured file goes on."""
+        """Close all that was opened. stdout and stderr stay redirected."""
         for handler in (*self.error, *self.access):
             handler.discard()
         if self.captured is not None:
@@ -86,10 +86,10 @@ class Outputs:
 
 
 def open_outputs(cfg: Any, formats: Formats, say: Callable[[str], None]) -> Outputs:
-    """Open what the settings ask for; nothing is in effect yet.
+    """Open all that the settings name. Nothing is in effect yet.
 
-    :param say: tells, in one line, of an agent that cannot be reached.
-    :raises ConfigError: something cannot be opened; then nothing stays open.
+    :param say: called with one line about an agent that cannot be reached.
+    :raises ConfigError: something cannot be opened; all is closed again.
     """
     outputs = Outputs(cfg)
     try:
@@ -113,7 +113,7 @@ def open_outputs(cfg: Any, formats: Formats, say: Callable[[str], None]) -> Outp
 
 
 def wrong(cfg: Any, name: str, problem: str) -> ConfigError:
-    """Return the error about a setting: its value, where that comes from, and what is wrong with it."""
+    """Return the error about a setting, with its value, its source and the problem."""
     source = getattr(cfg, "source", None)
     text = source(name) if callable(source) else "default"
     origin = "" if text == "default" else f" (from {text})"
@@ -139,9 +139,9 @@ def open_logconfig(cfg: Any) -> "LogConfig | None":
 
 
 def open_statsd(cfg: Any, say: Callable[[str], None]) -> "Statsd | None":
-    """Return what sends metrics to ``statsd_host``, or None.
+    """Return the sender of metrics to ``statsd_host``; None without one.
 
-    :raises ConfigError: the address is none.
+    :raises ConfigError: ``statsd_host`` is no address.
     """
     if not cfg.statsd_host:
         return None
@@ -179,13 +179,13 @@ def _open_file(cfg: Any, setting: str, dash: str) -> Sink:
 
 
 def _open_captured(cfg: Any) -> FileSink | None:
-    """Open ``errorlog`` a second time for ``capture_output``; None where that is off, or is a stream itself."""
+    """Open ``errorlog`` a second time for ``capture_output``; None if that is off or ``errorlog`` is a stream."""
     sink = _open_file(cfg, "errorlog", "stderr") if cfg.capture_output else None
     return sink if isinstance(sink, FileSink) else None
 
 
 def _owner(cfg: Any) -> tuple[int, int] | None:
-    """Who must be able to open a log file again: the workers, after they have dropped privileges."""
+    """Return user and group of the workers, which must be able to open a log file again; None if they are ours."""
     user, group = getattr(cfg, "user", None), getattr(cfg, "group", None)
     if not hasattr(os, "geteuid") or not isinstance(user, int) or not isinstance(group, int):
         return None
@@ -193,9 +193,9 @@ def _owner(cfg: Any) -> tuple[int, int] | None:
 
 
 def replace(log: logging.Logger, handlers: Iterable[OwnHandler]) -> None:
-    """Give a logger these handlers in place of those that an earlier setup gave it; others' handlers stay.
+    """Replace the handlers that an earlier setup gave a logger. Handlers of others stay.
 
-    The list stays the same object, since an application may have taken it for a logger of its own (:func:`share`).
+    The list stays the same object, since an application may have given it to a logger of its own (:func:`share`).
     ``removeHandler`` would make a new one (Python 3.14).
     """
     keep = list(handlers)
@@ -234,9 +234,9 @@ class _Alias(logging.Logger):
 
 
 def _rename(logs: Iterable[logging.Logger], names: Mapping[str, str]) -> None:
-    """Let loggers make records under the names that a configuration has for them; others go back to their own.
+    """Have loggers make records under a configuration's names for them. Without one, a logger uses its own name.
 
-    :param names: own name -> the configuration's.
+    :param names: the configuration's names by our own.
     """
     for log in logs:
         own = next((name for name in ("geventwsgi.error", "geventwsgi.access") if logging.getLogger(name) is log), None)

@@ -18,15 +18,15 @@ NAMES = (ERROR, ACCESS, "gunicorn.error", "gunicorn.access")
 
 
 class Kept(logging.Logger):
-    """A logger that goes on while all loggers are silenced. The access log alone may be meant, and then is silent."""
+    """A logger that goes on while all loggers are silenced. If the access log alone is silenced, it is silent."""
 
-    #: The handlers that the server gave it, for a time in which it has none at all.
+    #: The handlers that the server gave it. They are used while it has no handlers.
     own: tuple[logging.Handler, ...] = ()
-    #: Whether it was to be disabled.
+    #: Whether somebody has set ``disabled``.
     told = False
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; ``disabled`` where it is meant."""
+        """Set an attribute. ``disabled`` is ignored if all loggers are disabled."""
         if name == "disabled" and value:
             self.told = True
             value = not _is_told_all()
@@ -39,7 +39,7 @@ class Kept(logging.Logger):
         return not self.disabled and level >= self.getEffectiveLevel()
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802 - the same
-        """Hand a record to the handlers, or to the server's own where the loggers have been left without any."""
+        """Pass a record to the handlers, or to the server's own if somebody has removed all handlers."""
         error = logging.getLogger(ERROR)
         if self.own and not self.hasHandlers() and (self is error or not error.hasHandlers()):
             for handler in self.own:
@@ -50,13 +50,13 @@ class Kept(logging.Logger):
 
 
 def _is_told_all() -> bool:
-    """Return whether the error log was to be disabled too: that nobody means."""
+    """Return whether the error log was disabled too. Then the loggers are silenced without being meant."""
     error = logging.getLogger(ERROR)
     return isinstance(error, Kept) and error.told
 
 
 def kept(name: str) -> logging.Logger:
-    """Return the logger of that name, kept from now on."""
+    """Return the logger of that name. From now on it goes on while all loggers are silenced."""
     logger = logging.getLogger(name)
     if not isinstance(logger, Kept):
         logger.__class__ = type("Kept", (Kept, type(logger)), {})
@@ -64,19 +64,19 @@ def kept(name: str) -> logging.Logger:
 
 
 def give(logger: logging.Logger, handlers: Iterable[logging.Handler]) -> None:
-    """Have a kept logger fall back on ``handlers`` where it is left without any."""
+    """Have a kept logger use ``handlers`` while it has none."""
     if isinstance(logger, Kept):
         logger.own = tuple(handlers)
 
 
 def is_left_to_others(logger: logging.Logger) -> bool:
-    """Return whether somebody has put handlers in the place of all that the server gave a kept logger."""
+    """Return whether somebody has replaced all handlers that the server gave a kept logger."""
     own = logger.own if isinstance(logger, Kept) else ()
     return bool(own) and logger.hasHandlers() and not any(handler in logger.handlers for handler in own)
 
 
 def take_back() -> None:
-    """Enable gunicorn's loggers again too, if all were disabled; what is disabled from now on alone is meant."""
+    """Enable the loggers, gunicorn's included, if all were disabled. From now on a logger may be disabled by itself."""
     error = logging.getLogger(ERROR)
     if isinstance(error, Kept):
         error.told = False

@@ -1,6 +1,6 @@
-"""Log files that are opened anew after logrotate has renamed them, and kept from other programs.
+"""Open log files anew after logrotate has renamed them, and close them in other programs.
 
-Knows every handler of the process: ours, and those that the operator's ``logconfig`` or the application made.
+This is done for every handler of the process: ours, those of the operator's ``logconfig`` and the application's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def reopen_all(*loggers: logging.Logger) -> Iterator[str]:
-    """Open the file of each handler anew; yield a line about each that could not be, and stays as it was."""
+    """Open the file of each handler anew. If that fails, the file stays, and a line about it is yielded."""
     for handler in list(_every_handler(*loggers)):
         error = _reopen(handler)
         if error is not None:
@@ -27,7 +27,7 @@ def reopen_all(*loggers: logging.Logger) -> Iterator[str]:
 
 
 def close_on_exec(*loggers: logging.Logger) -> None:
-    """Keep the files from programs that this process executes; standard streams stay."""
+    """Close the files in programs that this process executes. Standard streams stay open."""
     for handler in _every_handler(*loggers):
         if isinstance(handler, LineHandler):
             fd = handler.sink.fd if isinstance(handler.sink, FileSink) else -1
@@ -49,7 +49,7 @@ def _every_handler(*loggers: logging.Logger) -> Iterator[logging.Handler]:
 
 
 def _reopen(handler: logging.Handler) -> OSError | None:
-    """Open the new file before the old one is closed; return why that failed."""
+    """Open the new file before the old one is closed; return the error, if there is one."""
     try:
         if isinstance(handler, LineHandler):
             handler.sink.reopen()

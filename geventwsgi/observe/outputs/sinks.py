@@ -1,7 +1,7 @@
-"""Where lines go: a file, a standard stream, an object with ``write``.
+"""Sinks of log lines: a file, a standard stream, an object with ``write``.
 
-A sink never raises into the request that logs: a write that fails (a full disk, a closed pipe) is said once on stderr,
-counted, and each later line tries again. Must not know what a line says.
+A sink never raises an exception into the request that logs. A write that fails (a full disk, a closed pipe) is reported
+once on stderr and counted, and each later line tries again.
 
 A line is one ``write`` of an ``O_APPEND`` descriptor, so that several processes share a file without tearing lines.
 Where a loop turns, the lines of one turn may be gathered into one ``write`` (:meth:`Sink.gather`).
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    #: Calls a function when what is ready in this turn of the loop has had its turn.
+    #: Calls a function at the end of this turn of the loop.
     Later: TypeAlias = Callable[[Callable[[], None]], object]
 
-# 0644 whatever the umask (gunicorn's setting makes it 0): others may read a log, nobody else may write one.
+# The mode of a log file, whatever the umask (gunicorn's setting makes it 0): others may read it, not write it.
 _MODE = 0o644
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 # A FIFO without a reader is an error instead of a hang; a terminal must not become the controlling one.
 _FLAGS |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
 
-#: Bytes that a pipe takes from each of several processes without mixing them; POSIX promises no more than 512.
+#: Bytes of one write that a pipe does not mix with those of other processes (PIPE_BUF); POSIX promises 512.
 WHOLE = 4096 if sys.platform == "linux" else 512
-#: Lines that are gathered before they are written whether or not the loop turns.
+#: Gathered lines, after which they are written before the end of the loop's turn.
 MOST_GATHERED = 64
 
 _CURES = {
@@ -46,17 +46,17 @@ _CURES = {
 
 
 def notice(text: str) -> None:
-    """Write one line to stderr; the last resort, so a failure is nobody's business."""
+    """Write one line to stderr, and ignore a failure: there is no other place for a message."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"geventwsgi: {text}\n")
         sys.stderr.flush()
 
 
 class Losses:
-    """Says the first failure of a series and its end, and counts what was lost between.
+    """Reports the first failure of a series and its end, and counts the lines lost between.
 
-    :param label: what fails, as the operator knows it.
-    :param say: writes one line somewhere else than to what fails.
+    :param label: the operator's name for the output that fails.
+    :param say: writes one line to another output.
     """
 
     __slots__ = ("_label", "_say", "broken", "lost", "total")
@@ -72,21 +72,21 @@ class Losses:
         self.total = 0
 
     def count(self) -> None:
-        """Count one lost line whose cause has been told."""
+        """Count one lost line whose cause has been reported."""
         self.total += 1
 
     def failed(self, error: Exception, lost: int = 1) -> None:
-        """Count a failure, which lost so many lines."""
+        """Count a failure, which has lost ``lost`` lines."""
         self.lost += lost
         self.total += lost
         if not self.broken:
-            # Before it is said: saying may end here again, when the error log itself is what fails.
+            # Set before the report, which comes back here if the error log itself is what fails.
             self.broken = True
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             self._say(f"{self._label}: {reason}; each line tries again")
 
     def succeeded(self) -> None:
-        """Tell the end of a series of failures; to be called only when :attr:`broken`."""
+        """Report the end of a series of failures. To be called only if :attr:`broken`."""
         lost, self.lost, self.broken = self.lost, 0, False
         self._say(f"{self._label}: works again, lines lost: {lost}")
 
@@ -97,9 +97,9 @@ class Sink:
     def __init__(self, label: str) -> None:
         self.losses = Losses(label)
         self._later: Later | None = None
-        #: Gathered and not yet written.
+        #: Gathered lines that are not written yet.
         self.lines: list[str] = []
-        #: What the last :meth:`put` has not written.
+        #: The bytes that the last :meth:`put` has not written.
         self.unwritten = b""
 
     def write(self, line: str) -> None:
@@ -107,13 +107,13 @@ class Sink:
         self._put((line + "\n").encode("utf-8", "backslashreplace"), 1)
 
     def put_off(self, later: Later | None) -> None:
-        """From now on, let lines that are to be gathered wait for the end of the loop's turn; None: no longer."""
+        """Have gathered lines wait for the end of the loop's turn from now on; with None, no longer."""
         self.flush()
         self._later = later
         (_gathering.discard if later is None else _gathering.add)(self)
 
     def gather(self, line: str) -> None:
-        """Write one line; after :meth:`put_off`, with the others of this turn. Never raises an ``Exception``."""
+        """Write one line, after :meth:`put_off` with the others of this turn. Never raises an ``Exception``."""
         if self._later is None:
             self.write(line)
             return
@@ -125,7 +125,7 @@ class Sink:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was gathered; never raises an ``Exception``."""
+        """Write the gathered lines. Never raises an ``Exception``."""
         lines = self.lines[:]
         del self.lines[: len(lines)]  # a line that another thread adds meanwhile stays
         if lines:
@@ -133,7 +133,7 @@ class Sink:
                 self._put(data, 0)
 
     def _put(self, data: bytes, records: int) -> None:
-        """Write ``data``, and count what is lost: so many records, or by their newlines if ``records`` is 0."""
+        """Write ``data``; count its records as lost if that fails. With ``records`` 0 its newlines are counted."""
         losses = self.losses
         self.unwritten = data
         try:
@@ -149,36 +149,36 @@ class Sink:
         raise NotImplementedError
 
     def reopen(self) -> None:
-        """Begin anew where the name leads now. A stream has no name."""
+        """Open the file that has the name now. A stream has no name."""
 
     def close(self) -> None:
-        """Let go of what this sink opened itself."""
+        """Close what this sink has opened itself."""
         self.put_off(None)
 
 
-#: Those that may have lines that wait.
+#: Sinks that may have gathered lines.
 _gathering: set[Sink] = set()
 
 
 def flush_all() -> None:
-    """Write all that was gathered: for who ends the process, or doubles it."""
+    """Write all gathered lines, before the process ends or forks."""
     for sink in tuple(_gathering):
         sink.flush()
 
 
 def _write_at_once() -> None:
-    """Put nothing off in a child: its loop may never turn."""
+    """Gather no lines in a forked process, whose loop may never turn."""
     for sink in tuple(_gathering):
         sink.put_off(None)
 
 
 if hasattr(os, "register_at_fork"):
-    # Before, or the child would write its copy as well.
+    # Written before the fork. Otherwise the child would write its copy as well.
     os.register_at_fork(before=flush_all, after_in_child=_write_at_once)
 
 
 def _pieces(data: bytes) -> list[bytes]:
-    """Cut lines into pieces of whole lines that a pipe takes whole, as far as each line is short enough."""
+    """Cut lines into pieces that a pipe does not mix with others' bytes, unless a single line is longer."""
     pieces = []
     while len(data) > WHOLE:
         end = (data.rfind(b"\n", 0, WHOLE) + 1) or data.index(b"\n") + 1
@@ -190,7 +190,7 @@ def _pieces(data: bytes) -> list[bytes]:
 
 
 class DescriptorSink(Sink):
-    """Writes to a descriptor; what is put is one system call, unless the disk is almost full."""
+    """Writes to a descriptor. A put is one system call, unless the disk is almost full."""
 
     def __init__(self, label: str) -> None:
         super().__init__(label)
@@ -205,7 +205,7 @@ class DescriptorSink(Sink):
         except OSError:
             written = len(data) - len(left)
             if written >= 0:
-                # A part of a line is there; the next must not be glued to it.
+                # A part of a line is written. The next line must begin on its own.
                 self._torn = written > 0 and data[written - 1] != ord("\n")
                 self.unwritten = left
             raise
@@ -281,7 +281,7 @@ class StandardSink(DescriptorSink):
         self._fd = -1
 
     def put(self, data: bytes) -> None:
-        """Write ``data``; a process without the stream (``pythonw``, ``>&-``) has nobody who could read it."""
+        """Write ``data``. In a process without the stream (``pythonw``, ``>&-``), do nothing."""
         stream = getattr(sys, self._name)
         if stream is not self._stream:
             self._stream, self._fd = stream, _fileno(stream)

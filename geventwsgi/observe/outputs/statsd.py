@@ -1,4 +1,4 @@
-"""Metrics to a statsd agent, under gunicorn's names, so that dashboards made for gunicorn go on to show something.
+"""Send metrics to a statsd agent, under gunicorn's names, so that dashboards made for gunicorn still work.
 
 Knows the statsd line format and the spelling of ``statsd_host``. Must not know requests, nor sockets
 (:mod:`geventwsgi.observe.outputs.agents` does).
@@ -71,7 +71,7 @@ class Statsd:
         self._send(self._line(name, value, "h"))
 
     def metric(self, extra: Mapping[str, Any]) -> None:
-        """Send what a log call's ``extra`` asks for by its ``metric``, ``value`` and ``mtype``; else nothing."""
+        """Send the metric that a log call's ``extra`` names by ``metric``, ``value`` and ``mtype``, if it does."""
         name, value, kind = extra.get("metric"), extra.get("value"), _TYPES.get(str(extra.get("mtype")))
         if name and value is not None and kind:
             self._send(self._line(str(name), value, kind))

@@ -1,7 +1,4 @@
-"""Standard streams of the process: into the error log (``capture_output``), or away (a daemon).
-
-Knows the descriptors 0, 1 and 2. Must not know loggers.
-"""
+"""Redirect the standard streams of the process: to the error log (``capture_output``), or to nothing (a daemon)."""
 
 from __future__ import annotations
 
@@ -13,14 +10,14 @@ from geventwsgi.forks import close
 
 
 def flush() -> None:
-    """Flush ``sys.stdout`` and ``sys.stderr``; what cannot be flushed is left."""
+    """Flush ``sys.stdout`` and ``sys.stderr``, and ignore failures."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
 
 
 def settle() -> None:
-    """Flush at the process's end; what cannot be flushed is let go of, or Python would exit with 120 for it."""
+    """Flush at the process's end. A stream that fails is dropped: Python would exit with status 120 because of it."""
     for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             stream.flush()
@@ -33,12 +30,12 @@ def settle() -> None:
 
 
 def capture(fd: int) -> None:
-    """Lead stdout and stderr, those of child processes included, to the file that ``fd`` is open on."""
+    """Redirect stdout and stderr, also of child processes, to the file of descriptor ``fd``."""
     flush()
     os.dup2(fd, 1)
     os.dup2(fd, 2)
     for stream in (sys.stdout, sys.stderr):
-        # A file is block-buffered otherwise: a line printed would show up thousands of bytes later.
+        # A file is block-buffered otherwise: a printed line would appear thousands of bytes later.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text file has it
 
@@ -58,7 +55,7 @@ def detach(*, inherit: bool) -> None:
 
 
 def _usable(fd: int) -> bool:
-    """Whether the descriptor is open on something else than a terminal."""
+    """Return whether the descriptor is open and no terminal."""
     try:
         os.fstat(fd)
     except OSError:

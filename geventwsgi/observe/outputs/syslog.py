@@ -1,4 +1,4 @@
-"""Log records to a syslog daemon: RFC 3164's priority, gunicorn's tag, one message a record.
+"""Send log records to a syslog daemon: RFC 3164's priority, gunicorn's tag, one message for each record.
 
 Knows facilities, severities and the spelling of ``syslog_addr``. Must not know sockets
 (:mod:`geventwsgi.observe.outputs.agents` does).
@@ -29,7 +29,7 @@ _DEFAULT_PORT = 514
 
 @dataclass(frozen=True, slots=True)
 class SyslogAddress:
-    """Where the daemon listens; ``kind`` None: whatever the unix socket is."""
+    """The daemon's address. ``kind`` None means the kind that the unix socket has."""
 
     address: Address
     kind: Literal["dgram", "stream"] | None
@@ -62,7 +62,7 @@ def parse_facility(text: str) -> int:
 
 
 def open_sender(address: SyslogAddress, losses: Losses, user: User = None) -> Sender:
-    """Return what carries messages to ``address``.
+    """Return the sender of messages to ``address``.
 
     A message ends with its datagram; on a unix stream with NUL, as the C library has it; on TCP with a newline, which
     is what rsyslog and syslog-ng look for (RFC 6587 section 3.4.2).
@@ -96,7 +96,7 @@ class SyslogHandler(OwnHandler):
         self._sender.send(f"<{priority}>{text}".encode("utf-8", "backslashreplace"))
 
     def discard(self) -> None:
-        """Close the socket, after a last try to send what waits."""
+        """Try to send the messages that wait, then close the socket."""
         super().discard()
         self._sender.close()
 
