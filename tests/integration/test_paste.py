@@ -126,6 +126,7 @@ PSERVE = [sys.executable, "-c", "import sys; from pyramid.scripts.pserve import 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyramid") is None, reason="Pyramid is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("pkg_resources") is None, reason="Pyramid needs setuptools below 82")
 class TestPserve:
     def test_it_serves_by_our_runner_and_reloads(self, installed):
         (installed / "hooks.py").write_text(
