@@ -316,7 +316,7 @@ class Connection(runners.Sleeper):
     def drain(self) -> None:
         """End the connection as soon as what the client has already sent is answered.
 
-        A request in flight goes on, but does not wait long for the rest of a body that has stopped coming.
+        A request in flight goes on, but neither a head nor a body that has stopped coming is waited for long.
         """
         stream = self.stream
         if self.lingering:
@@ -324,7 +324,7 @@ class Connection(runners.Sleeper):
         elif self.exchange is not None:
             self.exchange.drain()
         elif self in self.service.capacity.half_sent:
-            stream.interrupt()
+            stream.hurry(self.service.timeouts.drain_body)
         elif self.cold:
             stream.interrupt()
             stream.unpark()

@@ -147,10 +147,12 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
         head = parse_head(data, service.limits, last, 0, service.leniency, known)
         if head is None:
             with connection.incomplete():
-                seconds = service.timeouts.head
-                until = clock.monotonic() + (min(seconds, service.timeouts.drain_body) if service.draining else seconds)
+                seconds, late = service.timeouts.head, service.draining
+                until = clock.monotonic() + (min(seconds, service.timeouts.drain_body) if late else seconds)
                 while head is None:
-                    more = _more_of_head(connection, data, until)
+                    more = _more_of_head(connection, data, until, late)
+                    if service.draining:
+                        until = min(until, clock.monotonic() + service.timeouts.drain_body)
                     scanned = len(data)
                     data += more
                     head = parse_head(data, service.limits, last, scanned, service.leniency, known)
@@ -165,12 +167,13 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
     return head
 
 
-def _more_of_head(connection: Connection, data: bytes, until: float) -> bytes:
+def _more_of_head(connection: Connection, data: bytes, until: float, late: bool) -> bytes:
     """Return what follows ``data``.
 
+    :param late: whether the server was draining already when the head began.
     :raises RequestError: 408, nothing has in time.
-    :raises ClientDisconnected: the client has left, or has sent nothing but empty lines, to which no response would
-        belong (RFC 9112 section 2.2).
+    :raises ClientDisconnected: the client has left, has not sent the rest in the time that a drain leaves, or has sent
+        nothing but empty lines, to which no response would belong (RFC 9112 section 2.2).
     """
     more = None
     remaining = until - clock.monotonic()
@@ -179,6 +182,8 @@ def _more_of_head(connection: Connection, data: bytes, until: float) -> bytes:
             more = connection.stream.recv(HEAD_RECV, remaining)
     if more is None and not data.strip():
         raise ClientDisconnected("nothing but empty lines came")
+    if more is None and connection.service.draining and not late:
+        raise ClientDisconnected("the head had not come whole when the server stopped")
     if more is None:
         raise RequestError(408, f"the head took longer than {connection.service.timeouts.head:g} s")
     if not more:

@@ -48,6 +48,8 @@ CUT = (
     "a piece of the response was cut while it was sent, by a timeout or another exception that was thrown into the"
     " greenlet: nothing right can follow"
 )
+#: What the application is told that takes over a connection on which its response is under way.
+BEGUN = "the response has begun: take the connection over before that, or begin it with a 101"
 FINISHED = "write was called after the response had ended"
 _NO_TRAILERS: list[tuple[str, str]] = []
 _NO_HEAD = exchange.ResponseHead("", 0, ())
@@ -518,6 +520,8 @@ class Http1Exchange(exchange.Exchange):
     def _take_over(self) -> None:
         if self.taken or self.ended:
             return
+        if self.head_sent and self._response.code != 101 and self.head.method != "CONNECT":
+            raise ResponseError(BEGUN)
         self.taken = True
         self._keep_alive = False
         # Whatever it is from here on, it may last for days: it is no request in flight.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from geventwsgi import clock
-from geventwsgi.errors import ClientDisconnected
+from geventwsgi.errors import ClientDisconnected, ResponseError
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.descriptor import Descriptor
 from geventwsgi.serving.sockets import borrowed
@@ -48,6 +48,8 @@ class ClientSocket:
     """The client's connection.
 
     Its first use takes it over: the server then sends nothing of its own, and closes it when the application returns.
+    Where a response has begun that is no 101 (nor one to a CONNECT), every use but :meth:`close` raises
+    :class:`~geventwsgi.errors.ResponseError`.
 
     :param take_over: called by each use.
     :param websocket: whether the request asked for a WebSocket, so that what is sent after the handshake are frames,
@@ -280,10 +282,14 @@ class ClientSocket:
             self._deafen()
 
     def close(self) -> None:
-        """Receive and send nothing more; the connection ends when the application returns."""
-        if self._begin():
-            self._closed = True
-            self._deafen()
+        """Receive and send nothing more; the connection ends when the application returns.
+
+        A response that has begun goes on.
+        """
+        with suppress(ResponseError):
+            if self._begin():
+                self._closed = True
+                self._deafen()
 
     def _deafen(self) -> None:
         self._deaf = True

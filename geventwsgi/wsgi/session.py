@@ -18,6 +18,7 @@ from wsproto.frame_protocol import CloseReason, Opcode
 from wsproto.utilities import LocalProtocolError
 
 from geventwsgi import clock
+from geventwsgi.errors import ResponseError
 from geventwsgi.wsgi.message import Message
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class WebSocket:
         self.environ = environ
         self._answer = answer
         self._closed = False
+        #: Why nothing can be sent or received, once it is closed.
+        self._reason = "the WebSocket is closed"
         #: Whether it was the client who ended it, by a close, a fault or by going; and whether it was the last.
         self.departed = self.lost = False
         #: Whether an answer to our close can be understood.
@@ -87,14 +90,16 @@ class WebSocket:
         return self._closed
 
     def _begin(self) -> None:
-        """Answer the handshake, if nobody has."""
-        if not self._answer:
+        """Answer the handshake, if nobody has. Where the application has answered otherwise, that stands."""
+        if not self._answer or self._closed:
             return
         with self._sock.sending:
             answer, self._answer = self._answer, b""
             if answer:
                 try:
                     self._sock.sendall(answer)
+                except ResponseError as error:
+                    self._answer, self._closed, self._reason = answer, True, str(error)
                 except OSError:
                     self._depart(lost=True)
 
@@ -127,7 +132,7 @@ class WebSocket:
         """
         self._begin()
         if self._closed:
-            raise WebSocketError("the WebSocket is closed")
+            raise WebSocketError(self._reason)
         with self._sock.receiving:
             while not self._closed:
                 event = self._next_event()
@@ -212,7 +217,7 @@ class WebSocket:
 
     def _send_message(self, opcode: Opcode, data: bytes) -> None:
         if self._closed:
-            raise WebSocketError("the WebSocket is closed")
+            raise WebSocketError(self._reason)
         try:
             self._sock.sendall(self._frame(opcode, data))
         except BaseException:  # what has been compressed does not reach the client

@@ -64,6 +64,9 @@ class WebSocketMiddleware:
         result: Iterable[bytes] = ()
         with _closing(websocket):
             result = self.application(environ, begin)
+        if begun and not websocket.opened and isinstance(result, (list, tuple)):
+            environ.pop("wsgi.websocket", None)
+            return result  # as it is: the server sees how long it is
         return _rest(result, websocket, lambda: begun or environ["geventwsgi.socket"].used)
 
     def _prepare(self, environ: dict[str, Any]) -> WebSocket:

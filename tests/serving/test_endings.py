@@ -390,6 +390,7 @@ class TestEarlierResponses:
                 eventually(
                     lambda one=connection: one in server.running.server._WSGIServer__capacity.half_sent or kind != "tls"
                 )
+                connection.service.draining = True
                 connection.drain()
             assert whole(client.rest(), KEPT[kind])
 

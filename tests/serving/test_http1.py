@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+from contextlib import suppress
 from itertools import pairwise
 
 import gevent
@@ -814,13 +815,34 @@ class TestDraining:
                     one.client.sendall(b"x" * 500)
                 assert one.rest().startswith(b"HTTP/1.1 200" if goes_on else b"HTTP/1.1 408")
 
-    def test_a_half_sent_head_is_cut(self) -> None:
-        with served() as one:
+    def test_a_half_sent_head_that_stops_is_cut_and_one_that_goes_on_is_answered(self) -> None:
+        for goes_on in (True, False):
+            with served(timeouts=Timeouts(drain_body=0.2)) as one:
+                one.client.sendall(GET[:10])
+                eventually(lambda one=one: one.connection in one.service.capacity.half_sent)
+                one.service.draining = True
+                one.connection.drain()
+                if goes_on:
+                    one.client.sendall(GET[10:20])
+                    gevent.sleep(0.05)
+                    one.client.sendall(GET[20:])
+                    assert one.rest().startswith(b"HTTP/1.1 200")
+                else:
+                    with pytest.raises(ConnectionResetError):
+                        one.rest()
+
+    def test_a_head_that_drips_holds_up_a_drain_shortly(self) -> None:
+        with served(timeouts=Timeouts(drain_body=0.2)) as one:
             one.client.sendall(GET[:10])
-            gevent.sleep(0.05)
+            eventually(lambda: one.connection in one.service.capacity.half_sent)
+            one.service.draining = True
             one.connection.drain()
-            with pytest.raises(ConnectionResetError):
-                one.rest()
+            until = time.monotonic() + 5
+            with suppress(ConnectionError):
+                while one.service.connections and time.monotonic() < until:
+                    one.client.sendall(b"x")
+                    gevent.sleep(0.02)
+            assert time.monotonic() < until
 
     def test_killing_ends_the_greenlet_and_the_connection(self) -> None:
         ended = []

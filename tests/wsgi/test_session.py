@@ -10,12 +10,14 @@ import threading
 import time
 import zlib
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import gevent
 import pytest
 
+from geventwsgi.errors import ResponseError
 from geventwsgi.serving import upgrade
 from geventwsgi.testing import live_server
 from geventwsgi.wsgi import session
@@ -518,3 +520,99 @@ class TestDeflate:
                     data = compressor.compress(text.encode()) + compressor.flush(zlib.Z_SYNC_FLUSH)
                     client.sock.sendall(frame(TEXT, data[:-4], rsv=4))
                     assert client.receive() == text
+
+
+# --- a request that is answered otherwise
+
+HANDSHAKE = (
+    b"GET /%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def answered(application: Callable[..., Any], path: bytes = b"") -> bytes:
+    """Return all that a client is sent that asks for a WebSocket, and then for a page, on one connection."""
+    errors = io.StringIO()
+    with live_server(application, wsgi_websocket=True, log=None, error_log=errors) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port), 20) as client, suppress(ConnectionError):
+            client.sendall(HANDSHAKE % path + LAST)
+            received = b""
+            while piece := client.recv(65536):
+                received += piece
+    return received
+
+
+@pytest.mark.parametrize("name", ["wsgi.websocket", "geventwsgi.socket"])
+def test_a_response_that_has_begun_stays_one(name: str) -> None:
+    refused = []
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/last":
+            return [b"last"]
+        taken = environ[name]
+
+        receive = getattr(taken, "receive", None) or partial(taken.recv, 1)
+
+        def pieces() -> Iterator[bytes]:
+            yield b"one"
+            for use in (partial(taken.send, b"x"), receive):
+                with pytest.raises((WebSocketError, ResponseError)) as raised:
+                    use()
+                refused.append(str(raised.value))
+            taken.close()
+            yield b"two"
+
+        return pieces()
+
+    received = answered(application)
+    assert b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\nHTTP/1.1 200 OK" in received
+    assert received.endswith(b"last")
+    assert [text.partition(":")[0] for text in refused] == ["the response has begun"] * 2
+
+
+def test_another_greenlet_does_not_open_it_in_the_midst_of_a_response() -> None:
+    outcomes = []
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/last":
+            return [b"last"]
+        websocket = environ["wsgi.websocket"]
+
+        def pieces() -> Iterator[bytes]:
+            yield b"one"
+            other = gevent.spawn(raises, WebSocketError, websocket.send, "x")
+            other.join()
+            outcomes.append((other.value, websocket.closed))
+            yield b"two"
+
+        return pieces()
+
+    assert b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\nHTTP/1.1 200 OK" in answered(application)
+    assert outcomes == [(True, True)]
+
+
+@pytest.mark.parametrize("body", [[b"no"], (b"no",)], ids=["a list", "a tuple"])
+def test_a_refusal_of_one_piece_has_its_length(body: Any) -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        start_response("401 Unauthorized" if environ["PATH_INFO"] != "/last" else "200 OK", [])
+        return body
+
+    head, _, rest = answered(application).partition(b"\r\n\r\n")
+    assert b"Content-Length: 2" in head
+    assert rest.startswith(b"noHTTP/1.1 200")
+
+
+def test_a_refusal_keeps_nothing_of_the_request() -> None:
+    environs = []
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        environs.append(environ)
+        start_response("401 Unauthorized", [])
+        return [b"no"]
+
+    answered(application)
+    assert ["wsgi.websocket" in environ for environ in environs] == [False, False]
