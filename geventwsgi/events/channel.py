@@ -12,48 +12,28 @@ from __future__ import annotations
 
 import os
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub
 from gevent.event import Event
 from greenlet import getcurrent
 
 from geventwsgi.events.event import dumps
-from geventwsgi.events.frames import MAX_MESSAGE, MAX_NAME
 from geventwsgi.events.history import History, Message
-from geventwsgi.events.place import HERE
 from geventwsgi.events.relay import relay
-from geventwsgi.events.share import share
 from geventwsgi.events.subscription import Subscription
+from geventwsgi.mesh.frames import MAX_MESSAGE, MAX_NAME
+from geventwsgi.mesh.place import HERE
+from geventwsgi.mesh.share import share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from geventwsgi.events.carrier import Carrier
+
 #: Messages kept for subscribers that are behind, and for those that come back.
 KEEP = 1000
-
-
-class Carrier(Protocol):
-    """Brings a channel's messages to other processes and theirs to it."""
-
-    #: Whether a publisher's numbers follow each other without a gap unless something was lost.
-    counted: bool
-    #: Whose tickets the messages have; "" if the messages tell, by :meth:`.Channel.enter`.
-    world: str
-
-    @property
-    def last(self) -> int | None:
-        """The last ticket that anybody has got; 0 if the channel's own last one is meant, None if nobody knows."""
-
-    def join(self, channel: Channel) -> None:
-        """Begin: hand the channel what others have published, from its recent past on, by :meth:`Channel.deliver`."""
-
-    def publish(self, channel: Channel, text: str) -> None:
-        """Bring ``text`` to every process that has joined, this one included."""
-
-    def leave(self, channel: Channel) -> None:
-        """End what :meth:`join` began."""
 
 
 class Channel:

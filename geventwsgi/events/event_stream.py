@@ -155,7 +155,7 @@ def _pieces(items: list[Any]) -> Iterator[bytes]:
     if len(items) == 1 and isinstance(items[0], Message):
         if items[0].missed:
             yield _missed(items[0])
-        yield _kept(items[0])
+        yield items[0].encode()
     else:
         yield b"".join(map(encoded, items))
 
@@ -164,15 +164,8 @@ def encoded(item: Any) -> bytes:
     """Return an item of a stream as it is sent; a channel's message is encoded once for all its streams."""
     if not isinstance(item, Message):
         return Event.of(item).encode()
-    return _missed(item) + _kept(item) if item.missed else _kept(item)
+    return _missed(item) + item.encode() if item.missed else item.encode()
 
 
 def _missed(message: Message) -> bytes:
     return Event(str(message.missed), event=MISSED).encode()
-
-
-def _kept(message: Message) -> bytes:
-    message = message.original or message
-    if message.encoded is None:
-        message.encoded = Event(message.text, id=message.id).encode()
-    return message.encoded

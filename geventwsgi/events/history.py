@@ -15,6 +15,8 @@ from copy import copy
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from geventwsgi.events.event import Event
+
 #: The cursor of those who have seen nothing; not empty, since parsers of query strings drop what is.
 NOTHING = "0"
 #: Characters of a cursor, at the most.
@@ -71,9 +73,9 @@ class Message:
         self.total = total
         self.id = cursor
         self.missed = missed
-        #: The server-sent event, made once for all subscribers by whoever needs it first.
+        #: The server-sent event, once it has been encoded.
         self.encoded: bytes | None = None
-        #: What this is one subscriber's copy of.
+        #: The message that this is one subscriber's copy of.
         self.original: Message | None = None
 
     def __repr__(self) -> str:
@@ -88,6 +90,13 @@ class Message:
     def ticket(self) -> int:
         """Where it stands among all messages of its world."""
         return self.rank & ((1 << TICKET_BITS) - 1)
+
+    def encode(self) -> bytes:
+        """Return it as a server-sent event, which is encoded once for all subscribers."""
+        message = self.original or self
+        if message.encoded is None:
+            message.encoded = Event(message.text, id=message.id).encode()
+        return message.encoded
 
     def altered(self, missed: int) -> Message:
         """Return a copy for one subscriber."""

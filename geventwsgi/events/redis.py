@@ -15,10 +15,10 @@ import gevent
 from gevent import monkey, spawn_raw
 from gevent.event import Event
 
-from geventwsgi.events.place import HERE
+from geventwsgi.mesh.place import HERE
 
 if TYPE_CHECKING:
-    from geventwsgi.events.channel import Channel
+    from geventwsgi.events.carrier import Feed
 
 #: What the keys of streams begin with, and those of what is known of a stream.
 PREFIX, STATE = b"geventwsgi:channel:", b"geventwsgi:numbers:"
@@ -98,21 +98,21 @@ class RedisCarrier:
         #: What the log has been told and has not been mended since.
         self._told: set[str] = set()
 
-    def join(self, channel: Channel) -> None:
-        """See :class:`~geventwsgi.events.channel.Carrier`; waits a while for a Redis that does not answer."""
+    def join(self, channel: Feed) -> None:
+        """See :class:`~geventwsgi.events.carrier.Carrier`; waits a while for a Redis that does not answer."""
         self._reader = spawn_raw(self._read, channel)
         if not self._caught_up.wait(0 if self._url in self._absent else CATCH_UP):
             self._absent.add(self._url)
             HERE.complain("The channel %r does not reach Redis yet; it keeps trying", channel.name)
 
-    def leave(self, channel: Channel) -> None:
-        """See :class:`~geventwsgi.events.channel.Carrier`."""
+    def leave(self, channel: Feed) -> None:
+        """See :class:`~geventwsgi.events.carrier.Carrier`."""
         del channel
         gevent.kill(self._reader)
         self._publishing.close()
         self._reading.close()
 
-    def publish(self, channel: Channel, text: str) -> None:
+    def publish(self, channel: Feed, text: str) -> None:
         """Append ``text`` to the stream; it comes back to this process too.
 
         :raises ConnectionError: Redis cannot be reached, or says that it does not take it.
@@ -125,7 +125,7 @@ class RedisCarrier:
 
     # Reading
 
-    def _read(self, channel: Channel) -> None:
+    def _read(self, channel: Feed) -> None:
         """Read on until the channel is closed, whatever happens; a greenlet's body."""
         while not channel.closed:
             try:
@@ -142,7 +142,7 @@ class RedisCarrier:
             self._told.add(what)
             HERE.complain(text, *args)
 
-    def _read_on(self, channel: Channel) -> None:
+    def _read_on(self, channel: Feed) -> None:
         """Read what there is, and wait for more.
 
         :raises Exception: anything that Redis or its client may say.
@@ -169,7 +169,7 @@ class RedisCarrier:
         if not newest or _ticket(newest[0][0]) < _ticket(self._last):
             self._last = b"0"
 
-    def _deliver(self, channel: Channel, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+    def _deliver(self, channel: Feed, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         self._last = entry_id
         try:
             ticket = _ticket(entry_id)
@@ -187,7 +187,7 @@ class RedisCarrier:
         channel.pace()
 
 
-def _keys(channel: Channel) -> tuple[bytes, bytes]:
+def _keys(channel: Feed) -> tuple[bytes, bytes]:
     name = channel.name.encode("utf-8", "surrogatepass")
     return PREFIX + name, STATE + name
 

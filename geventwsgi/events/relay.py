@@ -12,16 +12,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geventwsgi.events.frames import ASK, CAUGHT_UP, HELLO, MESSAGE, PAST, Decoder, Frame
-from geventwsgi.events.mesh import Mesh
-from geventwsgi.events.peer import PENDING
-from geventwsgi.events.place import HERE
+from geventwsgi.mesh.frames import ASK, CAUGHT_UP, HELLO, MESSAGE, PAST, Decoder, Frame
+from geventwsgi.mesh.mesh import Mesh
+from geventwsgi.mesh.peer import PENDING
+from geventwsgi.mesh.place import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from geventwsgi.events.channel import Channel
-    from geventwsgi.events.place import Tickets
+    from geventwsgi.events.carrier import Feed
+    from geventwsgi.mesh.place import Tickets
 
 __all__ = ["ASK", "CAUGHT_UP", "HELLO", "MESSAGE", "PAST", "Decoder", "Frame", "Relay", "relay"]
 
@@ -49,16 +49,16 @@ class Relay:
         self.world = tickets.world if tickets else os.urandom(8).hex()
         self._directory = Path(directory) if directory else None
         self._tickets = tickets
-        self._channels: dict[str, list[Channel]] = {}
+        self._channels: dict[str, list[Feed]] = {}
         self._publishers: dict[str, Publisher] = {}
         self._mesh: Mesh | None = None
 
     @property
     def last(self) -> int:
-        """See :class:`~geventwsgi.events.channel.Carrier`."""
+        """See :class:`~geventwsgi.events.carrier.Carrier`."""
         return self._tickets.last if self._tickets else 0
 
-    def join(self, channel: Channel) -> None:
+    def join(self, channel: Feed) -> None:
         """Deliver to ``channel``; the first one makes this process meet the others."""
         channels = self._channels.setdefault(channel.name, [])
         channels.append(channel)
@@ -71,7 +71,7 @@ class Relay:
                 self._mesh = Mesh(self._directory, self.source, self._tickets, self)
             self._mesh.past.begin(channel.name)
 
-    def leave(self, channel: Channel) -> None:
+    def leave(self, channel: Feed) -> None:
         """Deliver no more to ``channel``."""
         name = channel.name
         self._channels[name].remove(channel)
@@ -81,7 +81,7 @@ class Relay:
             if self._mesh is not None:
                 self._mesh.past.end(name)
 
-    def publish(self, channel: Channel, text: str) -> None:
+    def publish(self, channel: Feed, text: str) -> None:
         """Give a message its place among all, send it to all workers, and deliver it here when its turn comes."""
         name = channel.name
         if self._mesh is not None:

@@ -6,7 +6,7 @@ Knows the history and how to wait; who else subscribes and where messages come f
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from geventwsgi.events.history import NOTHING, Message, parse_cursor
 from geventwsgi.events.inbox import Inbox
@@ -15,11 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-    from geventwsgi.events.channel import Channel
     from geventwsgi.events.history import Cursor, History
 
 #: Characters of the messages that are taken at once to be sent: what a client that reads nothing holds in memory.
 PORTION = 1 << 14
+
+
+class Audience(Protocol):
+    """A channel, as its subscriptions see it."""
+
+    def wake_at_next(self, subscription: Subscription) -> None:
+        """Wake ``subscription`` when the next message comes."""
+
+    def forget(self, subscription: Subscription) -> None:
+        """Remove a subscription."""
 
 
 class Subscription(Inbox):
@@ -32,7 +41,7 @@ class Subscription(Inbox):
 
     def __init__(
         self,
-        channel: Channel,
+        channel: Audience,
         history: History,
         after: str | None,
         environ: Mapping[str, Any] | None = None,

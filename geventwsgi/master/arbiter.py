@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.collector import share_memory
 from geventwsgi.errors import StartupError
-from geventwsgi.events.place import HERE
 from geventwsgi.forks import keep, release
 from geventwsgi.master.compatible import Compatible
 from geventwsgi.master.crew import Crew
 from geventwsgi.master.kin import Kin, working_directory
 from geventwsgi.master.orders import ORDERS, Order, distinct, hup, term
 from geventwsgi.master.reload import Progress, Reload
+from geventwsgi.mesh.place import HERE
 from geventwsgi.observe.loggers import make_logger, warnings_of
 from geventwsgi.system.daemon import daemonize
 from geventwsgi.system.foreign_code import ForeignCode

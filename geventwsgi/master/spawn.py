@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from geventwsgi import forks
 from geventwsgi.errors import WorkerBootError
-from geventwsgi.events.place import HERE
 from geventwsgi.forks import close
+from geventwsgi.mesh.place import HERE
 from geventwsgi.system.file_watcher import INTERVAL
 from geventwsgi.system.listeners import close_others
 from geventwsgi.system.originals import default_loop, original

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from geventwsgi.events.place import Tickets
 from geventwsgi.master.drain_delay import DrainDelay
 from geventwsgi.master.handles import Children
+from geventwsgi.mesh.place import Tickets
 from geventwsgi.system.file_watcher import SourceWatch
 from geventwsgi.system.socket_directory import meeting_place
 

@@ -17,8 +17,8 @@ from geventwsgi.collector import settle, uncollected
 from geventwsgi.config import worker_classes
 from geventwsgi.config.loader import load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
-from geventwsgi.events.place import HERE
 from geventwsgi.forks import take_signals
+from geventwsgi.mesh.place import HERE
 from geventwsgi.observe.outputs.sinks import flush_all
 from geventwsgi.system.originals import original
 from geventwsgi.system.privileges import become

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geventwsgi.events.channel import Channel
-from geventwsgi.events.order import Order
+from geventwsgi.mesh.order import Order
 
 WORKERS = 3
 #: What an id may have.

@@ -393,7 +393,7 @@ def test_a_channel_that_cannot_meet_the_others_reaches_its_own_process(tmp_path:
     app = tmp_path / "taken.py"
     app.write_text(
         "from pathlib import Path\n"
-        "from geventwsgi.events.place import HERE\n"
+        "from geventwsgi.mesh.place import HERE\n"
         "from tests.support.apps.channels import ACTIONS, application\n"
         "Path(HERE.directory).touch()\n"
         "ACTIONS['/tidy'] = lambda query, environ: Path(HERE.directory).unlink(missing_ok=True)\n"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from geventwsgi.events import Channel
-from geventwsgi.events.frames import CAUGHT_UP, HELLO, Frame
-from geventwsgi.events.place import Tickets
 from geventwsgi.events.relay import Relay
+from geventwsgi.mesh.frames import CAUGHT_UP, HELLO, Frame
+from geventwsgi.mesh.place import Tickets
 
 if TYPE_CHECKING:
     import socket

@@ -6,26 +6,38 @@ What is new waits until all have answered, or until the time is over; what comes
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gevent import get_hub, spawn_raw
 from gevent.event import Event
 from greenlet import getcurrent
 
-from geventwsgi.events.frames import ASK, CAUGHT_UP, PAST, Frame
-from geventwsgi.events.share import share
+from geventwsgi.mesh.frames import ASK, CAUGHT_UP, PAST, Frame
+from geventwsgi.mesh.share import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from geventwsgi.events.meeting import Meeting
-    from geventwsgi.events.mesh import Channels
-    from geventwsgi.events.order import Order
-    from geventwsgi.events.peer import Peer
-    from geventwsgi.events.place import Tickets
+    from geventwsgi.mesh.meeting import Meeting
+    from geventwsgi.mesh.order import Order
+    from geventwsgi.mesh.peer import Peer
+    from geventwsgi.mesh.place import Tickets
 
 #: Seconds that a channel waits at its start for what the others keep.
 CATCH_UP = 2.0
+
+
+class Channels(Protocol):
+    """This process's channels."""
+
+    def deliver(self, frame: Frame) -> None:
+        """Hand a message to the channels of its name."""
+
+    def pace(self, name: str) -> None:
+        """Wait until the subscribers of the channels of this name have had their turn."""
+
+    def kept(self, name: str) -> Iterator[Frame]:
+        """Yield what is kept of a channel."""
 
 
 class Beginning:

@@ -8,40 +8,28 @@ Knows processes as addresses, and what they say as frames.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub, spawn_raw
 from greenlet import getcurrent
 
-from geventwsgi.events.frames import ASK, CAUGHT_UP, MESSAGE, PAST, Frame
-from geventwsgi.events.meeting import Meeting
-from geventwsgi.events.order import Order
-from geventwsgi.events.past import Past
-from geventwsgi.events.share import share
+from geventwsgi.mesh.frames import ASK, CAUGHT_UP, MESSAGE, PAST, Frame
+from geventwsgi.mesh.meeting import Meeting
+from geventwsgi.mesh.order import Order
+from geventwsgi.mesh.past import Past
+from geventwsgi.mesh.share import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from geventwsgi.events.place import Tickets
+    from geventwsgi.mesh.past import Channels
+    from geventwsgi.mesh.place import Tickets
 
 #: Half of the seconds for which a message waits at the most for one that was published earlier.
 HOLD = 0.5
 #: Characters of messages that wait so, at the most.
 HELD = 32 << 20
-
-
-class Channels(Protocol):
-    """This process's channels."""
-
-    def deliver(self, frame: Frame) -> None:
-        """Hand a message to the channels of its name."""
-
-    def pace(self, name: str) -> None:
-        """Wait until the subscribers of the channels of this name have had their turn."""
-
-    def kept(self, name: str) -> Iterator[Frame]:
-        """Yield what is kept of a channel."""
 
 
 class Mesh:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventwsgi.events.frames import ASK, CAUGHT_UP, HEAD, HELLO, MAX_MESSAGE, MESSAGE, PAST, Decoder, Frame
+from geventwsgi.mesh.frames import ASK, CAUGHT_UP, HEAD, HELLO, MAX_MESSAGE, MESSAGE, PAST, Decoder, Frame
 
 FRAMES = [
     Frame(HELLO, text="123.abcd"),

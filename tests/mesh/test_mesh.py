@@ -14,10 +14,10 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from geventwsgi.events import frames, meeting, mesh, past, peer
-from geventwsgi.events.frames import HEAD, MAX_MESSAGE, MESSAGE, PAST, Frame
-from geventwsgi.events.meeting import _make_private
 from geventwsgi.events.relay import Relay
+from geventwsgi.mesh import frames, meeting, mesh, past, peer
+from geventwsgi.mesh.frames import HEAD, MAX_MESSAGE, MESSAGE, PAST, Frame
+from geventwsgi.mesh.meeting import _make_private
 from tests.support.eventually import eventually
 from tests.support.mesh import Nodes
 
@@ -575,7 +575,7 @@ def test_every_process_has_a_source_of_its_own():
 
 def test_no_two_processes_get_the_same_ticket():
     """The offset of a file that many share: that its steps are atomic depends on how the file was opened."""
-    from geventwsgi.events.place import Tickets  # noqa: PLC0415
+    from geventwsgi.mesh.place import Tickets  # noqa: PLC0415
 
     tickets, count = Tickets(), 20_000
     pipes = []

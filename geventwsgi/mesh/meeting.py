@@ -19,10 +19,10 @@ import gevent
 from gevent import socket, spawn_raw
 from gevent.event import Event
 
-from geventwsgi.events.frames import HELLO, Decoder, Frame
-from geventwsgi.events.peer import Peer
-from geventwsgi.events.place import HERE
 from geventwsgi.forks import close
+from geventwsgi.mesh.frames import HELLO, Decoder, Frame
+from geventwsgi.mesh.peer import Peer
+from geventwsgi.mesh.place import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

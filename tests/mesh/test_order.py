@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventwsgi.events.order import Order
+from geventwsgi.mesh.order import Order
 
 
 def popped(order):
