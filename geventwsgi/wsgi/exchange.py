@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
     from geventwsgi.wsgi.repeated import Repeated
-    from geventwsgi.wsgi.request import Request
 
 Headers = Sequence[tuple[str, str]]
 
@@ -57,8 +56,8 @@ class Exchange:
     trusted: bool
     #: What this environ has in common with those of the connection's other requests. Set and read by ``environ``.
     repeated: Repeated | None
-    #: What hooks and loggers see of the request, set by the gateway where there are any; None otherwise.
-    request: Request | None
+    #: The :class:`~geventwsgi.wsgi.request.Request` of hooks and loggers, set by the gateway if there are any; else None.
+    request: Any
     #: Fields after a chunked body (RFC 9112 section 7.1.2), filled when the body has been read to its end.
     trailers: list[tuple[str, str]]
     #: Whether the response head has left (or was handed to the kernel). Set by :meth:`write` and :meth:`finish`.
