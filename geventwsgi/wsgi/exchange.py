@@ -56,7 +56,7 @@ class Exchange:
     trusted: bool
     #: What this environ has in common with those of the connection's other requests. Set and read by ``environ``.
     repeated: Repeated | None
-    #: The :class:`~geventwsgi.wsgi.request.Request` of hooks and loggers, set by the gateway if there are any; else None.
+    #: The :class:`~geventwsgi.wsgi.request.Request` of hooks and loggers, which the gateway sets if there are any.
     request: Any
     #: Fields after a chunked body (RFC 9112 section 7.1.2), filled when the body has been read to its end.
     trailers: list[tuple[str, str]]
