@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from geventwsgi.collector import share_memory
 from geventwsgi.errors import StartupError
@@ -22,6 +22,7 @@ from geventwsgi.master.orders import ORDERS, Order, distinct, hup, term
 from geventwsgi.master.reload import Progress, Reload
 from geventwsgi.mesh.place import HERE
 from geventwsgi.observe.loggers import make_logger, warnings_of
+from geventwsgi.observe.outputs import stdio
 from geventwsgi.system.daemon import daemonize
 from geventwsgi.system.foreign_code import ForeignCode
 from geventwsgi.system.listeners import Listener, bind, close_others
@@ -116,7 +117,7 @@ class Arbiter(Compatible):
         self.app.cfg = cfg
         if cfg.uid == os.geteuid():  # else the workers' user could not meet in a directory that this process makes
             HERE.settle(self.meeting_place, self.tickets, self.log.error)
-        with self.signals.interrupting():
+        with self.signals.interrupting(self._end_now):
             self._patch_and_preload()
             hooks.require(cfg, "on_starting", self)
         self.LISTENERS = bind(cfg.address, cfg, self.kin.sockets)
@@ -124,7 +125,15 @@ class Arbiter(Compatible):
         self._write_pidfile(cfg)
         self.announce(self.LISTENERS)
         self.set_num_workers(cfg.workers)
-        hooks.require(cfg, "when_ready", self)
+        with self.signals.interrupting(self._end_now):
+            hooks.require(cfg, "when_ready", self)
+
+    def _end_now(self) -> NoReturn:
+        """End the process after a signal to which others' code did not give way. There are no workers yet."""
+        self._say_interrupted()
+        self._finish()
+        stdio.settle()
+        os._exit(0)
 
     def _say_interrupted(self) -> None:
         """Report to the launcher that a signal came before the server was ready. The loop obeys the signal."""

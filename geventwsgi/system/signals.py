@@ -6,11 +6,13 @@ ever. A signal interrupts it where the master allows that (:meth:`SignalPipe.int
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import select
 import signal
 import sys
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 
 #: Signals that end the server.
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+#: Seconds that others' code has to end in when a signal interrupts it.
+PATIENCE = 0.7
+#: Seconds after the end in which the same order is heard once: a terminal and a supervisor may both give it.
+REPEATED = 1.0
 
 
 class Interrupted(BaseException):
@@ -55,6 +63,8 @@ class SignalPipe:
         self._lent = 0
         #: The loop's watcher of all children, while CHLD is lent.
         self._obituary: Any = None
+        #: Whether one of the signals that end the server was taken.
+        self._ended = False
         #: Whether the loop turns in :meth:`sleep`. If so, CHLD is lent until the end.
         self._hosting = False
 
@@ -84,7 +94,10 @@ class SignalPipe:
         signal.set_wakeup_fd(self._found_fd)
         for number, handler in self._found.items():
             # None: the handler was not set from Python, and cannot be restored from here.
-            set_handler(number, signal.SIG_DFL if handler is None else handler)
+            found = signal.SIG_DFL if handler is None else handler
+            if self._ended and number in _ENDS and found in (signal.SIG_DFL, signal.default_int_handler):
+                found = _Repeats(found)
+            set_handler(number, found)
         give_back_signals(self.numbers)
         SignalPipe.entered = None
         if self._obituary is not None:
@@ -127,6 +140,7 @@ class SignalPipe:
         with suppress(BlockingIOError):
             while data := os.read(self._reader, 4096):
                 received += data
+        self._ended = self._ended or any(number in _ENDS for number in received)
         return [number for number in received if number in self.numbers]
 
     @contextmanager
@@ -139,19 +153,32 @@ class SignalPipe:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     @contextmanager
-    def interrupting(self) -> Iterator[None]:
+    def interrupting(self, end: Callable[[], object]) -> Iterator[None]:
         """Let a signal that ends the server also end what runs in the block.
 
-        :raises Interrupted: one has come. It is collected as any other.
+        :param end: ends the process. Called where the block goes on although it was interrupted: it catches every
+            exception, or waits for its threads.
+        :raises Interrupted: a signal has come. It is collected as any other.
         """
         set_handler = original("signal", "signal")
+        armed: list[Any] = []
+
+        def interrupt(_number: int, _frame: object) -> None:
+            if not armed:
+                armed.append(set_handler(signal.SIGALRM, lambda *_: end()))
+                signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+            _interrupt()
+
         for number in _ENDS:
-            set_handler(number, _interrupt)
+            set_handler(number, interrupt)
         try:
             yield
         finally:
+            if armed:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                set_handler(signal.SIGALRM, signal.SIG_DFL if armed[0] is None else armed[0])
             for number in _ENDS:
-                if signal.getsignal(number) is _interrupt:  # otherwise the application has set its own
+                if signal.getsignal(number) is interrupt:  # otherwise the application has set its own
                     set_handler(number, _collect)
 
     def lend(self) -> None:
@@ -222,7 +249,38 @@ def _collect(_number: int, _frame: object) -> None:
     """Do nothing: the interpreter writes the number to the pipe."""
 
 
-def _interrupt(_number: int, _frame: object) -> None:
+class _Repeats:
+    """A handler that ignores a signal for a moment, and then is what was found.
+
+    :param found: ``SIG_DFL``, or Python's own handler of INT.
+    """
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+        self._until = time.monotonic() + REPEATED
+
+    @property
+    def ignores(self) -> bool:
+        """Whether the signal is still ignored."""
+        return time.monotonic() < self._until
+
+    def __call__(self, number: int, _frame: object) -> None:
+        """Act on a signal."""
+        if not self.ignores:
+            original("signal", "signal")(number, self._found)
+            signal.raise_signal(number)
+
+
+@atexit.register
+def _ignore_repeats() -> None:
+    """Ignore repeated signals to the very end: the interpreter takes handlers away before it has ended."""
+    for number in _ENDS:
+        handler = signal.getsignal(number)
+        if isinstance(handler, _Repeats) and handler.ignores:
+            original("signal", "signal")(number, signal.SIG_IGN)
+
+
+def _interrupt() -> None:
     """Raise :class:`Interrupted` in the main greenlet, in which the import or the hook runs."""
     greenlets = sys.modules.get("greenlet")
     main = greenlets.getcurrent() if greenlets is not None else None
