@@ -23,6 +23,8 @@ cdef class Stream(sending.Sending):
 
     cpdef watch(self)
     cpdef bint in_use(self)
+    cpdef interrupt(self)
+    cpdef bint dismiss(self) except -1
     cpdef close(self)
     cpdef finish(self)
     cpdef bint finished(self)
