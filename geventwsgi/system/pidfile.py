@@ -85,8 +85,10 @@ class PidFile:
 
 
 def _unwritable(path: str, error: OSError) -> str:
-    cure = "" if isinstance(error, Untrusted) else ": choose another --pid or make it writable"
-    return f"cannot write the pidfile {path}: {error.strerror}{cure}"
+    cure = ": choose another --pid or make it writable"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        cure = ": make room there or choose another --pid"
+    return f"cannot write the pidfile {path}: {error.strerror}{'' if isinstance(error, Untrusted) else cure}"
 
 
 def _foreign(path: str) -> str:
