@@ -66,14 +66,24 @@ def _number(given: Any) -> int | None:
     return int(given) if isinstance(given, int) and not isinstance(given, bool) else None
 
 
-def whole(minimum: int = 0, maximum: int | None = None) -> Kind:
-    """Return the kind of whole numbers within bounds."""
+#: The largest numbers that the system and the compiled core hold: of things to count, and of bytes or requests.
+LARGEST_INT = 2**31 - 1
+LARGEST = 2**63 - 1
+
+
+def whole(minimum: int = 0, maximum: int | None = None, largest: int = LARGEST_INT) -> Kind:
+    """Return the kind of whole numbers within bounds.
+
+    :param largest: what a number without a maximum of its own may be.
+    """
 
     def parse(given: Any) -> int:
         number = _number(given)
         if number is None or number < minimum or (maximum is not None and number > maximum):
             bounds = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
             raise wrong(f"a whole number, {bounds}", given)
+        if number > largest:
+            raise wrong(f"a whole number, {largest} at the most", given)
         return number
 
     return Kind(parse, "INT")
@@ -144,6 +154,7 @@ def _boolean(given: Any) -> bool:
 
 
 COUNT = whole()
+LARGE_COUNT = whole(largest=LARGEST)
 WORKERS = Kind(_workers, "INT")
 SECONDS = Kind(_seconds, "SECONDS")
 MODE = Kind(_mode, "MODE")
@@ -161,6 +172,8 @@ def _text(given: Any) -> str:
         given = os.fspath(given)
     if not isinstance(given, str):
         raise wrong("text", given)
+    if "\0" in given:
+        raise wrong("text without a null character", given)
     return given.strip()
 
 

@@ -132,7 +132,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "How long a new connection may say nothing; then it is closed."),
         Setting("header_timeout", 10, k.SECONDS, "--header-timeout",
             "How long a request's head may take, from its first byte to its last; then 408."),
-        Setting("body_min_rate", 240, k.COUNT, "--body-min-rate",
+        Setting("body_min_rate", 240, k.LARGE_COUNT, "--body-min-rate",
             "Bytes of a request body that a client must send for each second that it is waited for; a slower one gets "
             "408. 0: any rate; then no piece may be a minute late."),
         Setting("body_grace", 10, k.SECONDS, "--body-grace",
@@ -150,7 +150,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("write_timeout", 60, k.SECONDS, "--write-timeout",
             "How long a client may take nothing of a response that is being sent, or less than write_min_rate; then "
             "the connection is dropped."),
-        Setting("write_min_rate", 240, k.COUNT, "--write-min-rate",
+        Setting("write_min_rate", 240, k.LARGE_COUNT, "--write-min-rate",
             "Bytes of a response that a client must take for each second of write_timeout in which it makes no room "
             "for more. 0: any number but none."),
     ),
@@ -183,9 +183,9 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("greenlet_per_request", False, k.SWITCH, "--greenlet-per-request",
             "Give every request a fresh greenlet, also where nothing of the last one is left in its own. For libraries "
             "that take a greenlet for a request in a way that the server cannot see. Ours."),
-        Setting("max_requests", 0, k.COUNT, "--max-requests",
+        Setting("max_requests", 0, k.LARGE_COUNT, "--max-requests",
             "Replace a worker after so many requests; 0 never does. It serves on until its successor is ready."),
-        Setting("max_requests_jitter", 0, k.COUNT, "--max-requests-jitter",
+        Setting("max_requests_jitter", 0, k.LARGE_COUNT, "--max-requests-jitter",
             "A random number up to this is added to max_requests, so that workers are not all replaced at once."),
         Setting("max_worker_memory", 0, k.SIZE, "--max-worker-memory",
             "Replace a worker whose resident memory is above so many bytes (512M, 2G) in three samples in a row, a "
@@ -222,7 +222,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "Answer WebSocket handshakes, and give the application gevent-websocket's environ['wsgi.websocket']. Needs "
             "the wsproto extra; libraries that do the handshake themselves (simple-websocket, Flask-Sock, "
             "Flask-SocketIO) need neither. Ours."),
-        Setting("websocket_max_message_size", 16777216, k.COUNT, "--websocket-max-message-size",
+        Setting("websocket_max_message_size", 16777216, k.LARGE_COUNT, "--websocket-max-message-size",
             "The largest message, in bytes, that environ['wsgi.websocket'] takes; then it closes with 1009. 0: any "
             "size."),
         Setting("http_parser", "auto", k.one_of("auto", "fast", "python"), "--http-parser",
@@ -235,7 +235,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "The largest number of header fields in a request (431 beyond it); 0 is no limit."),
         Setting("limit_request_field_size", 8190, k.COUNT, "--limit-request-field_size, --limit-request-field-size",
             "The longest header field, in bytes (431 beyond it); 0 is no limit."),
-        Setting("limit_request_body", 0, k.COUNT, "--limit-request-body",
+        Setting("limit_request_body", 0, k.LARGE_COUNT, "--limit-request-body",
             "The largest request body, in bytes (413 beyond it); 0 is no limit. Ours."),
         Setting("limit_connections", 0, k.COUNT, "--limit-connections",
             "The largest number of open connections per worker, idle ones included. Beyond it the one that has been "

@@ -218,6 +218,12 @@ def _check_unix(address: UnixAddress, place: Place) -> None:
         mode = os.stat(place.name, dir_fd=place.directory, follow_symlinks=place.private).st_mode
         if not stat.S_ISSOCK(mode):
             raise BindError(_no_socket(address))
+    with _new_socket(address, socket.AF_UNIX) as sock:
+        try:
+            sock.bind(b"/" * len(os.fsencode(_path_at(place, address))))  # the root: nothing is made
+        except OSError as error:
+            if error.errno is None:  # Python's own check of the length
+                raise
 
 
 def _no_socket(address: UnixAddress) -> str:
@@ -316,9 +322,13 @@ def _bind_unix(address: UnixAddress, cfg: Any) -> socket.socket:
         raise BindError(_explain_unix(address, error)) from None
 
 
+def _path_at(place: Place, address: UnixAddress) -> str:
+    """Return the path to bind. Other programs show it: it is the real one where no other user can redirect that."""
+    return address.path if place.reached else f"/proc/self/fd/{place.directory}/{place.name}"
+
+
 def _bind_at(place: Place, address: UnixAddress, cfg: Any) -> socket.socket:
-    # Other programs show the path that is bound. The real one is used where no other user can redirect it.
-    path = address.path if place.reached else f"/proc/self/fd/{place.directory}/{place.name}"
+    path = _path_at(place, address)
     sock = _new_socket(address, socket.AF_UNIX)
     umask = os.umask(cfg.umask)
     try:

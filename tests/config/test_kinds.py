@@ -67,6 +67,10 @@ GOOD = [
 
 BAD = [
     (kinds.COUNT, [-1, "many", "", 1.5, True, None, [], "1.0"], "must be a whole number, 0 or more, not "),
+    (kinds.COUNT, [2**31, 10**30, "9" * 20], "must be a whole number, 2147483647 at the most, not "),
+    (kinds.whole(1), [2**31], "must be a whole number, 2147483647 at the most, not "),
+    (kinds.LARGE_COUNT, [2**63], "must be a whole number, 9223372036854775807 at the most, not "),
+    (kinds.TEXT, ["a\0b"], "must be text without a null character, not "),
     (kinds.whole(2, 4), [1, 5, "9"], "must be a whole number, from 2 to 4, not "),
     (
         kinds.SECONDS,

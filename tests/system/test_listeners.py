@@ -12,7 +12,7 @@ import pytest
 
 from geventwsgi.config.addresses import FdAddress, TCPAddress, UnixAddress
 from geventwsgi.errors import BindError
-from geventwsgi.system.listeners import bind
+from geventwsgi.system.listeners import bind, check_addresses
 
 CFG = SimpleNamespace(backlog=16, umask=0, reuse_port=False, uid=os.geteuid(), gid=os.getegid())
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="changes to another user")
@@ -190,6 +190,15 @@ def test_directory_of_a_unix_socket_is_missing(tmp_path):
 def test_path_of_a_unix_socket_is_too_long(tmp_path):
     line = refused(UnixAddress(str(tmp_path / ("x" * 120))))
     assert line.endswith("the path is longer than a unix socket's may be: choose a shorter one")
+
+
+def test_a_check_refuses_a_path_that_is_too_long_for_a_unix_socket(tmp_path):
+    longest = str(tmp_path / "x").ljust(107, "x")
+    check_addresses([UnixAddress(longest)], CFG)
+    with pytest.raises(BindError) as caught:
+        check_addresses([UnixAddress(longest + "x")], CFG)
+    assert str(caught.value) == refused(UnixAddress(longest + "x"))
+    assert list(tmp_path.iterdir()) == []
 
 
 @ROOT_ONLY
