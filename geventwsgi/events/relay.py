@@ -1,9 +1,7 @@
-"""How messages get from worker to worker: every one sends to every other what it publishes.
+"""The carrier of channels between the workers of one master: each worker sends its messages to all others.
 
-Each message has a ticket, of which no two are the same among the workers, and all hear them in that order (``mesh``).
-In a process that has no workers beside it messages stay where they are.
-
-Knows channels by their names, and messages as text.
+Each message has a ticket, which no other message of these workers has, and all workers deliver them in that order
+(``mesh``). In a process without other workers the messages stay in it.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ __all__ = ["ASK", "CAUGHT_UP", "HELLO", "MESSAGE", "PAST", "Decoder", "Frame", "
 
 
 class Publisher:
-    """This process as a publisher of one channel; its numbers begin anew when the channel does."""
+    """This process as a publisher of one channel. When the channel begins anew, so do its numbers."""
 
     def __init__(self) -> None:
         self.source = os.urandom(4).hex()
@@ -35,16 +33,16 @@ class Publisher:
 
 
 class Relay:
-    """This process's part in it.
+    """The carrier of this process.
 
-    :param directory: where the workers meet; without it messages stay in the process.
-    :param tickets: what they are numbered by there.
+    :param directory: the directory of the workers' sockets; without it messages stay in the process.
+    :param tickets: numbers the messages.
     """
 
     counted = True
 
     def __init__(self, directory: str | None, tickets: Tickets | None = None) -> None:
-        #: Names this process in no other process and never again.
+        #: A random name of this process.
         self.source = os.urandom(4).hex()
         self.world = tickets.world if tickets else os.urandom(8).hex()
         self._directory = Path(directory) if directory else None
@@ -59,7 +57,7 @@ class Relay:
         return self._tickets.last if self._tickets else 0
 
     def join(self, channel: Feed) -> None:
-        """Deliver to ``channel``; the first one makes this process meet the others."""
+        """Deliver to ``channel``. With the first one this process connects to the other workers."""
         channels = self._channels.setdefault(channel.name, [])
         channels.append(channel)
         if channel is not channels[0]:
@@ -82,7 +80,7 @@ class Relay:
                 self._mesh.past.end(name)
 
     def publish(self, channel: Feed, text: str) -> None:
-        """Give a message its place among all, send it to all workers, and deliver it here when its turn comes."""
+        """Send a message to all workers, and deliver it here when it is the next."""
         name = channel.name
         if self._mesh is not None:
             self._mesh.make_room()
@@ -100,17 +98,17 @@ class Relay:
     # The mesh's side (see mesh.Channels)
 
     def deliver(self, frame: Frame) -> None:
-        """Hand a message to the channels of its name."""
+        """Deliver a message to the channels of its name."""
         for channel in tuple(self._channels.get(frame.name, ())):
             channel.deliver(frame.source, frame.number, frame.text, ticket=frame.ticket, total=frame.total)
 
     def pace(self, name: str) -> None:
-        """Wait until the subscribers of the channels of this name have had their turn."""
+        """Wait, after a burst, until the subscribers of the channels of this name have taken their messages."""
         for channel in tuple(self._channels.get(name, ())):
             channel.pace()
 
     def kept(self, name: str) -> Iterator[Frame]:
-        """Yield what is kept of a channel, also what comes meanwhile."""
+        """Yield the messages that are kept of a channel, with those that come meanwhile."""
         position = 0
         while channels := self._channels.get(name):
             position, messages = channels[0].kept(position, PENDING)
@@ -122,14 +120,14 @@ class Relay:
             position += len(messages)
 
     def forsake(self) -> None:
-        """Have no part in it any more, in a process that was forked."""
+        """Give up the connections in a forked process: they are its parent's."""
         self._channels.clear()
         if self._mesh is not None:
             self._mesh.forsake()
 
 
 class _Own:
-    """The relay of this process; a fork makes another one."""
+    """Holds the relay of this process. A forked process makes its own."""
 
     def __init__(self) -> None:
         self.pid = 0

@@ -1,7 +1,4 @@
-"""One subscriber of a channel: where it stands in the history, and what it takes from there.
-
-Knows the history and how to wait; who else subscribes and where messages come from is the channel's business.
-"""
+"""One subscriber of a channel: its position in the history, and the messages that it takes from there."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.events.history import Cursor, History
 
-#: Characters of the messages that are taken at once to be sent: what a client that reads nothing holds in memory.
+#: Characters of messages that are taken at once to be sent. A client that does not read holds as many in memory.
 PORTION = 1 << 14
 
 
@@ -52,22 +49,24 @@ class Subscription(Inbox):
         self._channel = channel
         self._history = history
         newest = history.rank(last or 0)
-        #: The position of the next message to take, and the one at which the subscription ends, once it has.
+        #: The position of the next message to take.
         self._next = history.end
+        #: The position at which the subscription ends, once it has.
         self._until: int | None = None
-        #: The rank up to which it is told nothing: it has seen that elsewhere, or it was before its time.
+        #: The rank up to which messages are left out: it has seen them elsewhere, or they came before it began.
         self._seen = newest
-        #: How many messages there were up to where it stands, and whether those that it is not told are more.
+        #: The number of messages up to its position.
         self._count = history.total
+        #: Whether messages that are left out add to that number.
         self._counts_untold = after is None
-        #: Where it stands: what to give as ``after`` to go on from here, in any worker.
+        #: The cursor of its position: with it as ``after`` another subscription goes on from here, in any worker.
         self.position = history.cursor(history.reach, history.total)
         if after is not None:
             self._resume(parse_cursor(after), after, None if last is None else newest)
 
     def _resume(self, cursor: Cursor | None, after: str, newest: int | None) -> None:
         found = self._history.find(cursor) if cursor is not None else None
-        # A ticket that nobody has got yet was never told to anybody.
+        # No message can have a ticket that has not been drawn yet.
         if cursor is not None and found is not None and (newest is None or found[1] <= newest):
             self._next, self._seen = found
             self._count = cursor.total
@@ -98,7 +97,7 @@ class Subscription(Inbox):
         return self._await(timeout, None)
 
     def portion(self, timeout: float | None = None) -> list[Message]:
-        """Return the first of what :meth:`batch` would, about as much as a socket takes at once."""
+        """Return the first messages of a :meth:`batch`, about as many as a socket takes at once."""
         return self._await(timeout, PORTION)
 
     def _await(self, timeout: float | None, room: int | None) -> list[Message]:
@@ -112,20 +111,23 @@ class Subscription(Inbox):
             messages = self._take(room)
             if messages or self.ended:
                 return messages
-            # What came may be what it has seen elsewhere.
+            # The message that came may be one that it has seen elsewhere.
             if until is not None:
                 timeout = until - monotonic()
                 if timeout <= 0:
                     return []
 
     def close(self) -> None:
-        """End it; what has come and was not taken yet can still be taken."""
+        """End it. Messages that have come can still be taken."""
         if not self.closed:
             self._channel.forget(self)
         super().close()
 
     def _take(self, room: int | None) -> list[Message]:
-        """Return what comes next, at the most ``room`` characters of it, and what is taken with one more."""
+        """Return the next messages.
+
+        :param room: characters that they have together at the most, unless the first alone has more; None for all.
+        """
         history = self._history
         if self._until is None and self.ended:
             self._until = history.end
@@ -143,7 +145,7 @@ class Subscription(Inbox):
         return taken
 
     def _unseen(self, messages: list[Message]) -> list[Message]:
-        """Return those that the subscriber is to be told."""
+        """Return the messages that the subscriber has not seen."""
         found = [message for message in messages if message.rank > self._seen]
         for message in messages:
             if found and message is found[0]:
@@ -153,9 +155,9 @@ class Subscription(Inbox):
         return found
 
     def _settle(self, taken: list[Message]) -> None:
-        """Let them tell what this subscriber has missed, and note where the last one is."""
+        """Correct the numbers of missed messages for this subscriber, and move its position to the last message."""
         first, last = taken[0], taken[-1]
-        # What was lost to this process may have been seen in another one, and the other way round.
+        # It may have seen in another process what was lost to this one, and the other way round.
         seen = self._count - (first.total - 1 - first.missed)
         for at, message in enumerate(taken if seen else ()):
             if seen < 0 or message.missed:

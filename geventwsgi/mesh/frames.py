@@ -1,6 +1,6 @@
-"""What workers say to each other, as bytes.
+"""Frames, in which workers send each other messages, as bytes.
 
-Knows no socket and no channel; what a frame asks for is the relay's business.
+This module knows no socket and no channel.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Kinds of frames: the sender's address; a message that it publishes; all that it kept of a channel has been sent; a
-#: question for that; a message that it kept.
+#: Kinds of frames: the sender's address; a message that it publishes; the end of the messages that it has kept of a
+#: channel; a request for these; one of them.
 HELLO, MESSAGE, CAUGHT_UP, ASK, PAST = range(5)
-#: Kind, length of the name, length of the text, the publisher's number, the ticket, how many messages there were, the
-#: publisher; the name and the text follow.
+#: The fields of a head: kind, bytes of the name, bytes of the text, the publisher's number, the ticket, the number of
+#: messages so far, the publisher. The name and the text follow.
 HEAD = struct.Struct("!BBIQQQ8s")
-#: Bytes of a message as JSON, and of a channel's name, at the most.
+#: The most bytes of a message as JSON, and of a channel's name.
 MAX_MESSAGE, MAX_NAME = 16 << 20, 200
 
 
 class Frame(NamedTuple):
-    """One frame; what its kind has no use for stays empty."""
+    """One frame. Fields that its kind does not need stay empty."""
 
     kind: int
     source: str = ""
@@ -33,24 +33,24 @@ class Frame(NamedTuple):
     total: int = 0
 
     def encode(self) -> bytes:
-        """Return the frame as it is sent."""
+        """Return the frame's bytes."""
         name, text = self.name.encode("utf-8", "surrogatepass"), self.text.encode("utf-8", "surrogatepass")
         sizes = len(name), len(text)
         return HEAD.pack(self.kind, *sizes, self.number, self.ticket, self.total, self.source.encode()) + name + text
 
 
 class Decoder:
-    """Frames from bytes, in pieces as they come."""
+    """Decodes frames from bytes, which come in any pieces."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        #: Bytes that the next frame has at least.
+        #: The fewest bytes that the next frame has.
         self._needed = HEAD.size
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that are complete.
 
-        :raises ValueError: this is nothing that a worker of this version says.
+        :raises ValueError: no worker of this version sends such bytes.
         """
         buffer, start = self._buffer, 0
         buffer += data

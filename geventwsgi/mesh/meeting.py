@@ -1,7 +1,7 @@
-"""Where the workers of one master meet: a directory in which each has a socket, and a connection each way between two.
+"""Connections between the workers of one master, one each way between two. Each worker has a socket in one directory.
 
-A worker listens, connects to all who listen, and looks round from time to time: what has failed is tried again, and a
-connection that broke is made anew while both live. Knows processes as addresses and what they say as frames.
+A worker listens and connects to all sockets in the directory. From time to time it looks at the directory again: a
+connection that has failed or broken is made anew while both workers live.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 
 #: Bytes received at once.
 RECV = 1 << 16
-#: Seconds after which what has failed is tried again, and after which a worker looks round if nothing has.
+#: Seconds between two looks at the directory, after a failure and without one.
 RETRY, LOOK = 0.5, 10.0
-#: Seconds for which somebody may be connected before it says who it is.
+#: Seconds for which a connection may be open before it sends its address.
 GREETING = 10.0
-#: A process id and a random name.
+#: A worker's address: its process id and a random name.
 _ADDRESS = re.compile(r"[0-9]{1,10}\.[0-9a-f]{8}")
 
 
 class Receiver(Protocol):
-    """Whose frames come and go here."""
+    """Takes the frames that come."""
 
     def greeting(self, address: str) -> Iterable[Frame]:
-        """Return what a worker is told that has just been connected to."""
+        """Return the first frames for a worker that has just been connected to."""
 
     def heard(self, address: str, frame: Frame) -> None:
         """Take a frame from a worker; may wait.
 
-        :raises ValueError: it makes no sense.
+        :raises ValueError: the frame is wrong.
         """
 
     def left(self, address: str) -> None:
@@ -55,35 +55,35 @@ class Receiver(Protocol):
 
 
 class Meeting:
-    """This process among the workers.
+    """This process's connections to the other workers.
 
-    :param directory: where they meet; the first one makes it.
-    :param source: names this process, beside its id.
+    :param directory: the directory of the sockets, which the first worker makes.
+    :param source: a random name of this process.
     """
 
     def __init__(self, directory: Path, source: str, receiver: Receiver) -> None:
         self.address = f"{os.getpid()}.{source}"
         #: The others, by address.
         self.peers: dict[str, Peer] = {}
-        #: Set once all who listened have been connected to, or tried.
+        #: Set once a connection to each worker has been made or has failed.
         self.met = Event()
         self._directory = directory
         self._receiver = receiver
         self._listener: Any = None
         self._heard: set[Any] = set()
-        #: When each worker was heard last (monotonic); infinity while what it said is being taken.
+        #: Monotonic time at which each worker has sent its last bytes; infinity while its frames are being taken.
         self._heard_at: dict[str, float] = {}
         self._wanted = Event()
-        #: What the log has been told and has not been mended since.
+        #: Failures that have been logged and have not ended.
         self._told: set[str] = set()
-        #: Whether this is a process that was forked and has no part in it.
+        #: Whether this is a forked process, to which the connections do not belong.
         self._forsaken = False
         spawn_raw(self._keep)
 
     # Looking round
 
     def _keep(self) -> None:
-        """Look round for ever; a greenlet's body."""
+        """Look at the directory again and again; a greenlet's body."""
         while not self._forsaken:
             failed = self._try("listen and connect", self._look)
             self.met.set()
@@ -93,7 +93,7 @@ class Meeting:
                 gevent.sleep(RETRY)
 
     def _try(self, what: str, function: Any, *args: Any) -> bool:
-        """Call ``function``; return whether it failed, of which the log is told once until it succeeds."""
+        """Call ``function``; return whether it failed. A failure is logged once, until the function succeeds."""
         try:
             function(*args)
         except OSError as error:
@@ -105,9 +105,9 @@ class Meeting:
         return False
 
     def _look(self) -> None:
-        """Listen, and connect to all who do.
+        """Listen, and connect to all sockets in the directory.
 
-        :raises OSError: something of it failed; the rest is done.
+        :raises OSError: one step has failed; the others are done.
         """
         problems = []
         try:
@@ -124,13 +124,13 @@ class Meeting:
             raise problems[0]
 
     def _listen(self) -> None:
-        """Listen, unless the socket is there still: whoever tidies up may have removed it."""
+        """Listen, unless the socket is still there. A program that cleans directories may have removed it."""
         path, unfinished = self._directory / self.address, self._directory / f".{self.address}"
         if self._listener is not None and path.exists():
             return
         _make_private(self._directory)
         if self._listener is not None:
-            # Its greenlet ends; who is connected stays so.
+            # Its greenlet ends. Connections stay.
             self._listener.close()
             self._listener = None
         unfinished.unlink(missing_ok=True)
@@ -138,7 +138,7 @@ class Meeting:
         try:
             listener.bind(str(unfinished))
             listener.listen(512)
-            # Only now does it appear: whoever finds an address that refuses removes it as a dead worker's.
+            # It gets its name only now that it listens: other workers remove an address that refuses connections.
             unfinished.rename(path)
         except OSError:
             listener.close()
@@ -148,9 +148,9 @@ class Meeting:
         spawn_raw(self._accept, listener)
 
     def connect(self, address: str) -> None:
-        """Connect to a worker, unless it has been; one that is dead is removed.
+        """Connect to a worker, unless that is done already. The address of a dead worker is removed.
 
-        :raises OSError: it may succeed later.
+        :raises OSError: it has failed, and may succeed later.
         """
         if address in self.peers or self._forsaken:
             return
@@ -196,7 +196,7 @@ class Meeting:
             spawn_raw(self._hear, sock)
 
     def _hear(self, sock: Any) -> None:
-        """Take in what one worker says, until it ends; a greenlet's body."""
+        """Take the frames of one worker until its connection ends; a greenlet's body."""
         decoder, address = Decoder(), ""
         self._heard.add(sock)
         try:
@@ -211,12 +211,12 @@ class Meeting:
                         raise ValueError("it does not say who it is")  # noqa: TRY301
                     else:
                         self._receiver.heard(address, frame)
-                # A worker that is never silent leaves the others their turn.
+                # Other greenlets run between two receives, also if this worker sends without a pause.
                 gevent.sleep(0)
                 self._heard_at[address] = monotonic()
         except OSError:
             pass
-        except Exception as error:  # noqa: BLE001 - one who says such things is heard no longer, all others are
+        except Exception as error:  # noqa: BLE001 - no more is taken from this worker; the others go on
             if address not in self._told and not self._forsaken:
                 self._told.add(address)
                 HERE.complain("Channels: nothing more is taken from worker %s: %r", address or "(unknown)", error)
@@ -226,7 +226,7 @@ class Meeting:
             sock.close()
 
     def is_silent(self, address: str, seconds: float) -> bool:
-        """Tell whether nothing has come from a worker for so long, and all that has come before has been taken."""
+        """Return whether a worker has sent nothing for ``seconds``, and all that it sent before has been taken."""
         return monotonic() - self._heard_at.get(address, 0) >= seconds
 
     def _greeted(self, address: str) -> str:
@@ -239,7 +239,7 @@ class Meeting:
     # In a process that was forked
 
     def forsake(self) -> None:
-        """Let go of all sockets: they are the parent's, and would keep it alive in the others' eyes."""
+        """Close all sockets: they are the parent's, and the others would believe it to live while they are open."""
         self._forsaken = True
         listener, self._listener = self._listener, None
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -250,9 +250,9 @@ class Meeting:
 
 
 def _make_private(directory: Path) -> None:
-    """Make the directory, unless another worker has; nobody else may have a hand in it.
+    """Make the directory, unless another worker has made it.
 
-    :raises PermissionError: it is somebody else's, or open to others.
+    :raises PermissionError: it belongs to another user, or other users may use it.
     """
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=0o700)

@@ -1,9 +1,7 @@
-"""This process among the workers of its master: what it publishes goes to all, and all hear it in the same order.
+"""Messages between the workers of one master: each goes to all workers, and all deliver them in the same order.
 
-A worker that does not take its messages is waited for a moment, then it misses some, which it sees in the publishers'
-numbers: it costs the others nothing more. A message that does not come is waited for a moment as well.
-
-Knows processes as addresses, and what they say as frames.
+Publishers wait a moment for a worker that does not take its messages. Then it misses some, which it sees by the gaps in
+the publishers' numbers. A message that does not come is waited for a moment as well.
 """
 
 from __future__ import annotations
@@ -26,17 +24,17 @@ if TYPE_CHECKING:
     from geventwsgi.mesh.past import Channels
     from geventwsgi.mesh.place import Tickets
 
-#: Half of the seconds for which a message waits at the most for one that was published earlier.
+#: Seconds. A message waits for one that was published earlier for twice as long at the most.
 HOLD = 0.5
-#: Characters of messages that wait so, at the most.
+#: The most characters of messages that wait for earlier ones.
 HELD = 32 << 20
 
 
 class Mesh:
-    """The others, and the order of what all publish.
+    """The connections to the other workers, and the order of all messages.
 
-    :param directory: where the workers meet.
-    :param source: names this process, beside its id.
+    :param directory: the directory of the workers' sockets.
+    :param source: a random name of this process.
     """
 
     def __init__(self, directory: Path, source: str, tickets: Tickets, channels: Channels) -> None:
@@ -46,22 +44,23 @@ class Mesh:
         self._meeting = Meeting(directory, source, self)
         self._peers = self._meeting.peers
         self.past = Past(self._meeting, tickets, channels, self._order)
-        #: For each worker the last ticket of which it is known that no earlier one comes from there.
+        #: The ticket, by worker, below which no more messages come from it.
         self._passed: dict[str, int] = {}
-        #: The timer of what waits for an earlier message, and the last ticket that waited when it was set.
+        #: The timer while messages wait for an earlier one.
         self._timer: Any = None
+        #: The highest ticket that waited when the timer was set.
         self._overdue = 0
 
     def make_room(self) -> None:
-        """Wait until all workers have taken what is on its way to them, but those who are stuck."""
+        """Wait until all workers have room for messages, except those that are stuck."""
         while full := next((peer for peer in tuple(self._peers.values()) if not peer.has_room), None):
             if getcurrent() is get_hub():
                 break
             full.make_room()
 
     def publish(self, frame: Frame) -> None:
-        """Give a message its ticket, send it to all, and deliver what has its turn."""
-        # Nothing waits between the two: who waits for this ticket gets it at once.
+        """Give a message its ticket, send it to all workers, and deliver the messages that are next."""
+        # Nothing waits between ticket and send, since other workers wait for this ticket.
         frame = frame._replace(ticket=self._tickets.take())
         data = frame.encode()
         for peer in tuple(self._peers.values()):
@@ -72,7 +71,7 @@ class Mesh:
     # The order
 
     def _drain(self) -> None:
-        """Deliver all whose turn it is; channels with many messages wait for their subscribers meanwhile."""
+        """Deliver the messages that are next. Between them, wait for the subscribers of a channel with many."""
         while (frame := self._next()) is not None:
             if not self.past.takes(frame):
                 self._channels.deliver(frame)
@@ -83,7 +82,7 @@ class Mesh:
             self._set_timer()
 
     def _next(self) -> Frame | None:
-        """Return the next message, past those of which it is known that nobody sends them any more."""
+        """Return the next message. Tickets that no worker can send any more are skipped."""
         frame = self._order.pop()
         if frame is None and self._order.blocked:
             passed = [self._passed.get(each, 0) for each in self._peers]
@@ -96,9 +95,10 @@ class Mesh:
         self._timer.start(self._give_up)
 
     def _give_up(self) -> None:
-        """Wait no longer for what is earlier than the messages that have waited since the timer was set.
+        """Give up messages that are earlier than those that waited when the timer was set.
 
-        That is, if whoever may have sent it is silent: what this process is only slow to take is waited for.
+        They are given up only if the workers that may have sent them are silent. Otherwise this process may be slow to
+        receive them.
         """
         self._timer.close()
         self._timer = None
@@ -114,7 +114,7 @@ class Mesh:
     # The meeting's side (see meeting.Receiver)
 
     def greeting(self, address: str) -> Iterator[Frame]:
-        """Say that all that is published from now on follows, and ask for the past of the channels that begin."""
+        """Return the frames for a new worker: the last ticket, and requests for the past of channels that begin."""
         yield Frame(CAUGHT_UP, ticket=self._tickets.last)
         yield from self.past.greeting(address)
 
@@ -133,10 +133,10 @@ class Mesh:
         self._drain()
 
     def left(self, address: str) -> None:
-        """Wait no longer for a worker that has gone."""
+        """Forget a worker that has gone."""
         self._passed.pop(address, None)
         self.past.left(address)
 
     def forsake(self) -> None:
-        """Have no part in it any more, in a process that was forked."""
+        """Give up the connections in a forked process: they are its parent's."""
         self._meeting.forsake()

@@ -1,7 +1,7 @@
-"""The order of what many publishers send: by tickets, which all of them draw from one roll.
+"""The order of the messages of many publishers: by their tickets, which are drawn from one counter.
 
-What comes before something that was published earlier waits for it, so that every process hears the same order. What
-does not come in time is given up; if it comes later it is let through out of turn. Knows no process, no channel and no
+A message waits for those with lower tickets, so that every process gets the same order. A message that does not come in
+time is given up. If it comes later, it is let through out of order. This module knows no process, no channel and no
 clock.
 """
 
@@ -15,27 +15,28 @@ T = TypeVar("T")
 
 
 class Order(Generic[T]):
-    """Takes items with their tickets as they come, and gives them in order.
+    """Takes items in any order and returns them in the order of their tickets.
 
     :param last: the ticket after which it begins.
-    :param limit: the size of all that waits, from which on what it waits for is given up.
+    :param limit: the most size of the items that wait. Beyond it, missing tickets are given up.
     """
 
     def __init__(self, last: int, limit: int) -> None:
-        #: The ticket that is to come next, and the one below which none is waited for.
+        #: The ticket that is to come next.
         self._next = last + 1
+        #: The ticket below which missing ones are given up.
         self._floor = 0
         self._limit = limit
         self._size = 0
-        #: What waits for its turn, with its size; a heap of its tickets.
+        #: The items that wait, with their size, by ticket; and a heap of their tickets.
         self._waiting: dict[int, tuple[T, int]] = {}
         self._tickets: list[int] = []
-        #: What came after it was given up.
+        #: The items that came after they were given up.
         self._late: deque[T] = deque()
 
     @property
     def blocked(self) -> bool:
-        """Whether something waits for an earlier ticket, once :meth:`pop` has said that there is no more."""
+        """Whether items wait for an earlier ticket. To be asked after :meth:`pop` has returned None."""
         return bool(self._tickets)
 
     @property
@@ -44,11 +45,11 @@ class Order(Generic[T]):
         return max(self._tickets, default=0)
 
     def items(self) -> list[T]:
-        """Return what waits for something earlier."""
+        """Return the items that wait."""
         return [item for item, _ in self._waiting.values()]
 
     def put(self, ticket: int, item: T, size: int = 0) -> None:
-        """Take in an item of this size; a second one of the same ticket is dropped, if the first still waits."""
+        """Take in an item. It is dropped if one with the same ticket waits."""
         if ticket < self._next:
             self._late.append(item)
         elif ticket not in self._waiting:
@@ -59,7 +60,7 @@ class Order(Generic[T]):
                 self.give_up(self.newest)
 
     def give_up(self, ticket: int) -> None:
-        """Wait no longer for anything up to this ticket."""
+        """Give up missing items up to this ticket."""
         self._floor = max(self._floor, ticket + 1)
 
     def pop(self) -> T | None:

@@ -1,6 +1,7 @@
-"""What workers tell each other of a channel's past: one in which it begins asks all others what they keep of it.
+"""A channel's past: when a channel begins in a worker, it asks all other workers for the messages that they keep.
 
-What is new waits until all have answered, or until the time is over; what comes later than that is let in if it is new.
+New messages of the channel wait until all have answered, or until the time is over. Answers that come later are
+delivered if they are new.
 """
 
 from __future__ import annotations
@@ -23,51 +24,52 @@ if TYPE_CHECKING:
     from geventwsgi.mesh.peer import Peer
     from geventwsgi.mesh.place import Tickets
 
-#: Seconds that a channel waits at its start for what the others keep.
+#: Seconds for which a channel waits at its start for the other workers' messages.
 CATCH_UP = 2.0
 
 
 class Channels(Protocol):
-    """This process's channels."""
+    """The channels of this process."""
 
     def deliver(self, frame: Frame) -> None:
-        """Hand a message to the channels of its name."""
+        """Deliver a message to the channels of its name."""
 
     def pace(self, name: str) -> None:
-        """Wait until the subscribers of the channels of this name have had their turn."""
+        """Wait, after a burst, until the subscribers of the channels of this name have taken their messages."""
 
     def kept(self, name: str) -> Iterator[Frame]:
-        """Yield what is kept of a channel."""
+        """Yield the messages that are kept of a channel."""
 
 
 class Beginning:
     """A channel that begins."""
 
     def __init__(self) -> None:
-        #: What has come so far, by tickets.
+        #: The messages that have come so far, by ticket.
         self.frames: dict[int, Frame] = {}
-        #: Who has not answered, and an event that is set whenever somebody has.
+        #: The workers that have not answered.
         self.waiting: set[str] = set()
+        #: Set whenever a worker has answered.
         self.answer = Event()
-        #: Whether it has begun, and only somebody who was too slow is to answer still.
+        #: Whether it has begun. Slow workers may still answer.
         self.over = False
 
     def take(self, frame: Frame) -> None:
-        """Keep a message until it can be delivered; those that others kept tell more."""
+        """Keep a message until it can be delivered. That of an answer is preferred, since it has more fields."""
         if frame.ticket not in self.frames or frame.total:
             self.frames[frame.ticket] = frame
 
     def wait(self, slow: set[str], deadline: float) -> None:
-        """Wait until all have answered but those who are slow, or until a time (monotonic)."""
+        """Wait until all but the slow workers have answered, or until a monotonic time."""
         while self.waiting - slow and (left := deadline - monotonic()) > 0:
             self.answer.clear()
             self.answer.wait(left)
 
 
 class Past:
-    """Asks and answers.
+    """Asks the other workers, and answers them.
 
-    :param order: what has come and waits for its turn: it is told as well.
+    :param order: the messages that wait for earlier ones; they belong to the answer as well.
     """
 
     def __init__(self, meeting: Meeting, tickets: Tickets, channels: Channels, order: Order[Frame]) -> None:
@@ -76,15 +78,15 @@ class Past:
         self._channels = channels
         self._order = order
         self._beginnings: dict[str, Beginning] = {}
-        #: Workers that have let somebody wait in vain, and have said nothing since.
+        #: Workers that have not answered in time, and have not answered since.
         self._slow: set[str] = set()
-        #: What workers have asked for and have not been told yet.
+        #: The names of channels that workers have asked for and have no answer about yet.
         self._asks: dict[str, list[str]] = {}
 
     # Asking
 
     def begin(self, name: str) -> None:
-        """Ask all for a channel's past, and wait a while for their answers; not in gevent's hub."""
+        """Ask all workers for a channel's past, and wait a while for their answers. In gevent's hub, do not wait."""
         beginning = self._beginnings[name] = Beginning()
         for address, peer in tuple(self._meeting.peers.items()):
             beginning.waiting.add(address)
@@ -95,11 +97,11 @@ class Past:
             done.wait()
 
     def end(self, name: str) -> None:
-        """Take note that there is no such channel here any more."""
+        """Forget a channel that has ended in this process."""
         self._beginnings.pop(name, None)
 
     def greeting(self, address: str) -> Iterator[Frame]:
-        """Ask whoever has just been met, and answer what it may have asked already."""
+        """Return the questions for a new worker, and answer those that it may have asked already."""
         for name, beginning in self._beginnings.items():
             if not beginning.over:
                 beginning.waiting.add(address)
@@ -107,7 +109,7 @@ class Past:
         spawn_raw(self._answer, address)
 
     def takes(self, frame: Frame) -> bool:
-        """Keep a message that has just been published if its channel begins; return whether that is so."""
+        """Keep a new message if its channel begins; return whether it is kept."""
         beginning = self._beginnings.get(frame.name)
         if beginning is None or beginning.over:
             return False
@@ -115,7 +117,7 @@ class Past:
         return True
 
     def heard(self, address: str, frame: Frame) -> None:
-        """Take what was asked for, or that there is no more of it."""
+        """Take an answer, or its end."""
         beginning = self._beginnings.get(frame.name)
         if frame.kind == CAUGHT_UP:
             self._slow.discard(address)
@@ -124,7 +126,7 @@ class Past:
             beginning.take(frame)
 
     def left(self, address: str) -> None:
-        """Wait no longer for a worker that has gone."""
+        """Forget a worker that has gone."""
         self._asks.pop(address, None)
         self._slow.discard(address)
         for name in tuple(self._beginnings):
@@ -139,7 +141,7 @@ class Past:
                 spawn_raw(self._merge, beginning, name)
 
     def _hear(self, beginning: Beginning, name: str, done: Event) -> None:
-        """Wait until all have answered, then deliver what there is; a greenlet's body."""
+        """Wait until all have answered, then deliver the messages; a greenlet's body."""
         try:
             deadline = monotonic() + CATCH_UP
             self._meeting.met.wait(CATCH_UP)
@@ -151,7 +153,7 @@ class Past:
             done.set()
 
     def _merge(self, beginning: Beginning, name: str) -> None:
-        """Deliver what has come, in order; a greenlet's body."""
+        """Deliver the messages that have come, in order; a greenlet's body."""
         while beginning.frames:
             frames, beginning.frames = beginning.frames, {}
             for ticket in sorted(frames):
@@ -164,12 +166,12 @@ class Past:
     # Answering
 
     def asked(self, address: str, name: str) -> None:
-        """Answer a worker, as soon as it is connected to."""
+        """Answer a worker, as soon as there is a connection to it."""
         self._asks.setdefault(address, []).append(name)
         spawn_raw(self._answer, address)
 
     def _answer(self, address: str) -> None:
-        """Answer all that a worker has asked; a greenlet's body."""
+        """Answer all questions of a worker; a greenlet's body."""
         while (peer := self._meeting.peers.get(address)) and (names := self._asks.get(address)):
             self._tell(peer, names.pop())
 
@@ -178,7 +180,7 @@ class Past:
             peer.send(frame.encode())
             peer.make_room()
             share.spend()
-        # What waits for its turn was published before that worker was there, maybe.
+        # Messages that wait for earlier ones may have been published before that worker was there.
         beginning = self._beginnings.get(name)
         for frame in [*self._order.items(), *(beginning.frames.values() if beginning else ())]:
             if frame.name == name:

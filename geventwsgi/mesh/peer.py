@@ -1,7 +1,4 @@
-"""One other worker, and what is on its way to it: bounded, whatever the other does.
-
-Knows a socket and bytes.
-"""
+"""Another worker, and the bytes that wait to be sent to it. Their number is bounded, whatever that worker does."""
 
 from __future__ import annotations
 
@@ -16,19 +13,20 @@ from greenlet import getcurrent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Bytes on their way to one worker from which on publishers wait for it, and those from which on who cannot wait, in
-#: gevent's hub, does without.
-PENDING, TOO_MUCH = 1 << 20, 4 << 20
-#: Seconds for which publishers wait while it takes nothing.
+#: Bytes that wait for one worker, above which publishers wait for it.
+PENDING = 1 << 20
+#: Bytes above which it misses messages. Publishers in gevent's hub cannot wait.
+TOO_MUCH = 4 << 20
+#: Seconds for which publishers wait for a worker that takes nothing.
 PATIENCE = 1.0
-#: Bytes of small frames that are sent at once.
+#: The most bytes of small frames that are sent at once.
 BUNDLE = 1 << 18
 
 
 class Peer:
     """Another worker.
 
-    :param sock: connected to it; only sent to.
+    :param sock: a socket connected to it, which is only sent to.
     :param on_lost: called with this object when the worker can no longer be reached.
     """
 
@@ -37,10 +35,10 @@ class Peer:
         self._on_lost = on_lost
         self._pending: list[bytes] = []
         self._size = 0
-        #: Set while there is less than :data:`PENDING` on its way.
+        #: Set while fewer than :data:`PENDING` bytes wait.
         self._room = Event()
         self._room.set()
-        #: Whether it was waited for in vain: it misses messages until it takes some again.
+        #: Whether publishers have waited in vain. It misses messages until it takes some again.
         self._stuck = False
         self._writing = False
         self._closed = False
@@ -48,11 +46,11 @@ class Peer:
 
     @property
     def has_room(self) -> bool:
-        """Whether there is no need to wait for it."""
+        """Whether publishers need not wait for it."""
         return self._stuck or self._closed or self._room.is_set()
 
     def make_room(self) -> None:
-        """Wait until it has taken what is on its way, for as long as it takes anything; not in gevent's hub."""
+        """Wait until it has room, as long as it takes anything. In gevent's hub, do nothing."""
         if getcurrent() is get_hub():
             return
         while not self.has_room:
@@ -61,13 +59,13 @@ class Peer:
                 self._stuck = True
 
     def send(self, data: bytes) -> None:
-        """Have a frame sent, in order and together with what else is to be sent; a stuck worker misses it."""
+        """Send a frame, now or after the frames that wait. A stuck worker misses it."""
         if self._size > TOO_MUCH:
             self._stuck = True
         if self._stuck or self._closed:
             return
         if not self._writing:
-            # It leaves at once, so that whoever publishes and then computes holds up nobody.
+            # It leaves at once: a publisher that then computes must not delay it.
             data = data[self._write_now(data) :]
             if not data:
                 return
@@ -98,12 +96,12 @@ class Peer:
                     if self._size <= PENDING:
                         self._stuck = False
                         self._room.set()
-        except Exception:  # noqa: BLE001 - whatever it is, part of a frame may have left: nothing can follow it
+        except Exception:  # noqa: BLE001 - a part of a frame may have been sent, after which nothing can follow
             self._lose()
         self._writing = False
 
     def _next(self) -> bytes:
-        """Take what is to be sent next: small frames together, a large one as it is."""
+        """Take the bytes to send next: several small frames, or one large one."""
         size = count = 0
         while count < len(self._pending) and size + len(self._pending[count]) <= BUNDLE:
             size += len(self._pending[count])
@@ -115,7 +113,7 @@ class Peer:
     def _wait_for_end(self) -> None:
         """Take note that the worker has closed its side; a greenlet's body."""
         with suppress(OSError):
-            while self.sock.recv(4096):  # it says nothing here
+            while self.sock.recv(4096):  # it sends nothing over this connection
                 pass
         self._lose()
 
@@ -124,7 +122,7 @@ class Peer:
         self._on_lost(self)
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
         if not self._closed:
             self._closed = True
             self._room.set()

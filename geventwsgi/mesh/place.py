@@ -1,7 +1,7 @@
-"""Where this process stands: which master's worker it is, and what waits for it to begin serving.
+"""This process's place among the workers of a master, and what waits for it to begin serving.
 
-A worker fills it in after the fork; elsewhere (a script with a ``WSGIServer``, a test) it stays empty, and channels
-reach the greenlets of one process. It knows neither sockets nor gevent, so that the master may import it.
+A worker fills it in after the fork. In other processes (a script with a ``WSGIServer``, a test) it stays empty, and
+channels reach the greenlets of one process. The module imports no gevent, so that the master may import it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Tickets:
-    """Numbers from 1 on, of which no two processes get the same: those that fork from the one that makes it.
+    """Numbers from 1 on. No two processes that were forked from the one that makes it get the same number.
 
-    They are the offset of one open file, which all of them share and nobody writes to. ``lseek`` moves it and tells
-    where it is in one step (POSIX.1, XSH 2.9.7), so that a process that is stopped or killed holds up nobody.
+    The number is the offset of one open file without content, which they share. ``lseek`` moves and returns it in one
+    step (POSIX.1, XSH 2.9.7), so that a process that is stopped or killed does not hold up the others.
     """
 
     def __init__(self) -> None:
-        #: Names the processes that share them, in no other server and never again.
+        #: A random name of the processes that share the numbers.
         self.world = os.urandom(8).hex()
         self._fd = _open_unnamed()
 
@@ -35,16 +35,16 @@ class Tickets:
 
     @property
     def last(self) -> int:
-        """The number that was taken last, by whichever process."""
+        """The number that was taken last, by any process."""
         return os.lseek(self._fd, 0, os.SEEK_CUR)
 
 
 def _open_unnamed() -> int:
-    """Open a regular file that has no name, in memory where that can be."""
+    """Open a regular file without a name, in memory if the system can do that."""
     with suppress(AttributeError, OSError):
         memory = os.memfd_create("geventwsgi-tickets")
         try:
-            # Linux makes the steps of an offset atomic only for what was opened by a path.
+            # On Linux the steps of an offset are atomic only for a file that was opened by a path.
             return os.open(f"/proc/self/fd/{memory}", os.O_RDWR | os.O_CLOEXEC)
         finally:
             close(memory)
@@ -60,7 +60,7 @@ class Place:
     def __init__(self) -> None:
         #: The private directory in which the workers' sockets meet; None where there are no other workers.
         self.directory: str | None = None
-        #: What the workers' messages are numbered by; None where there are no other workers.
+        #: The numbers of the workers' messages; None where there are no other workers.
         self.tickets: Tickets | None = None
         self._complain: Callable[..., object] = logging.getLogger("geventwsgi.events").error
         self._arrived = False
@@ -76,7 +76,7 @@ class Place:
         self._complain = complain
 
     def complain(self, text: str, *args: object) -> None:
-        """Say what has gone wrong: in the server's error log where there is a server, else by ``logging``."""
+        """Log a failure: to the server's error log if there is a server, else by ``logging``."""
         self._complain(text, *args)
 
     def on_arrival(self, function: Callable[[], object]) -> None:
@@ -87,7 +87,7 @@ class Place:
             self._arrivals.append(function)
 
     def arrive(self) -> None:
-        """Tell all who wait: called by a worker before it accepts its first connection."""
+        """Call the functions that wait. A worker calls this before it accepts its first connection."""
         self._arrived = True
         arrivals, self._arrivals = self._arrivals, []
         for function in arrivals:

@@ -1,6 +1,6 @@
-"""How long one greenlet may work on messages before the loop turns: whoever publishes, delivers or tells many.
+"""The time for which one greenlet may publish or deliver messages before the loop turns.
 
-What is published or delivered without a wait, thousands of messages on end, would keep every other client waiting.
+Thousands of messages that are published or delivered without a pause would keep every other client waiting.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 
-#: Seconds of work on messages after which the others get their turn.
+#: Seconds of work on messages, after which other greenlets run.
 SHARE = 0.003
-#: Seconds, as few as make gevent wait for the loop's next iteration. Between callbacks it may not look at sockets.
+#: Seconds of a timer that ends in the loop's next iteration. A callback would not do: the loop may not look at sockets
+#: between two callbacks.
 ONE_ITERATION = 1e-9
 
 
 class Share:
-    """What this process has worked on messages since its loop last turned."""
+    """Measures the work on messages since the loop last turned."""
 
     def __init__(self) -> None:
         self._since = 0.0
-        #: Whether the loop is to say when it turns.
+        #: Whether a callback waits for the loop's next turn.
         self._marked = False
 
     def spend(self) -> None:
         """Wait for one turn of the loop if the share is spent; called after each message. In gevent's hub, do nothing.
 
-        Nothing waits that would not wait for subscribers as well (:meth:`.Channel.pace`).
+        Every caller waits for subscribers as well (:meth:`.Channel.pace`).
         """
         hub: Any = get_hub()
         if not self._marked:
