@@ -46,6 +46,7 @@ MODULES = (
     "system.shared",
     "serving.capacity",
     "serving.balance",
+    "serving.rounds",
     "serving.deadlines",
     "serving.request_deadline",
     "serving.client",

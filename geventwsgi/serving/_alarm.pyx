@@ -12,7 +12,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from geventwsgi._clock cimport monotonic
 from geventwsgi.serving._switching cimport current, switch, tell
-from geventwsgi.serving.outbox cimport Outbox
+from geventwsgi.serving.rounds cimport Round
 
 from gevent import get_hub
 from gevent import sleep as gevent_sleep
@@ -20,7 +20,6 @@ from gevent.exceptions import InvalidSwitchError
 
 from geventwsgi.forks import hold, keep
 from geventwsgi.serving.escaped import report
-from geventwsgi.serving.outbox import outbox_of
 
 #: Children of each place of the heap: four neighbours share a line of the cache.
 cdef enum: CHILDREN = 4
@@ -46,23 +45,24 @@ cdef class Alarm:
 
 @cython.final
 cdef class AlarmClock:
-    """Those who sleep in the greenlets of one hub.
+    """The greenlets of one hub that sleep.
 
-    :param hub: the hub of this thread. Those of other threads' hubs sleep as gevent has it.
+    :param hub: the hub of this thread. Greenlets of other threads' hubs sleep as gevent has it.
+    :param around: begins and ends each turn in which the clock wakes greenlets.
     """
 
     cdef object __weakref__
     cdef object _hub
-    cdef Outbox _outbox
+    cdef Round _around
     cdef object _plain      # the kind of greenlet that slept last
     cdef Place *_heap
     cdef Py_ssize_t _count, _room
     cdef object _timer      # the loop's; None: not set
     cdef double _set_for    # when the loop calls back; NEVER, or NOW while it does
 
-    def __cinit__(self, hub):
+    def __cinit__(self, hub, Round around):
         self._hub = hub
-        self._outbox = outbox_of(hub)
+        self._around = around
         self._set_for = NEVER
         keep(self)
 
@@ -115,7 +115,7 @@ cdef class AlarmClock:
         cdef double now = monotonic()
         self._unset()
         self._set_for = NOW
-        self._outbox.begin()
+        self._around.begin()
         try:
             while self._count and self._heap[0].due <= now:
                 alarm = <Alarm> self._heap[0].alarm
@@ -128,7 +128,7 @@ cdef class AlarmClock:
         finally:
             self._set_for = NEVER
             self._set()
-            self._outbox.end()
+            self._around.end()
 
     cdef int _set(self) except -1:
         """Have the loop call back when the first is due."""

@@ -17,6 +17,7 @@ from gevent import get_hub
 
 from geventwsgi import clock
 from geventwsgi.forks import keep
+from geventwsgi.serving import rounds
 
 if TYPE_CHECKING:
     from geventwsgi.serving.sending import Sending
@@ -28,10 +29,10 @@ BRIEF = 0.001
 LONG, REST = 0.003, 1.0
 
 
-class Outbox:
+class Outbox(rounds.Round):
     """What is kept in the greenlets of one hub."""
 
-    __slots__ = ("__weakref__", "_closed_until", "_kept", "_late", "_since", "open")
+    __slots__ = ("__weakref__", "_closed_until", "_kept", "_late", "_since")
 
     def __init__(self) -> None:
         #: Whether to keep what may be kept: a turn is under way, at the end of which it is sent.
@@ -44,7 +45,7 @@ class Outbox:
         self._late = self._closed_until = 0.0
 
     def begin(self) -> None:
-        """Begin a turn in which several requests may be answered; :meth:`end` follows, whatever happens."""
+        """See :meth:`.Round.begin`: from now on keep what may be kept."""
         if self._closed_until and clock.monotonic() >= self._closed_until:
             self._closed_until = 0.0
         self.open = not self._closed_until

@@ -1,6 +1,6 @@
 from geventwsgi.serving cimport _marks as marks
 from geventwsgi.serving cimport _switching as switching
-from geventwsgi.serving.outbox cimport Outbox as COutbox
+from geventwsgi.serving.rounds cimport Round as CRound
 
 cdef class Sleeper:
     cdef public object greenlet
@@ -11,7 +11,7 @@ cdef class Sleeper:
 cdef class Runners:
     cdef object _kind
     cdef object _hub
-    cdef public COutbox outbox
+    cdef CRound _around
     cdef list _given
     cdef list _turn
     cdef bint _once

@@ -25,7 +25,7 @@ from greenlet import getcurrent
 from geventwsgi.collector import patience
 from geventwsgi.forks import hold
 from geventwsgi.serving import holdings, marks, memory, switching
-from geventwsgi.serving.outbox import outbox_of
+from geventwsgi.serving.rounds import Round
 from geventwsgi.serving.thread_objects import THREADS, ThreadObject
 
 if TYPE_CHECKING:
@@ -56,25 +56,24 @@ class Sleeper:
 class Runners:
     """The runners of one server, and what is ready for them.
 
-    :param kind: what a runner is.
+    :param around: begins and ends each turn in which runners work.
+    :param kind: the class of a runner.
     :param once: whether each serves once, so that every request has a fresh one (``greenlet_per_request``).
     """
 
     __slots__ = (
-        "_called", "_forsaken", "_given", "_hub", "_idle", "_kind", "_least_idle", "_noted", "_once", "_thinning",
-        "_threads",
-        "_turn", "_working", "outbox",
+        "_around", "_called", "_forsaken", "_given", "_hub", "_idle", "_kind", "_least_idle", "_noted", "_once",
+        "_thinning", "_threads", "_turn", "_working",
     )  # fmt: skip
 
-    def __init__(self, kind: type[Any] = Greenlet, *, once: bool = False) -> None:
+    def __init__(self, around: Round | None = None, kind: type[Any] = Greenlet, *, once: bool = False) -> None:
         self._once = once
         #: The runners, by their ``id``, that were asked for what may have been changed since.
         self._noted: set[int] = set()
         #: What it runs is the class's: an attribute of each greenlet would take as much memory as the greenlet.
         self._kind: Any = marks.wary(kind, {"_run": staticmethod(self._live)}, self._noted.add)
         self._hub = get_hub()
-        #: Where responses are kept until the turn ends.
-        self.outbox = outbox_of(self._hub)
+        self._around = Round() if around is None else around
         self._threads = THREADS
         #: What is ready: in order, and of what was given before that, the first at the end.
         self._given: list[Sleeper] = []
@@ -102,7 +101,7 @@ class Runners:
         """Let runners work; called in the hub, where each returns to when it is idle or its request waits."""
         self._called = False
         self._working = self  # no runner yet
-        self.outbox.begin()
+        self._around.begin()
         try:
             while self._turn or self._given:
                 runner = self._idle.pop() if self._idle else self._kind()
@@ -114,7 +113,7 @@ class Runners:
             if self._working is not None:  # something has raised: the rest is for the next turn
                 self._working = None
                 self._hub.loop.run_callback(self._call)
-            self.outbox.end()
+            self._around.end()
 
     def _live(self) -> None:
         """Work, and then let go of what the last request has left."""
@@ -232,7 +231,7 @@ class Runners:
 class OneEach(Runners):
     """Gives each its own greenlet.
 
-    :param spawn: makes a greenlet of a function, and starts it: a pool's, say.
+    :param spawn: makes a greenlet that calls a function, and starts it: a pool's, for example.
     """
 
     __slots__ = ("_spawn",)

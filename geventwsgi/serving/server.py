@@ -32,6 +32,7 @@ from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import LAST_CALL
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.disarm import disarm
+from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.prologue import ProxyProtocol
 from geventwsgi.serving.runners import OneEach, Runners
@@ -305,7 +306,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     def __make_runners(self) -> Runners:
         if self.__keeps_greenlets:
             return OneEach(self._spawn)  # type: ignore[attr-defined]  # StreamServer has it, its stubs have not
-        return Runners(once=self.__config.greenlet_per_request)
+        return Runners(outbox_of(get_hub()), once=self.__config.greenlet_per_request)
 
     def __hook(self, name: str) -> Callable[..., object] | None:
         """Return a server hook with its worker argument filled in; None if the operator gave none."""

@@ -11,6 +11,7 @@ from geventwsgi.forks import hold
 from geventwsgi.http.encode import LastHead
 from geventwsgi.http.known import KnownBlocks
 from geventwsgi.serving.memory import Trimmer
+from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.sending import Common
 from geventwsgi.wsgi.memo import Memo
 
@@ -187,7 +188,9 @@ class Service:
         self.deadlines = deadlines
         self.capacity = capacity
         #: What its streams have.
-        self.common = Common(poller, deadlines, runners.outbox, capacity, timeouts.write, timeouts.write_min_rate)
+        self.common = Common(
+            poller, deadlines, outbox_of(deadlines.hub), capacity, timeouts.write, timeouts.write_min_rate
+        )
         self.log = log
         #: The Server field.
         self.software = software

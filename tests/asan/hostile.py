@@ -258,7 +258,7 @@ def functions(chance: random.Random) -> None:
             import_module("geventwsgi._clock").second,
         ]
         alarms = import_module("geventwsgi.serving._alarm")
-        clock = alarms.AlarmClock(get_hub())
+        clock = alarms.AlarmClock(get_hub(), Outbox())
         targets += [clock.sleep, alarms.AlarmClock, alarms.Alarm]
     for target in targets:
         for given in arguments(2, chance, None):

@@ -15,6 +15,8 @@ import gevent.hub
 import greenlet
 import pytest
 
+from geventwsgi.serving.rounds import Round
+
 #: gevent's own, whatever may have taken its place.
 gevents_own = gevent.hub.sleep
 
@@ -28,7 +30,7 @@ def sleep(request):
 
 def alarm_clock():
     module = pytest.importorskip("geventwsgi.serving._alarm", reason="the compiled core is not built")
-    return module.AlarmClock(gevent.get_hub())
+    return module.AlarmClock(gevent.get_hub(), Round())
 
 
 def test_sleeps_at_least_so_long(sleep):

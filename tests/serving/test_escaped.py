@@ -16,6 +16,7 @@ from gevent import get_hub
 from geventwsgi.serving.deadlines import NEVER, Deadlines, Holder
 from geventwsgi.serving.outbox import Outbox, outbox_of
 from geventwsgi.serving.poller import EpollPoller, WatcherPoller
+from geventwsgi.serving.rounds import Round
 from geventwsgi.serving.runners import Runners, Sleeper
 from geventwsgi.serving.sending import Common
 from geventwsgi.serving.stream import DeadlineExpired, Stream
@@ -379,7 +380,7 @@ def test_connections_are_accepted_although_the_log_fails(reported: list[Any], mo
 @pytest.mark.usefixtures("reported")
 def test_everybody_who_sleeps_wakes_although_one_raises(kind: Any) -> None:
     alarm = pytest.importorskip("geventwsgi.serving._alarm", reason="the compiled core is not built")
-    sleep = alarm.AlarmClock(get_hub()).sleep
+    sleep = alarm.AlarmClock(get_hub(), Round()).sleep
     woken: list[float] = []
 
     def one(seconds: float, fails: bool) -> None:
@@ -403,7 +404,7 @@ def test_sleepers_wake_although_a_response_of_their_turn_cannot_be_sent(reported
     woken: list[int] = []
     hub = get_hub()
     outbox = outbox_of(hub)
-    sleep = alarm.AlarmClock(hub).sleep
+    sleep = alarm.AlarmClock(hub, outbox).sleep
     accepted, client = tcp_pair()
     failing = Failing(raw(accepted), Common(WatcherPoller(hub.loop), Deadlines(hub.loop), outbox))
 

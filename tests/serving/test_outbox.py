@@ -271,7 +271,7 @@ class Looking(Sleeper):
 
 def test_responses_are_kept_where_a_turn_has_its_end() -> None:
     def look() -> bool:
-        Runners().give(looking)
+        Runners(outbox_of(get_hub())).give(looking)
         gevent.sleep(0)
         return looking.seen.pop()
 
@@ -284,7 +284,7 @@ def test_those_who_slept_keep_responses() -> None:
     module = pytest.importorskip("geventwsgi.serving._alarm", reason="the compiled core is not built")
 
     def sleeps() -> bool:
-        module.AlarmClock(get_hub()).sleep(0.001)
+        module.AlarmClock(get_hub(), outbox_of(get_hub())).sleep(0.001)
         return outbox_of(get_hub()).open
 
     eventually(lambda: gevent.spawn(sleeps).get(timeout=5))

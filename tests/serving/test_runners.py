@@ -62,7 +62,7 @@ class Crew:
                 super().__init__()
                 made.append(weakref.ref(self))
 
-        self.runners = Runners(Noted, once=once)
+        self.runners = Runners(kind=Noted, once=once)
 
     def do(self, *jobs: Callable[[], object]) -> None:
         """Run jobs that became ready together, and wait for the last of them."""

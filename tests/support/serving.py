@@ -16,6 +16,7 @@ from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.http1_exchange import Http1Exchange
+from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.poller import Poller
 from geventwsgi.serving.poller import poller as best_poller
 from geventwsgi.serving.runners import OneEach, Runners
@@ -112,7 +113,7 @@ def served(
         trusts=lambda _address: trusted,
         secure_scheme_headers={"X-FORWARDED-PROTO": "https"},
         on_record=records.append if record else None,
-        runners=OneEach(gevent.spawn) if keeps_greenlets else Runners(),
+        runners=OneEach(gevent.spawn) if keeps_greenlets else Runners(outbox_of(gevent.get_hub())),
         keeps_greenlets=keeps_greenlets,
     )
     accepted, client = tcp_pair()

@@ -7,8 +7,10 @@ import sys
 
 import gevent
 import pytest
+from gevent import get_hub
 from gevent.event import Event
 
+from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.runners import Runners, Sleeper
 from geventwsgi.worker import stacks
 from geventwsgi.worker.stacks import describe
@@ -85,7 +87,7 @@ class Passing(Sleeper):
 
 def test_greenlets_that_only_wait_for_work_are_no_news():
     passing = Passing()
-    Runners().give(passing)
+    Runners(outbox_of(get_hub())).give(passing)
     gevent.sleep(0)
     before = len(describe(sys._getframe(), {}))
     (runner,) = [found for found in gc.get_objects() if id(found) == passing.ran]

@@ -56,10 +56,12 @@ def hasten_sleep() -> None:
     """Replace ``sleep`` by that of the compiled core, if it is there, for greenlets of this thread."""
     try:
         from geventwsgi.serving._alarm import AlarmClock
+        from geventwsgi.serving.outbox import outbox_of
     except ImportError:
         return
     modules: list[Any] = [time, gevent, hub, gevent_time]
-    sleep = AlarmClock(hub.get_hub()).sleep
+    current = hub.get_hub()
+    sleep = AlarmClock(current, outbox_of(current)).sleep
     for module in modules:
         module.sleep = sleep
 

@@ -1,0 +1,5 @@
+cdef class Round:
+    cdef public bint open
+
+    cpdef begin(self)
+    cpdef end(self)
