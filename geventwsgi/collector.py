@@ -42,9 +42,14 @@ def uncollected() -> Iterator[None]:
 
 def _age() -> None:
     """Have all objects count as old without looking at them; those that somebody has frozen stay frozen."""
-    if gc.get_freeze_count() <= _FROZEN:
+    if not somebody_froze():
         gc.freeze()
         gc.unfreeze()  # among the old
+
+
+def somebody_froze() -> bool:
+    """Return whether there are frozen objects besides Python's own, as after an operator's ``gc.freeze()``."""
+    return gc.get_freeze_count() > _FROZEN
 
 
 def share_memory() -> None:

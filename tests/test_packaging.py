@@ -216,3 +216,11 @@ def test_a_process_that_cython_starts_does_not_build_again(small_core: Path) -> 
     code = "import runpy; runpy.run_path('setup.py', run_name='__mp_main__')"
     done = subprocess.run([sys.executable, "-c", code], cwd=small_core, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize("arguments", [[], ["dist"]])
+def test_what_makes_the_wheels_says_in_one_line_what_it_needs(arguments: list[str]) -> None:
+    done = subprocess.run([ROOT / ".ci" / "wheels", *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "wheels: give a directory for what is made, and at least one interpreter\n"

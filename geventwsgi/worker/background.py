@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gevent.select import poll
 
+from geventwsgi.collector import somebody_froze
 from geventwsgi.serving.disarm import disarm
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ def leave() -> None:
 
     Pools of threads (:mod:`concurrent.futures`) work in the worker: the next task starts a thread there.
     """
-    frozen = gc.get_freeze_count()
+    frozen = somebody_froze()
     disarm()
-    if frozen > gc.get_freeze_count():
+    if frozen:
         gc.freeze()
     pools = sys.modules.get("concurrent.futures.thread")
     threads: Any = getattr(pools, "_threads_queues", {})

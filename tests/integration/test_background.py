@@ -131,6 +131,15 @@ def test_names_are_resolved_in_a_worker_after_the_master_has_resolved_some(tmp_p
         assert answer(server, "/resolve") is True
 
 
+FREEZE = "import gc\ndef pre_fork(server, worker):\n    gc.freeze()\n"
+
+
+@pytest.mark.parametrize("config", ["", FREEZE], ids=["", "frozen"])
+def test_the_collector_sees_in_a_worker_what_the_operator_leaves_to_it(tmp_path: Path, config: str) -> None:
+    with running(tmp_path, "thread", "--preload", workers=1, config=config) as (server, _):
+        assert (answer(server, "/frozen") > 1000) is bool(config)
+
+
 def test_what_a_library_starts_after_each_fork_runs_in_each_worker(tmp_path: Path) -> None:
     with running(tmp_path, "in each", "--preload") as (server, notes):
         wait_until(lambda: notes.more() == set(server.worker_pids()))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -143,6 +144,8 @@ def application(environ, start_response):
         gevent.spawn(hear)
     elif path == "/heard":
         answer = heard
+    elif path == "/frozen":
+        answer = gc.get_freeze_count()
     elif path == "/resolve":
         answer = bool(socket.getaddrinfo("localhost", 80))
     elif path == "/kill":
