@@ -457,7 +457,8 @@ class Http1Exchange(exchange.Exchange):
     def fail(self, status: int, detail: str | None = None) -> None:
         """See :meth:`Exchange.fail`."""
         if self.head_sent or self.taken or self._cut:
-            self.abort()
+            if self._raw_socket is None or not self._raw_socket.concluded:
+                self.abort()
             return
         page = encode.error_page(status, detail)
         self._keep_alive = False

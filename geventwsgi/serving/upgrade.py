@@ -86,6 +86,8 @@ class ClientSocket:
         #: Ends the connection of a client that does not answer the close frame.
         self._farewell: Any = None
         self._taken = False
+        #: Whether what was sent is whole, however the application ends; see :meth:`conclude`.
+        self.concluded = False
         #: Whether the application has closed this socket, or at least its receiving side.
         self._closed = False
         self._deaf = False
@@ -290,6 +292,10 @@ class ClientSocket:
             if self._begin():
                 self._closed = True
                 self._deafen()
+
+    def conclude(self) -> None:
+        """Let all that was sent arrive even if the application fails: the client has been told that this is the end."""
+        self.concluded = True
 
     def _deafen(self) -> None:
         self._deaf = True

@@ -278,6 +278,7 @@ class WebSocket:
         if self._sock.sending.take(CLOSE_WAIT):  # another greenlet may wait for the client to take a message
             try:
                 self.close(code)
+                self._sock.conclude()
             finally:
                 self._sock.sending.give()
         self._closed = True
@@ -329,4 +330,7 @@ class _Alone:
         """Do nothing."""
 
     def hurry(self, _seconds: float) -> None:
+        """Do nothing."""
+
+    def conclude(self) -> None:
         """Do nothing."""

@@ -522,6 +522,21 @@ class TestDeflate:
                     assert client.receive() == text
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["returns", "fails"])
+def test_all_that_was_sent_arrives_although_the_client_reads_late(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    monkeypatch.setattr(session, "CLOSE_WAIT", 0.1)
+
+    def deed(websocket: Any) -> None:
+        websocket.send("x" * 1_000_000)
+        if fails:
+            raise ValueError("the application's")
+
+    with serving(deed) as served, served.connect() as client:
+        served.statuses(1)  # it has waited for the client's answer, and has ended
+        assert client.receive() == "x" * 1_000_000
+        assert (client.receive(), client.close_code) == (None, 1011 if fails else 1000)
+
+
 # --- a request that is answered otherwise
 
 HANDSHAKE = (
