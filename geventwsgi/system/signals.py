@@ -164,10 +164,10 @@ class SignalPipe:
         armed: list[Any] = []
 
         def interrupt(_number: int, _frame: object) -> None:
-            if not armed:
+            if not armed:  # a second one could hit the end of the block
                 armed.append(set_handler(signal.SIGALRM, lambda *_: end()))
                 signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-            _interrupt()
+                _interrupt()
 
         for number in _ENDS:
             set_handler(number, interrupt)

@@ -58,7 +58,10 @@ in_a_browser = pytest.mark.skipif(bool(chromium.missing()), reason=chromium.miss
 #: What stands in an environ, and what its methods are for.
 OBJECTS = (Client, Deadline, ClientSocket, Input, WebSocket, ServerView)
 #: What the server and its own libraries ask of them.
-INTERNAL = {"ClientSocket": {"breathe", "hurry", "drain", "end", "lent", "used"}, "WebSocket": {"end", "opened"}}
+INTERNAL = {
+    "ClientSocket": {"breathe", "conclude", "hurry", "drain", "end", "lent", "used"},
+    "WebSocket": {"end", "opened"},
+}
 
 
 @pytest.fixture(scope="module")
