@@ -13,6 +13,8 @@ from libc.string cimport memcmp, memcpy, strerror
 from posix.types cimport off_t
 from posix.unistd cimport close
 
+from geventwsgi.serving.endpoint cimport Endpoint
+
 from geventwsgi.errors import ClientDisconnected
 
 cdef extern from "Python.h":
@@ -332,7 +334,7 @@ cdef class EpollSet:
     cdef _tell(self, stream, unsigned int events, report):
         if stream is not None and self.fd >= 0:
             try:
-                stream.happened(events)
+                (<Endpoint?> stream).happened(events)
             except BaseException as error:
                 report(error)
 

@@ -11,16 +11,13 @@ Knows counts; knows neither who keeps them nor where.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from geventwsgi.serving.capacity import Capacity
+from typing import Protocol
 
 #: Seconds that a worker looks away at a time.
 MOMENT = 0.002
 #: Seconds in all before it takes a connection although another has less to do.
 PATIENCE = 0.064
-#: So much of the least load (as a power of two) may be between two workers before one leaves connections to the other.
+#: A worker leaves connections to another when its load exceeds the lowest by more than 1/2**SLACK of that.
 SLACK = 5
 
 
@@ -37,24 +34,38 @@ class Counts(Protocol):
         """Return the fewest requests and connections together of a worker that takes connections; -1 if none does."""
 
 
+class Load:
+    """What a worker does at the moment; :class:`~.capacity.Capacity` is it."""
+
+    #: Is told of each connection that comes or goes; set by :class:`Balance`.
+    balance: Balance | None
+
+    def in_flight(self) -> int:
+        """Return how many requests are being served and do not wait for their client."""
+        raise NotImplementedError
+
+    def open(self) -> int:
+        """Return how many connections are open."""
+        raise NotImplementedError
+
+
 class Balance:
     """One worker's part in it; shared by the worker's servers.
 
-    :param capacity: where the worker's own requests and connections are counted.
+    :param load: counts the worker's own requests and connections.
     """
 
-    def __init__(self, counts: Counts, capacity: Capacity) -> None:
+    def __init__(self, counts: Counts, load: Load) -> None:
         self._counts = counts
-        self._capacity = capacity
+        self._load = load
         self._patience = PATIENCE
         #: When this worker began to look away from connections, and when it last did.
         self._since = self._last = float("-inf")
-        capacity.balance = self
+        load.balance = self
 
     def tell(self) -> None:
         """Tell the others of a connection that has come or gone."""
-        capacity = self._capacity
-        self._counts.count(capacity.in_flight(), capacity.open())
+        self._counts.count(self._load.in_flight(), self._load.open())
 
     def join(self) -> None:
         """From now on take connections."""
@@ -69,7 +80,7 @@ class Balance:
         """Return whether a connection that waits now had better be taken by another worker."""
         self.tell()
         least = self._counts.least()
-        if least < 0 or self._capacity.in_flight() + self._capacity.open() <= least + (least >> SLACK):
+        if least < 0 or self._load.in_flight() + self._load.open() <= least + (least >> SLACK):
             self._patience = PATIENCE
             return False
         now = time.monotonic()

@@ -1,20 +1,21 @@
-cdef class Capacity:
-    cdef public int requests
+from geventwsgi.serving cimport balance, runners
+from geventwsgi.serving.places cimport Places as CPlaces
+
+cdef class Guest(runners.Sleeper):
+    cdef public bint counted
+    cdef public str remote_addr
+
+    cpdef kill(self)
+
+cdef class Capacity(balance.Load):
+    cdef public CPlaces places
     cdef public int connections
     cdef public int per_address
-    cdef public int queue
-    cdef public int free
-    cdef object _waiting
     cdef int _open
     cdef public dict _by_address
-    cdef public object balance
     cdef public dict parked
     cdef public dict half_sent
     cdef public dict lingering
 
-    cpdef take(self, timeout=*)
-    cpdef give_back(self)
-    cpdef int in_flight(self)
-    cpdef int open(self)
-    cpdef enter(self, connection)
-    cpdef leave(self, connection)
+    cpdef enter(self, Guest connection)
+    cpdef leave(self, Guest connection)

@@ -7,20 +7,14 @@ connection's own business.
 from __future__ import annotations
 
 import os
-from collections import deque
 from typing import TYPE_CHECKING
 
-import gevent
-from gevent import get_hub
-from gevent.hub import Waiter
-
 from geventwsgi import clock
-from geventwsgi.errors import RequestError
+from geventwsgi.serving import balance, runners
+from geventwsgi.serving.places import Places
 
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
-    from geventwsgi.serving.balance import Balance
-    from geventwsgi.serving.connection import Connection
 
 #: Descriptors left for files, logs and the connections that applications open, when the limit follows from theirs; half
 #: of them where there are so few.
@@ -29,7 +23,22 @@ RESERVED_DESCRIPTORS = 64
 HOARDED_AFTER = 1.0
 
 
-class Capacity:
+class Guest(runners.Sleeper):
+    """A connection, as the capacity knows it."""
+
+    __slots__ = ("counted", "remote_addr")
+
+    #: Whether it counts among the open ones; set and reset by the capacity.
+    counted: bool
+    #: Its client's address; "" for a unix socket.
+    remote_addr: str
+
+    def kill(self) -> None:
+        """End at once; a connection's own."""
+        raise NotImplementedError
+
+
+class Capacity(balance.Load):
     """Bounds, and the books they need.
 
     :param requests: requests in flight (``worker_connections``); one more waits for its turn, in order.
@@ -39,24 +48,19 @@ class Capacity:
     """
 
     def __init__(self, requests: int, connections: int = 0, per_address: int = 0, queue: int = 0) -> None:
-        self.requests = requests
+        self.places = Places(requests, queue)
         self.connections = connections or room(descriptors())
         self.per_address = per_address
-        self.queue = queue
-        #: Places left; read by :mod:`http1`, changed here alone.
-        self.free = requests
-        #: Requests beyond, in order.
-        self._waiting: deque[Waiter[None]] = deque()
         self._open = 0
         #: Tells other workers how many there are; set by :class:`~.balance.Balance`.
-        self.balance: Balance | None = None
+        self.balance: balance.Balance | None = None
         self._by_address: dict[str, int] = {}
         #: Connections that have been idle for a while, the one that has been so longest first.
-        self.parked: dict[Connection, None] = {}
+        self.parked: dict[Guest, None] = {}
         #: Connections that are over, but for what their clients still send; the first to linger first.
-        self.lingering: dict[Connection, None] = {}
+        self.lingering: dict[Guest, None] = {}
         #: Connections whose head is incomplete, with the time at which that was first seen, oldest first.
-        self.half_sent: dict[Connection, float] = {}
+        self.half_sent: dict[Guest, float] = {}
 
     @classmethod
     def of(cls, config: Config) -> Capacity:
@@ -68,44 +72,9 @@ class Capacity:
             config.limit_request_queue,
         )
 
-    def take(self, timeout: float | None = None) -> None:
-        """Wait for a place among the requests in flight, in order, and take it.
-
-        It is given back while the request waits for its client, so that no number of slow uploads or readers locks
-        others out.
-
-        :param timeout: seconds that a new request waits at most, 0 for any number; None for a request that has begun,
-            and is refused no more.
-        :raises RequestError: 503, the time is over, or as many wait already as may (``limit_request_queue``).
-        """
-        if self.free > 0:
-            self.free -= 1
-            return
-        if timeout is not None and 0 < self.queue <= len(self._waiting):
-            raise RequestError(503, "the server is busy, and as many requests wait already as may")
-        busy = RequestError(503, "the server is busy, and was so for as long as a request may wait")
-        waiter: Waiter[None] = Waiter()
-        self._waiting.append(waiter)
-        try:
-            with gevent.Timeout(timeout or None, busy):
-                waiter.get()
-        except BaseException:
-            try:
-                self._waiting.remove(waiter)
-            except ValueError:  # the place was handed over, but this greenlet ends first
-                self.give_back()
-            raise
-
-    def give_back(self) -> None:
-        """Let the next request have the place."""
-        if self._waiting:
-            get_hub().loop.run_callback(self._waiting.popleft().switch, None)
-        else:
-            self.free += 1
-
     def in_flight(self) -> int:
-        """Return how many requests are being served and do not wait for their client."""
-        return self.requests - self.free
+        """See :class:`.Load`."""
+        return self.places.in_flight()
 
     def admits(self, address: str) -> bool:
         """Return whether one more connection of ``address`` is acceptable; "" (a unix socket) always is.
@@ -120,7 +89,7 @@ class Capacity:
                 return True
         return False
 
-    def enter(self, connection: Connection) -> None:
+    def enter(self, connection: Guest) -> None:
         """Count a connection in."""
         self._open += 1
         connection.counted = True
@@ -130,7 +99,7 @@ class Capacity:
             address = connection.remote_addr
             self._by_address[address] = self._by_address.get(address, 0) + 1
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Guest) -> None:
         """Count a connection out; a second call does nothing."""
         if not connection.counted:
             return
@@ -148,13 +117,8 @@ class Capacity:
             if left:
                 self._by_address[address] = left
 
-    @property
-    def queued(self) -> int:
-        """Requests that wait for their turn."""
-        return len(self._waiting)
-
     def open(self) -> int:
-        """Return how many connections are open."""
+        """See :class:`.Load`."""
         return self._open
 
     @property
@@ -162,7 +126,7 @@ class Capacity:
         """Whether one more connection would be too many."""
         return self._open >= self.connections
 
-    def dispensable(self) -> Connection | None:
+    def dispensable(self) -> Guest | None:
         """Return the connection to end where one must go, if there is one.
 
         One that is answered and lingers goes first, then the one that has been idle longest, then the oldest that has

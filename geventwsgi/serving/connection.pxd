@@ -1,5 +1,5 @@
 from geventwsgi.http.head cimport RequestHead as CRequestHead
-from geventwsgi.serving cimport http1, runners
+from geventwsgi.serving cimport capacity, http1
 from geventwsgi.serving.lane cimport Lane as CLane
 from geventwsgi.serving.service cimport Service as CService
 from geventwsgi.serving.stream cimport Stream as CStream
@@ -7,9 +7,8 @@ from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 
 cimport cython
 
-cdef class Connection(runners.Sleeper):
+cdef class Connection(capacity.Guest):
     cdef public CService service
-    cdef public str remote_addr
     cdef public int remote_port
     cdef public bint trusted
     cdef public CStream stream
@@ -25,7 +24,6 @@ cdef class Connection(runners.Sleeper):
     cdef public bint introduced
     cdef public double idle_limit
     cdef public bint cold
-    cdef public bint counted
     cdef public bint answered
     cdef public bint unread
     cdef public bint taken

@@ -17,7 +17,7 @@ from greenlet import getcurrent
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.forks import hold
-from geventwsgi.serving import departure, holdings, http1, linger, marks, prologue, runners, thread_objects
+from geventwsgi.serving import capacity, departure, holdings, http1, linger, marks, prologue, runners, thread_objects
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1_exchange import Http1Exchange
@@ -43,13 +43,12 @@ LAST_CALL = 1.0
 holdings.spare(runners.Sleeper, Stream, Http1Exchange)  # the environ leads to them, and they to the whole server
 
 
-class Connection(runners.Sleeper):
+class Connection(capacity.Guest):
     """An accepted connection."""
 
     __slots__ = (
         "answered",
         "cold",
-        "counted",
         "departed",
         "exchange",
         "idle_limit",
@@ -60,7 +59,6 @@ class Connection(runners.Sleeper):
         "last_head",
         "lingering",
         "queued",
-        "remote_addr",
         "remote_port",
         "repeated",
         "request_deadline",
@@ -113,7 +111,6 @@ class Connection(runners.Sleeper):
         self.cold = False
         #: Whether its proxy has said who the client is; set by :mod:`prologue`.
         self.introduced = False
-        #: Whether it counts among the open ones; set and reset by the capacity.
         self.counted = False
         #: Whether it was answered, so that a reset could cut the response off. Set by :mod:`http1` and :mod:`prologue`.
         self.answered = False
@@ -291,12 +288,12 @@ class Connection(runners.Sleeper):
 
     def move_to(self, address: str, port: int) -> bool:
         """Speak of another client from now on, the one that a proxy names; return False if that one has too many."""
-        capacity = self.service.capacity
-        if not capacity.admits(address):
+        books = self.service.capacity
+        if not books.admits(address):
             return False
-        capacity.leave(self)
+        books.leave(self)
         self.remote_addr, self.remote_port = address, port
-        capacity.enter(self)
+        books.enter(self)
         return True
 
     @contextmanager
@@ -332,7 +329,7 @@ class Connection(runners.Sleeper):
             stream.hurry(LAST_CALL)
 
     def kill(self) -> None:
-        """End the connection now; the application's ``finally`` blocks and ``close()`` run."""
+        """See :class:`.Guest`. The application's ``finally`` blocks and ``close()`` run."""
         if self.greenlet is None:
             self.close()
         else:

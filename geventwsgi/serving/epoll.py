@@ -13,7 +13,7 @@ from gevent import monkey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from geventwsgi.serving.stream import Stream
+    from geventwsgi.serving.endpoint import Endpoint
 
 __all__ = ["BATCH", "EpollSet", "exists"]
 
@@ -51,7 +51,7 @@ class EpollSet:
         """Tell of none any more."""
         self._epoll.unregister(fd)
 
-    def tell(self, streams: list[Stream | None], report: Callable[[BaseException], object]) -> None:
+    def tell(self, streams: list[Endpoint | None], report: Callable[[BaseException], object]) -> None:
         """Tell the streams, which stand at their descriptors' places, of what has happened to them.
 
         Once the set is closed, as it is in a process that one of them forks, no more are told.

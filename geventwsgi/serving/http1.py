@@ -126,10 +126,7 @@ def _renew_lane(repeated: Repeated, exchange: Http1Exchange) -> None:
 def _begin(connection: Connection, exchange: Http1Exchange) -> bool:
     """Give a request its place among those in flight, and its deadline; return False if it has ended instead."""
     service, stream = connection.service, connection.stream
-    if service.capacity.free > 0 and not stream.gone:
-        service.capacity.free -= 1
-        stream.in_flight = True
-    elif not _turn_comes(connection, exchange):
+    if (stream.gone or not stream.step_in_now()) and not _turn_comes(connection, exchange):
         return False
     service.served += 1
     if service.timeouts.request:

@@ -1,6 +1,6 @@
 from geventwsgi cimport _clock as clock
 from geventwsgi.serving cimport rounds
-from geventwsgi.serving cimport sending as sendings
+from geventwsgi.serving.endpoint cimport Endpoint as CEndpoint
 
 cimport cython
 
@@ -14,6 +14,6 @@ cdef class Outbox(rounds.Round):
     cdef double _closed_until
 
     @cython.locals(now=double)
-    cpdef keep(self, sendings.Sending sending)
-    @cython.locals(sending=sendings.Sending)
+    cpdef keep(self, CEndpoint endpoint)
+    @cython.locals(endpoint=CEndpoint)
     cpdef _empty(self, double now)

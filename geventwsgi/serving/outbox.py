@@ -20,7 +20,7 @@ from geventwsgi.forks import keep
 from geventwsgi.serving import rounds
 
 if TYPE_CHECKING:
-    from geventwsgi.serving.sending import Sending
+    from geventwsgi.serving.endpoint import Endpoint
 
 #: Seconds after which what is kept leaves although the turn goes on.
 BRIEF = 0.001
@@ -37,8 +37,8 @@ class Outbox(rounds.Round):
     def __init__(self) -> None:
         #: Whether to keep what may be kept: a turn is under way, at the end of which it is sent.
         self.open = False
-        #: What has something kept, or had until it closed or its next request came.
-        self._kept: list[Sending] = []
+        #: Sockets with a response that is kept, or that was until the socket closed or its next request came.
+        self._kept: list[Endpoint] = []
         #: When the first of it was kept (``clock.monotonic``).
         self._since = 0.0
         #: When something was last kept for long; until when nothing is kept, 0 for now.
@@ -50,12 +50,12 @@ class Outbox(rounds.Round):
             self._closed_until = 0.0
         self.open = not self._closed_until
 
-    def keep(self, sending: Sending) -> None:
-        """Have what ``sending`` keeps sent at the end of the turn, by :meth:`.Sending.hand_over`."""
+    def keep(self, endpoint: Endpoint) -> None:
+        """Have the response that ``endpoint`` keeps sent at the end of the turn, by :meth:`.Endpoint.hand_over`."""
         now = clock.monotonic()
         if not self._kept:
             self._since = now
-        self._kept.append(sending)
+        self._kept.append(endpoint)
         if now - self._since > BRIEF:
             self._empty(now)
 
@@ -74,8 +74,8 @@ class Outbox(rounds.Round):
         self._kept.reverse()
         try:
             while self._kept:  # each is taken out by one step: a signal's handler may come between two
-                sending = self._kept.pop()
-                sending.hand_over()
+                endpoint = self._kept.pop()
+                endpoint.hand_over()
         finally:
             if self._kept:  # one has raised
                 get_hub().loop.run_callback(self.end)
@@ -83,8 +83,8 @@ class Outbox(rounds.Round):
     def let_go(self) -> None:
         """See :class:`~geventwsgi.forks.Possession`: what is kept is sent by the process that keeps it."""
         self.open = False
-        for sending in self._kept:
-            sending.kept = sending.kept_too = b""
+        for endpoint in self._kept:
+            endpoint.drop_kept()
         self._kept.clear()
 
 

@@ -1,12 +1,13 @@
+from geventwsgi.serving.endpoint cimport Endpoint as CEndpoint
 from geventwsgi.serving._native cimport EpollSet as CEpollSet
 
 cdef class Poller:
     cdef object __weakref__
     cdef public object complain
 
-    cpdef watch(self, stream, int fd, int events)
-    cpdef tell_again(self, stream, int fd)
-    cpdef forget(self, stream, int fd)
+    cpdef watch(self, CEndpoint stream, int fd, int events)
+    cpdef tell_again(self, CEndpoint stream, int fd)
+    cpdef forget(self, CEndpoint stream, int fd)
 
 cdef class EpollPoller(Poller):
     cdef CEpollSet _set

@@ -21,7 +21,7 @@ from geventwsgi.serving.escaped import report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from geventwsgi.serving.stream import Stream
+    from geventwsgi.serving.endpoint import Endpoint
 
 #: Events, as epoll numbers them: bytes have come; more can be sent; the client has closed its side; all is over.
 READABLE, WRITABLE, ENDED, LOST = 0x1, 0x4, 0x2000, 0x10 | 0x8
@@ -33,12 +33,12 @@ _READ, _WRITE = 1, 2
 
 
 class Poller:
-    """Tells streams of their events, by :meth:`.Stream.happened`; one object serves one loop."""
+    """Tells streams of their events, by :meth:`.Endpoint.happened`; one object serves one loop."""
 
     #: Called with what the system says when it has no room to tell of another descriptor; None: nobody wants to know.
     complain: Callable[[Exception], object] | None
 
-    def watch(self, stream: Stream, fd: int, events: int) -> None:
+    def watch(self, stream: Endpoint, fd: int, events: int) -> None:
         """Make sure that the next of ``events`` is told; the first time, also those that are true already.
 
         :param fd: the stream's descriptor.
@@ -46,14 +46,14 @@ class Poller:
         """
         raise NotImplementedError
 
-    def tell_again(self, stream: Stream, fd: int) -> None:
+    def tell_again(self, stream: Endpoint, fd: int) -> None:
         """Tell of room for more to send in the loop's next iteration, although there is some already.
 
         :raises ClientDisconnected: as :meth:`watch`.
         """
         raise NotImplementedError
 
-    def forget(self, stream: Stream, fd: int) -> None:
+    def forget(self, stream: Endpoint, fd: int) -> None:
         """Tell it no more; before its socket is closed."""
         raise NotImplementedError
 
@@ -69,14 +69,14 @@ class EpollPoller(Poller):
         self.complain = None
         self._set = epoll.EpollSet()
         #: By descriptor, which the system keeps small.
-        self._streams: list[Stream | None] = []
+        self._streams: list[Endpoint | None] = []
         self._open = 0
         self._watcher = loop.io(self._set.fileno(), _READ, ref=False)
         self._watcher.start(self._on_ready)
         self._report = partial(report, loop)
         keep(self)  # a process that is forked shares the set
 
-    def watch(self, stream: Stream, fd: int, events: int) -> None:  # noqa: ARG002 - all are told once one is
+    def watch(self, stream: Endpoint, fd: int, events: int) -> None:  # noqa: ARG002 - all are told once one is
         """See :meth:`Poller.watch`."""
         while fd >= len(self._streams):
             self._streams.append(None)
@@ -91,7 +91,7 @@ class EpollPoller(Poller):
         self._open += 1
         self._streams[fd] = stream
 
-    def tell_again(self, stream: Stream, fd: int) -> None:
+    def tell_again(self, stream: Endpoint, fd: int) -> None:
         """See :meth:`Poller.tell_again`."""
         if fd < len(self._streams) and self._streams[fd] is stream:
             try:
@@ -107,7 +107,7 @@ class EpollPoller(Poller):
             self.complain(error)
         return ClientDisconnected(f"the system cannot watch the connection: {error}")
 
-    def forget(self, stream: Stream, fd: int) -> None:
+    def forget(self, stream: Endpoint, fd: int) -> None:
         """See :meth:`Poller.forget`. Closing alone would not do: the application may have a duplicate."""
         if fd < len(self._streams) and self._streams[fd] is stream:
             self._streams[fd] = None
@@ -138,27 +138,27 @@ class WatcherPoller(Poller):
     def __init__(self, loop: Any) -> None:
         self.complain = None
         self._loop = loop
-        self._readers: dict[Stream, Any] = {}
-        self._writers: dict[Stream, Any] = {}
+        self._readers: dict[Endpoint, Any] = {}
+        self._writers: dict[Endpoint, Any] = {}
 
-    def watch(self, stream: Stream, fd: int, events: int) -> None:
+    def watch(self, stream: Endpoint, fd: int, events: int) -> None:
         """See :meth:`Poller.watch`."""
         if events & READABLE:
             self._watcher(self._readers, stream, fd, _READ).start(self._on_readable, stream)
         if events & WRITABLE:
             self._watcher(self._writers, stream, fd, _WRITE).start(self._on_writable, stream)
 
-    def _watcher(self, watchers: dict[Stream, Any], stream: Stream, fd: int, event: int) -> Any:
+    def _watcher(self, watchers: dict[Endpoint, Any], stream: Endpoint, fd: int, event: int) -> Any:
         watcher = watchers.get(stream)
         if watcher is None:
             watcher = watchers[stream] = self._loop.io(fd, event)
         return watcher
 
-    def tell_again(self, stream: Stream, fd: int) -> None:
+    def tell_again(self, stream: Endpoint, fd: int) -> None:
         """See :meth:`Poller.tell_again`."""
         self.watch(stream, fd, WRITABLE)
 
-    def forget(self, stream: Stream, fd: int) -> None:  # noqa: ARG002 - for the set's sake
+    def forget(self, stream: Endpoint, fd: int) -> None:  # noqa: ARG002 - for the set's sake
         """See :meth:`Poller.forget`."""
         for watchers in (self._readers, self._writers):
             watcher = watchers.pop(stream, None)
@@ -170,7 +170,7 @@ class WatcherPoller(Poller):
         for stream in (*self._readers, *self._writers):
             self.forget(stream, -1)
 
-    def _on_readable(self, stream: Stream) -> None:
+    def _on_readable(self, stream: Endpoint) -> None:
         events = READABLE
         if not stream.awaited:
             self._readers[stream].stop()
@@ -179,11 +179,11 @@ class WatcherPoller(Poller):
                 events |= ENDED
         self._tell(stream, events)
 
-    def _on_writable(self, stream: Stream) -> None:
+    def _on_writable(self, stream: Endpoint) -> None:
         self._writers[stream].stop()
         self._tell(stream, WRITABLE)
 
-    def _tell(self, stream: Stream, events: int) -> None:
+    def _tell(self, stream: Endpoint, events: int) -> None:
         try:
             stream.happened(events)
         except BaseException as error:  # noqa: BLE001 - it would stop the watcher, for which others may wait

@@ -1,7 +1,7 @@
 from geventwsgi.serving._native cimport Socket as CSocket
-from geventwsgi.serving.capacity cimport Capacity as CCapacity
-from geventwsgi.serving cimport deadlines
+from geventwsgi.serving cimport deadlines, endpoint
 from geventwsgi.serving.outbox cimport Outbox as COutbox
+from geventwsgi.serving.places cimport Places as CPlaces
 from geventwsgi.serving.poller cimport Poller as CPoller
 
 cimport cython
@@ -14,7 +14,7 @@ cdef class Common:
     cdef public deadlines.Deadlines deadlines
     cdef public object hub
     cdef public COutbox outbox
-    cdef public CCapacity capacity
+    cdef public CPlaces places
     cdef public double write_timeout
     cdef public double write_min_rate
 
@@ -35,7 +35,7 @@ cdef class Stall(deadlines.Holder):
     cdef FileRange file
     cdef int unread
 
-cdef class Sending(deadlines.Holder):
+cdef class Sending(endpoint.Endpoint):
     cdef public CSocket _sock
     cdef public Common _common
     cdef public bint closed
@@ -55,12 +55,14 @@ cdef class Sending(deadlines.Holder):
     cpdef take_turns(self)
     @cython.locals(era=int)
     cpdef yield_turn(self)
-    @cython.locals(capacity=CCapacity)
+    @cython.locals(places=CPlaces)
+    cpdef bint step_in_now(self) except -1
+    @cython.locals(places=CPlaces)
     cpdef step_in(self, timeout=*)
     cpdef bint _step_back(self)
     @cython.locals(era=int)
     cpdef _step_forth(self)
-    @cython.locals(capacity=CCapacity)
+    @cython.locals(places=CPlaces)
     cpdef step_out(self)
     @cython.locals(in_flight=bint)
     cpdef send(self, data, bint more=*)

@@ -15,14 +15,14 @@ from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.forks import close
-from geventwsgi.serving import deadlines
+from geventwsgi.serving import deadlines, endpoint
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.poller import WRITABLE
 
 if TYPE_CHECKING:
-    from geventwsgi.serving.capacity import Capacity
     from geventwsgi.serving.deadlines import Deadlines
     from geventwsgi.serving.outbox import Outbox
+    from geventwsgi.serving.places import Places
     from geventwsgi.serving.poller import Poller
     from geventwsgi.serving.sockets import Socket
 
@@ -48,14 +48,14 @@ ENDED = "the request has ended"
 class Common:
     """What the streams of one server have in common."""
 
-    __slots__ = ("capacity", "deadlines", "hub", "outbox", "poller", "write_min_rate", "write_timeout")
+    __slots__ = ("deadlines", "hub", "outbox", "places", "poller", "write_min_rate", "write_timeout")
 
     def __init__(
         self,
         poller: Poller,
         deadlines: Deadlines,
         outbox: Outbox,
-        capacity: Capacity | None = None,
+        places: Places | None = None,
         write_timeout: float = 60.0,
         write_min_rate: float = 240.0,
     ) -> None:
@@ -63,8 +63,8 @@ class Common:
         self.deadlines = deadlines
         self.hub = deadlines.hub
         self.outbox = outbox
-        #: Where the requests in flight are counted; None: nowhere.
-        self.capacity = capacity
+        #: The places of requests in flight; None: nobody counts them.
+        self.places = places
         #: Seconds without progress after which a client that does not read is dropped.
         self.write_timeout = write_timeout
         #: Bytes for each of these seconds that are progress.
@@ -136,7 +136,7 @@ class Stall(deadlines.Holder):
         self._sending.stalled(self)
 
 
-class Sending(deadlines.Holder):
+class Sending(endpoint.Endpoint):
     """A connected socket, written to by greenlets of one hub; what a :class:`~.stream.Stream` is besides reading."""
 
     __slots__ = (
@@ -149,7 +149,7 @@ class Sending(deadlines.Holder):
         self._common = common
         #: Whether the socket was closed from this side; set by :class:`~.stream.Stream`.
         self.closed = False
-        #: Whether a request is counted there, which a wait for its client interrupts. Set by :mod:`http1`.
+        #: Whether a request has a place there, which it gives back while it waits for its client.
         self.in_flight = False
         #: Work since this stream last waited; see TURN.
         self._turn = 0
@@ -203,11 +203,19 @@ class Sending(deadlines.Holder):
         if era != self._era:
             raise ClientDisconnected(ENDED)
 
+    def step_in_now(self) -> bool:
+        """Count a request as in flight, if a place is free; return whether one was."""
+        places = self._common.places
+        if places is None or not places.take_now():
+            return False
+        self.in_flight = True
+        return True
+
     def step_in(self, timeout: float | None = None) -> None:
-        """Count a request as in flight, when its turn comes (:meth:`.Capacity.take`)."""
-        capacity = self._common.capacity
-        if capacity is not None:
-            capacity.take(timeout)
+        """Count a request as in flight, when its turn comes (:meth:`.Places.take`)."""
+        places = self._common.places
+        if places is not None:
+            places.take(timeout)
             self.in_flight = True
 
     def _step_back(self) -> bool:
@@ -236,10 +244,10 @@ class Sending(deadlines.Holder):
 
     def step_out(self) -> None:
         """Count a request out; a second call does nothing."""
-        capacity = self._common.capacity
-        if self.in_flight and capacity is not None:
+        places = self._common.places
+        if self.in_flight and places is not None:
             self.in_flight = False
-            capacity.give_back()
+            places.give_back()
 
     # Sending
 
@@ -308,7 +316,7 @@ class Sending(deadlines.Holder):
         outbox.keep(self)
 
     def hand_over(self) -> None:
-        """Have the kernel take of what is kept as much as it has room for, and whoever serves the client the rest."""
+        """See :class:`.Endpoint`. What the kernel has no room for is sent before its next request is served."""
         first, second = self.kept, self.kept_too
         if not first:
             return
@@ -320,6 +328,10 @@ class Sending(deadlines.Holder):
         if sent < len(first) + len(second):
             self.kept = (first + second)[sent:]
             self.rouse()
+
+    def drop_kept(self) -> None:
+        """See :class:`.Endpoint`."""
+        self.kept = self.kept_too = b""
 
     def send_kept(self) -> None:
         """Send what is kept now.
@@ -419,9 +431,9 @@ class Sending(deadlines.Holder):
         stall.unread = self._sock.unread()
         self._common.deadlines.arm(stall, self._common.write_timeout)
         if stall.file is None:
-            self._common.poller.watch(self, self._sock.fileno(), _WRITABLE)  # type: ignore[arg-type]  # each is a Stream
+            self._common.poller.watch(self, self._sock.fileno(), _WRITABLE)
         else:  # there may be room still
-            self._common.poller.tell_again(self, self._sock.fileno())  # type: ignore[arg-type]  # the same
+            self._common.poller.tell_again(self, self._sock.fileno())
 
     def _has_room(self) -> None:
         """Go on with the file that is being sent, or else with the greenlet that waits; called in the hub.

@@ -189,7 +189,7 @@ class Service:
         self.capacity = capacity
         #: What its streams have.
         self.common = Common(
-            poller, deadlines, outbox_of(deadlines.hub), capacity, timeouts.write, timeouts.write_min_rate
+            poller, deadlines, outbox_of(deadlines.hub), capacity.places, timeouts.write, timeouts.write_min_rate
         )
         self.log = log
         #: The Server field.

@@ -19,7 +19,6 @@ cdef class Stream(sending.Sending):
     cdef public bint gone
     cdef public bint lost
     cdef public object guard
-    cdef public bint watched
 
     cpdef watch(self)
     cpdef bint in_use(self)
@@ -39,7 +38,6 @@ cdef class Stream(sending.Sending):
     cpdef bint ahead(self)
     cpdef spend(self, long long receives)
     cpdef unread(self, bytes data)
-    cpdef happened(self, unsigned int events)
     cpdef rouse(self)
     cpdef park(self, CSleeper sleeper, double timeout)
     cpdef _wake(self, bint timed_out)

@@ -64,7 +64,7 @@ class Stream(sending.Sending):
 
     __slots__ = (
         "_ahead", "_expired", "_interrupted", "_reader", "_sleeper", "gone", "guard", "hot", "lost", "parked_until",
-        "waited", "watched",
+        "waited",
     )  # fmt: skip
 
     #: Whether what is received means nothing before :class:`~.tls_stream.TLSStream` has decrypted it.
@@ -98,7 +98,6 @@ class Stream(sending.Sending):
         self.tick = 0
         #: When the last :meth:`park` would have ended by itself (``clock.monotonic``); 0 if nobody wants to know.
         self.parked_until = 0.0
-        #: Whether the poller tells of bytes; reset by a poller that no longer does.
         self.watched = False
 
     def watch(self) -> None:

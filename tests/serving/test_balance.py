@@ -8,7 +8,7 @@ import pytest
 
 from geventwsgi.serving import balance as module
 from geventwsgi.serving.balance import MOMENT, PATIENCE, Balance
-from geventwsgi.serving.capacity import Capacity
+from geventwsgi.serving.capacity import Capacity, Guest
 
 
 class FakeCounts:
@@ -46,10 +46,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-class Held:
+class Held(Guest):
     """A connection, as far as the capacity is concerned."""
 
-    counted = False
+    def __init__(self) -> None:
+        self.counted = False
 
 
 def holding(number: int, other: int) -> tuple[Balance, FakeCounts]:
@@ -78,7 +79,7 @@ def test_a_lone_worker_takes_all() -> None:
 
 def test_requests_in_flight_count_too() -> None:
     balance, counts = holding(3, 3)
-    balance._capacity.take()
+    balance._load.places.take()
     assert balance.defers()
     assert counts.told == (1, 3)
 
@@ -86,9 +87,9 @@ def test_requests_in_flight_count_too() -> None:
 def test_comings_and_goings_are_told_at_once() -> None:
     balance, counts = holding(1, 0)
     held: Any = Held()
-    balance._capacity.enter(held)
+    balance._load.enter(held)
     assert counts.told == (0, 2)
-    balance._capacity.leave(held)
+    balance._load.leave(held)
     assert counts.told == (0, 1)
     balance.join()
     assert counts.accepting is True

@@ -14,7 +14,7 @@ from gevent import socket
 from geventwsgi import WSGIServer
 from geventwsgi.serving import server as server_module
 from geventwsgi.serving import sockets
-from geventwsgi.serving.capacity import RESERVED_DESCRIPTORS, Capacity
+from geventwsgi.serving.capacity import RESERVED_DESCRIPTORS, Capacity, Guest
 from geventwsgi.serving.service import Timeouts
 from tests.support.eventually import eventually
 
@@ -30,37 +30,6 @@ def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[b
 
 
 class TestBooks:
-    def test_requests_wait_in_order(self) -> None:
-        capacity, order = Capacity(2), []
-
-        def take(name: str) -> None:
-            capacity.take()
-            order.append(name)
-
-        for name in "abcd":
-            gevent.spawn(take, name)
-        eventually(lambda: len(order) == 2)
-        assert capacity.in_flight() == 2
-        for _ in "ab":
-            capacity.give_back()
-        eventually(lambda: len(order) == 4)
-        assert order == ["a", "b", "c", "d"]
-        capacity.give_back()
-        assert capacity.in_flight() == 1
-
-    @pytest.mark.parametrize("late", [False, True], ids=["while it waits", "as its turn comes"])
-    def test_a_request_that_ends_while_it_waits_takes_nobodys_place(self, *, late: bool) -> None:
-        capacity = Capacity(1)
-        capacity.take()
-        waiting = gevent.spawn(capacity.take)
-        gevent.sleep(0)
-        waiting.kill(block=not late)
-        capacity.give_back()
-        waiting.join()
-        assert capacity.in_flight() == 0
-        capacity.take()
-        assert capacity.in_flight() == 1
-
     @pytest.mark.parametrize("limit", [8, 64, 100])
     def test_with_few_descriptors_half_are_for_connections(self, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "sysconf", {"SC_OPEN_MAX": limit}.get)
@@ -75,7 +44,8 @@ class TestBooks:
 
     def test_addresses_are_counted_only_when_bounded(self) -> None:
         capacity = Capacity(1, per_address=1)
-        one: Any = type("FakeConnection", (), {"remote_addr": "192.0.2.1"})()
+        one = Guest()
+        one.remote_addr = "192.0.2.1"
         assert capacity.admits("192.0.2.1")
         capacity.enter(one)
         assert not capacity.admits("192.0.2.1")

@@ -13,6 +13,7 @@ import pytest
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import epoll
 from geventwsgi.serving.acceptor import Acceptor
+from geventwsgi.serving.endpoint import Endpoint
 from geventwsgi.serving.poller import EpollPoller
 from tests.support.eventually import eventually
 from tests.support.serving import reply, served
@@ -56,7 +57,7 @@ class TestPoller:
     def test_a_refusal_is_a_disconnect(self, unwatchable: int) -> None:
         poller = EpollPoller(gevent.get_hub().loop)
         with pytest.raises(ClientDisconnected, match="cannot watch"):
-            poller.watch(object(), unwatchable, 1)  # type: ignore[arg-type]
+            poller.watch(Endpoint(), unwatchable, 1)
         poller.close()
 
     def test_a_refusal_is_told(self, unwatchable: int) -> None:
@@ -64,19 +65,19 @@ class TestPoller:
         poller = EpollPoller(gevent.get_hub().loop)
         poller.complain = told.append
         with pytest.raises(ClientDisconnected):
-            poller.watch(object(), unwatchable, 1)  # type: ignore[arg-type]
+            poller.watch(Endpoint(), unwatchable, 1)
         assert len(told) == 1
         poller.close()
 
     def test_a_refusal_keeps_no_loop_going(self, unwatchable: int) -> None:
         poller = EpollPoller(gevent.get_hub().loop)
         with pytest.raises(ClientDisconnected):
-            poller.watch(object(), unwatchable, 1)  # type: ignore[arg-type]
-        stream = object()
+            poller.watch(Endpoint(), unwatchable, 1)
+        stream = Endpoint()
         left, right = os.pipe()
-        poller.watch(stream, left, 1)  # type: ignore[arg-type]
-        poller.forget(stream, left)  # type: ignore[arg-type]
-        assert poller.watch(object(), left, 1) is None  # type: ignore[func-returns-value,arg-type]
+        poller.watch(stream, left, 1)
+        poller.forget(stream, left)
+        assert poller.watch(Endpoint(), left, 1) is None  # type: ignore[func-returns-value]
         poller.close()
         os.close(left)
         os.close(right)
@@ -87,7 +88,7 @@ class TestPoller:
         poller.complain = told.append
         poller.close()
         with pytest.raises(ClientDisconnected):
-            poller.watch(object(), 0, 1)  # type: ignore[arg-type]
+            poller.watch(Endpoint(), 0, 1)
         assert told == []
 
 
@@ -139,7 +140,7 @@ class TestConnection:
         with served(wait, poller=full) as one:
             gevent.sleep(0)
             full.refusals = 1
-            acceptor = Acceptor(None, one.service.capacity, logging.getLogger(), lambda _: None, 1)  # type: ignore[arg-type]
+            acceptor = Acceptor(None, one.service.capacity, logging.getLogger(), lambda _: None, 1)
             acceptor.service = one.service
             pairs = [tcp_pair() for _ in range(2)]
             for accepted, client in pairs:
@@ -155,13 +156,13 @@ class TestConnection:
 class TestLog:
     def test_many_are_one_line(self, caplog: pytest.LogCaptureFixture) -> None:
         with served() as one:
-            acceptor = Acceptor(None, one.service.capacity, logging.getLogger("tests"), lambda _: None, 1)  # type: ignore[arg-type]
+            acceptor = Acceptor(None, one.service.capacity, logging.getLogger("tests"), lambda _: None, 1)
             for _ in range(100):
                 acceptor.unwatchable(OSError(28, "No space left on device"))
         assert [record.levelname for record in caplog.records] == ["ERROR"]
 
     def test_the_line_names_the_cure(self, caplog: pytest.LogCaptureFixture) -> None:
         with served() as one:
-            acceptor = Acceptor(None, one.service.capacity, logging.getLogger("tests"), lambda _: None, 1)  # type: ignore[arg-type]
+            acceptor = Acceptor(None, one.service.capacity, logging.getLogger("tests"), lambda _: None, 1)
             acceptor.unwatchable(OSError(28, "No space left on device"))
         assert "max_user_watches" in caplog.text

@@ -10,7 +10,7 @@ import pytest
 from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected, RequestError
-from geventwsgi.serving.capacity import Capacity
+from geventwsgi.serving.places import Places
 from tests.support.eventually import eventually
 from tests.support.servers import GET, Running, read_all, read_to, running
 
@@ -37,7 +37,7 @@ def get(path: str, method: str = "GET") -> bytes:
 
 
 def waiting(server: Running) -> int:
-    return server.server._WSGIServer__capacity.queued
+    return server.server._WSGIServer__capacity.places.queued
 
 
 def test_they_wait_in_order_and_are_served() -> None:
@@ -136,22 +136,22 @@ def test_a_request_that_has_begun_is_never_refused() -> None:
 
 
 def test_zero_bounds_neither_time_nor_number() -> None:
-    capacity = Capacity(1, queue=0)
-    capacity.take(0)
-    greenlets = [gevent.spawn(capacity.take, 0) for _ in range(50)]
+    places = Places(1, queue=0)
+    places.take(0)
+    greenlets = [gevent.spawn(places.take, 0) for _ in range(50)]
     gevent.sleep(0.05)
     assert not any(greenlet.ready() for greenlet in greenlets)
     gevent.killall(greenlets)
-    assert capacity.queued == 0
+    assert places.queued == 0
 
 
 def test_a_refusal_leaves_the_books_in_order() -> None:
-    capacity = Capacity(1, queue=1)
-    capacity.take(1)
+    places = Places(1, queue=1)
+    places.take(1)
     with pytest.raises(RequestError, match="503"):
-        capacity.take(0.01)
-    capacity.give_back()
-    assert capacity.in_flight() == 0
+        places.take(0.01)
+    places.give_back()
+    assert places.in_flight() == 0
 
 
 # Requests that have begun, and wait for their turn once more after a wait for their clients
@@ -195,9 +195,9 @@ def test_a_greenlet_whose_request_ends_before_its_turn_comes_touches_nothing_of_
     app = Leaving(lambda environ, write: write(b"x" * SIZE) if writes else environ["wsgi.input"].read(9))
     with running(app, worker_connections=1) as server:
         client = server.connect(get("/one", "POST")[:-2] + b"Content-Length: 9\r\n\r\n1")
-        eventually(lambda: server.server._WSGIServer__capacity.free == 1)  # it waits for its client
+        eventually(lambda: server.server._WSGIServer__capacity.places.free == 1)  # it waits for its client
         other = server.connect(get("/other"))
-        eventually(lambda: server.server._WSGIServer__capacity.free == 0)
+        eventually(lambda: server.server._WSGIServer__capacity.places.free == 0)
         received = bytearray()
         if not writes:
             client.sendall(b"2")
@@ -218,4 +218,4 @@ def test_a_greenlet_whose_request_ends_before_its_turn_comes_touches_nothing_of_
         assert received.count(b"x") in (0, SIZE)
         assert isinstance(app.ended[0], ClientDisconnected)
         assert server.server.requests == 0
-        assert server.server._WSGIServer__capacity.free == 1
+        assert server.server._WSGIServer__capacity.places.free == 1
