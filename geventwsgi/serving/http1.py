@@ -18,7 +18,7 @@ from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
 from geventwsgi.http.lines import asks_head
 from geventwsgi.observe.access import Record
-from geventwsgi.serving import departure, health, marks, request_deadline
+from geventwsgi.serving import departure, marks, request_deadline
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.wsgi.environ import port_text
@@ -77,14 +77,15 @@ def receive(connection: Connection) -> Http1Exchange | Left:
 
 def answer(connection: Connection, exchange: Http1Exchange) -> Left:
     """Have a request answered; return what becomes of the connection. If it raises, :func:`release` is to follow."""
-    service, stream, head = connection.service, connection.stream, exchange.head
+    service, stream = connection.service, connection.stream
     known, lane = marks.references(exchange), connection.lane
     connection.exchange = exchange
     if lane is not None:
         lane.exchange = exchange
     elif connection.repeated is not None:
         _renew_lane(connection.repeated, exchange)
-    if service.health_path is None or head.path != service.health_path or not health.answer(exchange, service):
+    page = None if service.pages is None else service.pages.get(exchange.head.path)
+    if page is None or not page(exchange):
         if not _begin(connection, exchange):
             release(connection)
             return ENDED

@@ -32,6 +32,7 @@ from geventwsgi.serving.capacity import Capacity
 from geventwsgi.serving.connection import LAST_CALL
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.disarm import disarm
+from geventwsgi.serving.health import Health
 from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.poller import poller
 from geventwsgi.serving.prologue import ProxyProtocol
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from geventwsgi.http.fields import Fields
+    from geventwsgi.serving.service import Page
     from geventwsgi.serving.sockets import Socket
 
 #: SERVER_SOFTWARE. No version: it helps nobody but attackers.
@@ -294,9 +296,15 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             runners=self.__make_runners(),
             keeps_greenlets=self.__keeps_greenlets,
             greenlet_per_request=config.greenlet_per_request,
-            health_path=config.health_path,
-            is_ready=self.__is_ready,
+            pages=self.__pages(),
         )
+
+    def __pages(self) -> dict[str, Page] | None:
+        """Return what the server answers itself, by path; None if there is nothing."""
+        if self.__config.health_path is None:
+            return None
+        is_ready, draining = self.__is_ready, self.__view.draining
+        return {self.__config.health_path: Health(lambda: is_ready() and not draining.is_set())}
 
     def __wrapped(self, application: Any) -> Any:
         """Return an application with what settings and subclasses put around it."""

@@ -50,8 +50,7 @@ cdef class Service:
     cdef public bint half_close_ends
     cdef public bint keeps_greenlets
     cdef public bint greenlet_per_request
-    cdef public object health_path
-    cdef public object is_ready
+    cdef public dict pages
     cdef public CLastHead last_head
     cdef public CKnownBlocks known
     cdef public CTrimmer trimmer

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from geventwsgi.serving.poller import Poller
     from geventwsgi.serving.prologue import ProxyProtocol
     from geventwsgi.serving.runners import Runners
+    from geventwsgi.wsgi.exchange import Exchange
     from geventwsgi.wsgi.gateway import Gateway
+
+    #: Answers a request; returns False if it is the application's after all.
+    Page = Callable[[Exchange], bool]
 
 
 class Timeouts:
@@ -128,8 +132,6 @@ class Service:
         "greenlet_per_request",
         "half_close_ends",
         "has_prologue",
-        "health_path",
-        "is_ready",
         "keeps_greenlets",
         "known",
         "last_head",
@@ -137,6 +139,7 @@ class Service:
         "limits",
         "log",
         "on_record",
+        "pages",
         "peers",
         "poller",
         "proxies",
@@ -177,8 +180,7 @@ class Service:
         keeps_greenlets: bool = False,
         greenlet_per_request: bool = False,
         proxies: ProxyProtocol | None = None,
-        health_path: str | None = None,
-        is_ready: Callable[[], bool] = lambda: True,
+        pages: dict[str, Page] | None = None,
     ) -> None:
         self.gateway = gateway
         self.limits = limits
@@ -222,9 +224,8 @@ class Service:
         self.keeps_greenlets = keeps_greenlets
         #: Whether it is to go on in another after each request.
         self.greenlet_per_request = greenlet_per_request
-        #: The path of balancers' probes, and whether the server as a whole welcomes requests.
-        self.health_path = health_path
-        self.is_ready = is_ready
+        #: What the server answers itself, by path; None if there is nothing.
+        self.pages = pages
         #: Encodes heads of responses.
         self.last_head = LastHead()
         #: What header blocks were seen lately.
