@@ -17,10 +17,6 @@ cdef class Connection(capacity.Guest):
     cdef public object exchange
     cdef public CRepeated repeated
     cdef public CLane lane
-    cdef public object request_deadline
-    cdef public object inquiry
-    cdef public bint departed
-    cdef public bint queued
     cdef public bint introduced
     cdef public double idle_limit
     cdef public bint cold
@@ -34,6 +30,6 @@ cdef class Connection(capacity.Guest):
     cpdef _go_on(self, left)
     cpdef linger(self)
     @cython.locals(lane=CLane)
-    cpdef end_lane(self)
+    cpdef forget(self)
     cpdef end(self)
     cpdef close(self)

@@ -21,6 +21,7 @@ from geventwsgi.serving import capacity, departure, holdings, http1, linger, mar
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.http1 import ENDED, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1_exchange import Http1Exchange
+from geventwsgi.serving.lane import Lane
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.http1 import Left
-    from geventwsgi.serving.lane import Lane
-    from geventwsgi.serving.request_deadline import RequestDeadline
     from geventwsgi.serving.service import Service
     from geventwsgi.serving.sockets import Socket
     from geventwsgi.wsgi.repeated import Repeated
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 #: that a client which uses it each second is never cut off while its next request is on its way.
 LAST_CALL = 1.0
 
-holdings.spare(runners.Sleeper, Stream, Http1Exchange)  # the environ leads to them, and they to the whole server
+holdings.spare(runners.Sleeper, Stream, Lane, Http1Exchange)  # the environ leads to them, and they to the whole server
 
 
 class Connection(capacity.Guest):
@@ -49,19 +48,15 @@ class Connection(capacity.Guest):
     __slots__ = (
         "answered",
         "cold",
-        "departed",
         "exchange",
         "idle_limit",
-        "inquiry",
         "introduced",
         "lane",
         "last_data",
         "last_head",
         "lingering",
-        "queued",
         "remote_port",
         "repeated",
-        "request_deadline",
         "service",
         "stream",
         "taken",
@@ -95,16 +90,8 @@ class Connection(capacity.Guest):
         self.exchange: Http1Exchange | None = None
         #: What the environs of its requests have in common; set by :mod:`http1`.
         self.repeated: Repeated | None = None
-        #: What the objects in these environs act on, while only they have it; set by :mod:`extensions`.
+        #: Where its requests run; set by :mod:`http1`, with the first of them. Forgotten as well.
         self.lane: Lane | None = None
-        #: The clock of its requests; set by :mod:`request_deadline` where one has a deadline.
-        self.request_deadline: RequestDeadline | None = None
-        #: Whether the client has left; set by :mod:`departure`.
-        self.departed = False
-        #: Set and reset by :mod:`departure`, which asks the client by it whether it is still there.
-        self.inquiry: departure.Inquiry | None = None
-        #: Whether the request waits for its turn; set by :mod:`shedding`.
-        self.queued = False
         #: How long it may be idle, in seconds: until its first request, then between two. Set by :mod:`http1`.
         self.idle_limit = mine.timeouts.first_byte
         #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
@@ -268,23 +255,16 @@ class Connection(capacity.Guest):
         self.last_head = None
         self.last_data = b""
         self.repeated = None
-        self.end_lane()
-        if self.request_deadline is not None:
-            self.service.deadlines.forget(self.request_deadline)
-            self.request_deadline = None
-
-    def end_lane(self) -> None:
-        """Give the next request a lane of its own; a second call does nothing."""
-        lane = self.lane
+        lane, self.lane = self.lane, None
         if lane is not None:
-            self.lane = None
-            lane.end()
+            lane.close()
 
     # Counting and ending
 
     def client_ended(self) -> None:
         """See :class:`~geventwsgi.serving.stream.Guard`."""
-        departure.notice(self)
+        if self.lane is not None:
+            departure.notice(self.lane)
 
     def move_to(self, address: str, port: int) -> bool:
         """Speak of another client from now on, the one that a proxy names; return False if that one has too many."""
@@ -344,8 +324,8 @@ class Connection(capacity.Guest):
         """Be nobody's in a process that was forked: the connection is its parent's."""
         hold(self.greenlet)
         self.stream.let_go()
-        if self.request_deadline is not None:
-            self.request_deadline.deadline = NEVER
+        if self.lane is not None and self.lane.clock is not None:
+            self.lane.clock.deadline = NEVER
 
     def end(self) -> None:
         """Close the connection so that all arrives that was sent, whatever the client sends meanwhile."""

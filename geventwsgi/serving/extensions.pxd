@@ -1,7 +1,6 @@
 from geventwsgi.http.head cimport RequestHead as CRequestHead
-from geventwsgi.serving.connection cimport Connection as CConnection
-from geventwsgi.serving.http1_exchange cimport Http1Exchange as CHttp1Exchange
-from geventwsgi.serving.lane cimport Lane
+from geventwsgi.serving.lane cimport Lane as CLane
+from geventwsgi.serving.live_exchange cimport LiveExchange as CLiveExchange
 
 cimport cython
 
@@ -11,5 +10,5 @@ cdef class EarlyHints:
 cdef class Trailers:
     cdef object _lane
 
-@cython.locals(head=CRequestHead, lane=Lane)
-cpdef extend(dict environ, CConnection connection, CHttp1Exchange exchange)
+@cython.locals(head=CRequestHead)
+cpdef extend(dict environ, CLane lane, CLiveExchange exchange)

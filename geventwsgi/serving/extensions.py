@@ -10,25 +10,22 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.errors import ResponseError
 from geventwsgi.http.grammar import FORBIDDEN_TRAILERS
 from geventwsgi.serving.client import Client
-from geventwsgi.serving.lane import Lane
 from geventwsgi.serving.request_deadline import Deadline
 from geventwsgi.wsgi.response import check_fields, exact_fields
 
 if TYPE_CHECKING:
-    from geventwsgi.serving.connection import Connection
-    from geventwsgi.serving.http1_exchange import Http1Exchange
+    from geventwsgi.serving.lane import Lane
+    from geventwsgi.serving.live_exchange import LiveExchange
 
 TRAILERS = "geventwsgi.send_trailers"
 
 
-def extend(environ: dict[str, Any], connection: Connection, exchange: Http1Exchange) -> None:
-    """Set the entries of a new lane; trailers only where the client takes them.
+def extend(environ: dict[str, Any], lane: Lane, exchange: LiveExchange) -> None:
+    """Set a lane's entries anew; trailers only where the client takes them.
 
     :param environ: the request's own, or if it has ``repeated``, one that is copied for each request.
     """
     head = exchange.head
-    lane = Lane.__new__(Lane)
-    lane.begin(connection, exchange)
     environ["geventwsgi.client"] = environ["waitress.client_disconnected"] = Client(lane)
     environ["geventwsgi.deadline"] = Deadline(lane)
     environ["wsgi.early_hints"] = EarlyHints(lane)
@@ -36,8 +33,8 @@ def extend(environ: dict[str, Any], connection: Connection, exchange: Http1Excha
         environ[TRAILERS] = Trailers(lane)
     if exchange.repeated is not None:
         lane.lend(environ)
-    connection.end_lane()
-    connection.lane = lane
+    else:
+        lane.give()
 
 
 class EarlyHints:

@@ -20,13 +20,13 @@ from geventwsgi.http.lines import asks_head
 from geventwsgi.observe.access import Record
 from geventwsgi.serving import departure, marks, request_deadline
 from geventwsgi.serving.http1_exchange import Http1Exchange
+from geventwsgi.serving.lane import Lane
 from geventwsgi.serving.stream import DeadlineExpired
 from geventwsgi.wsgi.environ import port_text
 
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.connection import Connection
-    from geventwsgi.wsgi.repeated import Repeated
 
 #: Bytes received at once while a head is expected; a larger head takes another turn.
 HEAD_RECV = 8192
@@ -80,25 +80,19 @@ def answer(connection: Connection, exchange: Http1Exchange) -> Left:
     service, stream = connection.service, connection.stream
     known, lane = marks.references(exchange), connection.lane
     connection.exchange = exchange
-    if lane is not None:
-        lane.exchange = exchange
-    elif connection.repeated is not None:
-        _renew_lane(connection.repeated, exchange)
+    if lane is None or lane.transport is None:
+        lane = _new_lane(connection, exchange)
+    lane.serve(exchange, connection.greenlet)
     page = None if service.pages is None else service.pages.get(exchange.head.path)
     if page is None or not page(exchange):
-        if not _begin(connection, exchange):
+        if not _begin(connection, lane, exchange):
             release(connection)
             return ENDED
         service.gateway.run(exchange)
     stream.step_out()
     connection.exchange = None
     connection.repeated = exchange.repeated
-    lane = connection.lane
-    if lane is not None:
-        if lane.held():
-            connection.end_lane()
-        else:
-            lane.exchange = None
+    lane.rest()
     if marks.references(exchange) != known:
         exchange.end()
     connection.answered = True
@@ -113,25 +107,33 @@ def release(connection: Connection) -> None:
     connection.stream.step_out()
     exchange = connection.exchange
     connection.exchange = None
-    connection.end_lane()
+    if connection.lane is not None:
+        connection.lane.end()
     if exchange is not None:
         exchange.end()
 
 
-def _renew_lane(repeated: Repeated, exchange: Http1Exchange) -> None:
-    """Set other objects in the environ that requests share: an application has kept the last ones."""
-    if repeated.environ is not None:
+def _new_lane(connection: Connection, exchange: Http1Exchange) -> Lane:
+    """Give a connection a lane; if it had one, that has ended since an application may have kept its objects."""
+    former, repeated = connection.lane, connection.repeated
+    lane = Lane.__new__(Lane)
+    lane.begin(connection.stream, connection.service.policy, connection.remote_addr != "")
+    connection.lane = lane
+    if former is not None:
+        lane.follow(former)
+    if repeated is not None and repeated.environ is not None:
         exchange.extend(repeated.environ)
+    return lane
 
 
-def _begin(connection: Connection, exchange: Http1Exchange) -> bool:
+def _begin(connection: Connection, lane: Lane, exchange: Http1Exchange) -> bool:
     """Give a request its place among those in flight, and its deadline; return False if it has ended instead."""
     service, stream = connection.service, connection.stream
-    if (stream.gone or not stream.step_in_now()) and not _turn_comes(connection, exchange):
+    if (stream.gone or not stream.step_in_now()) and not _turn_comes(connection, lane, exchange):
         return False
     service.served += 1
     if service.timeouts.request:
-        request_deadline.watch(connection, exchange, service.timeouts.request)
+        request_deadline.watch(lane, exchange, service.timeouts.request)
     return True
 
 
@@ -189,16 +191,16 @@ def _more_of_head(connection: Connection, data: bytes, until: float, late: bool)
     return more
 
 
-def _turn_comes(connection: Connection, exchange: Http1Exchange) -> bool:
+def _turn_comes(connection: Connection, lane: Lane, exchange: Http1Exchange) -> bool:
     """Wait for a place among the requests in flight; return False if the request was refused instead.
 
     :raises ClientDisconnected: the client left before.
     """
-    connection.queued = True
+    lane.queued = True
     began = clock.monotonic()
     try:
         if connection.stream.gone:
-            departure.notice(connection)
+            departure.notice(lane)
         connection.stream.step_in(connection.service.timeouts.queue)
     except RequestError as error:
         exchange.over = True
@@ -208,7 +210,7 @@ def _turn_comes(connection: Connection, exchange: Http1Exchange) -> bool:
         _record(connection, ErrorReply(LEFT, [], 0), clock.monotonic() - began, exchange.head)
         raise
     finally:
-        connection.queued = False
+        lane.queued = False
     return True
 
 

@@ -2,7 +2,9 @@ from geventwsgi cimport _clock as clock
 from geventwsgi.http cimport encode
 from geventwsgi.http.body cimport Body as CBody
 from geventwsgi.http.head cimport RequestHead as CRequestHead
+from geventwsgi.serving.lane cimport Lane as CLane
 from geventwsgi.serving.connection cimport Connection as CConnection
+from geventwsgi.serving cimport live_exchange
 from geventwsgi.serving.stream cimport Stream as CStream
 from geventwsgi.wsgi cimport exchange
 
@@ -12,7 +14,7 @@ cdef int BURST
 cdef Py_ssize_t BODY_RECV
 cdef double PAUSE, _NEVER
 
-cdef class Http1Exchange(exchange.Exchange):
+cdef class Http1Exchange(live_exchange.LiveExchange):
     cdef CBody _body
     cdef Py_ssize_t _chunk_size
     cdef bytes _chunk_line
@@ -30,9 +32,6 @@ cdef class Http1Exchange(exchange.Exchange):
     cdef double _last_piece
     cdef int _pieces
     cdef tuple _trailers
-    cdef public object audience
-    cdef public bint ended
-    cdef public double until
     cdef object _raw_socket
     cdef exchange.ResponseHead _response
     cdef CStream _stream
@@ -50,6 +49,10 @@ cdef class Http1Exchange(exchange.Exchange):
     cpdef _break(self, error, bytes head)
     cpdef _look_for_burst(self)
     cpdef _lost(self)
+    @cython.locals(lane=CLane)
+    cpdef _depart(self)
+    @cython.locals(lane=CLane)
+    cpdef extend(self, dict environ)
     cpdef bytes _encode_head(self)
     cpdef bint settle(self)
     cpdef bint _read_away(self)

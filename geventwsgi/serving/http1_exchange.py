@@ -15,7 +15,7 @@ from geventwsgi.http import encode
 from geventwsgi.http.body import body_for
 from geventwsgi.http.encode import CHUNKED, CLOSE, LENGTH, NONE
 from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
-from geventwsgi.serving import departure
+from geventwsgi.serving import departure, live_exchange
 from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.extensions import extend
 from geventwsgi.serving.stream import DeadlineExpired
@@ -25,7 +25,7 @@ from geventwsgi.wsgi import exchange
 if TYPE_CHECKING:
     from geventwsgi.http.body import Body
     from geventwsgi.http.head import RequestHead
-    from geventwsgi.serving.client import Audience
+    from geventwsgi.serving.audience import Audience
     from geventwsgi.serving.connection import Connection
     from geventwsgi.wsgi.exchange import Headers
 
@@ -55,7 +55,7 @@ _NO_TRAILERS: list[tuple[str, str]] = []
 _NO_HEAD = exchange.ResponseHead("", 0, ())
 
 
-class Http1Exchange(exchange.Exchange):
+class Http1Exchange(live_exchange.LiveExchange):
     """One request and its response; see :class:`~geventwsgi.wsgi.exchange.Exchange`."""
 
     __slots__ = (
@@ -79,9 +79,6 @@ class Http1Exchange(exchange.Exchange):
         "_response",
         "_stream",
         "_trailers",
-        "audience",
-        "ended",
-        "until",
     )
 
     def begin(self, connection: Connection, head: RequestHead) -> None:
@@ -183,7 +180,7 @@ class Http1Exchange(exchange.Exchange):
             while not body.done:
                 data = self._receive_paced(body.want(min(size, BODY_RECV)), timeout)
                 if not data:
-                    departure.depart(self._connection, self)
+                    self._depart()
                     raise ClientDisconnected("the client left inside a request body")
                 piece, rest = body.decode(data)
                 if len(data) > 2 * len(piece):  # mostly framing: far more work than copying
@@ -386,7 +383,15 @@ class Http1Exchange(exchange.Exchange):
         """Note that the client has gone: 499 is what nginx logs for it, and what access logs say here."""
         self._keep_alive = False
         self.status = 499
-        departure.depart(self._connection, self)
+        self._depart()
+
+    def _depart(self) -> None:
+        """Note that the client has left: nothing more is sent to it, and whoever wants to know is told."""
+        lane = self._connection.lane
+        if lane is not None:
+            departure.depart(lane, self)
+        if not self._stream.left:
+            self._stream.give_up()
 
     def _encode_head(self) -> bytes:
         """Choose the framing and encode the head; from here on the response cannot be taken back."""
@@ -418,17 +423,17 @@ class Http1Exchange(exchange.Exchange):
         return service.last_head.encode(response.status, headers, framing, length, connection, service.software)
 
     def send_early_hints(self, headers: Headers) -> None:
-        """Send an informational response before the final one (RFC 8297); not to HTTP/1.0, which has none."""
+        """See :meth:`.LiveExchange.send_early_hints`; HTTP/1.0 has no such response."""
         self._stream.take_turns()
         if self.head.minor and not (self.head_sent or self.taken or self.over or self.ended or self._cut):
             self._send_interim(encode.early_hints(headers))
 
     def send_trailers(self, trailers: Headers) -> None:
-        """Have fields sent after the last chunk, and their names announced if the head has not left."""
+        """See :meth:`.LiveExchange.send_trailers`; their names are announced if the head has not left."""
         self._trailers += tuple(trailers)
 
     def probe(self) -> bytes:
-        """Return bytes that say nothing to a client that still reads this response; ``b""`` where there are none.
+        """See :meth:`.LiveExchange.probe`.
 
         Before the head an interim response may always come (RFC 9110 section 15.2), and a chunk size may begin with
         any number of zeros (RFC 9112 section 7.1).
@@ -450,7 +455,9 @@ class Http1Exchange(exchange.Exchange):
 
     def extend(self, environ: dict[str, Any]) -> None:
         """See :meth:`Exchange.extend`."""
-        extend(environ, self._connection, self)
+        lane = self._connection.lane
+        if lane is not None:
+            extend(environ, lane, self)
 
     # The end
 
@@ -532,7 +539,7 @@ class Http1Exchange(exchange.Exchange):
 
     def _left_in_session(self) -> None:
         """Tell of the client's departure, which the application has found by the socket."""
-        departure.depart(self._connection, self)
+        self._depart()
 
     def settle(self) -> bool:
         """After the response: return whether the connection can take the next request; if not, end it gently."""

@@ -1,20 +1,42 @@
 from geventwsgi.serving cimport _references as marks
-from geventwsgi.serving.connection cimport Connection as CConnection
-from geventwsgi.serving.http1_exchange cimport Http1Exchange
+from geventwsgi.serving cimport deadlines
+from geventwsgi.serving.live_exchange cimport LiveExchange as CLiveExchange
+from geventwsgi.serving.stream cimport Stream as CStream
+
+cdef class Lane
+
+cdef class Policy:
+    cdef public object deadlines
+    cdef public object log
+    cdef public bint cancels
+    cdef public bint half_close_ends
+
+cdef class Clock(deadlines.Holder):
+    cpdef follow(self, Lane lane)
 
 cdef class Lane:
-    cdef public CConnection connection
-    cdef public Http1Exchange exchange
+    cdef public CStream transport
+    cdef public Policy policy
+    cdef public bint remote
+    cdef public CLiveExchange exchange
+    cdef public object greenlet
+    cdef public bint departed
+    cdef public bint queued
+    cdef public Clock clock
+    cdef public object inquiry
     cdef object _client
     cdef object _deadline
     cdef object _hints
     cdef object _trailers
     cdef Py_ssize_t _known
-    cdef bint _departed
     cdef object _audience
 
-    cpdef begin(self, CConnection connection, Http1Exchange exchange)
+    cpdef begin(self, CStream transport, Policy policy, bint remote)
+    cpdef follow(self, Lane former)
+    cpdef serve(self, CLiveExchange exchange, greenlet)
+    cpdef rest(self)
     cpdef lend(self, dict environ)
-    cdef bint held(self) noexcept
+    cpdef give(self)
     cdef Py_ssize_t _references(self) noexcept
     cpdef end(self)
+    cpdef close(self)

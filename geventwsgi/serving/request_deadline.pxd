@@ -1,7 +1,7 @@
-from geventwsgi.serving cimport deadlines
+from geventwsgi.serving cimport lane as lanes
 
-cdef class RequestDeadline(deadlines.Holder):
-    cdef object _connection
+cdef class RequestDeadline(lanes.Clock):
+    cdef object _lane
 
     cpdef expire(self)
 

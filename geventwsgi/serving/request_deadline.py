@@ -1,6 +1,6 @@
 """How long a request may take: ``request_timeout`` and ``environ["geventwsgi.deadline"]``.
 
-Knows one connection's clock. It is not set for each request, which most do not need: it stands in the bucket of the
+Knows one lane's clock. It is not set for each request, which most do not need: it stands in the bucket of the
 earliest time when a request that runs then could be late, and looks at that time whether one is. What is late is told
 to the request's greenlet by :class:`~geventwsgi.errors.RequestTimeout`, once; what becomes of that is the gateway's
 business.
@@ -12,46 +12,50 @@ from typing import TYPE_CHECKING
 
 from geventwsgi import clock
 from geventwsgi.errors import RequestTimeout
-from geventwsgi.serving import deadlines, departure
+from geventwsgi.serving import departure
+from geventwsgi.serving import lane as lanes
 from geventwsgi.serving.deadlines import NEVER
 
 if TYPE_CHECKING:
-    from geventwsgi.serving.connection import Connection
-    from geventwsgi.serving.http1_exchange import Http1Exchange
     from geventwsgi.serving.lane import Lane
+    from geventwsgi.serving.live_exchange import LiveExchange
 
 
-def watch(connection: Connection, exchange: Http1Exchange, seconds: float) -> None:
-    """Give a connection's request ``seconds`` from now on, whatever it had before."""
+def watch(lane: Lane, exchange: LiveExchange, seconds: float) -> None:
+    """Give a lane's request ``seconds`` from now on, whatever it had before."""
     exchange.until = clock.monotonic() + seconds
-    watcher = connection.request_deadline
+    watcher = lane.clock
     if watcher is None:
-        watcher = connection.request_deadline = RequestDeadline(connection)
+        watcher = lane.clock = RequestDeadline(lane)
     if watcher.deadline > exchange.until:  # else it will look early enough
-        connection.service.deadlines.arm(watcher, seconds)
+        lane.policy.deadlines.arm(watcher, seconds)
 
 
-class RequestDeadline(deadlines.Holder):
-    """Looks whether the request that a connection serves is late; see :class:`~.deadlines.Holder`."""
+class RequestDeadline(lanes.Clock):
+    """Looks whether the request that runs in a lane is late; see :class:`~.deadlines.Holder`."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_lane",)
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
         self.deadline = NEVER
         self.tick = 0
 
+    def follow(self, lane: Lane) -> None:
+        """See :class:`.Clock`."""
+        self._lane = lane
+
     def expire(self) -> None:
         """See :class:`~.deadlines.Holder`: a request may be late now, or will be later."""
-        connection = self._connection
-        exchange = connection.exchange
+        lane = self._lane
+        exchange = lane.exchange
         if exchange is None or exchange.over or exchange.taken:
             return
         remaining = exchange.until - clock.monotonic()
         if remaining <= 0:
-            departure.throw(connection, exchange, RequestTimeout("the request took longer than it may"))
+            departure.throw(lane, exchange, RequestTimeout("the request took longer than it may"))
         elif remaining != NEVER:
-            connection.service.deadlines.arm(self, remaining)
+            lane.policy.deadlines.arm(self, remaining)
 
 
 class Deadline:
@@ -76,9 +80,9 @@ class Deadline:
         """
         if not seconds >= 0:
             raise ValueError(f"a deadline of {seconds} s: pass a number of seconds from now on")
-        connection, exchange = self._lane.connection, self._lane.exchange
-        if connection is not None and exchange is not None and not exchange.over:
-            watch(connection, exchange, seconds)
+        exchange = self._lane.exchange
+        if exchange is not None and not exchange.over:
+            watch(self._lane, exchange, seconds)
 
     def lift(self) -> None:
         """Let the request take as long as it wants."""

@@ -2,6 +2,7 @@ from geventwsgi.http.encode cimport LastHead as CLastHead
 from geventwsgi.http.known cimport KnownBlocks as CKnownBlocks
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving.deadlines cimport Deadlines as CDeadlines
+from geventwsgi.serving.lane cimport Policy as CPolicy
 from geventwsgi.serving.poller cimport Poller as CPoller
 from geventwsgi.serving.runners cimport Runners as CRunners
 from geventwsgi.serving.memory cimport Trimmer as CTrimmer
@@ -46,8 +47,7 @@ cdef class Service:
     cdef public object client_of
     cdef public object on_record
     cdef public CRunners runners
-    cdef public bint cancels
-    cdef public bint half_close_ends
+    cdef public CPolicy policy
     cdef public bint keeps_greenlets
     cdef public bint greenlet_per_request
     cdef public dict pages

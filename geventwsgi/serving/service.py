@@ -10,6 +10,7 @@ from gevent.event import Event
 from geventwsgi.forks import hold
 from geventwsgi.http.encode import LastHead
 from geventwsgi.http.known import KnownBlocks
+from geventwsgi.serving.lane import Policy
 from geventwsgi.serving.memory import Trimmer
 from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.sending import Common
@@ -120,7 +121,6 @@ class Service:
     """The parts of one server, put together."""
 
     __slots__ = (
-        "cancels",
         "capacity",
         "client_of",
         "common",
@@ -130,7 +130,6 @@ class Service:
         "empty",
         "gateway",
         "greenlet_per_request",
-        "half_close_ends",
         "has_prologue",
         "keeps_greenlets",
         "known",
@@ -141,6 +140,7 @@ class Service:
         "on_record",
         "pages",
         "peers",
+        "policy",
         "poller",
         "proxies",
         "ragged_eof_ends",
@@ -216,10 +216,7 @@ class Service:
         self.on_record = on_record
         #: Have a connection's :meth:`~.connection.Connection.run` called by a greenlet.
         self.runners = runners
-        #: Whether a request is cancelled when its client leaves (``on_disconnect``), and whether a client that closes
-        #: its sending side counts as one that has left (``half_close``).
-        self.cancels = cancels
-        self.half_close_ends = half_close_ends
+        self.policy = Policy(deadlines, log, cancels=cancels, half_close_ends=half_close_ends)
         #: Whether a connection has a greenlet while it is idle (a pool's, say).
         self.keeps_greenlets = keeps_greenlets
         #: Whether it is to go on in another after each request.

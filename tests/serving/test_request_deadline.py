@@ -254,7 +254,7 @@ def test_a_closed_connection_is_not_kept_by_its_clock() -> None:
         client = server.connect(GET)
         read_to(client, b"hello")
         (connection,) = server.server._WSGIServer__service.connections
-        clock = connection.request_deadline
+        clock = connection.lane.clock
         assert clock.tick
         client.close()
         eventually(lambda: not server.server.connections)

@@ -1,0 +1,61 @@
+"""Who of a request is told that its client has left.
+
+A request has an audience only once somebody asks for it. When a client has left is :mod:`departure`'s business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from geventwsgi.observe.log import Logger
+
+
+class Audience:
+    """Who of one request wants to know that its client has left.
+
+    :param cancels: whether the request itself is to end then (``on_disconnect``).
+    """
+
+    __slots__ = ("callbacks", "cancels", "event", "thrown")
+
+    def __init__(self, *, cancels: bool) -> None:
+        #: Set once the client has left; None while nobody has asked for it.
+        self.event: Event | None = None
+        self.callbacks: list[Callable[[], object]] = []
+        self.cancels = cancels
+        #: The exception that :func:`.departure.throw` raised in the request's greenlet.
+        self.thrown: BaseException | None = None
+
+    def make_event(self, *, departed: bool) -> Event:
+        """Return the event, which is set at once if the client has left."""
+        if self.event is None:
+            self.event = Event()
+            if departed:
+                self.event.set()
+        return self.event
+
+    def tell(self, log: Logger) -> None:
+        """Say that the client has left; called in the hub.
+
+        :param log: for callbacks that fail.
+        """
+        if self.event is not None:
+            self.event.set()
+        if self.callbacks:
+            greenlet = gevent.spawn(call, self.callbacks, log)
+            greenlet.spawn_tree_locals = {}  # the hub's, otherwise, shared by all that it spawns
+
+
+def call(callbacks: list[Callable[[], object]], log: Logger) -> None:
+    """Call each; what one raises is logged."""
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:  # noqa: PERF203 - one callback's failure is not another's
+            log.exception("Error in an on_gone callback")

@@ -1,0 +1,10 @@
+from geventwsgi.wsgi cimport exchange
+
+cdef class LiveExchange(exchange.Exchange):
+    cdef public object audience
+    cdef public bint ended
+    cdef public double until
+
+    cpdef bytes probe(self)
+    cpdef send_early_hints(self, headers)
+    cpdef send_trailers(self, trailers)
