@@ -68,9 +68,10 @@ MODULES = (
     "serving.balance",
     "serving.capacity",
     "serving.service",
+    "serving.linger",
     "serving.connection",
     "serving.http1_exchange",
-    "serving.http1",
+    "serving.http1_connection",
     "serving.acceptor",
 )
 _PREFIX = "geventwsgi."

@@ -1,11 +1,12 @@
 from geventwsgi cimport _clock as clock
 from geventwsgi.serving.capacity cimport Capacity as CCapacity
 from geventwsgi.serving.connection cimport Connection as CConnection
-from geventwsgi.serving.service cimport Service as CService
+from geventwsgi.serving.connection cimport Speaker as CSpeaker
 
 cimport cython
 
 cdef class Acceptor:
+    cdef object _loop
     cdef object _listener
     cdef CCapacity _capacity
     cdef object _log
@@ -14,12 +15,12 @@ cdef class Acceptor:
     cdef bint _proxied
     cdef object _failures
     cdef object _unwatchable
-    cdef public CService service
+    cdef public CSpeaker speaker
     cdef list _begun
 
     @cython.locals(accepted=tuple)
     cpdef accept(self)
-    @cython.locals(service=CService, connection=CConnection)
+    @cython.locals(connection=CConnection)
     cpdef begin(self, sock, address)
     @cython.locals(begun=list, connection=CConnection)
     cpdef _watch(self)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from gevent import get_hub
+
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import sockets
 from geventwsgi.serving.balance import MOMENT
-from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.escaped import report
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.observe.log import Logger
     from geventwsgi.serving.capacity import Capacity
-    from geventwsgi.serving.service import Service
+    from geventwsgi.serving.connection import Connection, Speaker
     from geventwsgi.serving.sockets import Socket
 
 #: What accept says when the system, not the client, is at its end.
@@ -39,13 +40,14 @@ class Acceptor:
     :param proxied: whether each connection is a proxy's and counts for the client that the proxy names.
     """
 
-    #: What connections are served with; set before the first :meth:`begin`.
-    service: Service
+    #: Opens connections; set before the first :meth:`begin`.
+    speaker: Speaker
 
     def __init__(
         self, listener: Any, capacity: Capacity, log: Logger, pause: Callable[[float], object], most: int,
         *, proxied: bool = False,
     ) -> None:  # fmt: skip
+        self._loop = get_hub().loop
         self._listener = listener
         self._capacity = capacity
         self._log = log
@@ -66,16 +68,15 @@ class Acceptor:
                     return
                 self.begin(*accepted)
         except BaseException as error:  # noqa: BLE001 - it would stop the loop's watcher for good
-            report(self.service.deadlines.loop, error)
+            report(self._loop, error)
             self._pause(PAUSE)
 
     def begin(self, sock: Socket, address: Any) -> None:
         """Start to serve an accepted connection."""
-        service = self.service
-        connection = Connection(service, sock, address)
+        connection = self.speaker.open(sock, address)
         connection.start()
         if not self._begun:
-            service.deadlines.loop.run_callback(self._watch)
+            self._loop.run_callback(self._watch)
         self._begun.append(connection)
 
     def _watch(self) -> None:
@@ -90,7 +91,7 @@ class Acceptor:
             except ClientDisconnected:  # noqa: PERF203 - a context manager costs each new connection more
                 pass  # it ends as soon as it waits for its client
             except BaseException as error:  # noqa: BLE001 - the others are watched all the same
-                report(self.service.deadlines.loop, error)
+                report(self._loop, error)
 
     def take(self) -> tuple[Socket, Any] | None:
         """Accept one connection; None if there is none, or no room for one."""

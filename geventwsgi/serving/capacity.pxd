@@ -3,9 +3,11 @@ from geventwsgi.serving.places cimport Places as CPlaces
 
 cdef class Guest(runners.Sleeper):
     cdef public bint counted
+    cdef public bint lingering
     cdef public str remote_addr
 
     cpdef kill(self)
+    cpdef close(self)
 
 cdef class Capacity(balance.Load):
     cdef public CPlaces places

@@ -7,14 +7,17 @@ connection's own business.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geventwsgi import clock
 from geventwsgi.serving import balance, runners
 from geventwsgi.serving.places import Places
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from geventwsgi.config.sources import Config
+    from geventwsgi.wsgi.exchange import Exchange
 
 #: Descriptors left for files, logs and the connections that applications open, when the limit follows from theirs; half
 #: of them where there are so few.
@@ -26,15 +29,33 @@ HOARDED_AFTER = 1.0
 class Guest(runners.Sleeper):
     """A connection, as the capacity knows it."""
 
-    __slots__ = ("counted", "remote_addr")
+    __slots__ = ("counted", "lingering", "remote_addr")
 
     #: Whether it counts among the open ones; set and reset by the capacity.
     counted: bool
     #: Its client's address; "" for a unix socket.
     remote_addr: str
+    #: Whether nothing is left to do but to throw away what its client sends; set by :mod:`linger`.
+    lingering: bool
+
+    def in_flight(self) -> Iterable[tuple[Any, Exchange]]:
+        """Return the requests that are being served, with their greenlets."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """End the connection as soon as what the client has already sent is answered."""
+        raise NotImplementedError
 
     def kill(self) -> None:
-        """End at once; a connection's own."""
+        """End the connection now."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the socket and leave the server's books; a second call does nothing."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """Be nobody's in a process that was forked: the connection is its parent's."""
         raise NotImplementedError
 
 

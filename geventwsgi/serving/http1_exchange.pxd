@@ -19,6 +19,7 @@ cdef class Http1Exchange(live_exchange.LiveExchange):
     cdef Py_ssize_t _chunk_size
     cdef bytes _chunk_line
     cdef CConnection _connection
+    cdef CLane _lane
     cdef bint _continue
     cdef double _credit
     cdef bint _cut
@@ -36,6 +37,7 @@ cdef class Http1Exchange(live_exchange.LiveExchange):
     cdef exchange.ResponseHead _response
     cdef CStream _stream
 
+    cpdef enter(self, CLane lane)
     cpdef begin(self, CConnection connection, CRequestHead head)
     @cython.locals(data=bytes, piece=bytes, rest=bytes)
     cpdef bytes _read_body(self, CBody body, Py_ssize_t size, double timeout)
@@ -51,8 +53,6 @@ cdef class Http1Exchange(live_exchange.LiveExchange):
     cpdef _lost(self)
     @cython.locals(lane=CLane)
     cpdef _depart(self)
-    @cython.locals(lane=CLane)
-    cpdef extend(self, dict environ)
     cpdef bytes _encode_head(self)
     cpdef bint settle(self)
     cpdef bint _read_away(self)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.audience import Audience
     from geventwsgi.serving.connection import Connection
+    from geventwsgi.serving.lane import Lane
     from geventwsgi.wsgi.exchange import Headers
 
 #: Bytes of a body received at once at the most.
@@ -70,6 +71,7 @@ class Http1Exchange(live_exchange.LiveExchange):
         "_finished",
         "_framing",
         "_keep_alive",
+        "_lane",
         "_last_piece",
         "_left",
         "_length",
@@ -92,10 +94,11 @@ class Http1Exchange(live_exchange.LiveExchange):
         self.head = head
         fields, service = head.fields, connection.service
         self._stream = connection.stream
+        #: Where it runs; None until :meth:`enter`.
+        self._lane: Lane | None = None
         self.remote_addr = connection.remote_addr
         self.remote_port = connection.remote_port
         self.trusted = connection.trusted
-        self.repeated = connection.repeated
         self.scheme = service.scheme
         if self.trusted:
             if fields.scheme is None:
@@ -153,6 +156,10 @@ class Http1Exchange(live_exchange.LiveExchange):
         self._pieces, self._last_piece = 0, 0.0
         #: What :meth:`send_trailers` was given.
         self._trailers: tuple[tuple[str, str], ...] = ()
+
+    def enter(self, lane: Lane) -> None:
+        """Run in a lane."""
+        self._lane = lane
 
     # The request
 
@@ -387,7 +394,7 @@ class Http1Exchange(live_exchange.LiveExchange):
 
     def _depart(self) -> None:
         """Note that the client has left: nothing more is sent to it, and whoever wants to know is told."""
-        lane = self._connection.lane
+        lane = self._lane
         if lane is not None:
             departure.depart(lane, self)
         if not self._stream.left:
@@ -455,9 +462,8 @@ class Http1Exchange(live_exchange.LiveExchange):
 
     def extend(self, environ: dict[str, Any]) -> None:
         """See :meth:`Exchange.extend`."""
-        lane = self._connection.lane
-        if lane is not None:
-            extend(environ, lane, self)
+        if self._lane is not None:
+            extend(environ, self._lane, self)
 
     # The end
 

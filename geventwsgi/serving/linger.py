@@ -15,10 +15,11 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving import runners
+from geventwsgi.serving import capacity, runners
 
 if TYPE_CHECKING:
-    from geventwsgi.serving.connection import Connection
+    from geventwsgi.serving.service import Service
+    from geventwsgi.serving.stream import Stream
 
 #: Seconds after which the moment is over if no byte has moved, in either direction.
 SILENCE = 5.0
@@ -30,7 +31,26 @@ LAST_SILENCE = 0.5
 AFTER_TAKEOVER = 5.0
 
 
-def begin(connection: Connection) -> None:
+class Leaver(capacity.Guest):
+    """A connection, as its end knows it."""
+
+    __slots__ = ("service", "stream", "taken")
+
+    service: Service
+    stream: Stream
+    #: Whether an application has taken the connection over; set by the exchange.
+    taken: bool
+
+    def forget(self) -> None:
+        """Let go of what is kept for the next request."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Close the connection so that all arrives that was sent, whatever the client sends meanwhile."""
+        raise NotImplementedError
+
+
+def begin(connection: Leaver) -> None:
     """Linger for ``linger_timeout`` seconds at the most, then close; nothing may wait for this connection any more."""
     service = connection.service
     if not service.timeouts.linger:
@@ -43,7 +63,7 @@ def begin(connection: Connection) -> None:
     Linger(connection).wake(timed_out=False)
 
 
-def hurry(connection: Connection) -> None:
+def hurry(connection: Leaver) -> None:
     """Let a silent client that has taken all hold up a drain only shortly."""
     connection.stream.hurry(LAST_SILENCE)
 
@@ -53,7 +73,7 @@ class Linger(runners.Sleeper):
 
     __slots__ = ("_connection", "_owed", "_patience_ends", "_until")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Leaver) -> None:
         self.greenlet = None
         self._connection = connection
         limit = connection.service.timeouts.linger
@@ -98,7 +118,7 @@ class Farewell(runners.Sleeper):
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Leaver) -> None:
         self.greenlet = None
         self._connection = connection
 

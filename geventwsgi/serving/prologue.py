@@ -13,21 +13,8 @@ from geventwsgi.http.proxy import LONGEST_V2, parse_proxy_header
 from geventwsgi.serving.stream import DeadlineExpired, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from geventwsgi.serving.connection import Connection
-
-
-class ProxyProtocol:
-    """Which headers proxies send to a listener (``proxy_protocol``), and who may send one (``proxy_allow_ips``).
-
-    :param version: ``v1``, ``v2`` or ``auto``.
-    :param trusts: tells whether an address (None for a unix socket) is a proxy's.
-    """
-
-    def __init__(self, version: str, trusts: Callable[[str | None], bool]) -> None:
-        self.version = version
-        self.trusts = trusts
+    from geventwsgi.serving.trust import ProxyProtocol
 
 
 def begin(connection: Connection) -> None:

@@ -33,15 +33,15 @@ from geventwsgi.serving.connection import LAST_CALL
 from geventwsgi.serving.deadlines import Deadlines
 from geventwsgi.serving.disarm import disarm
 from geventwsgi.serving.health import Health
+from geventwsgi.serving.http1_connection import Http1Speaker
 from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.poller import poller
-from geventwsgi.serving.prologue import ProxyProtocol
 from geventwsgi.serving.runners import OneEach, Runners
 from geventwsgi.serving.script_attributes import OwnEnviron, Readable
 from geventwsgi.serving.service import ServerView, Service, Timeouts
 from geventwsgi.serving.sockets import deferred, end_deferral, prepare
 from geventwsgi.serving.tls_attributes import TLSAttributes, server_context
-from geventwsgi.serving.trust import trust
+from geventwsgi.serving.trust import ProxyProtocol, trust
 from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.gateway import Gateway, described
 
@@ -237,7 +237,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
                 self.secure_environ_class = WSGISecureEnviron
             if self.handler_class is None:
-                self.__service = acceptor.service = self.__make_service(acceptor)
+                self.__service = self.__make_service(acceptor)
+                acceptor.speaker = Http1Speaker(self.__service)
             self.__acceptor = acceptor
             keep(self)
         return self.__acceptor
@@ -411,9 +412,9 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     def __in_flight(self) -> dict[Any, str]:
         connections = self.__service.connections if self.__service is not None else ()
         return {
-            connection.greenlet: described(connection.exchange)
+            greenlet: described(exchange)
             for connection in tuple(connections)
-            if connection.exchange is not None
+            for greenlet, exchange in connection.in_flight()
         }
 
     def drain(self, timeout: float, *, sweep: bool = False) -> bool:

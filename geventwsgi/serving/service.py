@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     from geventwsgi.http.limits import Leniency, Limits
     from geventwsgi.observe.access import Record
     from geventwsgi.observe.log import Logger
-    from geventwsgi.serving.capacity import Capacity
-    from geventwsgi.serving.connection import Connection
+    from geventwsgi.serving.capacity import Capacity, Guest
     from geventwsgi.serving.deadlines import Deadlines
     from geventwsgi.serving.poller import Poller
-    from geventwsgi.serving.prologue import ProxyProtocol
     from geventwsgi.serving.runners import Runners
+    from geventwsgi.serving.trust import ProxyProtocol
     from geventwsgi.wsgi.exchange import Exchange
     from geventwsgi.wsgi.gateway import Gateway
 
@@ -228,7 +227,7 @@ class Service:
         #: What header blocks were seen lately.
         self.known = KnownBlocks()
         self.trimmer = Trimmer(deadlines.loop)
-        self.connections: set[Connection] = set()
+        self.connections: set[Guest] = set()
         #: Set when the last of them closes; whoever waits for that clears it first.
         self.empty = Event()
         #: Requests refused, by status: clients' faults are counted here and logged at debug, being no errors of ours.

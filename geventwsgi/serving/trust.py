@@ -1,4 +1,4 @@
-"""Which peers may speak for a client (``forwarded_allow_ips``)."""
+"""Which peers may speak for a client (``forwarded_allow_ips``, ``proxy_protocol``)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ def trust(allowed: Iterable[str]) -> Callable[[str | None], bool]:
         return address is None or address in names or _is_in(names, address)
 
     return trusts
+
+
+class ProxyProtocol:
+    """Which headers proxies send to a listener (``proxy_protocol``), and who may send one (``proxy_allow_ips``).
+
+    :param version: ``v1``, ``v2`` or ``auto``.
+    :param trusts: tells whether an address (None for a unix socket) is a proxy's.
+    """
+
+    def __init__(self, version: str, trusts: Callable[[str | None], bool]) -> None:
+        self.version = version
+        self.trusts = trusts
 
 
 def _is_in(names: frozenset[str], address: str) -> bool:

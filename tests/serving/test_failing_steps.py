@@ -21,7 +21,7 @@ from gevent import GreenletExit
 
 import geventwsgi
 from geventwsgi import WSGIServer, core
-from geventwsgi.serving.connection import Connection
+from geventwsgi.serving.http1_connection import Http1Speaker
 from geventwsgi.serving.runners import Runners
 from geventwsgi.serving.sockets import Socket
 
@@ -96,7 +96,7 @@ class Client:
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.setblocking(False)
-        self.connection = Connection(service, Socket(accepted.detach(), socket.AF_INET), address)
+        self.connection = Http1Speaker(service).open(Socket(accepted.detach(), socket.AF_INET), address)
         self.connection.start()
 
     @property

@@ -16,7 +16,7 @@ from gevent.event import Event
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http.head import Limits
 from geventwsgi.serving import connection
-from geventwsgi.serving.connection import Connection
+from geventwsgi.serving.http1_connection import Http1Speaker
 from geventwsgi.serving.http1_exchange import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.service import Timeouts
 from geventwsgi.serving.stream import Stream
@@ -144,7 +144,7 @@ class TestPersistence:
                     accepted, client = tcp_pair()
                     with client:
                         address = accepted.getpeername()
-                        Connection(one.service, raw(accepted), address).start()
+                        Http1Speaker(one.service).open(raw(accepted), address).start()
                         client.sendall(request)
                         assert client.recv(1)
                     fields.append(one.gateway.exchanges[-1].head.fields)

@@ -14,6 +14,7 @@ from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving import epoll
 from geventwsgi.serving.acceptor import Acceptor
 from geventwsgi.serving.endpoint import Endpoint
+from geventwsgi.serving.http1_connection import Http1Speaker
 from geventwsgi.serving.poller import EpollPoller
 from tests.support.eventually import eventually
 from tests.support.serving import reply, served
@@ -141,7 +142,7 @@ class TestConnection:
             gevent.sleep(0)
             full.refusals = 1
             acceptor = Acceptor(None, one.service.capacity, logging.getLogger(), lambda _: None, 1)
-            acceptor.service = one.service
+            acceptor.speaker = Http1Speaker(one.service)
             pairs = [tcp_pair() for _ in range(2)]
             for accepted, client in pairs:
                 client.sendall(GET)

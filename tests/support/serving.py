@@ -13,8 +13,8 @@ from gevent import socket
 
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.serving.capacity import Capacity
-from geventwsgi.serving.connection import Connection
 from geventwsgi.serving.deadlines import Deadlines
+from geventwsgi.serving.http1_connection import Http1Connection, Http1Speaker
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.outbox import outbox_of
 from geventwsgi.serving.poller import Poller
@@ -53,7 +53,7 @@ class Served:
     """A connection that is being served, and its client."""
 
     client: socket.socket
-    connection: Connection
+    connection: Http1Connection
     service: Service
     gateway: FakeGateway
     records: list[Any]
@@ -118,7 +118,7 @@ def served(
     )
     accepted, client = tcp_pair()
     address = accepted.getpeername()
-    connection = Connection(service, raw(accepted), address)
+    connection = Http1Speaker(service).open(raw(accepted), address)
     connection.start()
     try:
         yield Served(client, connection, service, gateway, records)

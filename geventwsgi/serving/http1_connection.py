@@ -1,4 +1,4 @@
-"""HTTP/1.0 and HTTP/1.1 over a stream: the keep-alive loop.
+"""HTTP/1.0 and HTTP/1.1 on a connection: the keep-alive loop.
 
 Knows RFC 9112 from the connection's side: when to read a head, when to refuse it, when the next may come. One request
 with its response is ``http1_exchange``'s business, how bytes are parsed and made ``geventwsgi.http``'s.
@@ -7,9 +7,11 @@ with its response is ``http1_exchange``'s business, how bytes are parsed and mad
 from __future__ import annotations
 
 import math
+import sys
 from contextlib import suppress
-from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestError
@@ -18,7 +20,10 @@ from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
 from geventwsgi.http.lines import asks_head
 from geventwsgi.observe.access import Record
-from geventwsgi.serving import departure, marks, request_deadline
+from geventwsgi.serving import connection as connections
+from geventwsgi.serving import departure, holdings, marks, prologue, request_deadline, thread_objects
+from geventwsgi.serving.connection import ENDED, IDLE, MORE, NOTHING
+from geventwsgi.serving.deadlines import NEVER
 from geventwsgi.serving.http1_exchange import Http1Exchange
 from geventwsgi.serving.lane import Lane
 from geventwsgi.serving.stream import DeadlineExpired
@@ -26,7 +31,10 @@ from geventwsgi.wsgi.environ import port_text
 
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
-    from geventwsgi.serving.connection import Connection
+    from geventwsgi.serving.connection import Left
+    from geventwsgi.serving.service import Service
+    from geventwsgi.serving.sockets import Socket
+    from geventwsgi.wsgi.repeated import Repeated
 
 #: Bytes received at once while a head is expected; a larger head takes another turn.
 HEAD_RECV = 8192
@@ -34,25 +42,156 @@ HEAD_RECV = 8192
 LEFT = "499 Client Closed Request"
 
 
-class Left(Enum):
-    """What :func:`serve` leaves: a connection to close, to wait for, or with another request that has come already.
-
-    NOTHING has come, not even what the connection woke for: over TLS it may have been a part of a record.
-    """
-
-    ENDED, IDLE, MORE, NOTHING = range(4)
+holdings.spare(Lane, Http1Exchange)  # the environ leads to them, and they to the whole server
 
 
-ENDED, IDLE, MORE, NOTHING = Left
+class Http1Connection(connections.Connection):
+    """An accepted connection that speaks HTTP/1: one request at a time."""
+
+    __slots__ = ("exchange", "lane", "last_data", "last_head", "repeated")
+
+    def begin(self, service: Service, sock: Socket, address: Any) -> None:
+        """See :meth:`.Connection.begin`."""
+        #: The last request's head, and its bytes if they came alone: the next request mostly repeats them, in part or
+        #: whole. Forgotten when the connection gets cold.
+        self.last_head: RequestHead | None = None
+        self.last_data = b""
+        #: The request that is being served. None between two requests.
+        self.exchange: Http1Exchange | None = None
+        #: What the environs of its requests have in common.
+        self.repeated: Repeated | None = None
+        #: Where its requests run; made with the first of them. Forgotten as well.
+        self.lane: Lane | None = None
+        connections.Connection.begin(self, service, sock, address)
+
+    def run(self) -> None:
+        """Serve one request, if one has come; called again when the next is there.
+
+        All else is in functions of its own: this one's frame is kept in memory for each request that waits.
+        """
+        if self.stream.closed:
+            self.greenlet = None
+            return  # killed before this greenlet had its turn
+        if self.greenlet is None:
+            self.greenlet = getcurrent()
+        try:
+            if self.service.has_prologue:
+                prologue.begin(self)
+            if self.service.keeps_greenlets:
+                left = self._serve_to_the_end()
+            else:
+                # What serve does, without its frame.
+                found = receive(self)
+                left = answer(self, found) if isinstance(found, Http1Exchange) else found
+            if left is ENDED:
+                self.stream.finish()
+        except BaseException:  # noqa: BLE001 - which it is, is asked there
+            self._broke()
+        else:
+            self._go_on(left)
+
+    def _broke(self) -> None:
+        """Act on the exception that is being handled; raise it on if it is meant for the greenlet."""
+        error = sys.exc_info()[1]
+        service = self.service
+        cut = self.exchange is not None or not self.answered
+        try:
+            release(self)
+            if isinstance(error, (ClientDisconnected, DeadlineExpired)):
+                service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
+            elif isinstance(error, Exception):
+                service.log.exception(  # noqa: LOG004 - one is being handled
+                    "A connection from %s failed; please report this", self.remote_addr
+                )
+                cut = True
+            elif error is not None:
+                raise error
+            if cut:  # else what was answered before was whole, and is to arrive
+                self.stream.abort()
+        finally:
+            error = None  # its traceback leads back to here
+            self._go_on(ENDED)
+
+    def _serve_to_the_end(self) -> Left:
+        """Serve requests in this greenlet, which keeps its place in a pool while the connection is idle.
+
+        :returns: ENDED, or MORE for another greenlet to go on, since a request has left something in this one.
+        """
+        look = marks.Look(self.greenlet)
+        left, served, references = MORE, False, self._references()
+        while left is not ENDED:
+            if left is not NOTHING:
+                until = clock.monotonic() + self._patience()
+            if left is not MORE and not self.stream.wait(max(0.0, until - clock.monotonic())):
+                break
+            self.greenlet.gr_context = None  # the last request's variables are not the next one's
+            thread_objects.forget(self.greenlet)
+            if served and (self.service.greenlet_per_request or not look.is_of(self.greenlet)):
+                return MORE
+            left = serve(self)
+            holdings.drop_context(self.greenlet)
+            served = left is not NOTHING
+            if served and left is not ENDED and self._references() != references:
+                return MORE  # at once: whoever holds this greenlet may throw into it
+            if left is IDLE and (self.stream.hot or self.stream.ahead()):  # since the loop has had a turn meanwhile
+                left = MORE
+        return ENDED
+
+    def _references(self) -> list[int]:
+        return marks.settled_references(self.greenlet)
+
+    def in_flight(self) -> tuple[tuple[Any, Http1Exchange], ...]:
+        """See :class:`.Guest`."""
+        return () if self.exchange is None else ((self.greenlet, self.exchange),)
+
+    def client_ended(self) -> None:
+        """See :class:`~geventwsgi.serving.stream.Guard`."""
+        if self.lane is not None:
+            departure.notice(self.lane)
+
+    def drain(self) -> None:
+        """See :meth:`.Connection.drain`."""
+        if self.exchange is not None and not self.lingering:
+            self.exchange.drain()
+        else:
+            super().drain()
+
+    def forget(self) -> None:
+        """See :meth:`.Connection.forget`."""
+        connections.Connection.forget(self)
+        self.last_head = None
+        self.last_data = b""
+        self.repeated = None
+        lane, self.lane = self.lane, None
+        if lane is not None:
+            lane.close()
+
+    def let_go(self) -> None:
+        """See :meth:`.Connection.let_go`."""
+        super().let_go()
+        if self.lane is not None and self.lane.clock is not None:
+            self.lane.clock.deadline = NEVER
 
 
-def serve(connection: Connection) -> Left:
+class Http1Speaker(connections.Speaker):
+    """Opens connections that speak HTTP/1."""
+
+    __slots__ = ()
+
+    def open(self, sock: Socket, address: Any) -> Http1Connection:
+        """See :class:`.Speaker`."""
+        made = Http1Connection.__new__(Http1Connection)
+        made.begin(self.service, sock, address)
+        return made
+
+
+def serve(connection: Http1Connection) -> Left:
     """Serve the request that has come, if one has; return what becomes of the connection."""
     found = receive(connection)
     return answer(connection, found) if isinstance(found, Http1Exchange) else found
 
 
-def receive(connection: Connection) -> Http1Exchange | Left:
+def receive(connection: Http1Connection) -> Http1Exchange | Left:
     """Return the request that has come, or else what becomes of the connection."""
     stream = connection.stream
     if stream.kept:
@@ -69,19 +208,22 @@ def receive(connection: Connection) -> Http1Exchange | Left:
         whole = True
         exchange = Http1Exchange.__new__(Http1Exchange)
         exchange.begin(connection, head)
+        exchange.repeated = connection.repeated
     except RequestError as error:
         _refuse(connection, error, 0.0, head if whole else None)
         return ENDED
     return exchange
 
 
-def answer(connection: Connection, exchange: Http1Exchange) -> Left:
+def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
     """Have a request answered; return what becomes of the connection. If it raises, :func:`release` is to follow."""
     service, stream = connection.service, connection.stream
     known, lane = marks.references(exchange), connection.lane
     connection.exchange = exchange
     if lane is None or lane.transport is None:
         lane = _new_lane(connection, exchange)
+    else:
+        exchange.enter(lane)
     lane.serve(exchange, connection.greenlet)
     page = None if service.pages is None else service.pages.get(exchange.head.path)
     if page is None or not page(exchange):
@@ -102,7 +244,7 @@ def answer(connection: Connection, exchange: Http1Exchange) -> Left:
     return MORE if stream.hot or stream.ahead() else IDLE
 
 
-def release(connection: Connection) -> None:
+def release(connection: Http1Connection) -> None:
     """Let go of the request that was served, after which the connection ends."""
     connection.stream.step_out()
     exchange = connection.exchange
@@ -113,12 +255,13 @@ def release(connection: Connection) -> None:
         exchange.end()
 
 
-def _new_lane(connection: Connection, exchange: Http1Exchange) -> Lane:
+def _new_lane(connection: Http1Connection, exchange: Http1Exchange) -> Lane:
     """Give a connection a lane; if it had one, that has ended since an application may have kept its objects."""
     former, repeated = connection.lane, connection.repeated
     lane = Lane.__new__(Lane)
     lane.begin(connection.stream, connection.service.policy, connection.remote_addr != "")
     connection.lane = lane
+    exchange.enter(lane)
     if former is not None:
         lane.follow(former)
     if repeated is not None and repeated.environ is not None:
@@ -126,7 +269,7 @@ def _new_lane(connection: Connection, exchange: Http1Exchange) -> Lane:
     return lane
 
 
-def _begin(connection: Connection, lane: Lane, exchange: Http1Exchange) -> bool:
+def _begin(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> bool:
     """Give a request its place among those in flight, and its deadline; return False if it has ended instead."""
     service, stream = connection.service, connection.stream
     if (stream.gone or not stream.step_in_now()) and not _turn_comes(connection, lane, exchange):
@@ -137,7 +280,7 @@ def _begin(connection: Connection, lane: Lane, exchange: Http1Exchange) -> bool:
     return True
 
 
-def _read_head(connection: Connection, data: bytes) -> RequestHead:
+def _read_head(connection: Http1Connection, data: bytes) -> RequestHead:
     """Return the head that begins with ``data``; the clock runs from its first byte."""
     service, stream = connection.service, connection.stream
     last, known = None, service.known
@@ -167,7 +310,7 @@ def _read_head(connection: Connection, data: bytes) -> RequestHead:
     return head
 
 
-def _more_of_head(connection: Connection, data: bytes, until: float, late: bool) -> bytes:
+def _more_of_head(connection: Http1Connection, data: bytes, until: float, late: bool) -> bytes:
     """Return what follows ``data``.
 
     :param late: whether the server was draining already when the head began.
@@ -191,7 +334,7 @@ def _more_of_head(connection: Connection, data: bytes, until: float, late: bool)
     return more
 
 
-def _turn_comes(connection: Connection, lane: Lane, exchange: Http1Exchange) -> bool:
+def _turn_comes(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> bool:
     """Wait for a place among the requests in flight; return False if the request was refused instead.
 
     :raises ClientDisconnected: the client left before.
@@ -226,7 +369,7 @@ class ErrorReply:
 
 
 def _refuse(
-    connection: Connection, error: RequestError, duration: float = 0.0, request: RequestHead | None = None
+    connection: Http1Connection, error: RequestError, duration: float = 0.0, request: RequestHead | None = None
 ) -> None:
     """Answer a request that is not to be served, and end the connection (RFC 9112 section 2.2).
 
@@ -252,7 +395,7 @@ def _refuse(
     connection.linger()
 
 
-def _record(connection: Connection, reply: ErrorReply, duration: float, request: RequestHead | None) -> None:
+def _record(connection: Http1Connection, reply: ErrorReply, duration: float, request: RequestHead | None) -> None:
     """Make the access record of a request that the gateway never saw."""
     service, exchange = connection.service, connection.exchange
     if service.on_record is not None:
