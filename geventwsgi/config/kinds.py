@@ -218,7 +218,7 @@ URL_PATH = Kind(_url_path, "PATH")
 def _strings(given: Any) -> list[str]:
     values = [given] if isinstance(given, str | os.PathLike) else given
     if not isinstance(values, list | tuple | set | frozenset):
-        raise wrong("text or a list of it", given)
+        raise wrong("text or a list of texts", given)
     return [_text(value) for value in values]
 
 

@@ -132,7 +132,7 @@ def _module_hint(name: str) -> str:
 
     here = os.getcwd()
     hint = did_you_mean(name, (module.name for module in pkgutil.iter_modules([here])))
-    return f" in {here} or on Python's path{hint or '; --chdir or --pythonpath says where to look'}"
+    return f" in {here} or on Python's path{hint or '; set --chdir or --pythonpath'}"
 
 
 def _own_frames(trace: TracebackType | None) -> TracebackType | None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EPILOG = (
-    "Flags go before those in GWSGI_CMD_ARGS, these before those in GUNICORN_CMD_ARGS, and all before the "
-    "configuration file. PORT, WEB_CONCURRENCY, FORWARDED_ALLOW_IPS and SENDFILE alter defaults. Hooks and some "
-    "dictionaries can be set in the file only."
+    "Flags override GWSGI_CMD_ARGS, which overrides GUNICORN_CMD_ARGS, which overrides the configuration file. PORT, "
+    "WEB_CONCURRENCY, FORWARDED_ALLOW_IPS and SENDFILE change defaults. Hooks and some dictionaries can be set in the "
+    "file only."
 )
 
 

@@ -80,7 +80,7 @@ _YET = "yet"
 _WSGI = "here: WSGI applications are served, ASGI ones are not"
 _DIRTY = "here: there are no dirty arbiters"
 _UWSGI = "here: HTTP is the only protocol served"
-_GREENLETS = "here: every connection has a greenlet, so no worker has threads"
+_GREENLETS = "here: a worker runs requests in greenlets, not in threads"
 _MEMORY = "here: heartbeats are kept in memory and bodies are streamed, so no temporary file is written"
 
 _LOCAL = ["127.0.0.1", "::1"]

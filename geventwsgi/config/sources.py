@@ -82,7 +82,7 @@ class Config:
         raise AttributeError(f"no setting is named {name!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a configuration does not change: set {name} where it is read from, or by cfg.set()")
+        raise AttributeError(f"a configuration is read-only: set {name} in its source, or by cfg.set()")
 
     def __delattr__(self, name: str) -> None:
         self.__setattr__(name, None)
@@ -389,18 +389,19 @@ def _warnings(cfg: Config) -> Iterator[str]:
     if stands_in is not None:
         yield f"{cfg.source('worker_class')}: {stands_in}"
     if cfg.ssl_version in _OLD_TLS:
-        yield f"{cfg.source('ssl_version')}: ssl_version {cfg.ssl_version} is never offered: TLS 1.2 or newer is"
+        yield f"{cfg.source('ssl_version')}: ssl_version {cfg.ssl_version} is not offered: TLS 1.2 or newer is used"
     if cfg.source("user") != DEFAULT and cfg.source("group") == DEFAULT and cfg.uid != 0 and cfg.gid == 0:
         yield f"{cfg.source('user')}: workers of that user keep root's group: set group too"
     if cfg.reload and cfg.preload_app:
-        yield f"{cfg.source('preload_app')}: preload_app has no effect beside reload: each worker loads the application"
+        source = cfg.source("preload_app")
+        yield f"{source}: preload_app has no effect together with reload: each worker loads the application"
     if cfg.daemon and cfg.errorlog == "-" and not cfg.enable_stdio_inheritance:
-        yield f"{cfg.source('daemon')}: the error log of a daemon goes nowhere: set errorlog"
+        yield f"{cfg.source('daemon')}: the error log of a daemon is lost: set errorlog"
     if cfg.debug:
         tcp = (address for address in cfg.address if isinstance(address, TCPAddress))
         exposed = ", ".join(str(address) for address in tcp if not address.is_loopback)
         if exposed:
             yield (
-                f"{cfg.source('debug')}: debug shows tracebacks to whoever can reach {exposed}: "
+                f"{cfg.source('debug')}: debug shows tracebacks to everybody who can reach {exposed}: "
                 "turn it off, or bind to 127.0.0.1"
             )

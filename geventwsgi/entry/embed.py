@@ -56,5 +56,5 @@ def _check_thread() -> None:
         signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
     except ValueError:
         raise RuntimeError(
-            "serve() takes signals and must run in the main thread; in another one, use WSGIServer"
+            "serve() handles signals and must run in the main thread; in another thread, use WSGIServer"
         ) from None

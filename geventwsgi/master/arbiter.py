@@ -110,7 +110,7 @@ class Arbiter(Compatible):
         self.log.info("Starting geventwsgi (pid: %s)", self.pid)
         for warning in warnings_of(cfg):
             self.log.warning("%s", warning)
-        self.log.debug("Settings that are not at their defaults: %s", cfg.listed_sources() or "none")
+        self.log.debug("Settings that differ from their defaults: %s", cfg.listed_sources() or "none")
         self._activation.tell(self.log)
         self._started = True
         self.sources.watch(cfg, self.signals, self.log)
@@ -305,16 +305,17 @@ class Arbiter(Compatible):
     def _look_at_kin(self, collected: Mapping[int, int]) -> None:
         end = self.kin.collect(collected)
         if end:
-            self.log.error("Upgrade: %s; this one goes on", end)
+            self.log.error("Upgrade: %s; this master goes on", end)
         if self.kin.promoted() and not self.stopping:
-            self.log.info("Upgrade: done, the master before (pid: %s) has gone", self.kin.parent)
+            self.log.info("Upgrade: done, the old master (pid: %s) has ended", self.kin.parent)
             if self._pidfile:
                 self._try(self._pidfile.rename, self.cfg.pidfile)
 
     def upgrade(self) -> None:
         """Start the program anew beside this one; both serve until one is told to end."""
         if not self.kin.alone:
-            self.log.warning("Upgrade: another master lives (pid: %s)", self.kin.successor or self.kin.parent)
+            other = self.kin.successor or self.kin.parent
+            self.log.warning("Upgrade refused: another master (pid: %s) runs; stop one of the two first", other)
             return
         try:
             environ = {**self.environ, **self.systemd.environ(), **self._activation.environ()}

@@ -29,10 +29,10 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal
 _ELSEWHERE = {
     "manage_workers": "the server keeps the number itself; spawn_worker() and kill_worker() change it for a moment",
     "spawn_workers": "the server keeps the number itself",
-    "reap_workers": "the server collects its workers itself; the hook child_exit tells of each",
-    "murder_workers": "the server looks after the timeout itself",
+    "reap_workers": "the server collects its workers itself; use the hook child_exit",
+    "murder_workers": "the server enforces the timeout itself",
     "reexec": "call upgrade()",
-    "START_CTX": "sys.argv and os.getcwd() tell how it was started",
+    "START_CTX": "use sys.argv and os.getcwd()",
     "setup": "set the hook on_starting",
     "dirty_arbiter": "there are no dirty arbiters",
 }
@@ -149,5 +149,5 @@ class Compatible(State):
         :raises RuntimeError: called in a worker.
         """
         if os.getpid() != self.pid:
-            raise RuntimeError("spawn_worker() is the master's: send it TTIN for a worker more")
+            raise RuntimeError("spawn_worker() works in the master only: send it TTIN to add a worker")
         return int(self.crew.start(self.cfg, self.LISTENERS).pid)

@@ -56,7 +56,8 @@ def term(state: State) -> Order:
     # While another master serves at the same addresses, balancers need not notice that this one ends.
     if state.drain_delay.begin(state.cfg.drain_delay if state.kin.alone else 0, time.monotonic()):
         state.systemd.leaving()
-        state.log.info("Stopping: health_path says so for %s s, then no more is accepted", state.cfg.drain_delay)
+        delay = state.cfg.drain_delay
+        state.log.info("Stopping: health_path answers 503 for %s s, then no connection is accepted", delay)
         return Order.NOTHING
     state.log.info("Stopping: requests in flight have %s s", state.cfg.graceful_timeout)
     return Order.STOP

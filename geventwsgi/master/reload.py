@@ -95,9 +95,9 @@ class Reload:
                 state.log.warning("%s", warning)
         hooks.require(cfg, "on_reload", state)
         if state.app.callable is not None:
-            state.log.info("Reload: the application was loaded before the fork and stays as it is")
+            state.log.info("Reload: preload_app keeps the application's code: restart to renew it")
         if cfg.reuse_port != self._before.reuse_port:
-            state.log.warning("reuse_port cannot be changed by a reload: addresses that stay have it as it was")
+            state.log.warning("a reload cannot change reuse_port for addresses that stay: restart to change it")
         for _ in range(min(cfg.workers, surge_of(cfg, cfg.workers))):
             self._workers.append(self._crew.start(cfg, self.listeners, probation=True))
 

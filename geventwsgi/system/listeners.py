@@ -182,7 +182,7 @@ def check_addresses(addresses: Iterable[Address], cfg: Any) -> None:
     seen = set()
     for address in addresses:
         if str(address) in seen and getattr(address, "port", None) != 0:
-            raise BindError(f"{address} stands in --bind twice: leave one out")
+            raise BindError(f"{address} is in --bind twice: remove one")
         seen.add(str(address))
         _check_address(address, cfg)
 

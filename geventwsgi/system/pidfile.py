@@ -92,7 +92,7 @@ def _unwritable(path: str, error: OSError) -> str:
 
 
 def _foreign(path: str) -> str:
-    return f"the pidfile {path} holds something else than a pid: choose another --pid"
+    return f"the pidfile {path} does not contain a pid: choose another --pid"
 
 
 def _read(path: str, user: User = None) -> int | None:

@@ -116,7 +116,7 @@ class Systemd:
 
     def leaving(self) -> None:
         """Set the status text: the server is about to stop accepting."""
-        self._tell("Draining: health_path says 503")
+        self._tell("Draining: health_path answers 503")
 
     def stopping(self, successor: int | None = None) -> None:
         """Notify systemd that the service stops.

@@ -87,7 +87,7 @@ BAD = [
     (kinds.SWITCH, ["maybe", 2, "", None, 0.0], "must be true or false, not "),
     (kinds.TEXT, [1, ["x"], b"x"], "must be text, not "),
     (kinds.one_of("a", "b"), ["c", 1, None], "must be one of a, b, not "),
-    (kinds.STRINGS, [1, {"a": 1}], "must be text or a list of it, not "),
+    (kinds.STRINGS, [1, {"a": 1}], "must be text or a list of texts, not "),
     (kinds.STRINGS, [["x", 1]], "must be text, not 1"),
     (kinds.NETWORKS, ["10.0.0.1/8", "proxy.internal"], "must list IP addresses or networks, or '*': "),
     (kinds.BINDS, ["", [], ","], "must be at least one address, not "),

@@ -76,7 +76,7 @@ MODULES = {
 
 
 PHRASES = {
-    "look": "; --chdir or --pythonpath says where to look",
+    "look": "; set --chdir or --pythonpath",
     "write": "write MODULE:NAME, or MODULE:FACTORY(...) with literal arguments",
     "literal": " is no literal: a factory takes text, numbers, True, False, None and lists or dictionaries of them",
     "uncallable": "cannot be called with (environ, start_response): too many positional arguments",

@@ -175,4 +175,4 @@ def test_an_error_log_that_goes_nowhere_is_warned_of(tmp_path):
     command = [sys.executable, "-m", "geventwsgi", "--daemon", "--check-config", APP]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=60)
-    assert "the error log of a daemon goes nowhere: set errorlog" in ended.stderr
+    assert "the error log of a daemon is lost: set errorlog" in ended.stderr

@@ -70,7 +70,7 @@ CASES = {
         1, "cannot write the pidfile {tmp}/no/pid: No such file or directory", ["-p", "{tmp}/no/pid"]
     ),
     "pidfile that is another file": Case(
-        1, "{tmp}/notes holds something else than a pid", ["-p", "{tmp}/notes"], files={"notes": "keep this"}
+        1, "{tmp}/notes does not contain a pid", ["-p", "{tmp}/notes"], files={"notes": "keep this"}
     ),
     # Settings: 2
     "wrong flag": Case(2, "--workers", ["--workers", "many"]),

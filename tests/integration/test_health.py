@@ -41,7 +41,7 @@ def test_term_says_503_then_refuses_after_drain_delay_and_loses_nothing(tmp_path
 def test_every_worker_says_it_and_a_dead_one_is_replaced_meanwhile():
     with Gwsgi("-w", "2", *HEALTH, "--drain-delay", "60", app=APP) as server:
         server.signal(signal.SIGTERM)
-        server.wait_log("health_path says so for 60 s")
+        server.wait_log("health_path answers 503 for 60 s")
         assert {health(server.url) for _ in range(10)} == {503}
         server.signal(signal.SIGKILL, server.worker_pids()[0])
         server.wait_ready(3)
@@ -56,7 +56,7 @@ def test_every_worker_says_it_and_a_dead_one_is_replaced_meanwhile():
 def test_int_cuts_the_delay_short():
     with Gwsgi(*HEALTH, "--drain-delay", "60", app=APP) as server:
         server.signal(signal.SIGTERM)
-        server.wait_log("health_path says so")
+        server.wait_log("health_path answers 503")
         assert server.stop(signal.SIGINT, timeout=10) == 0
 
 
@@ -81,7 +81,7 @@ def test_unix_socket_stays_until_the_delay_is_over(tmp_path):
     path = Path(tmp_path, "s")
     with Gwsgi(*HEALTH, "--drain-delay", "60", "--bind", f"unix:{path}", app=APP) as server:
         server.signal(signal.SIGTERM)
-        server.wait_log("health_path says so")
+        server.wait_log("health_path answers 503")
         assert path.exists()
         server.stop()
         assert not path.exists()

@@ -464,7 +464,7 @@ def test_serve_outside_the_main_thread_is_a_clear_error(tmp_path):
     )
     with Gwsgi(command=write_script(tmp_path, body), ready=False) as server:
         assert server.wait() == 0
-        assert "RuntimeError: serve() takes signals and must run in the main thread" in server.stderr_text()
+        assert "RuntimeError: serve() handles signals and must run in the main thread" in server.stderr_text()
 
 
 #: A POSIX system made to look as if it had no fork; gevent must have been imported by then.

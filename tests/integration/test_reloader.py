@@ -134,7 +134,7 @@ def test_reload_is_switched_on_and_off_by_hup(project):
 
 def test_preload_gives_way_to_reload(project):
     with served(project, "--preload") as server:
-        assert "preload_app has no effect beside reload" in server.log_text()
+        assert "preload_app has no effect together with reload" in server.log_text()
         project.write_text("WORD = b'two'\n")
         becomes(server, "two")
 

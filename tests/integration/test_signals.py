@@ -354,5 +354,5 @@ def test_hup_with_preload_says_that_the_application_stays(project):
     with Gwsgi("--preload", app="project:app", cwd=project.path) as server:
         project("two")
         reload(server)
-        assert "the application was loaded before the fork and stays as it is" in server.log_text()
+        assert "preload_app keeps the application's code: restart to renew it" in server.log_text()
         assert text_of(server) == "one"

@@ -76,7 +76,7 @@ def test_start_that_fails_says_why_and_is_never_ready(systemd):
 def test_delay_before_the_drain_is_the_status(systemd):
     with under(systemd, "--health-path", "/h", "--drain-delay", "60") as server:
         server.signal(signal.SIGTERM)
-        systemd.wait("STATUS=Draining: health_path says 503")
+        systemd.wait("STATUS=Draining: health_path answers 503")
         assert "STOPPING=1" not in systemd.fields
         server.stop()
         systemd.wait("STOPPING=1")

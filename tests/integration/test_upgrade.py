@@ -90,7 +90,7 @@ def test_old_master_comes_back_by_winch_and_hup(tmp_path):
             assert not Path(f"{pidfile}.2").exists()
             assert pidfile.read_text() == f"{server.pid}\n"
             assert sock.exists()
-            assert "exited with status 0; this one goes on" in server.log_text()
+            assert "exited with status 0; this master goes on" in server.log_text()
             load.stop()
         load.check()
         assert list(tmp_path.iterdir()) == []
@@ -103,12 +103,12 @@ def test_new_program_that_cannot_start_changes_nothing(tmp_path):
         before = server.worker_pids()
         server.config_file.write_text(f"{config}workers = 'many'\n")
         server.signal(signal.SIGUSR2)
-        server.wait_log("exited with status 2; this one goes on")
+        server.wait_log("exited with status 2; this master goes on")
         with socket.create_server(("127.0.0.1", 0)) as other:
             taken = "{}:{}".format(*other.getsockname())
             server.config_file.write_text(config.replace(f"'unix:{sock}'", f"'unix:{sock}', '{taken}'"))
             server.signal(signal.SIGUSR2)
-            server.wait_log("exited with status 1; this one goes on")
+            server.wait_log("exited with status 1; this master goes on")
         assert server.worker_pids() == before
         assert inflight.get(server.url, "/pid").text == str(before[0])
         assert pidfile.read_text() == f"{server.pid}\n"
@@ -123,9 +123,9 @@ def test_second_usr2_waits_for_the_end_of_the_first(tmp_path):
         upgraded(server, pidfile) as new,
     ):
         server.signal(signal.SIGUSR2)
-        server.wait_log(f"Upgrade: another master lives (pid: {new})")
+        server.wait_log(f"Upgrade refused: another master (pid: {new}) runs")
         server.signal(signal.SIGUSR2, new)
-        server.wait_log(f"Upgrade: another master lives (pid: {server.pid})")
+        server.wait_log(f"Upgrade refused: another master (pid: {server.pid}) runs")
 
 
 def test_new_master_finds_the_next_release_behind_a_symbolic_link(tmp_path):

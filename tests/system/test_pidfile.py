@@ -60,7 +60,7 @@ def test_live_one_is_an_error(tmp_path):
 def test_another_file_is_not_overwritten(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("do not lose this\n")
-    with pytest.raises(StartupError, match="holds something else than a pid"):
+    with pytest.raises(StartupError, match="does not contain a pid"):
         PidFile(str(path)).create()
     assert path.read_text() == "do not lose this\n"
 
@@ -160,7 +160,7 @@ def test_a_link_on_the_way_to_it_is_an_error(theirs, tmp_path):
 
 def test_a_pipe_in_place_of_it_does_not_hold_up_the_start(tmp_path):
     os.mkfifo(tmp_path / "pid")
-    with pytest.raises(StartupError, match="holds something else than a pid"):
+    with pytest.raises(StartupError, match="does not contain a pid"):
         PidFile(str(tmp_path / "pid")).create()
 
 

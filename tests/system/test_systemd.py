@@ -121,7 +121,7 @@ def test_stopping_is_told_once_and_nothing_but_the_watchdog_follows(heard):
     look(systemd, now=10, serving=0)
     assert heard.fields.count("STOPPING=1") == 1
     assert heard.fields[-1] == "WATCHDOG=1"
-    assert "STATUS=Draining: health_path says 503" in heard.fields
+    assert "STATUS=Draining: health_path answers 503" in heard.fields
 
 
 def test_a_successor_becomes_the_main_process(heard):
