@@ -15,19 +15,18 @@ HEAD = """\
 
 # Settings
 
-The value of a setting comes from the last of these that gives one:
+A setting has the value of the last of these sources that sets it:
 
-1. its default, which `PORT`, `WEB_CONCURRENCY`, `FORWARDED_ALLOW_IPS` and `SENDFILE` alter;
-2. the configuration file: what `--config` names, or else `./gwsgi.conf.py`, or else `./gunicorn.conf.py`;
-3. the environment variable `GUNICORN_CMD_ARGS`, and then `GWSGI_CMD_ARGS`, which hold flags as the command line does;
+1. its default, which the environment variables `PORT`, `WEB_CONCURRENCY`, `FORWARDED_ALLOW_IPS` and `SENDFILE` change;
+2. the configuration file: that of `--config`, or else `./gwsgi.conf.py`, or else `./gunicorn.conf.py`;
+3. the environment variable `GUNICORN_CMD_ARGS`, and then `GWSGI_CMD_ARGS`, with flags as on the command line;
 4. the command line's flags.
 
 `gwsgi --print-config` shows each value with its source. `gwsgi --check-config MODULE:APP` also loads the application,
-and tells of all that would keep the server from starting, but for what depends on the moment, as an address that is in
-use.
+and prints every error that would prevent a start, except temporary ones such as an address in use.
 
-The configuration file is Python. Settings are its variables, hooks its functions. A variable that is `None` leaves its
-setting alone:
+The configuration file is Python. Its variables are settings, and its functions are hooks. A variable that is `None`
+does not change its setting:
 
 ```python
 bind = ["127.0.0.1:8000", "unix:/run/app.sock"]
@@ -37,16 +36,16 @@ def when_ready(server):
     server.log.info("ready")
 ```
 
-A wrong value, or a file that fails, is one line that names the flag, the variable, or the file and line; the exit
-status is 2. A variable that could be a misspelt setting is a warning.
+If a value is wrong, or the file fails, one line names the flag, the variable, or the file and line, and the exit
+status is 2. A variable that looks like a misspelt setting causes a warning.
 
-Names, flags and defaults are gunicorn's, so that its configuration files load as they are. What differs:
+Names, flags and defaults are gunicorn's, so its configuration files load unchanged. These things differ:
 
-- `worker_class` is `gevent`, `keepalive` is 75 seconds, `./gwsgi.conf.py` is looked for first.
+- `worker_class` is `gevent`, `keepalive` is 75 seconds, `./gwsgi.conf.py` is searched first.
 - The deadlines, `limit_request_body`, `limit_request_queue`, `limit_connections`, `on_disconnect`, `half_close`,
   `greenlet_per_request`, `accept_balance`, `health_path`, `drain_delay` and `debug` are added.
-- Seconds may have a fraction. A list may stand where gunicorn takes text with commas, and `bind` takes both.
-- What has no effect is accepted with a warning, and marked here.
+- Seconds may have a fraction. A list may replace gunicorn's text with commas; `bind` takes both.
+- Settings without an effect are accepted with a warning, and marked below.
 """
 
 
@@ -67,7 +66,7 @@ def entry(setting: Setting) -> str:
         argument = f" {setting.kind.metavar}" if setting.kind.metavar else ""
         lines.append("- Flag: " + ", ".join(f"`{flag}{argument}`" for flag in setting.flags))
     if setting.variable:
-        lines.append(f"- Environment: `{setting.variable}` alters the default")
+        lines.append(f"- Environment: `{setting.variable}` changes the default")
     if not setting.effective:
         lines.append(f"- **No effect {setting.no_effect}**")
     return f"\n### {setting.name}\n\n{lines[0]}\n\n" + "\n".join(lines[1:]) + "\n"

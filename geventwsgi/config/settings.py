@@ -112,53 +112,54 @@ _CLEARTEXT = k.one_of("off", "prior-knowledge", "upgrade", "both", true="prior-k
 _TABLE: dict[str, tuple[Setting, ...]] = {
     "Config File": (
         Setting("config", "./gwsgi.conf.py", k.PATH, "-c, --config",
-            "The configuration file, which is Python: PATH, file:PATH or python:MODULE. Without it ./gwsgi.conf.py is "
-            "read, or else ./gunicorn.conf.py, if there is one."),
+            "The configuration file, which is Python: PATH, file:PATH or python:MODULE. Without it ./gwsgi.conf.py "
+            "is read, or ./gunicorn.conf.py if there is only that."),
         Setting("wsgi_app", None, k.TEXT, "",
-            "The application, as MODULE:APP; what the command line names goes before it."),
+            "The application, as MODULE:APP; an application on the command line overrides it."),
     ),
     "Server Socket": (
         Setting("bind", ["127.0.0.1:8000"], k.BINDS, "-b, --bind",
             "An address to listen at: HOST:PORT, [IPV6]:PORT, :PORT (every IPv4 interface), unix:PATH or fd://N (an "
-            "inherited socket). Several are given by repeating the flag or separated by commas. With PORT set, the "
-            "default is 0.0.0.0:$PORT.", variable="PORT", template="0.0.0.0:{}"),
+            "inherited socket). Repeat the flag or write commas for several addresses. If PORT is set, the default "
+            "is 0.0.0.0:$PORT.", variable="PORT", template="0.0.0.0:{}"),
         Setting("backlog", 2048, k.COUNT, "--backlog",
-            "How many connections may wait to be accepted; the system may cap it (net.core.somaxconn on Linux)."),
+            "The number of connections that may wait to be accepted; the system may reduce it (net.core.somaxconn on "
+            "Linux)."),
     ),
     "Deadlines": (
         Setting("handshake_timeout", 10, k.SECONDS, "--handshake-timeout",
-            "How long a TLS handshake may take, from accept on; then the connection is dropped."),
+            "Seconds that a TLS handshake may take, from accept on; then the connection is dropped."),
         Setting("first_byte_timeout", 30, k.SECONDS, "--first-byte-timeout",
-            "How long a new connection may say nothing; then it is closed."),
+            "Seconds that a new connection may be silent; then it is closed."),
         Setting("header_timeout", 10, k.SECONDS, "--header-timeout",
-            "How long a request's head may take, from its first byte to its last; then 408."),
+            "Seconds that a request's head may take, from its first byte to its last; then the client gets 408."),
         Setting("body_min_rate", 240, k.LARGE_COUNT, "--body-min-rate",
-            "Bytes of a request body that a client must send for each second that it is waited for; a slower one gets "
-            "408. 0: any rate; then no piece may be a minute late."),
+            "Bytes of a request body that a client must send in each second in which the server waits for it; a "
+            "slower client gets 408. With 0 any rate is allowed, but no piece may take longer than a minute."),
         Setting("body_grace", 10, k.SECONDS, "--body-grace",
-            "How many seconds a client may be behind body_min_rate."),
+            "Seconds that a client may be behind body_min_rate."),
         Setting("request_timeout", 0, k.SECONDS, "--request-timeout",
-            "How long the application may take for a request; then its greenlet gets RequestTimeout where it waits, "
-            "and the client 504, or a cut response once the head has left. 0: any time."),
+            "Seconds that the application may take for a request; then RequestTimeout is raised in its greenlet, and "
+            "the client gets 504, or a cut response if the head has been sent. 0: no limit."),
         Setting("queue_timeout", 30, k.SECONDS, "--queue-timeout",
-            "How long a request beyond worker_connections may wait for its turn; then 503 with Retry-After. 0: any "
-            "time."),
+            "Seconds that a request beyond worker_connections may wait; then the client gets 503 with Retry-After. "
+            "0: no limit."),
         Setting("linger_timeout", 30, k.SECONDS, "--linger-timeout",
-            "How long a connection that the server ends is kept for a client that is still sending, or has yet to take "
-            "much of its response: what comes is thrown away, since closing at once would cut the response off. Five "
-            "seconds without a byte end it earlier. 0: it is closed at once."),
+            "Seconds for which the server, before it closes a connection, reads and discards what the client still "
+            "sends, since an immediate close would cut the response off. Five seconds without a byte end this "
+            "earlier. 0: no waiting."),
         Setting("write_timeout", 60, k.SECONDS, "--write-timeout",
-            "How long a client may take nothing of a response that is being sent, or less than write_min_rate; then "
-            "the connection is dropped."),
+            "Seconds that a client may read nothing of a response, or less than write_min_rate; then the connection "
+            "is dropped."),
         Setting("write_min_rate", 240, k.LARGE_COUNT, "--write-min-rate",
-            "Bytes of a response that a client must take for each second of write_timeout in which it makes no room "
-            "for more. 0: any number but none."),
+            "Bytes of a response that a client must read for each second of write_timeout, if it reads too little to "
+            "make room for more. 0: any number but none."),
     ),
     "Worker Processes": (
         Setting("workers", 1, k.WORKERS, "-w, --workers",
-            "The number of worker processes: greenlets, not processes, carry the concurrency. auto is one for each "
-            "processor that this process may use by its affinity and its container's CPU quota, and no more than one "
-            "for each 128 MiB of the container's memory limit.",
+            "The number of worker processes; requests run in greenlets, not in processes of their own. With auto "
+            "there is one for each processor that this process may use by its affinity and its container's CPU "
+            "quota, but no more than one for each 128 MiB of the container's memory limit.",
             variable="WEB_CONCURRENCY"),
         Setting("worker_class", "gevent", k.WORKER_CLASS, "-k, --worker-class",
             "gevent (gevent_wsgi and gevent_pywsgi mean the same), or MODULE:CLASS for a subclass of "
@@ -167,51 +168,52 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("threads", 1, k.COUNT, "--threads",
             "Threads per worker.", _GREENLETS),
         Setting("worker_connections", 1000, k.whole(1), "--worker-connections",
-            "The largest number of requests that one worker serves at the same time. Idle connections do not count."),
+            "The largest number of requests that one worker serves at a time. Idle connections do not count."),
         Setting("limit_request_queue", 2048, k.COUNT, "--limit-request-queue",
-            "The largest number of requests beyond worker_connections that wait for their turn in one worker; further "
-            "ones get 503 with Retry-After at once. 0 is no limit."),
+            "The largest number of requests beyond worker_connections that wait in one worker; further requests get "
+            "503 with Retry-After at once. 0: no limit."),
         Setting("accept_balance", "on", _ON_OFF, "--accept-balance",
-            "Whether a worker that has more connections and requests than another leaves new ones to that, for a "
-            "moment."),
+            "Whether a worker defers for a moment if another one has fewer connections and requests, so that the "
+            "other accepts a new connection."),
         Setting("on_disconnect", "notify", k.one_of("notify", "cancel"), "--on-disconnect",
-            "What becomes of a request whose client has left: notify tells those who asked by "
-            "environ['geventwsgi.client'], cancel also raises ClientDisconnected where the request waits."),
+            "The effect on a request whose client has left: notify signals it by environ['geventwsgi.client'], "
+            "cancel also raises ClientDisconnected in the request's greenlet."),
         Setting("half_close", "serve", k.one_of("serve", "gone"), "--half-close",
-            "What a client is that has closed its sending side alone: serve goes on serving it as long as it reads, "
-            "gone takes it for one that has left."),
+            "The treatment of a client that has closed its sending side only: serve answers it as long as it reads, "
+            "gone treats it as a client that has left."),
         Setting("greenlet_per_request", False, k.SWITCH, "--greenlet-per-request",
-            "Give every request a fresh greenlet, also where nothing of the last one is left in its own. For libraries "
-            "that take a greenlet for a request in a way that the server cannot see. Ours."),
+            "Give every request a new greenlet, also if the last request has left no data in the old one. For "
+            "libraries that identify a request by its greenlet in a way that the server cannot see. Not in gunicorn."),
         Setting("max_requests", 0, k.LARGE_COUNT, "--max-requests",
-            "Replace a worker after so many requests; 0 never does. It serves on until its successor is ready."),
+            "Replace a worker after this number of requests; it serves until its successor is ready. 0: never."),
         Setting("max_requests_jitter", 0, k.LARGE_COUNT, "--max-requests-jitter",
-            "A random number up to this is added to max_requests, so that workers are not all replaced at once."),
+            "A random number up to this is added to max_requests, so that the workers are not all replaced at the "
+            "same time."),
         Setting("max_worker_memory", 0, k.SIZE, "--max-worker-memory",
-            "Replace a worker whose resident memory is above so many bytes (512M, 2G) in three samples in a row, a "
-            "second apart; 0 never does. Ours; where there is no /proc it has no effect."),
+            "Replace a worker whose resident memory exceeds this size (512M, 2G) in three samples, a second apart; 0 "
+            "never does. Without /proc it has no effect. Not in gunicorn."),
         Setting("max_worker_age", 0, k.SECONDS, "--max-worker-age",
-            "Replace a worker that has served for so many seconds; 0 never does. Ours."),
+            "Replace a worker that has served for this number of seconds; 0 never does. Not in gunicorn."),
         Setting("reload_surge", "1", k.SHARE, "--reload-surge",
-            "How many workers may be started beyond the number of workers while others are replaced, as a count or as "
-            "a percentage of workers (rounded up). Each needs its memory until the worker that it replaces has ended. "
-            "Ours."),
+            "The number of additional workers that may run while others are replaced, as a count or a percentage of "
+            "workers (rounded up). Each needs memory until the worker that it replaces has ended. Not in gunicorn."),
         Setting("timeout", 30, k.SECONDS, "-t, --timeout",
-            "Seconds after which a worker whose event loop has not run is killed and replaced; 0 never does. A slow "
-            "request does not block the loop, so this does not bound it."),
+            "Seconds after which a worker whose event loop is blocked is killed and replaced; 0 never does. A slow "
+            "request does not block the loop: request_timeout limits it."),
         Setting("graceful_timeout", 30, k.SECONDS, "--graceful-timeout",
-            "Seconds that a stopping worker gives its requests in flight; what is left then is cut."),
+            "Seconds that a stopping worker gives its requests in flight; the remaining requests are then cut."),
         Setting("drain_on_shutdown", True, k.SWITCH_OFF, "--no-drain-on-shutdown",
-            "On TERM, still serve the connections that wait to be accepted. Without it they are reset. Ours."),
+            "On TERM, still serve the connections that wait to be accepted; otherwise they are reset. Not in "
+            "gunicorn."),
         Setting("drain_delay", 0, k.SECONDS, "--drain-delay",
-            "Seconds for which a server that was told to stop in order (TERM) still accepts connections while "
-            "health_path says 503, so that balancers stop sending first. Ours."),
+            "Seconds after TERM in which the server still accepts connections while health_path answers 503, so that "
+            "balancers first stop sending. Not in gunicorn."),
         Setting("health_path", None, k.URL_PATH, "--health-path",
-            "A path that the server itself answers: 200 while it is ready, 503 once it is to stop. The application, "
-            "the access log and the requests that wait for a place (worker_connections) have no part in it. Ours."),
+            "A path that the server itself answers: 200 while it serves, 503 when it begins to stop. Such requests "
+            "reach neither the application nor the access log nor the queue of requests. Not in gunicorn."),
         Setting("keepalive", 75, k.SECONDS, "--keep-alive",
-            "Seconds that an idle connection is kept for another request; 0 closes it after each response. gunicorn's "
-            "default is 2; a balancer in front should be the one that closes first."),
+            "Seconds that an idle connection is kept for another request; 0 closes it after each response. "
+            "gunicorn's default is 2. A balancer in front should have a shorter limit, so that it closes first."),
         Setting("asgi_loop", "auto", k.one_of("auto", "asyncio", "uvloop"), "--asgi-loop",
             "The event loop of ASGI workers.", _WSGI),
         Setting("asgi_lifespan", "auto", k.one_of("auto", "on", "off"), "--asgi-lifespan",
@@ -219,31 +221,31 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("asgi_disconnect_grace_period", 3, k.SECONDS, "--asgi-disconnect-grace-period",
             "Seconds that an ASGI application may go on after its client has left.", _WSGI),
         Setting("wsgi_websocket", False, k.SWITCH, "--wsgi-websocket",
-            "Answer WebSocket handshakes, and give the application gevent-websocket's environ['wsgi.websocket']. Needs "
-            "the wsproto extra; libraries that do the handshake themselves (simple-websocket, Flask-Sock, "
-            "Flask-SocketIO) need neither. Ours."),
+            "Answer WebSocket handshakes, and give the application gevent-websocket's environ['wsgi.websocket'] "
+            "(needs the wsproto extra). Libraries that do the handshake themselves (simple-websocket, Flask-Sock, "
+            "Flask-SocketIO) need neither. Not in gunicorn."),
         Setting("websocket_max_message_size", 16777216, k.LARGE_COUNT, "--websocket-max-message-size",
-            "The largest message, in bytes, that environ['wsgi.websocket'] takes; then it closes with 1009. 0: any "
-            "size."),
+            "The largest message, in bytes, that environ['wsgi.websocket'] receives; a larger one closes it with "
+            "1009. 0: no limit."),
         Setting("http_parser", "auto", k.one_of("auto", "fast", "python"), "--http-parser",
             "gunicorn's choice of parser.", "here: the compiled core is used where it is installed"),
     ),
     "Security": (
         Setting("limit_request_line", 4094, k.COUNT, "--limit-request-line",
-            "The longest request line, in bytes (414 beyond it); 0 is no limit."),
+            "The longest request line, in bytes; a longer one gets 414. 0: no limit."),
         Setting("limit_request_fields", 100, k.COUNT, "--limit-request-fields",
-            "The largest number of header fields in a request (431 beyond it); 0 is no limit."),
+            "The largest number of header fields in a request; more get 431. 0: no limit."),
         Setting("limit_request_field_size", 8190, k.COUNT, "--limit-request-field_size, --limit-request-field-size",
-            "The longest header field, in bytes (431 beyond it); 0 is no limit."),
+            "The longest header field, in bytes; a longer one gets 431. 0: no limit."),
         Setting("limit_request_body", 0, k.LARGE_COUNT, "--limit-request-body",
-            "The largest request body, in bytes (413 beyond it); 0 is no limit. Ours."),
+            "The largest request body, in bytes; a larger one gets 413. 0: no limit. Not in gunicorn."),
         Setting("limit_connections", 0, k.COUNT, "--limit-connections",
-            "The largest number of open connections per worker, idle ones included. Beyond it the one that has been "
-            "idle longest is closed for each new one; if none is idle, new ones wait. 0: as many as the limit of file "
-            "descriptors allows."),
+            "The largest number of open connections per worker, idle ones included. At the limit, each new "
+            "connection closes the one that has been idle longest; if none is idle, new ones wait. 0: as many as "
+            "there may be file descriptors."),
         Setting("limit_connections_per_address", 0, k.COUNT, "--limit-connections-per-address",
-            "The largest number of open connections per worker from one address; more are closed at once. 0: any "
-            "number. Of no use behind a proxy, whose connections all have its own address."),
+            "The largest number of open connections per worker from one address; further ones are closed at once. 0: "
+            "no limit. Do not use it behind a proxy, whose connections all have the same address."),
     ),
     "HTTP/2": (
         Setting("http_protocols", ["h1"], k.PROTOCOLS, "--http-protocols",
@@ -261,22 +263,23 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
     ),
     "Debugging": (
         Setting("debug", False, k.SWITCH, "--debug",
-            "Show tracebacks in error pages, and log at level debug unless loglevel says otherwise. Not for a server "
-            "that others can reach. Ours, and old gunicorn's."),
+            "Show tracebacks in error pages, and log at level debug unless loglevel is set. Not for a server that "
+            "others can reach. Not in today's gunicorn."),
         Setting("reload", False, k.SWITCH, "--reload",
-            "Reload, as HUP does, when a source file of the application or the configuration file changes. Code that "
-            "cannot be loaded is told of, and the old code serves on. For development; preload_app has no effect."),
+            "Reload, as HUP does, when a source file of the application or the configuration file changes. If code "
+            "cannot be loaded, the error is logged and the old code serves. For development; preload_app has no "
+            "effect."),
         Setting("reload_engine", "auto", k.one_of("auto", "poll", "inotify"), "--reload-engine",
-            "How changed files are noticed: by inotify (Linux), by a look at each file once a second (poll), or by "
-            "inotify where there is one (auto). Files on network and host shares may need poll."),
+            "How changed files are noticed: by inotify (Linux), by checking each file once a second (poll), or by "
+            "inotify if there is one (auto). Files on network and host shares may need poll."),
         Setting("reload_extra_files", [], k.STRINGS, "--reload-extra-file",
-            "A further file, directory or pattern (templates/**/*.html) that reload watches."),
+            "An additional file, directory or pattern (templates/**/*.html) that reload watches."),
         Setting("spew", False, k.SWITCH, "--spew",
             "Print every line that Python executes.", "here: use python -m trace"),
         Setting("check_config", False, k.SWITCH, "--check-config",
-            "Read the configuration, load the application, and exit: 0 if all is well."),
+            "Read the configuration, load the application, and exit: 0 if a server could start."),
         Setting("print_config", False, k.SWITCH, "--print-config",
-            "Print each setting's value and where it comes from, and exit."),
+            "Print the value and the source of each setting, and exit."),
     ),
     "Logging": (
         Setting("accesslog", None, k.PATH, "--access-logfile",
@@ -284,64 +287,65 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("disable_redirect_access_to_syslog", False, k.SWITCH, "--disable-redirect-access-to-syslog",
             "With syslog on, keep the access log out of it."),
         Setting("access_log_format", _ACCESS_FORMAT, k.TEXT, "--access-logformat",
-            "The access log's line, in gunicorn's atoms."),
+            "The format of a line of the access log, with gunicorn's atoms."),
         Setting("errorlog", "-", k.PATH, "--error-logfile, --log-file",
             "The file of the error log; - is stderr."),
         Setting("loglevel", "info", _LEVELS, "--log-level",
-            "What the error log shows: debug, info, warning, error or critical."),
+            "The lowest level of the error log: debug, info, warning, error or critical."),
         Setting("capture_output", False, k.SWITCH, "--capture-output",
             "Send stdout and stderr to the file of the error log."),
         Setting("logger_class", k.LOGGER_CLASS, k.LOGGER, "--logger-class",
-            "The logger's class, or MODULE:CLASS, with the methods of gunicorn.glogging.Logger; that name means ours."),
+            "The logger's class, or MODULE:CLASS, with the methods of gunicorn.glogging.Logger; that name itself "
+            "means geventwsgi's own class."),
         Setting("logconfig", None, k.PATH, "--log-config",
             "A file in the format of logging.config.fileConfig."),
         Setting("logconfig_dict", {}, k.DICTIONARY, "",
-            "A dictionary for logging.config.dictConfig; goes before logconfig_json and logconfig."),
+            "A dictionary for logging.config.dictConfig; overrides logconfig_json and logconfig."),
         Setting("logconfig_json", None, k.PATH, "--log-config-json",
-            "A JSON file for logging.config.dictConfig; goes before logconfig."),
+            "A JSON file for logging.config.dictConfig; overrides logconfig."),
         Setting("syslog_addr", _SYSLOG_ADDRESS, k.SYSLOG, "--log-syslog-to",
-            "Where syslog listens: udp://HOST:PORT, tcp://HOST:PORT, or unix://PATH with #stream or #dgram at its end "
-            "to choose. On macOS and the BSDs the default is the system's own socket.", shown="'udp://localhost:514'"),
+            "The address of syslog: udp://HOST:PORT, tcp://HOST:PORT, or unix://PATH, with #stream or #dgram at its "
+            "end to choose the kind of socket. On macOS and the BSDs the default is the system's own socket.", shown="'udp://localhost:514'"),
         Setting("syslog", False, k.SWITCH, "--log-syslog",
-            "Send the logs to syslog as well."),
+            "Send the logs to syslog too."),
         Setting("syslog_prefix", None, k.TEXT, "--log-syslog-prefix",
-            "The name that syslog shows; the process name by default."),
+            "The name in syslog's messages; the process name by default."),
         Setting("syslog_facility", "user", _FACILITIES, "--log-syslog-facility",
-            "The facility that syslog files it under."),
+            "The syslog facility of the messages."),
         Setting("enable_stdio_inheritance", False, k.SWITCH, "-R, --enable-stdio-inheritance",
-            "Keep stdout and stderr, unless they are a terminal, when running as a daemon."),
+            "Keep stdout and stderr when running as a daemon, unless they are terminals."),
         Setting("statsd_host", None, k.STATSD, "--statsd-host",
             "A statsd server to send metrics to: HOST:PORT or unix://PATH."),
         Setting("dogstatsd_tags", "", k.TEXT, "--dogstatsd-tags",
             "Tags for each metric, comma-separated, in DogStatsD's format."),
         Setting("statsd_prefix", "", k.TEXT, "--statsd-prefix",
-            "What the name of each metric begins with; a dot is added."),
+            "The beginning of each metric's name; a dot is added."),
         Setting("enable_backlog_metric", False, k.SWITCH, "--enable-backlog-metric",
-            "Send the number of connections that wait to be accepted, where the system tells it."),
+            "Send the number of connections that wait to be accepted, on systems that report it."),
     ),
     "Process Naming": (
         Setting("proc_name", None, k.TEXT, "-n, --name",
             "The name that ps and top show, if setproctitle is installed: pip install geventwsgi[setproctitle]."),
         Setting("default_proc_name", "gwsgi", k.TEXT, "",
-            "The process name where proc_name is not set: the application that the command line names, if it does."),
+            "The process name if proc_name is not set; an application on the command line replaces it."),
     ),
     "SSL": (
         Setting("keyfile", None, k.PATH, "--keyfile",
-            "The private key's file, if certfile does not hold the key too."),
+            "The file of the private key, if certfile does not contain the key too."),
         Setting("certfile", None, k.PATH, "--certfile",
-            "The certificate's file, with the chain; turns TLS on."),
+            "The file of the certificate, with the chain; it turns TLS on."),
         Setting("ssl_version", "TLS", k.TLS_VERSION, "--ssl-version",
-            "TLS (1.2 or newer), TLSv1_2 (nothing else) or TLSv1_3 (nothing older). Older versions are accepted here "
-            "but never offered."),
+            "TLS (1.2 or newer), TLSv1_2 (only that) or TLSv1_3 (that or newer). Older versions may be written, but "
+            "are not offered."),
         Setting("cert_reqs", 0, k.CERT_REQS, "--cert-reqs",
-            "Whether clients must show a certificate: 0 no, 1 optional, 2 required; the ssl.CERT_ constants too."),
+            "Whether clients must send a certificate: 0 no, 1 optional, 2 required; also the ssl.CERT_ constants."),
         Setting("ca_certs", None, k.PATH, "--ca-certs",
-            "The file of the authorities that clients' certificates are checked against."),
+            "The file of the certificate authorities that may sign clients' certificates."),
         Setting("suppress_ragged_eofs", True, k.SWITCH, "--suppress-ragged-eofs",
-            "Take a connection that ends without TLS's closing message as ended, not as failed."),
+            "Treat a connection that ends without TLS's closing message as ended, not as failed."),
         Setting("do_handshake_on_connect", False, k.SWITCH, "--do-handshake-on-connect",
-            "Accepted for old files: the handshake always comes first, in the connection's own greenlet and within "
-            "handshake_timeout."),
+            "Accepted for old files: the handshake always comes first, within handshake_timeout, and blocks no other "
+            "connection."),
         Setting("ciphers", None, k.TEXT, "--ciphers",
             "The cipher suites for TLS 1.2, as an OpenSSL cipher list."),
     ),
@@ -354,11 +358,11 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         _hook("post_worker_init", "worker", "Called in a worker once its application is loaded."),
         _hook("worker_int", "worker", "Called in a worker that receives INT or QUIT."),
         _hook("worker_abort", "worker",
-            "Called in a worker that receives ABRT, which the master sends when its heartbeat stops."),
+            "Called in a worker that receives ABRT, which the master sends when the worker's heartbeat stops."),
         _hook("pre_exec", "server", "Called in the master before it executes a new program (USR2)."),
         _hook("pre_request", "worker, req", "Called in a worker before each request."),
         _hook("post_request", "worker, req, environ, resp",
-            "Called in a worker after each request; a function of two or three arguments is given the first ones.",
+            "Called in a worker after each request; a function of two or three arguments gets the first ones.",
             shorter=(3, 2)),
         _hook("child_exit", "server, worker", "Called in the master after a worker has ended."),
         _hook("worker_exit", "server, worker", "Called in a worker before it ends."),
@@ -366,95 +370,97 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "Called in the master after the number of workers has changed; old_value is None at the start."),
         _hook("on_exit", "server", "Called in the master before it exits."),
         Setting("ssl_context", k.default_ssl_context, k.hook("config, default_ssl_context_factory"), "",
-            "Called to make the ssl.SSLContext: return what the factory returns, changed or not, or another one."),
+            "Called to make the ssl.SSLContext: return the factory's context, changed or not, or another one."),
     ),
     "Server Mechanics": (
         Setting("preload_app", False, k.SWITCH, "--preload",
-            "Load the application in the master, before it forks: workers share its memory, and a reload keeps it. "
-            "Threads that it starts then run in the master alone."),
+            "Load the application in the master, before it forks: workers share its memory, and a reload keeps its "
+            "code. Threads that it starts then run in the master only."),
         Setting("sendfile", True, k.SWITCH_OFF, "--no-sendfile",
             "Send files with the system's sendfile.", variable="SENDFILE"),
         Setting("reuse_port", False, k.SWITCH, "--reuse-port",
-            "Give each worker its own socket at each TCP address, among which the system spreads connections. The "
-            "master owns them and passes each on to the worker's successor, so that no reload loses a connection. "
-            "Cannot be changed by a reload."),
+            "Give each worker its own socket at each TCP address; the system spreads connections over these sockets. "
+            "The master owns them and passes each to the worker's successor, so no reload loses a connection. Cannot "
+            "be changed by a reload."),
         Setting("chdir", ".", k.DIRECTORY, "--chdir",
-            "The directory to change to before the application is loaded; the application's modules are found there."),
+            "The directory to change to before the application is loaded; modules are imported from there."),
         Setting("daemon", False, k.SWITCH, "-D, --daemon",
-            "Run in the background. The command returns once the server serves, or fails with its line and status."),
+            "Run in the background. The command returns when the server serves, or fails with its message and status."),
         Setting("raw_env", [], k.ASSIGNMENTS, "-e, --env",
-            "An environment variable for the application, as NAME=VALUE; several by repeating the flag."),
+            "An environment variable for the application, as NAME=VALUE; repeat the flag for several."),
         Setting("pidfile", None, k.PATH, "-p, --pid",
-            "The file that holds the master's process id while it runs."),
+            "The file with the master's process id while it runs."),
         Setting("worker_tmp_dir", None, k.DIRECTORY, "--worker-tmp-dir",
             "The directory of gunicorn's heartbeat files.", _MEMORY),
         Setting("user", _UID, k.USER, "-u, --user",
-            "The user that workers run as, by name or number; the master stays what it was started as, which must be "
-            "root then. Log files and unix sockets are given to this user.", shown="os.geteuid()"),
+            "The user that workers run as, by name or number; the master keeps its user, which must then be root. "
+            "Log files and unix sockets get this user as their owner.", shown="os.geteuid()"),
         Setting("group", _GID, k.GROUP, "-g, --group",
-            "The group that workers run as, by name or number; not the user's own unless it is named.",
+            "The group that workers run as, by name or number; set it too if you set user.",
             shown="os.getegid()"),
         Setting("umask", 0, k.MODE, "-m, --umask",
-            "The permission bits that files made by the server and the application do not get. Where it is not set, "
-            "unix sockets are open to everybody, and all other files are made as the process was started."),
+            "The permission bits that are removed from new files of the server and the application. If it is not "
+            "set, unix sockets are open to everybody, and other files follow the umask with which the process was "
+            "started."),
         Setting("initgroups", False, k.SWITCH, "--initgroups",
-            "Give workers the further groups of their user; without it they have none."),
+            "Give workers the other groups of their user; otherwise they have none."),
         Setting("tmp_upload_dir", None, k.DIRECTORY, "",
             "The directory of temporary files for request bodies.", _MEMORY),
         Setting("secure_scheme_headers", _SCHEME_HEADERS, k.HEADER_VALUES, "",
-            "Request headers, and the value of each, by which a trusted proxy says that its client speaks https."),
+            "Request headers, with their values, by which a trusted proxy reports that its client uses https."),
         Setting("server_header", "geventwsgi", k.FIELD_TEXT, "--server-header",
-            "The Server field of responses, unless the application sets one; none (or an empty text) leaves it out. "
-            "The default is gunicorn.SERVER where a configuration file changes that. Ours."),
+            "The Server field of responses, unless the application sets one; none (or an empty text) removes it. If "
+            "a configuration file sets gunicorn.SERVER, that is the default. Not in gunicorn."),
         Setting("forwarded_allow_ips", _LOCAL, k.NETWORKS, "--forwarded-allow-ips",
-            "The addresses and networks of proxies whose forwarding headers are believed, comma-separated; * is every "
-            "one. A unix socket's peer is always believed.", variable="FORWARDED_ALLOW_IPS"),
+            "The addresses and networks of proxies whose forwarding headers are trusted, comma-separated; * means "
+            "all. The peer at a unix socket is always trusted.", variable="FORWARDED_ALLOW_IPS"),
         Setting("remote_addr_from_forwarded", "off", _FORWARDED, "--remote-addr-from-forwarded",
-            "The field by which proxies of forwarded_allow_ips name the client, whose address is then REMOTE_ADDR: "
-            "off, x-forwarded-for, or forwarded (RFC 7239). It is read from its end, past addresses of such proxies "
-            "alone (* names none of them: then its last address is the client's). Ours."),
+            "The field with which proxies of forwarded_allow_ips send the client's address, which then becomes "
+            "REMOTE_ADDR: off, x-forwarded-for, or forwarded (RFC 7239). It is read from its end, and only addresses "
+            "of such proxies are skipped (with * none is: the last address is the client's). Not in gunicorn."),
         Setting("pythonpath", [], k.DIRECTORIES, "--pythonpath",
-            "Directories, comma-separated, to find modules in, first ones first."),
+            "Directories, comma-separated, in which modules are searched first."),
         Setting("paste", None, k.PATH, "--paste, --paster",
-            "A PasteDeploy file to load the application from, with # and its name behind where that is not main. What "
-            "the file says of logging is used unless a logconfig is set."),
+            "A PasteDeploy file from which the application is loaded; #NAME at its end chooses another one than "
+            "main. The file's logging configuration is used unless a logconfig is set."),
         Setting("proxy_protocol", "off", _PROXY, "--proxy-protocol",
-            "Whether each connection begins with a PROXY header, by which a proxy in front names its client: off, v1, "
-            "v2, or auto for either version. A connection without one, or with a malformed one, is closed; so is one "
-            "whose header has not come whole within handshake_timeout."),
+            "Whether each connection begins with a PROXY header, in which a proxy sends the client's address: off, "
+            "v1, v2, or auto for either version. A connection is closed if its header is missing, malformed, or not "
+            "complete within handshake_timeout."),
         Setting("proxy_allow_ips", _LOCAL, k.NETWORKS, "--proxy-allow-from",
-            "The addresses and networks of proxies that send PROXY headers, comma-separated; * is every one. With "
-            "proxy_protocol on, connections of others are closed. A unix socket's peer is always allowed."),
+            "The addresses and networks of proxies that send PROXY headers, comma-separated; * means all. With "
+            "proxy_protocol, connections from other addresses are closed. The peer at a unix socket is always "
+            "allowed."),
         Setting("protocol", "http", k.TEXT, "--protocol",
-            "What clients speak: http or uwsgi.", _UWSGI),
+            "The clients' protocol: http or uwsgi.", _UWSGI),
         Setting("uwsgi_allow_ips", _LOCAL, k.NETWORKS, "--uwsgi-allow-from",
             "The proxies that may speak uwsgi.", _UWSGI),
         Setting("raw_paste_global_conf", [], k.ASSIGNMENTS, "--paste-global",
             "A variable for the PasteDeploy file, as NAME=VALUE."),
         Setting("permit_obsolete_folding", False, k.SWITCH, "--permit-obsolete-folding",
-            "Accept a header that goes on in a line that starts with whitespace, and join the lines with a space. A "
-            "proxy in front that takes such a line for a header of its own, or for none, sees another request than "
-            "the application (request smuggling)."),
+            "Accept a header that continues in a line that starts with whitespace, and join the lines with a space. "
+            "A proxy that reads such a line as another header, or ignores it, gets another request than the "
+            "application (request smuggling)."),
         Setting("strip_header_spaces", False, k.SWITCH, "--strip-header-spaces",
-            "Accept whitespace between a header's name and its colon, and ignore it. A proxy in front that takes "
-            "'Content-Length :' for an unknown header sees another end of the body than the application (request "
+            "Accept whitespace between a header's name and its colon, and ignore it. A proxy that reads "
+            "'Content-Length :' as an unknown header sees another end of the body than the application (request "
             "smuggling)."),
         Setting("permit_unconventional_http_method", False, k.SWITCH, "--permit-unconventional-http-method",
-            "Accept any method that is a token; else one in lower case, with a #, or not of 3 to 20 characters gets "
-            "501. Rules of a proxy or an application that name methods (GET) may miss a spelling (get) that others "
-            "take for the same."),
+            "Accept any method that is a token; otherwise a method in lower case, with a #, or not of 3 to 20 "
+            "characters gets 501. Rules of a proxy or an application for a method (GET) may miss a spelling (get) "
+            "that others treat as the same."),
         Setting("permit_unconventional_http_version", False, k.SWITCH, "--permit-unconventional-http-version",
-            "Serve versions other than 1.0 and 1.1, which get 505 else: as 1.1 if they are later, as 1.0 if they are "
-            "earlier. What a client means by another version, keep-alive and framing included, is then a guess."),
+            "Serve other versions than 1.0 and 1.1, which otherwise get 505: later ones as 1.1, earlier ones as 1.0. "
+            "What such a client expects of keep-alive and framing is then a guess."),
         Setting("casefold_http_method", False, k.SWITCH, "--casefold-http-method",
-            "Turn methods into upper case; lower case gets that far with permit_unconventional_http_method only. A "
-            "filter in front that lets get pass since it forbids nothing but GET is bypassed."),
+            "Turn methods into upper case; methods in lower case also need permit_unconventional_http_method. A "
+            "filter in front that forbids GET but passes get is bypassed."),
         Setting("forwarder_headers", ["SCRIPT_NAME", "PATH_INFO"], k.NAMES, "--forwarder-headers",
             "Headers that a trusted proxy may set although their names have underscores; SCRIPT_NAME among "
             "them also sets the environ's key of that name."),
         Setting("header_map", "drop", k.one_of("drop", "refuse", "dangerous"), "--header-map",
-            "What becomes of header names with underscores, which an application cannot tell from dashes: drop them, "
-            "refuse the request, or (dangerous) pass them on."),
+            "The treatment of header names with underscores, which an application cannot distinguish from dashes: "
+            "drop them, refuse the request, or (dangerous) pass them on."),
         Setting("root_path", "", k.TEXT, "--root-path",
             "The root_path of ASGI applications.", _WSGI),
     ),
@@ -482,7 +488,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("control_socket_mode", 0o600, k.MODE, "--control-socket-mode",
             "The permission bits of the control socket.", _YET),
         Setting("control_socket_disable", False, k.SWITCH, "--no-control-socket",
-            "Have no control socket.", _YET),
+            "Do without the control socket.", _YET),
     ),
 }
 # fmt: on
