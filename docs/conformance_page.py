@@ -19,14 +19,14 @@ HEAD = """\
 
 # Conformance
 
-What RFC 9112 (HTTP/1.1) and RFC 9110 (HTTP semantics) demand of an origin server, and how geventwsgi keeps it. Each
-row stands for a test that speaks over a real connection to a server with an application; the rows are made from the
-tests. The wording is ours: the section linked has the RFC's.
+This page lists the rules of RFC 9112 (HTTP/1.1) and RFC 9110 (HTTP semantics) for an origin server, and how geventwsgi
+keeps them. Each row is made from a test, which sends requests over a real connection to a server with an application.
+The rules are paraphrased; the linked section has the RFC's words.
 
-Where an RFC leaves the choice between refusing a message and repairing it, geventwsgi refuses: what is repaired here
-may have been read in another way by a proxy in front, and a request may hide in that difference. A refused request is
-answered, and the connection closes. The settings that begin with `permit_`, `strip_` and `casefold_` allow some
-repairs; they are off by default, and [settings](settings.md) names the risk of each.
+If an RFC allows a server to refuse a message or to repair it, geventwsgi refuses it. A proxy in front may read such a
+message in another way than the server repairs it, and a request may hide in that difference (request smuggling). A
+refused request gets an error response, and the connection closes. The settings that begin with `permit_`, `strip_` and
+`casefold_` allow some repairs. They are off by default, and [settings](settings.md) names the risk of each.
 """
 
 TITLES = {
@@ -37,17 +37,17 @@ TITLES = {
 }
 
 WEBSOCKET_HEAD = """
-The two tables that follow are about [`environ["wsgi.websocket"]`](websockets.md). Libraries that speak the protocol
+The following two tables are about [`environ["wsgi.websocket"]`](websockets.md). Libraries that implement the protocol
 themselves have their own conformance.
 """
 
 APPLICATION_HEAD = """
 ## Left to the application
 
-The rest of RFC 9110 that speaks to servers is about resources. The server hands every such field on as it is, in both
-directions.
+The other rules of RFC 9110 for servers are about resources. Only the application can keep them; the server passes such
+fields on unchanged, in both directions.
 
-| section | what an application sees to |
+| section | duty of the application |
 |---|---|
 """
 #: What only an application can keep, since only it knows what its resources are.

@@ -1,9 +1,9 @@
-"""Every exception that geventwsgi defines, told apart by what its catcher does.
+"""The exceptions of geventwsgi. There is a class for each reaction of the catcher.
 
-* :class:`RequestError`: the client sent something wrong; answer it, then close.
-* :class:`ClientDisconnected`: nobody is left to answer; count it, log at debug.
-* :class:`ProxyHeaderError`: a connection does not begin as the proxy in front must begin it; close it.
-* :class:`RequestTimeout`: the request took longer than it may; 504, or an abort once the head has left.
+* :class:`RequestError`: the client's request is wrong; send an error response, then close.
+* :class:`ClientDisconnected`: the client has left; count it, log at debug.
+* :class:`ProxyHeaderError`: a connection does not begin with the PROXY header that it must have; close it.
+* :class:`RequestTimeout`: the request took longer than allowed; 504, or an abort if the head has been sent.
 * :class:`ResponseError`: the application broke PEP 3333; it is an application failure (500, traceback).
 * :class:`StartupError`: print one line, exit with :attr:`StartupError.exit_status`, no respawn.
 """
@@ -18,9 +18,9 @@ class GeventWSGIError(Exception):
 class RequestError(GeventWSGIError, OSError):
     """A request that is refused with an error status, after which the connection closes.
 
-    It is an ``OSError`` because an application meets it in ``wsgi.input.read``, where frameworks expect one.
+    It is an ``OSError`` because ``wsgi.input.read`` raises it, where frameworks expect one.
 
-    :param status: the status code to answer with (RFC 9110 section 15).
+    :param status: the status code of the response (RFC 9110 section 15).
     :param reason: one sentence for the error page and the debug log; never echoes unescaped client bytes.
     """
 
@@ -36,45 +36,45 @@ class RequestError(GeventWSGIError, OSError):
 
 
 class ClientDisconnected(GeventWSGIError, ConnectionError):
-    """The client is gone (end of stream, reset, or it stopped reading): there is nobody to answer."""
+    """The client has left (end of stream, reset, or it stopped reading): no response can be sent."""
 
 
 class RequestTimeout(BaseException):
-    """The request's deadline (``request_timeout``) has passed: raised in its greenlet, where that waits.
+    """The request's deadline (``request_timeout``) has passed; raised in the request's greenlet where it waits.
 
-    No ``Exception``, as ``gevent.Timeout`` is none: a framework that turns every failure into a page of its own must
-    not take it for one. ``finally`` blocks run.
+    It is derived from ``BaseException``, as ``gevent.Timeout`` is, so that ``except Exception`` in a framework does not
+    catch it. ``finally`` blocks run.
     """
 
 
 class ProxyHeaderError(GeventWSGIError, ValueError):
-    """A connection does not begin with a PROXY header as it must: it is closed, with one debug line."""
+    """A connection does not begin with the PROXY header that it must have. It is closed, with one debug line."""
 
 
 class ResponseError(GeventWSGIError, AssertionError):
-    """The application's response breaks PEP 3333 or HTTP (the message says how)."""
+    """The application's response breaks a rule of PEP 3333 or HTTP; the message names the rule."""
 
 
 class StartupError(GeventWSGIError):
-    """The server cannot start or go on; ``str(error)`` is the one line to print, cause and cure."""
+    """The server cannot start or continue; ``str(error)`` is the line to print, with cause and cure."""
 
     exit_status = 1
 
 
 class ConfigError(StartupError):
-    """A setting has a wrong value, or a configuration file cannot be used; names its source."""
+    """A setting has a wrong value, or a configuration file cannot be used; the message names the source."""
 
     exit_status = 2
 
 
 class BindError(StartupError):
-    """An address cannot be listened on (in use, no permission, no such address, no certificate)."""
+    """An address or a certificate cannot be used (address in use, no permission, no such address)."""
 
     exit_status = 1
 
 
 class WorkerBootError(StartupError):
-    """A worker failed before it could serve, for a reason other than the application."""
+    """A worker failed before it could serve, for a reason outside the application."""
 
     exit_status = 3
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def live_server(app: Callable[..., Any], *, host: str = "127.0.0.1", **settings: Any) -> Iterator[str]:
-    """Serve ``app`` while the ``with`` block runs; yields its URL, without a slash at the end.
+    """Serve ``app`` while the ``with`` block runs; yield its URL, without a slash at the end.
 
-    The server has a thread and a gevent hub of its own, so that the test may use any client that blocks. Requests in
-    flight get a second to end when the block is left.
+    The server has its own thread and gevent hub, so the test may use any client that blocks. When the block ends,
+    requests in flight get a second to end.
 
-    :param host: the address to bind; the port is the system's choice.
-    :param settings: what :class:`~geventwsgi.WSGIServer` takes: ``keepalive=5``, ``certfile=...``, ``log=None``.
+    :param host: the address to bind; the system chooses a free port.
+    :param settings: arguments of :class:`~geventwsgi.WSGIServer`: ``keepalive=5``, ``certfile=...``, ``log=None``.
     :raises StartupError: the server cannot start.
     """
     server = _ServerThread(app, host, settings)

@@ -20,11 +20,11 @@ def serve(app: str | Callable[..., Any], **settings: Any) -> int:
         if __name__ == "__main__":
             sys.exit(serve("project:app", bind="127.0.0.1:8000", workers=2))
 
-    :param app: the application, or (better) ``"module:app"``: then each worker patches the standard library before it
-        imports the module, and HUP loads it anew. An application that is there already has imported its modules
-        unpatched; they are patched in this process, and stay so.
+    :param app: the application, or (better) ``"module:app"``: each worker then patches the standard library before it
+        imports the module, and HUP loads it again. An application object has imported its modules unpatched. Then this
+        process is patched, and stays so.
     :param settings: any setting by its name; see the documentation's list.
-    :raises RuntimeError: called outside the main thread, where Python takes no signals.
+    :raises RuntimeError: called outside the main thread, where Python handles no signals.
     """
     name = app if isinstance(app, str) else None
 

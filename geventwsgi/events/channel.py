@@ -37,7 +37,7 @@ KEEP = 1000
 
 
 class Channel:
-    """A name under which values are published to all who subscribe.
+    """A named channel: each published value reaches all subscribers of that name.
 
     Example::
 
@@ -46,11 +46,11 @@ class Channel:
         for message in news.subscribe():
             print(message.data)
 
-    It reaches all workers of one master, or all processes that use the same Redis. Make it once, where the
-    application is loaded: the worker then serves only after it hears the others.
+    It reaches all workers of one master, or all processes that use the same Redis. Create it once, when the
+    application is loaded: the worker then serves only after it is connected to the others.
 
     :param name: the same in all processes; any text.
-    :param keep: how many of the last messages are kept for subscribers that are behind or come back.
+    :param keep: the number of messages that are kept for subscribers that are behind or come back.
     :param redis: the URL of a Redis server (5.0 or newer) through which the messages go: ``redis://host:6379/0``.
     :raises ValueError: the name is empty or longer than 200 bytes, or ``keep`` is not positive.
     """
@@ -88,17 +88,16 @@ class Channel:
     # The three calls
 
     def publish(self, value: Any) -> None:
-        """Send ``value`` to every subscriber; return when it is on its way, not when it has arrived.
+        """Send ``value`` to every subscriber. Return when it has been sent, not when it has arrived.
 
-        It may wait a moment: so that subscribers of this process get their turn in a long burst, and at most a second
+        It may wait a moment in a long burst, so that subscribers of this process keep up, and at most a second
         for a worker that does not take its messages.
 
-        :param value: anything that JSON can hold.
-        :raises TypeError: JSON cannot hold it.
-        :raises ValueError: the channel is closed, the message is larger than 16 MiB, or JSON cannot hold it (``nan``,
-            an object within itself).
-        :raises ConnectionError: with Redis, which cannot be reached or does not take it. It is not known then whether
-            the message arrived.
+        :param value: any value that JSON can represent.
+        :raises TypeError: JSON cannot represent it.
+        :raises ValueError: the channel is closed, the message is larger than 16 MiB, or JSON cannot represent it
+            (``nan``, an object within itself).
+        :raises ConnectionError: Redis cannot be reached or refuses the message. The message may have arrived even so.
         """
         if self.closed:
             raise ValueError(f"the channel {self.name!r} is closed")
@@ -111,11 +110,11 @@ class Channel:
         self.pace()
 
     def subscribe(self, *, after: str | None = None, environ: Mapping[str, Any] | None = None) -> Subscription:
-        """Return a subscription, which gets what is published from now on.
+        """Return a subscription to the messages that are published from now on.
 
-        :param after: the id of a message (or a subscription's ``position``), to begin after it, in any worker; "" to
-            begin with the oldest message that is kept; None for new messages only.
-        :param environ: the request's: then the subscription ends when the server drains or the client leaves.
+        :param after: the id of a message, or a subscription's ``position``, of any worker: the subscription begins
+            after it. "" begins with the oldest kept message; None gets new messages only.
+        :param environ: the request's environ: the subscription then ends when the server drains or the client leaves.
         :raises ValueError: the channel is closed.
         """
         if self.closed:
@@ -126,7 +125,7 @@ class Channel:
         return subscription
 
     def close(self) -> None:
-        """End the channel in this process: its subscriptions end after what they have not read yet."""
+        """End the channel in this process. Its subscriptions end when their last messages have been read."""
         if self.closed:
             return
         self.closed = True

@@ -24,11 +24,11 @@ _LINE_END = re.compile("\r\n|\r|\n")
 class Event:
     """One event.
 
-    :param data: what ``event.data`` is in the browser; any line end in it becomes a line feed there. "" is never
-        dispatched unless ``event`` or ``id`` say something.
+    :param data: the value of ``event.data`` in the browser, where any line end becomes a line feed. An event with ""
+        and neither ``event`` nor ``id`` is not dispatched.
     :param event: the type, for which the page listens by ``addEventListener``; None for "message".
-    :param id: what the client sends as Last-Event-ID when it connects again.
-    :param retry: seconds after which the client connects again when it has lost the stream.
+    :param id: the value that the client sends as Last-Event-ID when it reconnects.
+    :param retry: seconds after which the client reconnects when it has lost the stream.
     :raises ValueError: a line end in ``event`` or ``id``, a NUL in ``id``, or a ``retry`` that is no number of seconds.
     """
 
@@ -51,7 +51,7 @@ class Event:
             raise ValueError(f"retry is a number of seconds: {self.retry!r}")
 
     def encode(self) -> bytes:
-        """Return the event as it is sent."""
+        """Return the event's bytes."""
         lines = []
         if self.retry is not None:
             lines.append(f"retry: {round(self.retry * 1000)}")
@@ -71,7 +71,7 @@ class Event:
 
     @classmethod
     def of(cls, value: Any) -> Event:
-        """Return what ``value`` stands for: an event as it is, text as its data, anything else as JSON.
+        """Return ``value`` if it is an event, else an event with it as its data: text unchanged, other values as JSON.
 
         :raises TypeError: JSON has nothing like it.
         :raises ValueError: it is not a number (``nan``), infinite, within itself, or nested too deeply.
@@ -95,6 +95,6 @@ def dumps(value: Any) -> str:
 
 
 def last_event_id(environ: Mapping[str, Any]) -> str | None:
-    """Return the id of the last event that the client saw before it lost the stream; None if it says nothing."""
+    """Return the id of the last event that the client got before it lost the stream; None if it sends none."""
     value = environ.get("HTTP_LAST_EVENT_ID")
     return value.encode("latin-1", "replace").decode("utf-8", "replace") if value else None

@@ -26,21 +26,21 @@ MISSED = "missed"
 
 
 class EventStream:
-    """The body of a response whose type is ``text/event-stream``; iterable once, and a WSGI application itself.
+    """The body of a response of the type ``text/event-stream``. It is iterable once, and is a WSGI application too.
 
     Example::
 
         def application(environ, start_response):
             return EventStream(environ, news)(environ, start_response)
 
-    Flask and others take it as a response: ``return EventStream(request.environ, news)``.
+    Flask and other frameworks accept it as a response: ``return EventStream(request.environ, news)``.
 
-    :param environ: the request's.
-    :param source: a :class:`Channel`, then the stream begins after the client's Last-Event-ID or else with what comes;
+    :param environ: the request's environ.
+    :param source: a :class:`Channel`: the stream begins after the client's Last-Event-ID, or with the next message;
         a :class:`Subscription`; or any iterable of events, strings (an event's data) and values for JSON. An iterable
-        runs in a greenlet of its own, and is closed with the stream.
+        runs in its own greenlet, and is closed with the stream.
     :param heartbeat: seconds of silence after which a comment is sent.
-    :param retry: seconds after which a client that has lost the stream connects again.
+    :param retry: seconds after which a client that has lost the stream reconnects.
     :param drain_retry: the same when the server ends the stream because it drains.
     """
 

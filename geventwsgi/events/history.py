@@ -51,11 +51,12 @@ def parse_cursor(text: str) -> Cursor | None:
 
 
 class Message:
-    """A message as its subscribers get it; shared by all of them.
+    """A message of a channel; all subscribers share it.
 
-    :ivar text: the published value as JSON, ready to be sent on.
-    :ivar id: the place in the channel after this message, in any worker: for ``subscribe(after=...)``, Last-Event-ID.
-    :ivar missed: how many messages were lost to this subscriber just before this one.
+    :ivar text: the published value as JSON text, ready to send.
+    :ivar id: the place in the channel after this message, valid in any worker: for ``subscribe(after=...)`` and
+        Last-Event-ID.
+    :ivar missed: the number of messages that this subscriber lost just before this one.
     """
 
     __slots__ = ("encoded", "id", "missed", "number", "original", "rank", "reach", "source", "text", "total")
@@ -83,7 +84,7 @@ class Message:
 
     @property
     def data(self) -> Any:
-        """The published value; decoded anew at each access, so that it is the caller's own."""
+        """The published value, decoded at each access, so the caller may change it."""
         return json.loads(self.text)
 
     @property

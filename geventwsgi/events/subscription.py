@@ -29,9 +29,9 @@ class Audience(Protocol):
 
 
 class Subscription(Inbox):
-    """One subscriber's place in a channel; iterate over it, or take what is there by :meth:`batch`.
+    """One subscriber's place in a channel. Iterate over it, or take its messages by :meth:`batch`.
 
-    It is a context manager that closes itself. Only one greenlet may wait at it.
+    A ``with`` statement closes it. Only one greenlet may wait for it.
     """
 
     __slots__ = ("_channel", "_count", "_counts_untold", "_history", "_next", "_seen", "_until", "position")
@@ -89,10 +89,10 @@ class Subscription(Inbox):
             yield from messages
 
     def batch(self, timeout: float | None = None) -> list[Message]:
-        """Return all messages that have come, and wait for the first if there is none.
+        """Wait for a message, if none has come, and return all that have come.
 
-        :param timeout: seconds to wait; None for ever, 0 not at all.
-        :returns: ``[]`` if the time ran out or the subscription has ended (see :attr:`ended`).
+        :param timeout: seconds to wait; None: without limit; 0: not at all.
+        :returns: ``[]`` if the time is over or the subscription has ended (see :attr:`ended`).
         """
         return self._await(timeout, None)
 
@@ -118,7 +118,7 @@ class Subscription(Inbox):
                     return []
 
     def close(self) -> None:
-        """End it. Messages that have come can still be taken."""
+        """End the subscription. Messages that have come can still be taken."""
         if not self.closed:
             self._channel.forget(self)
         super().close()

@@ -17,16 +17,16 @@ HEAD = """\
 
 # Benchmarks
 
-What a request costs: the CPU time, user and system, of all of a server's processes, divided by the requests that it
-answered. One worker, pinned to one core; the client ([wrk](https://github.com/wg/wrk) where it can do the row) has
-another core. Servers take turns, each turn with a process started afresh; the figures are medians, and what stands in
-parentheses is the least and the most of the turns. Each server runs with its defaults, its access log off, and the same
-application; before each turn its response is checked: status, body, and chunks or closing where the row asks for them.
-What is timed from exec on runs in an environment that holds the server and what it requires, and nothing else.
+The cost of a request is the CPU time, user and system, of all processes of a server, divided by the number of requests
+that it answered. The server has one worker, pinned to one core; the client ([wrk](https://github.com/wg/wrk) if it can
+do the row) has another core. Servers take turns, each turn with a new process. The figures are medians, with the
+minimum and the maximum of the turns in parentheses. Each server runs with its defaults, its access log off, and the
+same application. Before each turn its response is checked: status, body, and chunks or closing if the row needs them.
+Starts are measured in an environment with only the server and its dependencies.
 
-`tox -e bench` in a clone measures on your machine and writes this page; `tox -e bench -- --help` tells how to measure a
-part. It needs Linux and wrk. bjoern needs a C compiler and libev's headers, the floor a C compiler, nginx is taken from
-the system; what is missing is left out, by name.
+`tox -e bench` in a clone measures on your machine and writes this page; `tox -e bench -- --help` shows how to measure
+a part. It needs Linux and wrk. bjoern needs a C compiler and libev's headers, the floor needs a C compiler, and nginx
+comes from the system. Missing servers are left out, by name.
 """
 
 NAMES = {
