@@ -88,7 +88,7 @@ def test_the_key_has_16_bytes__rfc6455_4_2_1(address: tuple[str, int], key: str)
 
 @conforms(
     "6455 4.2.2",
-    "Of a version that it does not speak a server says so, and which it speaks.",
+    "A server refuses a version that it does not support, and names the versions that it supports.",
     "426 with `Sec-WebSocket-Version: 13`.",
 )
 def test_other_versions_are_426__rfc6455_4_2_2(address: tuple[str, int]) -> None:
@@ -100,7 +100,7 @@ def test_other_versions_are_426__rfc6455_4_2_2(address: tuple[str, int]) -> None
 @conforms(
     "6455 4.2.2",
     "The answer is 101 with Upgrade, Connection and the key's digest.",
-    "Nothing else is sent, before the first frame or between.",
+    "No other bytes are sent before the first frame or between frames.",
 )
 def test_accepts_with_the_digest_of_the_key__rfc6455_4_2_2(connect: Connect) -> None:
     client = connect()
@@ -112,7 +112,7 @@ def test_accepts_with_the_digest_of_the_key__rfc6455_4_2_2(connect: Connect) -> 
 @conforms(
     "6455 4.2.2",
     "A subprotocol is one of those that the client offers, or none.",
-    "The application's `app_protocol` chooses; what was not offered is not sent.",
+    "The application's `app_protocol` chooses; a protocol that was not offered is not sent.",
 )
 @pytest.mark.parametrize(("offer", "chosen"), [("chat", True), ("soap, chat", True), ("soap", False), ("", False)])
 def test_chooses_an_offered_subprotocol__rfc6455_4_2_2(connect: Connect, offer: str, chosen: bool) -> None:
@@ -134,7 +134,7 @@ def test_ignores_unknown_extensions__rfc6455_4_2_2(connect: Connect) -> None:
 @conforms(
     "6455 4.1",
     "A client may send frames as soon as it has the answer.",
-    "What comes in the segment of the handshake, against that rule, is not lost either.",
+    "Frames that come in the same packet as the handshake, against that rule, are not lost either.",
 )
 def test_a_frame_in_the_segment_of_the_handshake_arrives__rfc6455_4_1(connect: Connect) -> None:
     echoed(connect, b"", "early", early=frame(TEXT, b"early"))
@@ -158,7 +158,7 @@ def test_the_server_does_not_mask__rfc6455_5_1(connect: Connect) -> None:
 @conforms(
     "6455 5.2",
     "Payload lengths have 7, 16 or 64 bits.",
-    "Each arrives whole, from the last of one form to the first of the next.",
+    "The tests send the largest payload of one form and the smallest of the next; each arrives whole.",
 )
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, LIMIT])
 def test_every_form_of_length__rfc6455_5_2(connect: Connect, size: int) -> None:
@@ -207,7 +207,7 @@ def test_a_ping_between_fragments__rfc6455_5_4(connect: Connect) -> None:
     assert client.receive() == "ab"
 
 
-@conforms("6455 5.4", "A continuation continues something.", "1002.")
+@conforms("6455 5.4", "A continuation frame continues a message.", "1002.")
 def test_a_continuation_of_nothing_is_refused__rfc6455_5_4(connect: Connect) -> None:
     refused(connect, frame(CONTINUATION, b"a"), 1002)
 
@@ -225,7 +225,9 @@ def test_large_or_fragmented_control_frames_are_refused__rfc6455_5_5(connect: Co
 
 
 @conforms(
-    "6455 5.5.1", "A close is answered with a close, then the connection ends.", "With its own code; nothing follows."
+    "6455 5.5.1",
+    "A close is answered with a close, then the connection ends.",
+    "The answer has the client's code; no bytes follow.",
 )
 @pytest.mark.parametrize(
     ("payload", "code"), [(b"", 1005), (b"\x03\xe8", 1000), (b"\x03\xe9bye", 1001), (b"\x0f\xa0", 4000)]
@@ -234,7 +236,7 @@ def test_answers_a_close__rfc6455_5_5_1(connect: Connect, payload: bytes, code: 
     refused(connect, frame(CLOSE, payload), code)
 
 
-@conforms("6455 5.5.1", "After a close no data is sent.", "What comes behind a client's close is not heard.")
+@conforms("6455 5.5.1", "After a close no data is sent.", "Frames after a client's close are ignored.")
 def test_nothing_after_a_close__rfc6455_5_5_1(connect: Connect) -> None:
     refused(connect, frame(CLOSE, b"\x03\xe8") + frame(TEXT, b"late"), 1000)
 
@@ -250,7 +252,7 @@ def test_answers_a_ping__rfc6455_5_5_2(connect: Connect, payload: bytes) -> None
     assert data == bytes([0x80 | PONG, len(payload)]) + payload
 
 
-@conforms("6455 5.5.3", "A pong that nobody asked for needs no answer.", "It gets none.")
+@conforms("6455 5.5.3", "An unsolicited pong needs no answer.", "It gets none.")
 def test_ignores_a_pong__rfc6455_5_5_3(connect: Connect) -> None:
     echoed(connect, frame(PONG, b"hello") + frame(TEXT, b"a"), "a")
 
@@ -261,7 +263,7 @@ def test_a_character_may_be_cut_between_frames__rfc6455_5_6(connect: Connect) ->
     echoed(connect, frame(TEXT, data[:3], fin=False) + frame(CONTINUATION, data[3:]), "κόσμε")
 
 
-@conforms("6455 8.1", "Text that is not UTF-8 fails the connection.", "1007, at the first byte that cannot be.")
+@conforms("6455 8.1", "Text that is not UTF-8 fails the connection.", "1007, at the first invalid byte.")
 @pytest.mark.parametrize(
     "data",
     [
@@ -280,7 +282,7 @@ def test_text_is_utf8__rfc6455_8_1(connect: Connect, data: bytes) -> None:
 @conforms(
     "6455 7.4.1",
     "Some close codes are never sent.",
-    "1002 for those, for unknown ones below 3000, and for half a code.",
+    "1002 for those, for unknown ones below 3000, and for a code of one byte.",
 )
 @pytest.mark.parametrize(
     "payload", [b"\x03", *(code.to_bytes(2, "big") for code in (0, 999, 1004, 1005, 1006, 1015, 1100, 2999))]
@@ -310,13 +312,15 @@ def test_a_failing_application_is_1011__rfc6455_7_4_1(address: tuple[str, int]) 
 
 
 @conforms(
-    "6455 10.4", "A server bounds what it takes in.", "By `websocket_max_message_size`, however the frames are cut."
+    "6455 10.4",
+    "A server limits the size of messages.",
+    "`websocket_max_message_size` is the limit, however the frames are split.",
 )
 def test_many_small_fragments_are_bounded__rfc6455_10_4(connect: Connect) -> None:
     refused(connect, frame(TEXT, b"x" * 1000, fin=False) + frame(CONTINUATION, b"x" * 1000, fin=False) * 1048, 1009)
 
 
-@conforms("6455 5.2", "Frames have nothing to do with segments.", "They arrive the same byte by byte.")
+@conforms("6455 5.2", "Frames do not depend on TCP segments.", "Frames that are sent byte by byte arrive too.")
 def test_byte_by_byte__rfc6455_5_2(connect: Connect) -> None:
     client = connect()
     for byte in frame(TEXT, b"a", fin=False) + frame(PONG) + frame(CONTINUATION, "ñ".encode() * 70):
@@ -335,8 +339,8 @@ def deflated(data: bytes) -> bytes:
 
 @conforms(
     "7692 7.1",
-    "An offer is accepted with parameters that both keep.",
-    "permessage-deflate, with the window that the client can have.",
+    "An offer is accepted with parameters that both sides keep.",
+    "permessage-deflate is accepted, with the client's window size.",
 )
 def test_accepts_permessage_deflate__rfc7692_7_1(connect: Connect) -> None:
     client = connect(deflate=True)
@@ -347,7 +351,9 @@ def test_accepts_permessage_deflate__rfc7692_7_1(connect: Connect) -> None:
 
 
 @conforms(
-    "7692 7.1", "An offer with unknown, repeated or impossible parameters is declined.", "Then the next one is tried."
+    "7692 7.1",
+    "An offer with unknown, repeated or impossible parameters is declined.",
+    "The server then tries the next offer.",
 )
 @pytest.mark.parametrize(
     ("offers", "answer"),
@@ -372,7 +378,11 @@ def test_declines_impossible_offers__rfc7692_7_1(connect: Connect, offers: str, 
     assert client.receive() == "x" * 100
 
 
-@conforms("7692 7.1.1", "The client may ask the server to forget its context.", "It does so after each message.")
+@conforms(
+    "7692 7.1.1",
+    "The client may require that the server compresses each message without context.",
+    "The server resets its context after each message.",
+)
 def test_no_context_takeover__rfc7692_7_1_1(connect: Connect) -> None:
     client = connect(fields=("Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover",))
     assert b"server_no_context_takeover" in client.head
@@ -390,7 +400,7 @@ def test_a_compressed_message_in_fragments__rfc7692_6_1(connect: Connect) -> Non
     echoed(connect, pieces, "fragments " * 100, deflate=True)
 
 
-@conforms("7692 6.1", "RSV1 stands in no other frame.", "1002 in a continuation or a ping.")
+@conforms("7692 6.1", "No other frame has RSV1.", "1002 in a continuation or a ping.")
 @pytest.mark.parametrize(
     "data", [frame(TEXT, b"", fin=False, rsv=4) + frame(CONTINUATION, b"", rsv=4), frame(PING, b"", rsv=4)]
 )
@@ -398,11 +408,11 @@ def test_rsv1_elsewhere_is_refused__rfc7692_6_1(connect: Connect, data: bytes) -
     refused(connect, data, 1002, deflate=True)
 
 
-@conforms("7692 7.2.2", "What cannot be decompressed fails the connection.", "1007.")
+@conforms("7692 7.2.2", "Data that cannot be decompressed fails the connection.", "1007.")
 def test_broken_compression_is_refused__rfc7692_7_2_2(connect: Connect) -> None:
     refused(connect, frame(TEXT, b"\xff\xff\xff\xff", rsv=4), 1007, deflate=True)
 
 
-@conforms("7692 6", "A message may be sent uncompressed all the same.", "It arrives.")
+@conforms("7692 6", "A message may be sent uncompressed although compression was agreed on.", "It arrives.")
 def test_an_uncompressed_message__rfc7692_6(connect: Connect) -> None:
     echoed(connect, frame(TEXT, b"plain"), "plain", deflate=True)

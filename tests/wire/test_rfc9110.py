@@ -31,7 +31,7 @@ def refused(wire: Wire, data: bytes, status: int) -> None:
 @conforms(
     "9110 2.2",
     "Nothing is sent that does not match the grammar.",
-    "Status and headers of a response are checked against it: else 500, and the log says which rule was broken.",
+    "Status and headers of a response are checked: an error is a 500, and the log names the broken rule.",
 )
 @pytest.mark.parametrize("query", ["20%20OK", "2000%20OK", "abc%20OK", "200", "99%20Low"])
 def test_sends_what_the_grammar_allows__rfc9110_2_2(server: Wire, query: str) -> None:
@@ -51,7 +51,7 @@ def test_takes_long_elements__rfc9110_2_3(server: Wire) -> None:
 @conforms(
     "9110 3.3",
     "Two requests on one connection are not taken for requests of one user agent.",
-    "Nothing of a request is carried over to the next one.",
+    "No data of a request is carried over to the next one.",
 )
 def test_carries_nothing_over__rfc9110_3_3(server: Wire) -> None:
     first = request(
@@ -74,7 +74,7 @@ def test_refuses_https_without_a_host__rfc9110_4_2_2(server: Wire, target: str) 
     refused(server, request(f"GET {target} HTTP/1.1"), 400)
 
 
-@conforms("9110 4.2.4", "No userinfo is sent in a target.", "One that comes is an error: 400.")
+@conforms("9110 4.2.4", "No userinfo is sent in a target.", "A request target with userinfo is 400.")
 @pytest.mark.parametrize("target", ["http://user@x/", "http://user:pass@x/", "http://@x/"])
 def test_refuses_userinfo__rfc9110_4_2_4(server: Wire, target: str) -> None:
     refused(server, request(f"GET {target} HTTP/1.1"), 400)
@@ -83,7 +83,7 @@ def test_refuses_userinfo__rfc9110_4_2_4(server: Wire, target: str) -> None:
 @conforms(
     "9110 5.3",
     "A request is not applied before its whole header section is there.",
-    "The application is called when the empty line has come.",
+    "The application is called after the empty line has come.",
 )
 def test_waits_for_the_whole_head__rfc9110_5_3(server: Wire, seen: list) -> None:
     with server.connected() as client:
@@ -130,7 +130,7 @@ def test_refuses_control_characters__rfc9110_5_5(server: Wire, seen: list, chara
 @conforms(
     "9110 5.6.1.2",
     "Empty elements of a list are ignored.",
-    "Connection, Expect and Transfer-Encoding are read so.",
+    "This holds for Connection, Expect and Transfer-Encoding.",
 )
 def test_ignores_empty_list_elements__rfc9110_5_6_1_2(server: Wire) -> None:
     got = server.ask(request("GET / HTTP/1.1", "Connection: , ,close,") + LAST)
@@ -139,7 +139,9 @@ def test_ignores_empty_list_elements__rfc9110_5_6_1_2(server: Wire) -> None:
     assert server.ask(chunked + b"2\r\nhi\r\n0\r\n\r\n" + LAST).replies[0].json()["body"] == "hi"
 
 
-@conforms("9110 5.6.3", "Bad whitespace is removed where the grammar has it.", "It has it in chunk extensions only.")
+@conforms(
+    "9110 5.6.3", "Bad whitespace is removed where the grammar has it.", "The grammar has it in chunk extensions only."
+)
 def test_ignores_bad_whitespace__rfc9110_5_6_3(server: Wire) -> None:
     got = server.ask(CHUNKED + b"2 \t;\ta =\tb\r\nhi\r\n0 ; x\r\n\r\n" + LAST)
     assert got.replies[0].json()["body"] == "hi"
@@ -157,7 +159,9 @@ def test_reads_quoted_pairs__rfc9110_5_6_4(server: Wire) -> None:
     refused(server, CHUNKED + b'2;a="\\"\r\nhi\r\n0\r\n\r\n', 400)
 
 
-@conforms("9110 5.6.7", "Dates are sent as IMF-fixdate.", "Date is, in GMT; an application's own dates are its own.")
+@conforms(
+    "9110 5.6.7", "Dates are sent as IMF-fixdate.", "Date is sent so, in GMT; an application formats its own dates."
+)
 def test_dates_are_imf_fixdates__rfc9110_5_6_7(server: Wire) -> None:
     date = server.ask(LAST).reply.get("Date")
     assert date is not None
@@ -194,7 +198,7 @@ def test_sends_date__rfc9110_6_6_1(server: Wire, status: str) -> None:
 @conforms(
     "9110 7.1",
     "The forms of a target for CONNECT and OPTIONS are not for other methods.",
-    "400; and CONNECT takes no other form.",
+    "400; CONNECT takes no other form.",
 )
 @pytest.mark.parametrize(
     "start", ["GET *", "GET x:80", "POST *", "CONNECT /", "CONNECT http://x:80/", "CONNECT *", "OPTIONS x:80"]
@@ -221,8 +225,8 @@ def test_refuses_misdirected_requests__rfc9110_7_4(seen: list, serve) -> None:
 
 @conforms(
     "9110 7.6.1",
-    "What is about the connection is named by Connection; no field for all recipients is.",
-    "The server says close or keep-alive; an application's hop-by-hop headers are left out, but its close is heard.",
+    "Connection lists the fields of the connection, and no field for all recipients.",
+    "The server sends close or keep-alive. An application's hop-by-hop headers are left out, except close.",
 )
 @pytest.mark.parametrize(
     "name", ["Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"]
@@ -249,7 +253,7 @@ def test_a_101_names_its_protocol__rfc9110_7_8(server: Wire) -> None:
 @conforms(
     "9110 7.8",
     "A server does not switch to a protocol that the client did not ask for.",
-    "A 101 to a request that asks for no Upgrade is a 500; which protocol it is, is the application's choice.",
+    "A 101 to a request without Upgrade is a 500; the application chooses the protocol.",
 )
 def test_does_not_switch_unasked__rfc9110_7_8(server: Wire) -> None:
     for lines in ((), ("Upgrade: echo",), ("Connection: Upgrade",)):
@@ -276,7 +280,7 @@ def test_sends_100_before_101__rfc9110_7_8(server: Wire) -> None:
 @conforms(
     "9110 8.6",
     "Content-Length in a response to HEAD is that of GET, or is not sent.",
-    "It is sent where the application gives it, or returns the body all the same; an empty body tells nothing.",
+    "It is sent if the application sets it or returns the body; with an empty body none is sent.",
 )
 @pytest.mark.parametrize("path", ["/unread", "/tell", "/empty", "/pieces", "/status?404%20No"])
 def test_head_has_the_length_of_get__rfc9110_8_6(server: Wire, path: str) -> None:
@@ -290,7 +294,7 @@ def test_head_has_the_length_of_get__rfc9110_8_6(server: Wire, path: str) -> Non
 @conforms(
     "9110 8.6",
     "Content-Length in a 304 is that of the 200, or is not sent.",
-    "It is sent if the application says it; its body is dropped and does not count.",
+    "It is sent if the application sets it; the body is dropped and does not count.",
 )
 def test_304_has_no_length_of_its_own__rfc9110_8_6(server: Wire) -> None:
     got = server.ask(request("GET /status?304%20Not%20Modified HTTP/1.1") + LAST)
@@ -298,7 +302,7 @@ def test_304_has_no_length_of_its_own__rfc9110_8_6(server: Wire) -> None:
     assert got.replies[0].get("Content-Length") is None
 
 
-@conforms("9110 8.6", "No Content-Length in a 1xx or 204.", "There is none, whatever the application says.")
+@conforms("9110 8.6", "No Content-Length in a 1xx or 204.", "None is sent, whatever the application sets.")
 def test_no_length_without_content__rfc9110_8_6(server: Wire, serve) -> None:
     def says_length(environ, start_response):
         start_response("204 No Content", [("Content-Length", "0")])
@@ -310,7 +314,7 @@ def test_no_length_without_content__rfc9110_8_6(server: Wire, serve) -> None:
         assert stubborn.ask(request(close=True)).reply.get("Content-Length") is None
 
 
-@conforms("9110 8.6", "No Content-Length in a 2xx to CONNECT.", "It is left out even if the application says it.")
+@conforms("9110 8.6", "No Content-Length in a 2xx to CONNECT.", "It is left out even if the application sets it.")
 def test_no_length_for_a_tunnel__rfc9110_8_6(serve) -> None:
     def tunnel(environ, start_response):
         start_response("200 OK", [("Content-Length", "6")])
@@ -324,7 +328,7 @@ def test_no_length_for_a_tunnel__rfc9110_8_6(serve) -> None:
 @conforms(
     "9110 8.6",
     "Large lengths do not overflow.",
-    "Up to 18 digits count exactly, and are held against `limit_request_body`; more are 400.",
+    "Up to 18 digits are exact, and are compared with `limit_request_body`; more are 400.",
 )
 def test_large_lengths_do_not_overflow__rfc9110_8_6(server: Wire, serve) -> None:
     refused(server, request("POST / HTTP/1.1", "Content-Length: 18446744073709551617"), 400)
@@ -337,7 +341,7 @@ def test_large_lengths_do_not_overflow__rfc9110_8_6(server: Wire, serve) -> None
 @conforms(
     "9110 8.6",
     "No Content-Length is sent that is known to be wrong.",
-    "What goes beyond it is cut; when something is missing the connection closes.",
+    "A longer body is cut; after a shorter one the connection closes.",
 )
 @pytest.mark.parametrize("path", ["/long", "/long-pieces"])
 def test_lengths_are_kept__rfc9110_8_6(server: Wire, path: str) -> None:
@@ -356,7 +360,8 @@ def test_supports_get_and_head__rfc9110_9_1(server: Wire, seen: list) -> None:
 @conforms(
     "9110 9.1",
     "Methods are case-sensitive tokens.",
-    "`get` is not GET: 501, as for any method that has lower case, or not 3 to 20 characters; what is no token is 400.",
+    "`get` is not GET: 501, as for any method with lower case, or not of 3 to 20 characters. A method that is no "
+    "token is 400.",
 )
 def test_methods_are_case_sensitive__rfc9110_9_1(server: Wire, seen: list, serve) -> None:
     for method, status in (("get", 501), ("Get", 501), ("GO", 501), ("G" * 21, 501), ("G@T", 400), ("GET,", 400)):
@@ -377,7 +382,7 @@ def test_head_has_no_content__rfc9110_9_3_2(server: Wire, path: str, version: st
     assert len(got.replies) == 1
 
 
-@conforms("9110 9.3.6", "CONNECT to an empty or invalid port is rejected.", "400 for what is not 1 to 65535.")
+@conforms("9110 9.3.6", "CONNECT to an empty or invalid port is rejected.", "400 for a port that is not 1 to 65535.")
 @pytest.mark.parametrize(
     "target", ["x", "x:", "x:0", "x:65536", "x:99999", "x:http", "x:-1", ":80", "x:80:80", "[::1]"]
 )
@@ -388,8 +393,8 @@ def test_refuses_connect_to_no_port__rfc9110_9_3_6(server: Wire, target: str) ->
 @conforms(
     "9110 9.3.6",
     "A 2xx to CONNECT has neither Content-Length nor Transfer-Encoding, since a tunnel begins after it.",
-    "Its bytes are sent as they are. After any answer to CONNECT the connection closes, since what follows was meant "
-    "for a tunnel; content in the request is 400.",
+    "The application's bytes are sent unchanged. After any answer to CONNECT the connection closes, since further "
+    "bytes were meant for the tunnel. Content in the request is 400.",
 )
 def test_nothing_follows_connect__rfc9110_9_3_6(server: Wire, seen: list) -> None:
     got = server.ask(request("CONNECT x:80 HTTP/1.1") + HIDDEN, methods=("CONNECT",))
@@ -424,8 +429,8 @@ def test_a_final_status_follows_100__rfc9110_10_1_1(server: Wire) -> None:
 @conforms(
     "9110 10.1.1",
     "A request that expects 100-continue gets a final status, or 100, at once.",
-    "100 is sent when the application begins to read; one that answers without reading sends its status instead, and "
-    "the connection closes, since the body may or may not come.",
+    "100 is sent when the application begins to read. If it answers without reading, its status is sent instead, "
+    "and the connection closes, since the body may or may not come.",
 )
 def test_answers_an_expectation_at_once__rfc9110_10_1_1(server: Wire) -> None:
     with server.connected() as client:
@@ -459,7 +464,7 @@ def test_no_1xx_to_http_1_0__rfc9110_15_2(server: Wire) -> None:
 @conforms(
     "9110 15.2",
     "A 1xx is followed by a final response, so that an application cannot send one for it.",
-    "A status below 200 is a 500, but for 101.",
+    "A status below 200 is a 500, except 101.",
 )
 def test_an_application_sends_no_1xx__rfc9110_15_2(server: Wire) -> None:
     for status in ("100%20Continue", "103%20Early%20Hints"):
@@ -469,7 +474,7 @@ def test_an_application_sends_no_1xx__rfc9110_15_2(server: Wire) -> None:
 @conforms(
     "9110 15.2.2",
     "The bytes after a 101 are the new protocol's.",
-    "Nothing of HTTP follows it, and no further request is read.",
+    "No HTTP bytes follow it, and no further request is read.",
 )
 def test_nothing_of_http_follows_101__rfc9110_15_2_2(server: Wire, seen: list) -> None:
     got = server.ask(request("GET /switches HTTP/1.1", *UPGRADE) + HIDDEN)
@@ -508,7 +513,9 @@ def test_304_has_no_content__rfc9110_15_4_5(server: Wire) -> None:
 
 
 @conforms(
-    "9110 15.6.2", "501 is for what the server does not implement.", "Other transfer codings than chunked get it."
+    "9110 15.6.2",
+    "501 is for features that the server does not implement.",
+    "Transfer codings other than chunked are 501.",
 )
 def test_501_for_unknown_codings__rfc9110_15_6_2(server: Wire) -> None:
     refused(server, request("POST / HTTP/1.1", "Transfer-Encoding: gzip, chunked"), 501)
@@ -516,8 +523,9 @@ def test_501_for_unknown_codings__rfc9110_15_6_2(server: Wire) -> None:
 
 @conforms(
     "9110 15.6.6",
-    "505 is for versions that the server does not speak.",
-    "All but 1.0 and 1.1, unless `permit_unconventional_http_version` is on; then the nearest of them is served.",
+    "505 is for versions that the server does not support.",
+    "All versions but 1.0 and 1.1, unless `permit_unconventional_http_version` is on; then the nearer of the two "
+    "is served.",
 )
 def test_505_for_other_versions__rfc9110_15_6_6(server: Wire, serve) -> None:
     for version in ("0.9", "1.2", "2.0", "3.0"):

@@ -68,7 +68,7 @@ def test_refuses_bare_lf__rfc9112_2_2(server: Wire, seen: list) -> None:
 @conforms(
     "9112 2.2",
     "An empty line before a request is ignored.",
-    "One is; a second one is no request (400).",
+    "One empty line is ignored; a second one is refused (400).",
 )
 def test_ignores_an_empty_line__rfc9112_2_2(server: Wire) -> None:
     assert server.ask(b"\r\n" + request() + b"\r\n" + LAST).statuses == [200, 200]
@@ -105,8 +105,8 @@ def test_reads_versions_to_the_letter__rfc9112_2_3(server: Wire) -> None:
 
 @conforms(
     "9112 3",
-    "A target longer than the server wishes to parse is answered 414.",
-    "A request line beyond `limit_request_line` is, before its end has come.",
+    "A target longer than the server accepts is answered 414.",
+    "414 as soon as the request line exceeds `limit_request_line`, before its end has come.",
 )
 def test_long_targets_are_414__rfc9112_3(server: Wire) -> None:
     fixed = len("GET / HTTP/1.1")
@@ -124,7 +124,9 @@ def test_needs_a_host__rfc9112_3_2(server: Wire, seen: list) -> None:
 
 
 @conforms(
-    "9112 3.2", "A request with more than one Host line is answered 400.", "400, whatever the version, equal or not."
+    "9112 3.2",
+    "A request with more than one Host line is answered 400.",
+    "400 for every version, also if the lines are equal.",
 )
 def test_refuses_two_hosts__rfc9112_3_2(server: Wire, seen: list) -> None:
     refused(server, request("GET / HTTP/1.1", "Host: x"), 400)
@@ -133,7 +135,9 @@ def test_refuses_two_hosts__rfc9112_3_2(server: Wire, seen: list) -> None:
 
 
 @conforms(
-    "9112 3.2", "A request with an invalid Host is answered 400.", "400 for what is no uri-host with an optional port."
+    "9112 3.2",
+    "A request with an invalid Host is answered 400.",
+    "400 for anything but a uri-host with an optional port.",
 )
 @pytest.mark.parametrize("host", ["a b", "a/b", "user@x", "x:port", "x:1:2", "[::1", "http://x", "x\xe9", "x#", "a\\b"])
 def test_refuses_an_invalid_host__rfc9112_3_2(server: Wire, host: str) -> None:
@@ -163,7 +167,7 @@ def test_absolute_form_replaces_host__rfc9112_3_2_2(server: Wire) -> None:
 @conforms(
     "9112 4",
     "The space after the status code is sent even when no reason follows.",
-    "The status line is the application's status as it gave it: `299 ` ends with its space.",
+    "The application's status is sent unchanged: `299 ` ends with its space.",
 )
 def test_sends_the_space_before_an_absent_reason__rfc9112_4(server: Wire) -> None:
     assert server.ask(request("GET /status?299%20 HTTP/1.1", close=True)).data.startswith(b"HTTP/1.1 299 \r\n")
@@ -183,7 +187,7 @@ def test_refuses_whitespace_before_the_colon__rfc9112_5_1(server: Wire, seen: li
 @conforms(
     "9112 5.2",
     "No folded line is sent.",
-    "A response header with a line break in it is a 500, and nothing of it leaves.",
+    "A response header with a line break in it is a 500, and none of it is sent.",
 )
 def test_sends_no_folded_line__rfc9112_5_2(server: Wire) -> None:
     got = server.ask(request("GET /injects?a%0D%0A%20b HTTP/1.1", close=True))
@@ -223,7 +227,7 @@ def test_does_not_chunk_twice__rfc9112_6_1(server: Wire) -> None:
     assert (got.all("Transfer-Encoding"), got.content) == (["chunked"], b"onethree")
 
 
-@conforms("9112 6.1", "No Transfer-Encoding in a 1xx or 204.", "There is none, whatever the application returns.")
+@conforms("9112 6.1", "No Transfer-Encoding in a 1xx or 204.", "None is sent, whatever the application returns.")
 def test_no_transfer_encoding_without_content__rfc9112_6_1(server: Wire) -> None:
     got = server.ask(request("GET /status?204%20No%20Content HTTP/1.1") + LAST)
     assert got.statuses == [204, 200]
@@ -235,7 +239,7 @@ def test_no_transfer_encoding_without_content__rfc9112_6_1(server: Wire) -> None
     assert (interim.status, interim.fields, final.status) == (100, (), 200)
 
 
-@conforms("9112 6.1", "No Transfer-Encoding in a 2xx to CONNECT.", "The head is followed by the tunnel's bytes alone.")
+@conforms("9112 6.1", "No Transfer-Encoding in a 2xx to CONNECT.", "Only the tunnel's bytes follow the head.")
 def test_no_transfer_encoding_for_a_tunnel__rfc9112_6_1(serve) -> None:
     def tunnel(environ, start_response):
         start_response("200 OK", [])
@@ -293,7 +297,7 @@ def test_sends_one_framing__rfc9112_6_2(server: Wire, path: str, version: str) -
 @conforms(
     "9112 6.3",
     "A request whose Transfer-Encoding does not end in chunked is answered 400, and the connection closes.",
-    "So it is; a known end after an unknown coding (`gzip, chunked`) is 501 (section 6.1).",
+    "400, then the connection closes; `gzip, chunked`, which ends in a known coding, is 501 (section 6.1).",
 )
 def test_refuses_other_final_codings__rfc9112_6_3(server: Wire, seen: list) -> None:
     for coding in (
@@ -314,7 +318,7 @@ def test_refuses_other_final_codings__rfc9112_6_3(server: Wire, seen: list) -> N
 @conforms(
     "9112 6.3",
     "A request with an invalid Content-Length, or several that differ, is answered 400, and the connection closes.",
-    "So it is, and also where several agree.",
+    "400, then the connection closes, also if several values are equal.",
 )
 def test_refuses_invalid_lengths__rfc9112_6_3(server: Wire, seen: list) -> None:
     for length in ("+3", "-3", "0_3", "0x3", "3.0", "", "3 3", "3, 4", "3, 3", "\xb2", "9" * 19):
@@ -326,7 +330,7 @@ def test_refuses_invalid_lengths__rfc9112_6_3(server: Wire, seen: list) -> None:
 @conforms(
     "9112 6.3",
     "A body cut short of its Content-Length makes the message incomplete, and the connection closes.",
-    "The application's read raises; nothing that it has read passes for a whole body.",
+    "The application's read raises, so a part cannot look like a whole body.",
 )
 def test_a_cut_body_is_no_body__rfc9112_6_3(serve) -> None:
     outcomes = []
@@ -348,7 +352,7 @@ def test_a_cut_body_is_no_body__rfc9112_6_3(serve) -> None:
     assert {got.end, cut_chunk.end} <= {"reset", "closed"}
 
 
-@conforms("9112 7.1", "Chunks of every size are decoded.", "Sizes in either case and with leading zeros are.")
+@conforms("9112 7.1", "Chunks of every size are decoded.", "Sizes may have upper and lower case and leading zeros.")
 def test_decodes_chunks__rfc9112_7_1(server: Wire) -> None:
     data = CHUNKED + b"A\r\n0123456789\r\n00a\r\n0123456789\r\n" + b"1\r\nx\r\n" * 300 + b"000\r\n\r\n" + LAST
     got = server.ask(data)
@@ -359,7 +363,7 @@ def test_decodes_chunks__rfc9112_7_1(server: Wire) -> None:
 @conforms(
     "9112 7.1",
     "Large hexadecimal sizes do not overflow.",
-    "Up to 16 digits count exactly; more are 400, and so is everything that is not 1*HEXDIG.",
+    "Up to 16 digits are exact; more digits, and everything that is not 1*HEXDIG, are 400.",
 )
 def test_large_chunk_sizes_do_not_overflow__rfc9112_7_1(server: Wire, serve) -> None:
     refused(server, CHUNKED + b"10000000000000001\r\nx\r\n0\r\n\r\n", 400)
@@ -373,7 +377,7 @@ def test_large_chunk_sizes_do_not_overflow__rfc9112_7_1(server: Wire, serve) -> 
 @conforms(
     "9112 7.1",
     "The data of a chunk is exactly as long as its size says.",
-    "What follows it and is not CRLF is 400: a parser that skips two bytes instead can be led astray.",
+    "Anything but CRLF after it is 400: a parser that skips two bytes instead can be misled.",
 )
 def test_chunk_data_ends_where_its_size_says__rfc9112_7_1(server: Wire) -> None:
     for data in (b"3\r\nabcd\r\n0\r\n\r\n", b"3\r\nab\r\n0\r\n\r\n", b"3\r\nabcXX0\r\n\r\n", b"3\r\nabc\n0\r\n\r\n"):
@@ -390,7 +394,8 @@ def test_ignores_chunk_extensions__rfc9112_7_1_1(server: Wire) -> None:
 @conforms(
     "9112 7.1.1",
     "The length of chunk extensions is bounded, with a 4xx beyond.",
-    "A chunk line has 256 bytes, and all framing together 16 KiB more than the data pays for: else 400.",
+    "A chunk line has at most 256 bytes. All framing of a body has at most 16 KiB more than its data justifies: "
+    "otherwise 400.",
 )
 def test_bounds_chunk_extensions__rfc9112_7_1_1(server: Wire) -> None:
     refused(server, CHUNKED + b"1;" + b"e" * 300 + b"\r\nx\r\n0\r\n\r\n", 400)
@@ -400,7 +405,7 @@ def test_bounds_chunk_extensions__rfc9112_7_1_1(server: Wire) -> None:
 @conforms(
     "9112 7.1.2",
     "Trailers are kept apart from the header fields, and never merged into them unless their definition permits it.",
-    "They are in `geventwsgi.trailers` alone; what is about framing, routing or authentication is 400.",
+    "They are in `geventwsgi.trailers` only; fields of framing, routing or authentication are 400.",
 )
 def test_keeps_trailers_apart__rfc9112_7_1_2(server: Wire) -> None:
     saw = server.ask(CHUNKED + b"0\r\nX-Sum: 1\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n" + LAST).replies[0].json()
@@ -449,7 +454,7 @@ def test_a_short_response_closes__rfc9112_8(server: Wire, seen: list) -> None:
 @conforms(
     "9112 9.3",
     "A server that does not keep a connection says close in every response but 1xx.",
-    "With `keepalive` 0 it does; errors say it too.",
+    "With `keepalive` 0 every response has it; so has every error response.",
 )
 def test_says_close_when_nothing_persists__rfc9112_9_3(serve) -> None:
     with serve(keepalive=0) as server:
@@ -464,7 +469,7 @@ def test_says_close_when_nothing_persists__rfc9112_9_3(serve) -> None:
 @conforms(
     "9112 9.3",
     "The whole body is read, or the connection closes after the response.",
-    "What an application leaves unread is read away up to 64 KiB; beyond that the connection closes.",
+    "The part that an application leaves unread is read and discarded up to 64 KiB; beyond that the connection closes.",
 )
 def test_reads_the_body_or_closes__rfc9112_9_3(server: Wire, seen: list) -> None:
     small = request("POST /unread HTTP/1.1", f"Content-Length: {len(HIDDEN)}") + HIDDEN
@@ -479,7 +484,7 @@ def test_reads_the_body_or_closes__rfc9112_9_3(server: Wire, seen: list) -> None
 @conforms(
     "9112 9.3",
     "A connection persists in HTTP/1.1 unless one side says close, in HTTP/1.0 only if the client says keep-alive.",
-    "Options are read from all Connection lines, in any case, as lists; close goes before keep-alive.",
+    "Options are read from all Connection lines, in upper or lower case, as lists; close overrides keep-alive.",
 )
 @pytest.mark.parametrize(
     ("version", "lines", "persists"),
@@ -501,7 +506,11 @@ def test_persists_as_both_sides_agree__rfc9112_9_3(server: Wire, version: str, l
     assert got.replies[0].get("Connection") == says
 
 
-@conforms("9112 9.3.2", "Pipelined requests are answered in their order.", "One is served at a time.")
+@conforms(
+    "9112 9.3.2",
+    "Pipelined requests are answered in their order.",
+    "Requests of a connection are served one at a time.",
+)
 def test_answers_pipelined_requests_in_order__rfc9112_9_3_2(server: Wire) -> None:
     paths = [f"/{number}" for number in range(50)]
     got = server.ask(b"".join(request(f"GET {path} HTTP/1.1") for path in paths) + LAST)
@@ -511,7 +520,7 @@ def test_answers_pipelined_requests_in_order__rfc9112_9_3_2(server: Wire) -> Non
 @conforms(
     "9112 9.6",
     "After the response to a request that says close the connection closes, and nothing more of it is processed.",
-    "So it is, also for requests that came with it; the response says close.",
+    "The connection closes, also if further requests came with it; the response says close.",
 )
 def test_processes_nothing_after_close__rfc9112_9_6(server: Wire, seen: list) -> None:
     got = server.ask(request(close=True) + HIDDEN)
@@ -522,7 +531,7 @@ def test_processes_nothing_after_close__rfc9112_9_6(server: Wire, seen: list) ->
 @conforms(
     "9112 9.6",
     "After a response that says close the connection closes, and nothing more of it is processed.",
-    "So it is after every error that the server answers.",
+    "The connection closes after every error response of the server.",
 )
 @pytest.mark.parametrize("first", [request(host=None), request("GET /injects?%0A HTTP/1.1"), CHUNKED + b"x\r\n"])
 def test_processes_nothing_after_saying_close__rfc9112_9_6(server: Wire, seen: list, first: bytes) -> None:
@@ -534,7 +543,7 @@ def test_processes_nothing_after_saying_close__rfc9112_9_6(server: Wire, seen: l
 @conforms(
     "9112 9.6",
     "A response that ends with the connection reaches a client that is still sending.",
-    "The server closes its side, then throws away what comes, within `linger_timeout`.",
+    "The server closes its side, then reads and discards further bytes, for at most `linger_timeout`.",
 )
 def test_lingers_for_a_client_that_sends__rfc9112_9_6(serve) -> None:
     with serve(limit_request_body=10) as server, server.connected() as client:
@@ -559,7 +568,7 @@ def test_speaks_http_inside_tls__rfc9112_9_7(serve) -> None:
 @conforms(
     "9112 9.8",
     "A server sends a closure alert before it closes a TLS connection.",
-    "close_notify goes before the end: a client that insists on it sees an orderly end.",
+    "close_notify is sent before the end: a client that requires it sees a regular end.",
 )
 def test_sends_a_closure_alert__rfc9112_9_8(serve) -> None:
     made = certificates()
@@ -572,8 +581,8 @@ def test_sends_a_closure_alert__rfc9112_9_8(serve) -> None:
 
 @conforms(
     "9112 11.1",
-    "What an application puts into a response cannot split it.",
-    "CR, LF and NUL in a value or a status are a 500 before anything has left.",
+    "No value from an application can split a response.",
+    "CR, LF and NUL in a value or a status are a 500 before any byte is sent.",
 )
 @pytest.mark.parametrize(
     "path", ["/injects?a%0D%0AX-Injected:%201", "/injects?a%0A", "/injects?a%00", "/injects-status"]
@@ -587,7 +596,7 @@ def test_responses_cannot_be_split__rfc9112_11_1(server: Wire, path: str) -> Non
 @conforms(
     "9112 11.2",
     "No request hides in another one.",
-    "What could be read in two ways is refused, and the connection closes: see also tests/wire/test_smuggling.py.",
+    "An ambiguous request is refused, and the connection closes: see also tests/wire/test_smuggling.py.",
 )
 def test_a_body_is_never_a_request__rfc9112_11_2(server: Wire, seen: list) -> None:
     with server.connected() as client:
