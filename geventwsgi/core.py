@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from typing import TYPE_CHECKING
 
@@ -44,39 +45,68 @@ MODULES = (
     "wsgi.response",
     "wsgi.gateway",
     "system.shared",
-    "serving.rounds",
-    "serving.places",
-    "serving.deadlines",
-    "serving.memory",
-    "serving.endpoint",
-    "serving._native",
-    "serving.poller",
-    "serving.outbox",
-    "serving.sending",
-    "serving.stream",
-    "serving.tls_stream",
-    "serving.live_exchange",
-    "serving.lane",
-    "serving.request_deadline",
-    "serving.client",
-    "serving.extensions",
-    "serving._switching",
-    "serving._alarm",
-    "serving._marks",
-    "serving.holdings",
-    "serving.runners",
-    "serving.balance",
-    "serving.capacity",
-    "serving.service",
-    "serving.linger",
-    "serving.connection",
-    "serving.http1_exchange",
-    "serving.http1_connection",
-    "serving.acceptor",
+    "serving.loop.rounds",
+    "serving.loop.places",
+    "serving.loop.deadlines",
+    "serving.loop.memory",
+    "serving.wire.endpoint",
+    "serving.wire._native",
+    "serving.wire.poller",
+    "serving.wire.outbox",
+    "serving.wire.sending",
+    "serving.wire.stream",
+    "serving.wire.tls_stream",
+    "serving.request.live_exchange",
+    "serving.request.lane",
+    "serving.request.request_deadline",
+    "serving.request.client",
+    "serving.request.extensions",
+    "serving.loop._switching",
+    "serving.loop._alarm",
+    "serving.loop._marks",
+    "serving.loop.holdings",
+    "serving.loop.runners",
+    "serving.accept.balance",
+    "serving.accept.capacity",
+    "serving.accept.service",
+    "serving.accept.linger",
+    "serving.accept.connection",
+    "serving.http1.http1_exchange",
+    "serving.http1.http1_connection",
+    "serving.accept.acceptor",
 )
+#: Paths that version 0.2 has documented, and where the module stands now.
+FORMER = {
+    "serving.client": "serving.request.client",
+    "serving.extensions": "serving.request.extensions",
+    "serving.request_deadline": "serving.request.request_deadline",
+    "serving.service": "serving.accept.service",
+    "serving.upgrade": "serving.request.upgrade",
+}
 _PREFIX = "geventwsgi."
 _COMPILED = frozenset(_PREFIX + name for name in MODULES)
 _ROOT = os.path.dirname(__file__)
+
+
+class Alias:
+    """Loads a module by its former name.
+
+    :param name: the module's name now.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._spec: ModuleSpec | None = None
+
+    def create_module(self, _spec: ModuleSpec) -> ModuleType:
+        """Return the module itself. See :meth:`importlib.abc.Loader.create_module`."""
+        module = import_module(self._name)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Undo what the import system has noted on the module: it was loaded before, by its own name."""
+        module.__spec__ = self._spec
 
 
 class Finder:
@@ -92,6 +122,9 @@ class Finder:
         """See :meth:`importlib.abc.MetaPathFinder.find_spec`; packages, and what is not there, are others' to find."""
         if not name.startswith(_PREFIX):
             return None
+        former = FORMER.get(name.removeprefix(_PREFIX))
+        if former is not None:
+            return ModuleSpec(name, Alias(_PREFIX + former))  # type: ignore[arg-type]  # all that a loader needs
         loader: ExtensionFileLoader | SourceFileLoader
         if self.core is not None and name in _COMPILED:
             loader = ExtensionFileLoader(name, self.core)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from geventwsgi import core
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PATH = re.compile(r"\bgeventwsgi(?:\.[A-Za-z_]\w*)+")
@@ -57,3 +59,10 @@ def test_it_can_be_imported(path):
 
 def test_a_former_path_leads_to_the_class_itself():
     assert find("geventwsgi.master.worker.Worker") is find("geventwsgi.Worker")
+
+
+@pytest.mark.parametrize("former", sorted(core.FORMER))
+def test_a_module_has_one_object_whatever_its_path(former):
+    module = import_module(f"geventwsgi.{former}")
+    assert module is import_module(f"geventwsgi.{core.FORMER[former]}")
+    assert module.__name__ == module.__spec__.name == f"geventwsgi.{core.FORMER[former]}"

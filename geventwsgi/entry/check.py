@@ -32,7 +32,7 @@ def check(cfg: Config, complain: Callable[[str], object]) -> None:
     """
     # gevent is imported only now, as in a worker
     from geventwsgi.serving.server import WSGIServer
-    from geventwsgi.serving.tls import make_context
+    from geventwsgi.serving.wire.tls import make_context
     from geventwsgi.worker.patching.patch import patch_all
 
     patch_all(complain)

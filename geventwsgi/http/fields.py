@@ -54,7 +54,7 @@ class Fields:
     #: what does where a trusted peer sends them.
     cgi: dict[str, Any] | None
     cgi_trusted: dict[str, Any] | None
-    #: Set and read by ``serving.http1_exchange`` alone: the scheme that a trusted forwarder names; None until asked.
+    #: Set and read by ``http1_exchange`` alone: the scheme that a trusted forwarder names; None until asked.
     scheme: str | None
     #: Whether each name stands once, without an underscore, in a line of its own: so that a line is one item, and what
     #: an application sees of it depends on no other.

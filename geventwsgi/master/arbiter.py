@@ -238,7 +238,7 @@ class Arbiter(Compatible):
         self.forget()
         close_others(())
         if default_loop() is not None:
-            from geventwsgi.serving.disarm import disarm
+            from geventwsgi.serving.loop.disarm import disarm
 
             disarm()
 

@@ -193,7 +193,7 @@ class _Life:
 
     def let_go(self) -> None:
         """See :class:`~geventwsgi.forks.Possession`."""
-        from geventwsgi.serving.disarm import disarm
+        from geventwsgi.serving.loop.disarm import disarm
 
         restore_title()
         self._hang_up()

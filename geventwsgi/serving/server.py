@@ -27,21 +27,21 @@ from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
 from geventwsgi.observe.log_stream import log_object
 from geventwsgi.observe.recorder import recorder
-from geventwsgi.serving.acceptor import Acceptor
-from geventwsgi.serving.capacity import Capacity
-from geventwsgi.serving.connection import LAST_CALL
-from geventwsgi.serving.deadlines import Deadlines
-from geventwsgi.serving.disarm import disarm
-from geventwsgi.serving.health import Health
-from geventwsgi.serving.http1_connection import Http1Speaker
-from geventwsgi.serving.outbox import outbox_of
-from geventwsgi.serving.poller import poller
-from geventwsgi.serving.runners import OneEach, Runners
+from geventwsgi.serving.accept.acceptor import Acceptor
+from geventwsgi.serving.accept.capacity import Capacity
+from geventwsgi.serving.accept.connection import LAST_CALL
+from geventwsgi.serving.accept.service import ServerView, Service, Timeouts
+from geventwsgi.serving.accept.trust import ProxyProtocol, trust
+from geventwsgi.serving.http1.http1_connection import Http1Speaker
+from geventwsgi.serving.loop.deadlines import Deadlines
+from geventwsgi.serving.loop.disarm import disarm
+from geventwsgi.serving.loop.runners import OneEach, Runners
+from geventwsgi.serving.pages.health import Health
 from geventwsgi.serving.script_attributes import OwnEnviron, Readable
-from geventwsgi.serving.service import ServerView, Service, Timeouts
-from geventwsgi.serving.sockets import deferred, end_deferral, prepare
-from geventwsgi.serving.tls_attributes import TLSAttributes, server_context
-from geventwsgi.serving.trust import ProxyProtocol, trust
+from geventwsgi.serving.wire.outbox import outbox_of
+from geventwsgi.serving.wire.poller import poller
+from geventwsgi.serving.wire.sockets import deferred, end_deferral, prepare
+from geventwsgi.serving.wire.tls_attributes import TLSAttributes, server_context
 from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.gateway import Gateway, described
 
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from geventwsgi.http.fields import Fields
-    from geventwsgi.serving.service import Page
-    from geventwsgi.serving.sockets import Socket
+    from geventwsgi.serving.accept.service import Page
+    from geventwsgi.serving.wire.sockets import Socket
 
 #: SERVER_SOFTWARE. No version: it helps nobody but attackers.
 SOFTWARE = "geventwsgi"

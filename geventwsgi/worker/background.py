@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gevent.select import poll
 
 from geventwsgi.collector import somebody_froze
-from geventwsgi.serving.disarm import disarm
+from geventwsgi.serving.loop.disarm import disarm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

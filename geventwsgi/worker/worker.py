@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
     from geventwsgi.observe.log import Logger
     from geventwsgi.observe.outputs.sinks import Later
-    from geventwsgi.serving.balance import Balance
+    from geventwsgi.serving.accept.balance import Balance
     from geventwsgi.serving.server import WSGIServer
     from geventwsgi.system.listeners import Listener
     from geventwsgi.system.shared import Slot
@@ -166,8 +166,8 @@ class Worker:
 
     def make_servers(self) -> list[WSGIServer]:
         """Return a server for each listener. They share one capacity."""
-        from geventwsgi.serving.balance import Balance
-        from geventwsgi.serving.capacity import Capacity
+        from geventwsgi.serving.accept.balance import Balance
+        from geventwsgi.serving.accept.capacity import Capacity
 
         capacity = Capacity.of(self.cfg)
         if self._slot is not None and self.cfg.accept_balance == "on":
@@ -336,7 +336,7 @@ class Worker:
         Responses that wait for the end of the loop's turn, which may never come, leave now.
         """
         if self.servers:
-            from geventwsgi.serving.outbox import send_all
+            from geventwsgi.serving.wire.outbox import send_all
 
             send_all()
         requests = {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}

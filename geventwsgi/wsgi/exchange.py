@@ -1,8 +1,8 @@
 """The short interface between the gateway and a protocol: one request and its response.
 
-:class:`~geventwsgi.serving.http1_exchange.Http1Exchange` implements it; tests of the gateway use a fake. The gateway
-never asks which HTTP version it serves, and never sees a socket. It is a base class and no ``Protocol``, since the
-compiled core then calls an implementation as C calls a function.
+:class:`~geventwsgi.serving.http1.http1_exchange.Http1Exchange` implements it; tests of the gateway use a fake. The
+gateway never asks which HTTP version it serves, and never sees a socket. It is a base class and no ``Protocol``, since
+the compiled core then calls an implementation as C calls a function.
 """
 
 from __future__ import annotations

@@ -20,13 +20,14 @@ from gevent import get_hub
 
 from geventwsgi import core
 from geventwsgi.http import scan
-from geventwsgi.serving import epoll, marks, sockets, switching
-from geventwsgi.serving.deadlines import Deadlines
-from geventwsgi.serving.outbox import Outbox
-from geventwsgi.serving.poller import poller
-from geventwsgi.serving.sending import Common
-from geventwsgi.serving.stream import Stream
-from geventwsgi.serving.upgrade import ClientSocket
+from geventwsgi.serving.loop import marks, switching
+from geventwsgi.serving.loop.deadlines import Deadlines
+from geventwsgi.serving.request.upgrade import ClientSocket
+from geventwsgi.serving.wire import epoll, sockets
+from geventwsgi.serving.wire.outbox import Outbox
+from geventwsgi.serving.wire.poller import poller
+from geventwsgi.serving.wire.sending import Common
+from geventwsgi.serving.wire.stream import Stream
 from geventwsgi.wsgi import files
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ def functions(chance: random.Random) -> None:
             import_module("geventwsgi._clock").monotonic,
             import_module("geventwsgi._clock").second,
         ]
-        alarms = import_module("geventwsgi.serving._alarm")
+        alarms = import_module("geventwsgi.serving.loop._alarm")
         clock = alarms.AlarmClock(get_hub(), Outbox())
         targets += [clock.sleep, alarms.AlarmClock, alarms.Alarm]
     for target in targets:

@@ -16,10 +16,10 @@ import pytest
 import geventwsgi
 import geventwsgi.errors
 import geventwsgi.events
-from geventwsgi.serving.client import Client
-from geventwsgi.serving.request_deadline import Deadline
-from geventwsgi.serving.service import ServerView
-from geventwsgi.serving.upgrade import ClientSocket
+from geventwsgi.serving.accept.service import ServerView
+from geventwsgi.serving.request.client import Client
+from geventwsgi.serving.request.request_deadline import Deadline
+from geventwsgi.serving.request.upgrade import ClientSocket
 from geventwsgi.testing import live_server
 from geventwsgi.wsgi.input import Input
 from geventwsgi.wsgi.websocket import WebSocket

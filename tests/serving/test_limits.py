@@ -12,7 +12,7 @@ from gevent import socket
 
 from geventwsgi import WSGIServer
 from geventwsgi.http.body import MAX_CHUNK_LINE, MAX_TRAILERS
-from geventwsgi.serving.http1_exchange import DRAIN_BODY
+from geventwsgi.serving.http1.http1_exchange import DRAIN_BODY
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
 from tests.support.streams import tls_client_context

@@ -18,9 +18,10 @@ from gevent.pywsgi import WSGIHandler
 
 from geventwsgi import WSGIServer
 from geventwsgi.errors import BindError, ConfigError
-from geventwsgi.serving import marks, sockets
 from geventwsgi.serving import server as server_module
-from geventwsgi.serving.sockets import borrowed
+from geventwsgi.serving.loop import marks
+from geventwsgi.serving.wire import sockets
+from geventwsgi.serving.wire.sockets import borrowed
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
 from tests.support.streams import tls_client_context

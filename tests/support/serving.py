@@ -12,15 +12,15 @@ import gevent
 from gevent import socket
 
 from geventwsgi.http.limits import STRICT, Leniency, Limits
-from geventwsgi.serving.capacity import Capacity
-from geventwsgi.serving.deadlines import Deadlines
-from geventwsgi.serving.http1_connection import Http1Connection, Http1Speaker
-from geventwsgi.serving.http1_exchange import Http1Exchange
-from geventwsgi.serving.outbox import outbox_of
-from geventwsgi.serving.poller import Poller
-from geventwsgi.serving.poller import poller as best_poller
-from geventwsgi.serving.runners import OneEach, Runners
-from geventwsgi.serving.service import Service, Timeouts
+from geventwsgi.serving.accept.capacity import Capacity
+from geventwsgi.serving.accept.service import Service, Timeouts
+from geventwsgi.serving.http1.http1_connection import Http1Connection, Http1Speaker
+from geventwsgi.serving.http1.http1_exchange import Http1Exchange
+from geventwsgi.serving.loop.deadlines import Deadlines
+from geventwsgi.serving.loop.runners import OneEach, Runners
+from geventwsgi.serving.wire.outbox import outbox_of
+from geventwsgi.serving.wire.poller import Poller
+from geventwsgi.serving.wire.poller import poller as best_poller
 from geventwsgi.wsgi.gateway import Gateway
 from tests.support.fake_exchange import head_of
 from tests.support.streams import raw, tcp_pair

@@ -11,19 +11,19 @@ import gevent
 from gevent import socket
 from gevent import ssl as gevent_ssl
 
-from geventwsgi.serving.deadlines import Deadlines
-from geventwsgi.serving.outbox import Outbox
-from geventwsgi.serving.poller import poller
-from geventwsgi.serving.runners import Sleeper
-from geventwsgi.serving.sending import Common
-from geventwsgi.serving.sockets import Socket
-from geventwsgi.serving.stream import Stream
+from geventwsgi.serving.loop.deadlines import Deadlines
+from geventwsgi.serving.loop.runners import Sleeper
+from geventwsgi.serving.wire.outbox import Outbox
+from geventwsgi.serving.wire.poller import poller
+from geventwsgi.serving.wire.sending import Common
+from geventwsgi.serving.wire.sockets import Socket
+from geventwsgi.serving.wire.stream import Stream
 from tests.support.certificates import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from geventwsgi.serving.poller import Poller
+    from geventwsgi.serving.wire.poller import Poller
 
 
 def raw(sock: socket.socket) -> Socket:

@@ -10,8 +10,8 @@ import pytest
 from gevent import get_hub
 from gevent.event import Event
 
-from geventwsgi.serving.outbox import outbox_of
-from geventwsgi.serving.runners import Runners, Sleeper
+from geventwsgi.serving.loop.runners import Runners, Sleeper
+from geventwsgi.serving.wire.outbox import outbox_of
 from geventwsgi.worker import stacks
 from geventwsgi.worker.stacks import describe
 

@@ -18,7 +18,7 @@ import gevent
 import pytest
 
 from geventwsgi.errors import ResponseError
-from geventwsgi.serving import upgrade
+from geventwsgi.serving.request import upgrade
 from geventwsgi.testing import live_server
 from geventwsgi.wsgi import session
 from geventwsgi.wsgi.websocket import WebSocketError

@@ -55,8 +55,8 @@ def _is_late_ssl(warning: warnings.WarningMessage) -> bool:
 def hasten_sleep() -> None:
     """Replace ``sleep`` by that of the compiled core, if it is there, for greenlets of this thread."""
     try:
-        from geventwsgi.serving._alarm import AlarmClock
-        from geventwsgi.serving.outbox import outbox_of
+        from geventwsgi.serving.loop._alarm import AlarmClock
+        from geventwsgi.serving.wire.outbox import outbox_of
     except ImportError:
         return
     modules: list[Any] = [time, gevent, hub, gevent_time]

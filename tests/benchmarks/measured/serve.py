@@ -53,12 +53,12 @@ def streams(port, certificate):
     from gevent import get_hub
     from gevent.server import StreamServer
 
-    from geventwsgi.serving.deadlines import Deadlines
-    from geventwsgi.serving.outbox import Outbox
-    from geventwsgi.serving.poller import EpollPoller
-    from geventwsgi.serving.sending import Common
-    from geventwsgi.serving.sockets import Socket, prepare
-    from geventwsgi.serving.stream import Stream
+    from geventwsgi.serving.loop.deadlines import Deadlines
+    from geventwsgi.serving.wire.outbox import Outbox
+    from geventwsgi.serving.wire.poller import EpollPoller
+    from geventwsgi.serving.wire.sending import Common
+    from geventwsgi.serving.wire.sockets import Socket, prepare
+    from geventwsgi.serving.wire.stream import Stream
     from geventwsgi.worker.patching.patch import hasten_sleep
 
     hasten_sleep()

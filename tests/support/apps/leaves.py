@@ -61,7 +61,7 @@ def serve(**settings: Any) -> None:
 
 def check_nothing() -> None:
     """Have the server look for no mark, as if no greenlet ever bore one (the Python core alone can)."""
-    from geventwsgi.serving import marks, runners
+    from geventwsgi.serving.loop import marks, runners
 
     class Untouched:
         def __init__(self, _me):

@@ -1,0 +1,1 @@
+"""Who is connected: accepting, counting, waiting, ending. Knows no protocol."""

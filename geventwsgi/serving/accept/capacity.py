@@ -1,0 +1,184 @@
+"""What a worker has room for: requests in flight, connections in all, connections of one address.
+
+One object is shared by a worker's servers. Knows counts and who came first; what becomes of a connection is the
+connection's own business.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi import clock
+from geventwsgi.serving.accept import balance
+from geventwsgi.serving.loop import runners
+from geventwsgi.serving.loop.places import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from geventwsgi.config.sources import Config
+    from geventwsgi.wsgi.exchange import Exchange
+
+#: Descriptors left for files, logs and the connections that applications open, when the limit follows from theirs; half
+#: of them where there are so few.
+RESERVED_DESCRIPTORS = 64
+#: Seconds for which a head may be incomplete before its connection counts as hoarded.
+HOARDED_AFTER = 1.0
+
+
+class Guest(runners.Sleeper):
+    """A connection, as the capacity knows it."""
+
+    __slots__ = ("counted", "lingering", "remote_addr")
+
+    #: Whether it counts among the open ones; set and reset by the capacity.
+    counted: bool
+    #: Its client's address; "" for a unix socket.
+    remote_addr: str
+    #: Whether nothing is left to do but to throw away what its client sends; set by :mod:`linger`.
+    lingering: bool
+
+    def in_flight(self) -> Iterable[tuple[Any, Exchange]]:
+        """Return the requests that are being served, with their greenlets."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """End the connection as soon as what the client has already sent is answered."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """End the connection now."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the socket and leave the server's books; a second call does nothing."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """Be nobody's in a process that was forked: the connection is its parent's."""
+        raise NotImplementedError
+
+
+class Capacity(balance.Load):
+    """Bounds, and the books they need.
+
+    :param requests: requests in flight (``worker_connections``); one more waits for its turn, in order.
+    :param connections: open connections (``limit_connections``); 0 for what the limit of descriptors allows.
+    :param per_address: open connections of one address (``limit_connections_per_address``); 0 for any number.
+    :param queue: requests that may wait for their turn (``limit_request_queue``); 0 for any number.
+    """
+
+    def __init__(self, requests: int, connections: int = 0, per_address: int = 0, queue: int = 0) -> None:
+        self.places = Places(requests, queue)
+        self.connections = connections or room(descriptors())
+        self.per_address = per_address
+        self._open = 0
+        #: Tells other workers how many there are; set by :class:`~.balance.Balance`.
+        self.balance: balance.Balance | None = None
+        self._by_address: dict[str, int] = {}
+        #: Connections that have been idle for a while, the one that has been so longest first.
+        self.parked: dict[Guest, None] = {}
+        #: Connections that are over, but for what their clients still send; the first to linger first.
+        self.lingering: dict[Guest, None] = {}
+        #: Connections whose head is incomplete, with the time at which that was first seen, oldest first.
+        self.half_sent: dict[Guest, float] = {}
+
+    @classmethod
+    def of(cls, config: Config) -> Capacity:
+        """Return the capacity that the settings name."""
+        return cls(
+            config.worker_connections,
+            config.limit_connections,
+            config.limit_connections_per_address,
+            config.limit_request_queue,
+        )
+
+    def in_flight(self) -> int:
+        """See :class:`.Load`."""
+        return self.places.in_flight()
+
+    def admits(self, address: str) -> bool:
+        """Return whether one more connection of ``address`` is acceptable; "" (a unix socket) always is.
+
+        One of that address that is answered and lingers makes room for it.
+        """
+        if not (self.per_address and address) or self._by_address.get(address, 0) < self.per_address:
+            return True
+        for connection in self.lingering:
+            if connection.remote_addr == address:
+                connection.kill()
+                return True
+        return False
+
+    def enter(self, connection: Guest) -> None:
+        """Count a connection in."""
+        self._open += 1
+        connection.counted = True
+        if self.balance is not None:
+            self.balance.tell()
+        if self.per_address:
+            address = connection.remote_addr
+            self._by_address[address] = self._by_address.get(address, 0) + 1
+
+    def leave(self, connection: Guest) -> None:
+        """Count a connection out; a second call does nothing."""
+        if not connection.counted:
+            return
+        connection.counted = False
+        self._open -= 1
+        if self.balance is not None:
+            self.balance.tell()
+        self.parked.pop(connection, None)
+        self.half_sent.pop(connection, None)
+        if self.lingering:
+            self.lingering.pop(connection, None)
+        if self.per_address:
+            address = connection.remote_addr
+            left = self._by_address.pop(address, 1) - 1
+            if left:
+                self._by_address[address] = left
+
+    def open(self) -> int:
+        """See :class:`.Load`."""
+        return self._open
+
+    @property
+    def full(self) -> bool:
+        """Whether one more connection would be too many."""
+        return self._open >= self.connections
+
+    def dispensable(self) -> Guest | None:
+        """Return the connection to end where one must go, if there is one.
+
+        One that is answered and lingers goes first, then the one that has been idle longest, then the oldest that has
+        kept its head incomplete: a client that does something is never sent away for one that has yet to.
+        """
+        for connection in self.lingering:
+            return connection
+        for connection in self.parked:
+            return connection
+        for connection, since in self.half_sent.items():
+            return connection if clock.monotonic() - since > HOARDED_AFTER else None
+        return None
+
+    def evict(self) -> None:
+        """End the most dispensable connection, if there is one."""
+        connection = self.dispensable()
+        if connection is not None:
+            self.leave(connection)
+            connection.kill()
+
+
+def room(limit: int) -> int:
+    """Return how many connections there is room for under a limit of descriptors."""
+    return max(limit - RESERVED_DESCRIPTORS, limit // 2)
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process may have open."""
+    try:
+        limit = os.sysconf("SC_OPEN_MAX")
+    except AttributeError:  # Windows
+        return 2048
+    return limit if limit > 0 else 1 << 20

@@ -1,0 +1,265 @@
+"""An accepted connection, whatever protocol it speaks: who is at the other end, how it waits, how it ends.
+
+The bytes are the stream's business, the requests the protocol's.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent import GreenletExit
+
+from geventwsgi import clock
+from geventwsgi.forks import hold
+from geventwsgi.serving.accept import linger
+from geventwsgi.serving.loop import holdings, runners
+from geventwsgi.serving.wire.stream import Stream
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from geventwsgi.serving.accept.service import Service
+    from geventwsgi.serving.wire.sockets import Socket
+
+
+#: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops: so many
+#: that a client which uses it each second is never cut off while its next request is on its way.
+LAST_CALL = 1.0
+
+holdings.spare(runners.Sleeper, Stream)  # they lead to the whole server
+
+
+class Left(Enum):
+    """What a protocol leaves: a connection to close, to wait for, or with another request that has come already.
+
+    NOTHING has come, not even what the connection woke for: over TLS it may have been a part of a record.
+    """
+
+    ENDED, IDLE, MORE, NOTHING = range(4)
+
+
+ENDED, IDLE, MORE, NOTHING = Left
+
+
+class Connection(linger.Leaver):
+    """An accepted connection; a protocol's is a subclass, with :meth:`run` and :meth:`client_ended`."""
+
+    __slots__ = (
+        "answered",
+        "cold",
+        "idle_limit",
+        "introduced",
+        "remote_port",
+        "trusted",
+        "unread",
+    )
+
+    def begin(self, service: Service, sock: Socket, address: Any) -> None:
+        """Take over ``sock``; the constructor, as a method, for :meth:`.Speaker.open`."""
+        self.service = service
+        if isinstance(address, tuple):
+            self.remote_addr, self.trusted = service.peers[address[0]]
+            self.remote_port = address[1]
+        else:
+            self.remote_addr, self.remote_port = "", 0
+            self.trusted = service.trusts(None)
+        if service.tls is None:
+            self.stream = Stream(sock, service.common)
+        else:
+            self.stream = _tls_stream(service, sock, service.tls)
+        self.stream.guard = self
+        #: How long it may be idle, in seconds: until its first request, then between two. Set by the protocol.
+        self.idle_limit = service.timeouts.first_byte
+        #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
+        self.cold = False
+        #: Whether its proxy has said who the client is; set by :mod:`prologue`.
+        self.introduced = False
+        self.counted = False
+        #: Whether it was answered, so that a reset could cut the response off. Set by the protocol and :mod:`prologue`.
+        self.answered = False
+        #: Whether its client was still sending when it was answered; set by :meth:`linger`.
+        self.unread = False
+        #: Whether an application has taken it over; set by the exchange.
+        self.taken = False
+        #: Whether nothing is left to do but to throw away what its client sends; set by :mod:`linger`.
+        self.lingering = False
+        self.greenlet = None
+        service.connections.add(self)
+        service.capacity.enter(self)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self.service.runners.give(self)
+
+    def _go_on(self, left: Left) -> None:
+        """Do what becomes of the connection."""
+        self.greenlet = None
+        if left is IDLE:
+            self._park()
+        elif left is ENDED:
+            self.end()
+        elif left is NOTHING:
+            self._park_on()
+        else:
+            self.stream.parked_until = 0.0
+            self.service.runners.give(self)
+
+    def _patience(self) -> float:
+        """Return for how many seconds the connection may be idle from now."""
+        return LAST_CALL if self.service.draining else self.idle_limit
+
+    # Idle
+
+    def _park(self) -> None:
+        """Wait for the client without a greenlet; as the server stops, not for long."""
+        service = self.service
+        self.cold = False
+        self.stream.park(self, LAST_CALL if service.draining else min(service.timeouts.warm, self.idle_limit))
+
+    def _park_on(self) -> None:
+        """Wait on as if nothing had come: what has was no more than a part of a record."""
+        until = self.stream.parked_until
+        if not until:
+            self._park()
+            return
+        left = until - clock.monotonic()
+        if not self.cold:
+            left += max(0.0, self.idle_limit - self.service.timeouts.warm)
+        self._cool(max(0.0, min(left, self._patience())))
+
+    def wake(self, timed_out: bool) -> None:
+        """See :class:`~geventwsgi.serving.loop.runners.Sleeper`."""
+        service = self.service
+        if self.cold:
+            service.capacity.parked.pop(self, None)
+        elif timed_out and self.idle_limit > service.timeouts.warm and not service.draining:
+            self._cool(self.idle_limit - service.timeouts.warm)
+            return
+        if not timed_out:
+            service.runners.give(self)
+        elif self.stream.kept or self.stream.encrypted:  # which may have to wait for room
+            service.runners.give(linger.Farewell(self))
+        else:
+            self.end()
+
+    def _cool(self, seconds: float) -> None:
+        """Wait on, but with as little as a connection can have."""
+        self.cold = True
+        self.forget()
+        self.service.capacity.parked[self] = None
+        self.stream.park(self, seconds)
+
+    def forget(self) -> None:
+        """Let go of what is kept for the next request."""
+        self.service.trimmer.count()
+
+    # Counting and ending
+
+    def client_ended(self) -> None:
+        """See :class:`~geventwsgi.serving.wire.stream.Guard`; a protocol's own."""
+        raise NotImplementedError
+
+    def move_to(self, address: str, port: int) -> bool:
+        """Speak of another client from now on, the one that a proxy names; return False if that one has too many."""
+        books = self.service.capacity
+        if not books.admits(address):
+            return False
+        books.leave(self)
+        self.remote_addr, self.remote_port = address, port
+        books.enter(self)
+        return True
+
+    @contextmanager
+    def incomplete(self) -> Iterator[None]:
+        """While the block runs, count as a connection that keeps a head or a handshake incomplete."""
+        half_sent = self.service.capacity.half_sent
+        half_sent[self] = clock.monotonic()
+        try:
+            yield
+        finally:
+            half_sent.pop(self, None)
+
+    def linger(self) -> None:
+        """Have the connection end only after its client has: it is still sending, although it was answered."""
+        self.unread = True
+
+    def drain(self) -> None:
+        """End the connection as soon as what the client has already sent is answered.
+
+        A request in flight goes on, but neither a head nor a body that has stopped coming is waited for long: that is a
+        protocol's own.
+        """
+        stream = self.stream
+        if self.lingering:
+            linger.hurry(self)
+        elif self in self.service.capacity.half_sent:
+            stream.hurry(self.service.timeouts.drain_body)
+        elif self.cold:
+            stream.interrupt()
+            stream.unpark()
+        else:
+            stream.hurry(LAST_CALL)
+
+    def kill(self) -> None:
+        """See :class:`.Guest`. The application's ``finally`` blocks and ``close()`` run."""
+        if self.greenlet is None:
+            self.close()
+        else:
+            gevent.get_hub().loop.run_callback(self._throw)
+
+    def _throw(self) -> None:
+        """End the greenlet, unless it is done with this connection by now and serves another."""
+        if self.greenlet is not None:
+            self.greenlet.throw(GreenletExit)
+
+    def let_go(self) -> None:
+        """Be nobody's in a process that was forked: the connection is its parent's."""
+        hold(self.greenlet)
+        self.stream.let_go()
+
+    def end(self) -> None:
+        """Close the connection so that all arrives that was sent, whatever the client sends meanwhile."""
+        stream = self.stream
+        if not stream.closed:
+            settled = stream.finished()
+            if self.unread or not settled:
+                linger.begin(self)
+                return
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket and leave the server's books; a second call does nothing."""
+        connections = self.service.connections
+        if self in connections:
+            connections.discard(self)
+            self.service.capacity.leave(self)
+            self.stream.close()
+            self.forget()
+            if not connections:
+                self.service.empty.set()
+
+
+def _tls_stream(service: Service, sock: Socket, context: ssl.SSLContext) -> Stream:
+    from geventwsgi.serving.wire.tls_stream import TLSStream  # noqa: PLC0415 - with ssl, which takes 4 ms
+
+    return TLSStream(sock, service.common, context, ragged_eof_ends=service.ragged_eof_ends)
+
+
+class Speaker:
+    """Opens connections for a protocol."""
+
+    __slots__ = ("service",)
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def open(self, sock: Socket, address: Any) -> Connection:
+        """Return a connection for an accepted socket, which must be non-blocking; it serves once it is started.
+
+        :param address: what accept said: a tuple for TCP, anything else for a unix socket.
+        """
+        raise NotImplementedError

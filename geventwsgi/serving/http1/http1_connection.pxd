@@ -1,0 +1,33 @@
+from geventwsgi cimport _clock as clock
+from geventwsgi.serving.http1.http1_exchange cimport Http1Exchange
+from geventwsgi.http.head cimport RequestHead as CRequestHead
+from geventwsgi.serving.loop cimport _references as marks
+from geventwsgi.serving.accept cimport connection as connections
+from geventwsgi.serving.request.lane cimport Lane as CLane
+from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
+
+cimport cython
+
+cdef class Http1Connection(connections.Connection):
+    cdef public Http1Exchange exchange
+    cdef public CLane lane
+    cdef public bytes last_data
+    cdef public CRequestHead last_head
+    cdef public CRepeated repeated
+
+    @cython.locals(lane=CLane)
+    cpdef forget(self)
+
+cdef class Http1Speaker(connections.Speaker):
+    pass
+
+cpdef serve(Http1Connection connection)
+@cython.locals(exchange=Http1Exchange)
+cpdef receive(Http1Connection connection)
+@cython.locals(known=Py_ssize_t, lane=CLane)
+cpdef answer(Http1Connection connection, Http1Exchange exchange)
+@cython.locals(former=CLane, repeated=CRepeated, lane=CLane)
+cpdef CLane _new_lane(Http1Connection connection, Http1Exchange exchange)
+cpdef release(Http1Connection connection)
+cpdef bint _begin(Http1Connection connection, CLane lane, Http1Exchange exchange)
+cpdef CRequestHead _read_head(Http1Connection connection, bytes data)

@@ -1,0 +1,406 @@
+"""HTTP/1.0 and HTTP/1.1 on a connection: the keep-alive loop.
+
+Knows RFC 9112 from the connection's side: when to read a head, when to refuse it, when the next may come. One request
+with its response is ``http1_exchange``'s business, how bytes are parsed and made ``geventwsgi.http``'s.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+
+from geventwsgi import clock
+from geventwsgi.errors import ClientDisconnected, RequestError
+from geventwsgi.http import encode
+from geventwsgi.http.encode import LENGTH
+from geventwsgi.http.head import parse_head
+from geventwsgi.http.lines import asks_head
+from geventwsgi.observe.access import Record
+from geventwsgi.serving.accept import connection as connections
+from geventwsgi.serving.accept import prologue
+from geventwsgi.serving.accept.connection import ENDED, IDLE, MORE, NOTHING
+from geventwsgi.serving.http1.http1_exchange import Http1Exchange
+from geventwsgi.serving.loop import holdings, marks, thread_objects
+from geventwsgi.serving.loop.deadlines import NEVER
+from geventwsgi.serving.request import departure, request_deadline
+from geventwsgi.serving.request.lane import Lane
+from geventwsgi.serving.wire.stream import DeadlineExpired
+from geventwsgi.wsgi.environ import port_text
+
+if TYPE_CHECKING:
+    from geventwsgi.http.head import RequestHead
+    from geventwsgi.serving.accept.connection import Left
+    from geventwsgi.serving.accept.service import Service
+    from geventwsgi.serving.wire.sockets import Socket
+    from geventwsgi.wsgi.repeated import Repeated
+
+#: Bytes received at once while a head is expected; a larger head takes another turn.
+HEAD_RECV = 8192
+#: What access logs say of a client that left before it was answered, as the gateway has it.
+LEFT = "499 Client Closed Request"
+
+
+holdings.spare(Lane, Http1Exchange)  # the environ leads to them, and they to the whole server
+
+
+class Http1Connection(connections.Connection):
+    """An accepted connection that speaks HTTP/1: one request at a time."""
+
+    __slots__ = ("exchange", "lane", "last_data", "last_head", "repeated")
+
+    def begin(self, service: Service, sock: Socket, address: Any) -> None:
+        """See :meth:`.Connection.begin`."""
+        #: The last request's head, and its bytes if they came alone: the next request mostly repeats them, in part or
+        #: whole. Forgotten when the connection gets cold.
+        self.last_head: RequestHead | None = None
+        self.last_data = b""
+        #: The request that is being served. None between two requests.
+        self.exchange: Http1Exchange | None = None
+        #: What the environs of its requests have in common.
+        self.repeated: Repeated | None = None
+        #: Where its requests run; made with the first of them. Forgotten as well.
+        self.lane: Lane | None = None
+        connections.Connection.begin(self, service, sock, address)
+
+    def run(self) -> None:
+        """Serve one request, if one has come; called again when the next is there.
+
+        All else is in functions of its own: this one's frame is kept in memory for each request that waits.
+        """
+        if self.stream.closed:
+            self.greenlet = None
+            return  # killed before this greenlet had its turn
+        if self.greenlet is None:
+            self.greenlet = getcurrent()
+        try:
+            if self.service.has_prologue:
+                prologue.begin(self)
+            if self.service.keeps_greenlets:
+                left = self._serve_to_the_end()
+            else:
+                # What serve does, without its frame.
+                found = receive(self)
+                left = answer(self, found) if isinstance(found, Http1Exchange) else found
+            if left is ENDED:
+                self.stream.finish()
+        except BaseException:  # noqa: BLE001 - which it is, is asked there
+            self._broke()
+        else:
+            self._go_on(left)
+
+    def _broke(self) -> None:
+        """Act on the exception that is being handled; raise it on if it is meant for the greenlet."""
+        error = sys.exc_info()[1]
+        service = self.service
+        cut = self.exchange is not None or not self.answered
+        try:
+            release(self)
+            if isinstance(error, (ClientDisconnected, DeadlineExpired)):
+                service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
+            elif isinstance(error, Exception):
+                service.log.exception(  # noqa: LOG004 - one is being handled
+                    "A connection from %s failed; please report this", self.remote_addr
+                )
+                cut = True
+            elif error is not None:
+                raise error
+            if cut:  # else what was answered before was whole, and is to arrive
+                self.stream.abort()
+        finally:
+            error = None  # its traceback leads back to here
+            self._go_on(ENDED)
+
+    def _serve_to_the_end(self) -> Left:
+        """Serve requests in this greenlet, which keeps its place in a pool while the connection is idle.
+
+        :returns: ENDED, or MORE for another greenlet to go on, since a request has left something in this one.
+        """
+        look = marks.Look(self.greenlet)
+        left, served, references = MORE, False, self._references()
+        while left is not ENDED:
+            if left is not NOTHING:
+                until = clock.monotonic() + self._patience()
+            if left is not MORE and not self.stream.wait(max(0.0, until - clock.monotonic())):
+                break
+            self.greenlet.gr_context = None  # the last request's variables are not the next one's
+            thread_objects.forget(self.greenlet)
+            if served and (self.service.greenlet_per_request or not look.is_of(self.greenlet)):
+                return MORE
+            left = serve(self)
+            holdings.drop_context(self.greenlet)
+            served = left is not NOTHING
+            if served and left is not ENDED and self._references() != references:
+                return MORE  # at once: whoever holds this greenlet may throw into it
+            if left is IDLE and (self.stream.hot or self.stream.ahead()):  # since the loop has had a turn meanwhile
+                left = MORE
+        return ENDED
+
+    def _references(self) -> list[int]:
+        return marks.settled_references(self.greenlet)
+
+    def in_flight(self) -> tuple[tuple[Any, Http1Exchange], ...]:
+        """See :class:`.Guest`."""
+        return () if self.exchange is None else ((self.greenlet, self.exchange),)
+
+    def client_ended(self) -> None:
+        """See :class:`~geventwsgi.serving.wire.stream.Guard`."""
+        if self.lane is not None:
+            departure.notice(self.lane)
+
+    def drain(self) -> None:
+        """See :meth:`.Connection.drain`."""
+        if self.exchange is not None and not self.lingering:
+            self.exchange.drain()
+        else:
+            super().drain()
+
+    def forget(self) -> None:
+        """See :meth:`.Connection.forget`."""
+        connections.Connection.forget(self)
+        self.last_head = None
+        self.last_data = b""
+        self.repeated = None
+        lane, self.lane = self.lane, None
+        if lane is not None:
+            lane.close()
+
+    def let_go(self) -> None:
+        """See :meth:`.Connection.let_go`."""
+        super().let_go()
+        if self.lane is not None and self.lane.clock is not None:
+            self.lane.clock.deadline = NEVER
+
+
+class Http1Speaker(connections.Speaker):
+    """Opens connections that speak HTTP/1."""
+
+    __slots__ = ()
+
+    def open(self, sock: Socket, address: Any) -> Http1Connection:
+        """See :class:`.Speaker`."""
+        made = Http1Connection.__new__(Http1Connection)
+        made.begin(self.service, sock, address)
+        return made
+
+
+def serve(connection: Http1Connection) -> Left:
+    """Serve the request that has come, if one has; return what becomes of the connection."""
+    found = receive(connection)
+    return answer(connection, found) if isinstance(found, Http1Exchange) else found
+
+
+def receive(connection: Http1Connection) -> Http1Exchange | Left:
+    """Return the request that has come, or else what becomes of the connection."""
+    stream = connection.stream
+    if stream.kept:
+        stream.send_kept()
+    data = stream.recv_now(HEAD_RECV)
+    if not data:
+        return NOTHING if data is None else ENDED
+    head = connection.last_head
+    whole = False
+    stream.waited = 0.0
+    try:
+        if head is None or data != connection.last_data:
+            head = _read_head(connection, data)
+        whole = True
+        exchange = Http1Exchange.__new__(Http1Exchange)
+        exchange.begin(connection, head)
+        exchange.repeated = connection.repeated
+    except RequestError as error:
+        _refuse(connection, error, 0.0, head if whole else None)
+        return ENDED
+    return exchange
+
+
+def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
+    """Have a request answered; return what becomes of the connection. If it raises, :func:`release` is to follow."""
+    service, stream = connection.service, connection.stream
+    known, lane = marks.references(exchange), connection.lane
+    connection.exchange = exchange
+    if lane is None or lane.transport is None:
+        lane = _new_lane(connection, exchange)
+    else:
+        exchange.enter(lane)
+    lane.serve(exchange, connection.greenlet)
+    page = None if service.pages is None else service.pages.get(exchange.head.path)
+    if page is None or not page(exchange):
+        if not _begin(connection, lane, exchange):
+            release(connection)
+            return ENDED
+        service.gateway.run(exchange)
+    stream.step_out()
+    connection.exchange = None
+    connection.repeated = exchange.repeated
+    lane.rest()
+    if marks.references(exchange) != known:
+        exchange.end()
+    connection.answered = True
+    connection.idle_limit = service.timeouts.keepalive
+    if not exchange.settle():
+        return ENDED
+    return MORE if stream.hot or stream.ahead() else IDLE
+
+
+def release(connection: Http1Connection) -> None:
+    """Let go of the request that was served, after which the connection ends."""
+    connection.stream.step_out()
+    exchange = connection.exchange
+    connection.exchange = None
+    if connection.lane is not None:
+        connection.lane.end()
+    if exchange is not None:
+        exchange.end()
+
+
+def _new_lane(connection: Http1Connection, exchange: Http1Exchange) -> Lane:
+    """Give a connection a lane; if it had one, that has ended since an application may have kept its objects."""
+    former, repeated = connection.lane, connection.repeated
+    lane = Lane.__new__(Lane)
+    lane.begin(connection.stream, connection.service.policy, connection.remote_addr != "")
+    connection.lane = lane
+    exchange.enter(lane)
+    if former is not None:
+        lane.follow(former)
+    if repeated is not None and repeated.environ is not None:
+        exchange.extend(repeated.environ)
+    return lane
+
+
+def _begin(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> bool:
+    """Give a request its place among those in flight, and its deadline; return False if it has ended instead."""
+    service, stream = connection.service, connection.stream
+    if (stream.gone or not stream.step_in_now()) and not _turn_comes(connection, lane, exchange):
+        return False
+    service.served += 1
+    if service.timeouts.request:
+        request_deadline.watch(lane, exchange, service.timeouts.request)
+    return True
+
+
+def _read_head(connection: Http1Connection, data: bytes) -> RequestHead:
+    """Return the head that begins with ``data``; the clock runs from its first byte."""
+    service, stream = connection.service, connection.stream
+    last, known = None, service.known
+    if connection.last_head is not None:
+        last = connection.last_head.fields
+    try:
+        head = parse_head(data, service.limits, last, 0, service.leniency, known)
+        if head is None:
+            with connection.incomplete():
+                seconds, late = service.timeouts.head, service.draining
+                until = clock.monotonic() + (min(seconds, service.timeouts.drain_body) if late else seconds)
+                while head is None:
+                    more = _more_of_head(connection, data, until, late)
+                    if service.draining:
+                        until = min(until, clock.monotonic() + service.timeouts.drain_body)
+                    scanned = len(data)
+                    data += more
+                    head = parse_head(data, service.limits, last, scanned, service.leniency, known)
+    except RequestError as error:
+        error.head_only = asks_head(data, service.limits, service.leniency)
+        raise
+    if len(data) > head.size:
+        stream.unread(data[head.size :])
+        data = b""
+    connection.last_data = data if last is not None else b""  # many connections bring no second request
+    connection.last_head = head
+    return head
+
+
+def _more_of_head(connection: Http1Connection, data: bytes, until: float, late: bool) -> bytes:
+    """Return what follows ``data``.
+
+    :param late: whether the server was draining already when the head began.
+    :raises RequestError: 408, nothing has in time.
+    :raises ClientDisconnected: the client has left, has not sent the rest in the time that a drain leaves, or has sent
+        nothing but empty lines, to which no response would belong (RFC 9112 section 2.2).
+    """
+    more = None
+    remaining = until - clock.monotonic()
+    if remaining > 0:
+        with suppress(DeadlineExpired):
+            more = connection.stream.recv(HEAD_RECV, remaining)
+    if more is None and not data.strip():
+        raise ClientDisconnected("nothing but empty lines came")
+    if more is None and connection.service.draining and not late:
+        raise ClientDisconnected("the head had not come whole when the server stopped")
+    if more is None:
+        raise RequestError(408, f"the head took longer than {connection.service.timeouts.head:g} s")
+    if not more:
+        raise ClientDisconnected("the client left inside a request head")
+    return more
+
+
+def _turn_comes(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> bool:
+    """Wait for a place among the requests in flight; return False if the request was refused instead.
+
+    :raises ClientDisconnected: the client left before.
+    """
+    lane.queued = True
+    began = clock.monotonic()
+    try:
+        if connection.stream.gone:
+            departure.notice(lane)
+        connection.stream.step_in(connection.service.timeouts.queue)
+    except RequestError as error:
+        exchange.over = True
+        _refuse(connection, error, clock.monotonic() - began, exchange.head)
+        return False
+    except ClientDisconnected:
+        _record(connection, ErrorReply(LEFT, [], 0), clock.monotonic() - began, exchange.head)
+        raise
+    finally:
+        lane.queued = False
+    return True
+
+
+class ErrorReply:
+    """The response to a refused head, as access logs see it."""
+
+    __slots__ = ("headers", "sent", "status")
+
+    def __init__(self, status: str, headers: list[tuple[str, str]], sent: int) -> None:
+        self.status = status
+        self.headers = headers
+        self.sent = sent
+
+
+def _refuse(
+    connection: Http1Connection, error: RequestError, duration: float = 0.0, request: RequestHead | None = None
+) -> None:
+    """Answer a request that is not to be served, and end the connection (RFC 9112 section 2.2).
+
+    :param duration: seconds that it waited for its turn.
+    :param request: its head, if that was understood.
+    """
+    service = connection.service
+    service.log.debug("Refused a request from %s: %s", connection.remote_addr, error)
+    service.refused[error.status] += 1
+    status, headers = encode.status_line(error.status), [("Content-Type", "text/html; charset=utf-8")]
+    if error.status == 503:
+        headers.append(("Retry-After", str(max(1, math.ceil(service.timeouts.queue)))))
+    page = encode.error_page(error.status, error.reason)
+    head = encode.response_head(
+        status, headers, framing=LENGTH, length=len(page), connection="close", server=service.software
+    )
+    if error.head_only or (request is not None and request.head_only):
+        page = b""
+    try:
+        connection.stream.send(head + page)
+    finally:
+        _record(connection, ErrorReply(status, headers, len(page)), duration + connection.stream.waited, request)
+    connection.linger()
+
+
+def _record(connection: Http1Connection, reply: ErrorReply, duration: float, request: RequestHead | None) -> None:
+    """Make the access record of a request that the gateway never saw."""
+    service, exchange = connection.service, connection.exchange
+    if service.on_record is not None:
+        who = connection if exchange is None else exchange  # of which a forwarder may have told the client
+        environ = {"REMOTE_ADDR": who.remote_addr, "REMOTE_PORT": port_text(who.remote_port)}
+        service.on_record(Record(request, reply, environ, duration))

@@ -1,0 +1,35 @@
+from geventwsgi.serving.loop cimport _marks as marks
+from geventwsgi.serving.loop cimport _switching as switching
+from geventwsgi.serving.loop.rounds cimport Round as CRound
+
+cdef class Sleeper:
+    cdef public object greenlet
+
+    cpdef wake(self, bint timed_out)
+    cpdef run(self)
+
+cdef class Runners:
+    cdef object _kind
+    cdef object _hub
+    cdef CRound _around
+    cdef list _given
+    cdef list _turn
+    cdef bint _once
+    cdef set _noted
+    cdef dict _threads
+    cdef list _idle
+    cdef Py_ssize_t _least_idle
+    cdef object _thinning
+    cdef bint _called
+    cdef bint _forsaken
+    cdef object _working
+
+    cpdef Sleeper _next(self)
+    cpdef _renewed(self, object me, object ident, object thread)
+    cpdef bint _bears(self, object me, object ident, Py_ssize_t weak, object thread) except -1
+    cpdef _leave(self, object me, object ident)
+    cpdef bint _rest(self, object me) except -1
+    cpdef give(self, Sleeper sleeper)
+
+cdef class OneEach(Runners):
+    cdef object _spawn

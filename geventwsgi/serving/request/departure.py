@@ -1,0 +1,111 @@
+"""When a client has left while a request of it runs, and what follows.
+
+The stream tells that the client has closed its side, or that the connection is lost. The latter is a departure. The
+former is one where ``half_close`` is "gone"; else the client may still be reading, and is asked: it gets bytes that say
+nothing (:meth:`.LiveExchange.probe`), to which a system that has closed the socket answers with a reset. On a unix
+socket the kernel tells the two apart by itself.
+
+From a departure on every send fails, and the request's audience is told; a request that is to be cancelled gets
+:class:`~geventwsgi.errors.ClientDisconnected` where it waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gevent import get_hub
+
+from geventwsgi.errors import ClientDisconnected
+from geventwsgi.serving.wire.sending import LEFT
+
+if TYPE_CHECKING:
+    from geventwsgi.serving.request.lane import Lane
+    from geventwsgi.serving.request.live_exchange import LiveExchange
+
+#: Seconds for a request to end by itself before its client is asked for the first time, and the second.
+PROBE_AFTER, PROBE_AGAIN = 0.1, 1.0
+#: Questions to a client, at the most; before each the time is twice as long as before the last.
+PROBES = 12
+
+
+def notice(lane: Lane) -> None:
+    """Act on the client's end, which the transport knows of, for the request that runs; may be called again."""
+    exchange, transport = lane.exchange, lane.transport
+    if exchange is None or transport is None or lane.departed:
+        return
+    if transport.lost or (lane.policy.half_close_ends and not exchange.taken):
+        depart(lane, exchange)
+    elif lane.remote and lane.inquiry is None:  # of a unix socket the kernel tells
+        lane.inquiry = Inquiry(lane)
+
+
+def depart(lane: Lane, exchange: LiveExchange) -> None:
+    """Let sends fail from now on, and tell whoever wants to know; a second call does nothing."""
+    transport = lane.transport
+    if transport is None or lane.departed:
+        return
+    lane.departed = True
+    transport.give_up()
+    if exchange.audience is not None:
+        exchange.audience.tell(lane.policy.log)
+    get_hub().loop.run_callback(_cancel, lane, exchange)
+
+
+def _cancel(lane: Lane, exchange: LiveExchange) -> None:
+    """End the request, if it wants that or has not begun."""
+    if exchange is lane.exchange and (lane.queued or _wants(lane, exchange)):
+        throw(lane, exchange, ClientDisconnected(LEFT))
+
+
+def _wants(lane: Lane, exchange: LiveExchange) -> bool:
+    if exchange.taken or (lane.transport is not None and lane.transport.waited_for_by(lane.greenlet)):
+        return False
+    return lane.policy.cancels if exchange.audience is None else exchange.audience.cancels
+
+
+def throw(lane: Lane, exchange: LiveExchange, error: BaseException) -> None:
+    """Raise ``error`` in the greenlet of a request whose application still works on it; called in the hub."""
+    greenlet = lane.greenlet
+    if exchange is lane.exchange and greenlet is not None and not exchange.over:
+        lane.audience().thrown = error
+        greenlet.throw(error)
+
+
+class Inquiry:
+    """Asks a client that has closed its side whether it still reads, for as long as requests of it run."""
+
+    __slots__ = ("_interval", "_lane", "_left", "_timer")
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._interval = PROBE_AGAIN
+        self._left = PROBES
+        self._timer: Any = None
+        self._wait(PROBE_AFTER)
+
+    def follow(self, lane: Lane) -> None:
+        """See :class:`.Inquiring`."""
+        self._lane = lane
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = get_hub().loop.timer(seconds, ref=False)
+        self._timer.start(self._ask)
+
+    def _ask(self) -> None:
+        self._timer.close()
+        lane = self._lane
+        exchange, transport = lane.exchange, lane.transport
+        if exchange is None or transport is None or lane.departed or not self._left:
+            lane.inquiry = None
+            return
+        if transport.failed():  # where the loop does not tell
+            depart(lane, exchange)
+            return
+        probe = exchange.probe()
+        if probe:
+            self._left -= 1
+            sent = transport.send_aside(probe)
+            if 0 < sent < len(probe):  # nothing right could follow
+                depart(lane, exchange)
+        self._wait(self._interval)
+        self._interval *= 2

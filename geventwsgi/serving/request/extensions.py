@@ -1,0 +1,88 @@
+"""What the environ has beyond PEP 3333 that only a protocol can offer: the client, the deadline, hints, trailers.
+
+They are objects of a lane and act on its request; see :mod:`lane`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.errors import ResponseError
+from geventwsgi.http.grammar import FORBIDDEN_TRAILERS
+from geventwsgi.serving.request.client import Client
+from geventwsgi.serving.request.request_deadline import Deadline
+from geventwsgi.wsgi.response import check_fields, exact_fields
+
+if TYPE_CHECKING:
+    from geventwsgi.serving.request.lane import Lane
+    from geventwsgi.serving.request.live_exchange import LiveExchange
+
+TRAILERS = "geventwsgi.send_trailers"
+
+
+def extend(environ: dict[str, Any], lane: Lane, exchange: LiveExchange) -> None:
+    """Set a lane's entries anew; trailers only where the client takes them.
+
+    :param environ: the request's own, or if it has ``repeated``, one that is copied for each request.
+    """
+    head = exchange.head
+    environ["geventwsgi.client"] = environ["waitress.client_disconnected"] = Client(lane)
+    environ["geventwsgi.deadline"] = Deadline(lane)
+    environ["wsgi.early_hints"] = EarlyHints(lane)
+    if head.minor and head.fields.takes_trailers:
+        environ[TRAILERS] = Trailers(lane)
+    if exchange.repeated is not None:
+        lane.lend(environ)
+    else:
+        lane.give()
+
+
+class EarlyHints:
+    """``environ["wsgi.early_hints"]``; an object that is called is half as large as a method of one."""
+
+    __slots__ = ("_lane",)
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    def __call__(self, headers: list[tuple[str, str]]) -> None:
+        """Send a ``103 Early Hints`` with these fields, mostly ``Link``; may be called again.
+
+        Does nothing for an HTTP/1.0 client, which knows no such response, after the head has left, or once the
+        request has ended.
+
+        :raises ResponseError: a field is malformed.
+        :raises ClientDisconnected: the client has left.
+        """
+        fields = exact_fields(headers)
+        if check_fields(fields) is not None:
+            raise ResponseError("early hints have no Content-Length (RFC 9110 section 8.6)")
+        exchange = self._lane.exchange
+        if exchange is not None:
+            exchange.send_early_hints(fields)
+
+
+class Trailers:
+    """``environ["geventwsgi.send_trailers"]``."""
+
+    __slots__ = ("_lane",)
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    def __call__(self, trailers: list[tuple[str, str]]) -> None:
+        """Have these fields sent after the body, if that goes out in chunks (it has no Content-Length).
+
+        To be called before the body's end; before its first byte if a ``Trailer`` field is to announce them. Does
+        nothing once the request has ended.
+
+        :raises ResponseError: a field is malformed, or says what a client must know before the body.
+        """
+        fields = exact_fields(trailers)
+        check_fields(fields)
+        for name, _ in fields:
+            if name.lower() in FORBIDDEN_TRAILERS:
+                raise ResponseError(f"{name} is not allowed in trailers (RFC 9110 section 6.5.1)")
+        exchange = self._lane.exchange
+        if exchange is not None:
+            exchange.send_trailers(fields)

@@ -1,0 +1,42 @@
+from geventwsgi.serving.loop cimport _references as marks
+from geventwsgi.serving.loop cimport deadlines
+from geventwsgi.serving.request.live_exchange cimport LiveExchange as CLiveExchange
+from geventwsgi.serving.wire.stream cimport Stream as CStream
+
+cdef class Lane
+
+cdef class Policy:
+    cdef public object deadlines
+    cdef public object log
+    cdef public bint cancels
+    cdef public bint half_close_ends
+
+cdef class Clock(deadlines.Holder):
+    cpdef follow(self, Lane lane)
+
+cdef class Lane:
+    cdef public CStream transport
+    cdef public Policy policy
+    cdef public bint remote
+    cdef public CLiveExchange exchange
+    cdef public object greenlet
+    cdef public bint departed
+    cdef public bint queued
+    cdef public Clock clock
+    cdef public object inquiry
+    cdef object _client
+    cdef object _deadline
+    cdef object _hints
+    cdef object _trailers
+    cdef Py_ssize_t _known
+    cdef object _audience
+
+    cpdef begin(self, CStream transport, Policy policy, bint remote)
+    cpdef follow(self, Lane former)
+    cpdef serve(self, CLiveExchange exchange, greenlet)
+    cpdef rest(self)
+    cpdef lend(self, dict environ)
+    cpdef give(self)
+    cdef Py_ssize_t _references(self) noexcept
+    cpdef end(self)
+    cpdef close(self)

@@ -1,0 +1,161 @@
+"""Where a request runs: what is known of it and of its client while it does, and what its environ's objects act on.
+
+An HTTP/1 connection has one lane at a time, in which its requests run one after the other. An environ with such objects
+costs no more than one without, since the next request in the lane has the same ones. That is so only while nobody else
+has them. Where an application has kept one, the lane ends with the request. The next request gets a lane and objects of
+its own. So an object that is kept of an ended request, by code that may serve anybody, can neither act on another
+request nor tell of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from geventwsgi.serving.loop import deadlines, marks
+from geventwsgi.serving.request.audience import Audience
+
+if TYPE_CHECKING:
+    from geventwsgi.observe.log import Logger
+    from geventwsgi.serving.request.live_exchange import LiveExchange
+    from geventwsgi.serving.wire.stream import Stream
+
+
+class Policy:
+    """What holds for all requests of a server.
+
+    :param buckets: where deadlines stand.
+    :param cancels: whether a request is cancelled when its client leaves (``on_disconnect``).
+    :param half_close_ends: whether a client that closes its sending side counts as one that has left (``half_close``).
+    """
+
+    __slots__ = ("cancels", "deadlines", "half_close_ends", "log")
+
+    def __init__(self, buckets: deadlines.Deadlines, log: Logger, *, cancels: bool, half_close_ends: bool) -> None:
+        self.deadlines = buckets
+        self.log = log
+        self.cancels = cancels
+        self.half_close_ends = half_close_ends
+
+
+class Clock(deadlines.Holder):
+    """The deadline of a lane's requests; :class:`.RequestDeadline` is it."""
+
+    __slots__ = ()
+
+    def follow(self, lane: Lane) -> None:
+        """Look at another lane's request from now on."""
+        raise NotImplementedError
+
+
+class Inquiring(Protocol):
+    """Asks a client whether it still reads; :class:`.Inquiry` is it."""
+
+    def follow(self, lane: Lane) -> None:
+        """Ask about another lane's request from now on."""
+
+
+class Lane:
+    """See above; used until its last request has ended (:meth:`end`)."""
+
+    __slots__ = (
+        "_audience", "_client", "_deadline", "_hints", "_known", "_trailers", "clock", "departed", "exchange",
+        "greenlet", "inquiry", "policy", "queued", "remote", "transport",
+    )  # fmt: skip
+
+    def begin(self, transport: Stream, policy: Policy, remote: bool) -> None:
+        """Begin with a client; the constructor, as a method (see :meth:`.Http1Exchange.begin`).
+
+        :param remote: whether the client is at the other end of a network, not of a unix socket.
+        """
+        #: The client's socket; None once the lane has ended.
+        self.transport: Stream | None = transport
+        self.policy = policy
+        self.remote = remote
+        #: The request that runs, and its greenlet; None between two requests, and once the lane has ended.
+        self.exchange: LiveExchange | None = None
+        self.greenlet: Any = None
+        #: Whether the client has left; set by :mod:`departure`. Once the lane has ended, whether it had.
+        self.departed = transport.left
+        #: Whether the request waits for its turn; set by the protocol.
+        self.queued = False
+        #: Whether and when a request is late; set by :mod:`request_deadline` where one has a deadline.
+        self.clock: Clock | None = None
+        #: Asks the client whether it is still there; set and reset by :mod:`departure`.
+        self.inquiry: Inquiring | None = None
+        #: What an environ has that is copied for each request; set by :meth:`lend`.
+        self._client: object = None
+        self._deadline: object = None
+        self._hints: object = None
+        self._trailers: object = None
+        #: How many references these have while no request has them; 0 before :meth:`lend`.
+        self._known = 0
+        self._audience: Audience | None = None
+
+    def follow(self, former: Lane) -> None:
+        """Take over what goes on for the connection of a lane that has ended."""
+        if former.clock is not None:
+            self.clock, former.clock = former.clock, None
+            self.clock.follow(self)
+        if former.inquiry is not None:
+            self.inquiry, former.inquiry = former.inquiry, None
+            self.inquiry.follow(self)
+
+    def serve(self, exchange: LiveExchange, greenlet: Any) -> None:
+        """Begin with a request that ``greenlet`` serves; :meth:`rest` or :meth:`end` follows."""
+        self.exchange = exchange
+        self.greenlet = greenlet
+
+    def rest(self) -> None:
+        """End a request; the lane ends as well where the application may have kept an object."""
+        self.greenlet = None
+        if self._known == 0 or self._references() != self._known:  # the former of an environ that was not copied
+            self.end()
+        else:
+            self.exchange = None
+
+    def lend(self, environ: dict[str, Any]) -> None:
+        """Note what is in an environ that is copied for each request: to refer to it beyond that is to have kept it."""
+        self._client = environ["geventwsgi.client"]
+        self._deadline = environ["geventwsgi.deadline"]
+        self._hints = environ["wsgi.early_hints"]
+        self._trailers = environ.get("geventwsgi.send_trailers", self._client)
+        self._known = self._references()
+
+    def give(self) -> None:
+        """Note that the objects are one request's alone: the lane ends with that."""
+        self._known = 0
+        self._client = self._deadline = self._hints = self._trailers = None
+
+    def _references(self) -> int:
+        return (
+            marks.references(self._client)
+            + marks.references(self._deadline)
+            + marks.references(self._hints)
+            + marks.references(self._trailers)
+        )
+
+    def end(self) -> None:
+        """Cut the objects off from the client for good; a second call does nothing."""
+        if self.exchange is not None:
+            self._audience = self.exchange.audience
+        self.transport = self.exchange = self.greenlet = None
+        if self._known:
+            self.give()  # each has a reference to this
+
+    def close(self) -> None:
+        """End, and let go of what would go on for the next request."""
+        self.end()
+        clock, self.clock = self.clock, None
+        if clock is not None:
+            self.policy.deadlines.forget(clock)
+
+    def audience(self) -> Audience:
+        """Return who is told of the request's client; of an ended request nobody is told any more."""
+        exchange = self.exchange
+        if exchange is None:
+            if self._audience is None:
+                self._audience = Audience(cancels=False)
+            return self._audience
+        if exchange.audience is None:
+            exchange.audience = Audience(cancels=self.policy.cancels)
+        return exchange.audience

@@ -1,0 +1,39 @@
+"""A request that runs, as its lane knows it: what the objects of its environ act on.
+
+The protocol implements it; which version that is, nobody here asks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geventwsgi.wsgi import exchange
+
+if TYPE_CHECKING:
+    from geventwsgi.serving.request.audience import Audience
+    from geventwsgi.wsgi.exchange import Headers
+
+
+class LiveExchange(exchange.Exchange):
+    """See :class:`~geventwsgi.wsgi.exchange.Exchange`; these methods are a protocol's own as well."""
+
+    __slots__ = ("audience", "ended", "until")
+
+    #: Who is told that the client has left; None while the application has not asked for that.
+    audience: Audience | None
+    #: Whether the request has ended, although something of it is still in use.
+    ended: bool
+    #: When the application has to be done (``clock.monotonic``); set by :mod:`request_deadline`.
+    until: float
+
+    def probe(self) -> bytes:
+        """Return bytes that say nothing to a client that still reads this response; ``b""`` where there are none."""
+        raise NotImplementedError
+
+    def send_early_hints(self, headers: Headers) -> None:
+        """Send an informational response before the final one (RFC 8297), where the client knows such responses."""
+        raise NotImplementedError
+
+    def send_trailers(self, trailers: Headers) -> None:
+        """Have fields sent after the end of the body."""
+        raise NotImplementedError

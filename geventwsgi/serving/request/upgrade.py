@@ -1,0 +1,379 @@
+"""The connection in an application's own hands: ``environ["geventwsgi.socket"]``.
+
+A socket as far as applications and WebSocket libraries use one, made of the stream: bytes that came together with the
+request are not lost, a send is never partial and never mixed with another greenlet's, and TLS makes no difference.
+
+It ends with its request, whatever greenlets of the application still wait in it: they are woken, and what they call
+afterwards returns at once.
+
+Of WebSockets it knows one frame: the close that says, at a drain, that the server restarts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager, suppress
+from socket import SHUT_RD, SHUT_RDWR
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from geventwsgi import clock
+from geventwsgi.errors import ClientDisconnected, ResponseError
+from geventwsgi.serving.loop.deadlines import NEVER
+from geventwsgi.serving.loop.turns import Turns
+from geventwsgi.serving.wire.descriptor import Descriptor
+from geventwsgi.serving.wire.sockets import borrowed
+
+if TYPE_CHECKING:
+    from _socket import socket as RawSocket
+    from collections.abc import Callable, Iterator
+
+    from typing_extensions import Buffer
+
+    from geventwsgi.serving.wire.stream import Stream
+
+#: A close frame of a server with the status 1012, "Service Restart" (RFC 6455 section 5.5.1; IANA's registry of codes).
+SERVICE_RESTART = b"\x88\x02\x03\xf4"
+#: Seconds that a client has to answer it.
+CLOSE_WAIT = 5.0
+#: Seconds that a greenlet may work on what it receives before the others get their turn.
+SHARE = 0.0003
+#: Bytes that one :meth:`ClientSocket.recv` returns at most, however many are asked for.
+LARGEST = 1 << 20
+
+
+class ClientSocket:
+    """The client's connection.
+
+    Its first use takes it over: the server then sends nothing of its own, and closes it when the application returns.
+    Where a response has begun that is no 101 (nor one to a CONNECT), every use but :meth:`close` raises
+    :class:`~geventwsgi.errors.ResponseError`.
+
+    :param take_over: called by each use.
+    :param websocket: whether the request asked for a WebSocket, so that what is sent after the handshake are frames,
+        each by one call.
+    :param lost: called once when the client is gone, or is given up.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        take_over: Callable[[], object],
+        *,
+        websocket: bool = False,
+        lost: Callable[[], object] | None = None,
+    ) -> None:
+        self._stream = stream
+        self._descriptor = Descriptor(stream, websocket=websocket)
+        self._take_over = take_over
+        self._lost = lost or _nothing
+        self._websocket = websocket
+        self._timeout: float | None = None
+        #: Whose turn it is to receive, and to send. A library takes the turn itself where more than one call belongs
+        #: together.
+        self.receiving = Turns()
+        self.sending = Turns()
+        #: When the greenlet that receives came back from its last wait, and when its call ends; see :meth:`hurry`.
+        self._since = clock.monotonic()
+        self._latest = NEVER
+        #: Whether anything was sent: the handshake, with a WebSocket.
+        self._spoken = False
+        #: Whether the server drains: what is sent then is followed by a close frame, and that by nothing.
+        self._draining = False
+        self._silenced = False
+        #: Ends the connection of a client that does not answer the close frame.
+        self._farewell: Any = None
+        self._taken = False
+        #: Whether what was sent is whole, however the application ends; see :meth:`conclude`.
+        self.concluded = False
+        #: Whether the application has closed this socket, or at least its receiving side.
+        self._closed = False
+        self._deaf = False
+        #: Set for good when the request has ended or the client is gone, and why nothing more can be sent.
+        self._over = False
+        self._reason = "the application has closed the connection"
+
+    # Receiving
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return 1 to ``size`` bytes, ``b""`` at the end of the stream, and at once after the end of the request.
+
+        Of several greenlets that receive each gets its turn, in order.
+
+        :raises ValueError: the size is negative.
+        :raises TimeoutError: nothing came within :meth:`settimeout`.
+        :raises BlockingIOError: nothing has come, and the timeout is 0.
+        :raises ClientDisconnected: the connection was reset, or the request has ended meanwhile.
+        """
+        if flags:
+            raise ValueError("flags are not supported on a client's socket")
+        if size < 0:
+            raise ValueError(f"a size of {size}: pass the largest number of bytes to receive")
+        if not self._begin() or not size:
+            return b""
+        until = None if self._timeout is None else clock.monotonic() + self._timeout
+        if not self.receiving.take(self._timeout):
+            raise self._late()
+        self._latest = NEVER
+        try:
+            return self._receive(min(size, LARGEST), until)
+        finally:
+            self.receiving.give()
+            self._descriptor.show_ahead()
+
+    def _receive(self, size: int, until: float | None) -> bytes:
+        stream = self._stream
+        self.breathe()
+        while not self._at_end():
+            try:
+                data = stream.recv_now(size)
+            except ClientDisconnected:
+                if stream.closed:
+                    break
+                raise
+            if self._at_end():  # while others had their turn
+                break
+            if data is not None:
+                return data
+            latest = self._latest if until is None else min(until, self._latest)
+            remaining = None if latest == NEVER else max(0.0, latest - clock.monotonic())
+            if remaining == 0 or not stream.wait(remaining):
+                raise self._late()
+            self._since = clock.monotonic()
+        return b""
+
+    def _at_end(self) -> bool:
+        """Return whether nothing more is to be received, whatever the client still sends."""
+        return self._over or self._deaf or self._stream.closed
+
+    def _late(self) -> OSError:
+        if self._timeout == 0:
+            return BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return TimeoutError("timed out")
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive into ``buffer``; return the number of bytes, 0 at the end. Raises as :meth:`recv`.
+
+        :raises ValueError: ``nbytes`` is negative, or more than there is room for.
+        :raises TypeError: the buffer is no writable, contiguous one.
+        """
+        view = memoryview(buffer).cast("B")
+        if view.readonly:
+            raise TypeError("a read-only buffer: pass one that can be written, as a bytearray")
+        if nbytes > len(view):
+            raise ValueError(f"{nbytes} bytes into a buffer of {len(view)}: pass no more than it has room for")
+        data = self.recv(nbytes or len(view), flags)
+        view[: len(data)] = data
+        return len(data)
+
+    def breathe(self) -> None:
+        """Let the others have a turn, if this greenlet has worked on received bytes for long enough.
+
+        What comes without end, in pieces that are much work, would otherwise keep the loop to itself.
+        """
+        if clock.monotonic() - self._since > SHARE:
+            self._stream.yield_turn()
+            self._since = clock.monotonic()
+
+    def hurry(self, seconds: float) -> None:
+        """Give a :meth:`recv` that is under way no more than ``seconds`` from now."""
+        self._latest = clock.monotonic() + seconds
+        if not self._over:
+            self._stream.hurry(seconds)
+
+    # Sending
+
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
+        """Send all of ``data``, in one piece: what other greenlets send comes before or after it.
+
+        A client that takes nothing for ``write_timeout``, and one to which a message was cut, is dropped: whoever
+        receives finds the end.
+
+        :raises ClientDisconnected: the client has gone, or the request has ended.
+        """
+        del flags
+        message = data if type(data) is bytes else bytes(memoryview(data))
+        self._begin()
+        with self.sending:
+            if self._ended():
+                raise ClientDisconnected(self._reason)
+            if not self._silenced:
+                self._send(message)
+                self._spoken = True
+                if self._draining:
+                    self._say_goodbye()
+
+    def _send(self, data: bytes) -> None:
+        self._stream.take_turns()  # while nothing of the message has left
+        try:
+            self._stream.send(data)
+        except ClientDisconnected as error:
+            if self._over:
+                raise ClientDisconnected(self._reason) from None
+            self._drop(str(error))
+            raise
+        except BaseException:  # a timeout or a kill in the midst of it
+            self._drop("the connection is broken: a message was cut while it was sent")
+            raise
+
+    def send(self, data: Buffer, flags: int = 0) -> int:
+        """Send all of ``data`` and return its length: unlike a kernel's socket, never a part of it."""
+        self.sendall(data, flags)
+        return memoryview(data).nbytes
+
+    # As the kernel's
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Set how long :meth:`recv` waits, in seconds; None for ever.
+
+        :raises ValueError: it is negative.
+        """
+        if timeout is not None and not 0 <= timeout < float("inf"):
+            raise ValueError(f"a timeout of {timeout} s: pass a number of seconds, or None")
+        self._timeout = timeout
+
+    def gettimeout(self) -> float | None:
+        """Return what :meth:`settimeout` set."""
+        return self._timeout
+
+    def fileno(self) -> int:
+        """Return a descriptor to wait on until there is something to receive; -1 after the end.
+
+        It is the socket's own, but with a WebSocket, with TLS, and where bytes have been received ahead.
+        """
+        return -1 if self._ended() else self._descriptor.fileno()
+
+    def getpeername(self) -> Any:
+        """Return the client's address."""
+        with self._kernels() as sock:
+            return sock.getpeername()
+
+    def getsockname(self) -> Any:
+        """Return the address that the client connected to."""
+        with self._kernels() as sock:
+            return sock.getsockname()
+
+    def setsockopt(self, *arguments: Any) -> None:
+        """Set an option of the socket, as ``socket.setsockopt``."""
+        with self._kernels() as sock:
+            sock.setsockopt(*arguments)
+
+    def getsockopt(self, *arguments: Any) -> Any:
+        """Return an option of the socket, as ``socket.getsockopt``."""
+        with self._kernels() as sock:
+            return sock.getsockopt(*arguments)
+
+    @contextmanager
+    def _kernels(self) -> Iterator[RawSocket]:
+        """Lend the kernel's socket; after the end there is none."""
+        if self._ended():
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        with borrowed(self._stream.fileno()) as sock:
+            yield sock
+
+    # Ending
+
+    def shutdown(self, how: int) -> None:
+        """Shut down one or both sides, as ``socket.shutdown``."""
+        self._begin()
+        with self._kernels() as sock:
+            sock.shutdown(how)
+        if how in (SHUT_RD, SHUT_RDWR):
+            self._deafen()
+
+    def close(self) -> None:
+        """Receive and send nothing more; the connection ends when the application returns.
+
+        A response that has begun goes on.
+        """
+        with suppress(ResponseError):
+            if self._begin():
+                self._closed = True
+                self._deafen()
+
+    def conclude(self) -> None:
+        """Let all that was sent arrive even if the application fails: the client has been told that this is the end."""
+        self.concluded = True
+
+    def _deafen(self) -> None:
+        self._deaf = True
+        self._stream.rouse()
+
+    def _begin(self) -> bool:
+        """Take the connection over; return False if it has ended."""
+        if self._over or self._stream.closed:
+            return False
+        self._take_over()
+        self._taken = True
+        return True
+
+    def drain(self) -> None:
+        """Tell a WebSocket's client that the server restarts. Whoever reads sees the client close, then the end."""
+        if self._websocket and not self._draining:
+            self._draining = True
+            if self._spoken:
+                gevent.spawn(self._close_for_drain)
+
+    def _close_for_drain(self) -> None:
+        with self.sending, suppress(ClientDisconnected):
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        if not (self._silenced or self._over):
+            self._silenced = True
+            self._send(SERVICE_RESTART)
+            self._farewell = gevent.spawn_later(CLOSE_WAIT, self._give_up)
+
+    def _give_up(self) -> None:
+        """Take a client that does not answer the close frame for gone; what was sent may still be on its way to it."""
+        if not self._over:
+            self._forget("the client has not answered the close frame")
+            self._stream.rouse()
+
+    def _drop(self, reason: str) -> None:
+        """End the connection before the application does: the client is gone, or as good as gone."""
+        if not self._over:
+            lost = self._lost
+            self._forget(reason)
+            self._stream.rouse()
+            lost()
+            self._stream.abort()
+
+    def end(self) -> None:
+        """Be of no more use, since the request has ended: whoever waits here is told. Called by its greenlet.
+
+        The connection itself goes on where the application has not taken it over.
+        """
+        if not self._over:
+            self._forget("the request has ended")
+            if self._taken:
+                self._stream.dismiss()
+
+    def _forget(self, reason: str) -> None:
+        """Let go of all that leads back to here, and of what would act later."""
+        self._over = True
+        self._reason = reason
+        self._take_over = self._lost = _nothing
+        self._descriptor.end()
+        farewell, self._farewell = self._farewell, None
+        if farewell is not None and farewell is not gevent.getcurrent():
+            farewell.kill(block=False)
+
+    @property
+    def used(self) -> bool:
+        """Whether the application has taken the connection over."""
+        return self._taken
+
+    @property
+    def lent(self) -> bool:
+        """Whether the application knows the connection's own descriptor: its number cannot be taken back."""
+        return self._descriptor.lent
+
+    def _ended(self) -> bool:
+        return self._over or self._closed or self._stream.closed
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -1,0 +1,92 @@
+from geventwsgi.serving.wire._native cimport Socket as CSocket
+from geventwsgi.serving.loop cimport deadlines
+from geventwsgi.serving.wire cimport endpoint
+from geventwsgi.serving.wire.outbox cimport Outbox as COutbox
+from geventwsgi.serving.loop.places cimport Places as CPlaces
+from geventwsgi.serving.wire.poller cimport Poller as CPoller
+
+cimport cython
+
+cdef int TURN, KEPT
+cdef unsigned int _WRITABLE
+
+cdef class Common:
+    cdef public CPoller poller
+    cdef public deadlines.Deadlines deadlines
+    cdef public object hub
+    cdef public COutbox outbox
+    cdef public CPlaces places
+    cdef public double write_timeout
+    cdef public double write_min_rate
+
+cdef class FileRange:
+    cdef readonly int fileno
+    cdef long long _offset
+    cdef long long _count
+    cdef int _own
+
+    cpdef keep(self)
+    @cython.locals(own=int)
+    cpdef let_go(self)
+    @cython.locals(step=Py_ssize_t, sent=Py_ssize_t)
+    cpdef bint send(self, CSocket sock) except -1
+
+cdef class Stall(deadlines.Holder):
+    cdef object _sending
+    cdef FileRange file
+    cdef int unread
+
+cdef class Sending(endpoint.Endpoint):
+    cdef public CSocket _sock
+    cdef public Common _common
+    cdef public bint closed
+    cdef public bytes kept
+    cdef public bytes kept_too
+    cdef public bint in_flight
+    cdef long long _turn
+    cdef int _yielding
+    cdef int _era
+    cdef public bint left
+    cdef bint _held
+    cdef public bint gathers
+    cdef public Stall _stall
+    cdef object _writer
+
+    cpdef _work(self, int amount)
+    cpdef take_turns(self)
+    @cython.locals(era=int)
+    cpdef yield_turn(self)
+    @cython.locals(places=CPlaces)
+    cpdef bint step_in_now(self) except -1
+    @cython.locals(places=CPlaces)
+    cpdef step_in(self, timeout=*)
+    cpdef bint _step_back(self)
+    @cython.locals(era=int)
+    cpdef _step_forth(self)
+    @cython.locals(places=CPlaces)
+    cpdef step_out(self)
+    @cython.locals(in_flight=bint)
+    cpdef send(self, data, bint more=*)
+    @cython.locals(sent=Py_ssize_t, in_flight=bint)
+    cpdef send_parts(self, bytes first, bytes second, bytes third=*, bytes fourth=*, bint more=*)
+    @cython.locals(outbox=COutbox, size=Py_ssize_t)
+    cpdef send_last(self, bytes first, bytes second)
+    @cython.locals(first=bytes, second=bytes, sent=Py_ssize_t)
+    cpdef hand_over(self)
+    @cython.locals(first=bytes, second=bytes)
+    cpdef send_kept(self)
+    cpdef rouse(self)
+    cpdef gather(self, bint on)
+    cpdef _let_leave(self)
+    cpdef _send_all(self, data)
+    @cython.locals(file=FileRange, sent=Py_ssize_t)
+    cpdef send_file(self, int fileno, long long offset, long long count, bytes head=*, bint more=*)
+    @cython.locals(in_flight=bint)
+    cpdef _send_range(self, FileRange file)
+    @cython.locals(stall=Stall)
+    cpdef _wait_writable(self, FileRange file=*)
+    cpdef _await_room(self, Stall stall)
+    @cython.locals(stall=Stall)
+    cpdef _has_room(self)
+    @cython.locals(before=int, taken=int)
+    cpdef stalled(self, Stall stall)

@@ -1,0 +1,489 @@
+"""The half of a connected socket that sends, and the turns of who works on it.
+
+Knows bytes, waiting for room, and a client that does not take them; reading is :mod:`stream`'s part. Waits on the loop
+directly, as that does.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from gevent.exceptions import ConcurrentObjectUseError
+from greenlet import getcurrent
+
+from geventwsgi.errors import ClientDisconnected
+from geventwsgi.forks import close
+from geventwsgi.serving.loop import deadlines
+from geventwsgi.serving.loop.deadlines import NEVER
+from geventwsgi.serving.wire import endpoint
+from geventwsgi.serving.wire.poller import WRITABLE
+
+if TYPE_CHECKING:
+    from geventwsgi.serving.loop.deadlines import Deadlines
+    from geventwsgi.serving.loop.places import Places
+    from geventwsgi.serving.wire.outbox import Outbox
+    from geventwsgi.serving.wire.poller import Poller
+    from geventwsgi.serving.wire.sockets import Socket
+
+#: Bytes of a file handed to the kernel at once, after which others get their turn. With the last of them goes a rest
+#: that is not worth a turn of its own.
+SENDFILE_STEP = 2 << 20
+SENDFILE_REST = 1 << 19
+#: Work that a greenlet may do without waiting before the others get their turn, in sends. A client whose bytes are
+#: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
+#: So many take a third of a millisecond.
+TURN = 128
+#: Bytes that are kept at most for the end of a turn; what is larger leaves at once.
+KEPT = 4096
+#: The event, as a C number in the compiled core.
+_WRITABLE = WRITABLE
+#: Seconds, as few as make gevent wait for the loop's next iteration.
+ONE_ITERATION = 1e-9
+
+LEFT = "the client has left"
+ENDED = "the request has ended"
+
+
+class Common:
+    """What the streams of one server have in common."""
+
+    __slots__ = ("deadlines", "hub", "outbox", "places", "poller", "write_min_rate", "write_timeout")
+
+    def __init__(
+        self,
+        poller: Poller,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        places: Places | None = None,
+        write_timeout: float = 60.0,
+        write_min_rate: float = 240.0,
+    ) -> None:
+        self.poller = poller
+        self.deadlines = deadlines
+        self.hub = deadlines.hub
+        self.outbox = outbox
+        #: The places of requests in flight; None: nobody counts them.
+        self.places = places
+        #: Seconds without progress after which a client that does not read is dropped.
+        self.write_timeout = write_timeout
+        #: Bytes for each of these seconds that are progress.
+        self.write_min_rate = write_min_rate
+
+
+class FileRange:
+    """What is left to send of a regular file."""
+
+    __slots__ = ("_count", "_offset", "_own", "fileno")
+
+    def __init__(self, fileno: int, offset: int, count: int) -> None:
+        self.fileno = fileno
+        self._offset = offset
+        self._count = count
+        #: A duplicate of the application's descriptor, -1 without one; see :meth:`keep`.
+        self._own = -1
+
+    def keep(self) -> None:
+        """Hold the file by a descriptor of our own, since something is about to be waited for.
+
+        Whatever the application does meanwhile, no other file gets this number. Where there is no descriptor left, the
+        application's has to do.
+        """
+        with suppress(OSError):
+            self._own = self.fileno = os.dup(self.fileno)
+
+    def let_go(self) -> None:
+        """Close what :meth:`keep` has made."""
+        own, self._own = self._own, -1
+        if own >= 0:
+            close(own)
+
+    def send(self, sock: Socket) -> bool:
+        """Hand the kernel what it takes at once, a step at most; return whether anything is left.
+
+        :raises ClientDisconnected: the client has left, or the file ends early: nothing right can follow.
+        """
+        if not self._count:
+            return False
+        step = SENDFILE_STEP if self._count > SENDFILE_STEP + SENDFILE_REST else self._count
+        taken = sock.send_file(self.fileno, self._offset, step)
+        if taken is None:
+            return True
+        sent = taken  # a number, in C as well
+        if not sent:
+            raise ClientDisconnected("the file became shorter while it was sent")
+        self._offset += sent
+        self._count -= sent
+        return self._count > 0
+
+
+class Stall(deadlines.Holder):
+    """The wait of a greenlet whose client is to read."""
+
+    __slots__ = ("_sending", "file", "unread")
+
+    def __init__(self, sending: Sending) -> None:
+        self._sending = sending
+        #: What the loop goes on to send when there is room, before it wakes the greenlet.
+        self.file: FileRange | None = None
+        #: How many bytes the client had yet to take when its time began.
+        self.unread = 0
+        self.deadline = NEVER
+        self.tick = 0
+
+    def expire(self) -> None:
+        """See :meth:`~geventwsgi.serving.loop.deadlines.Holder.expire`."""
+        self._sending.stalled(self)
+
+
+class Sending(endpoint.Endpoint):
+    """A connected socket, written to by greenlets of one hub; what a :class:`~.stream.Stream` is besides reading."""
+
+    __slots__ = (
+        "_common", "_era", "_held", "_sock", "_stall", "_turn", "_writer", "_yielding", "closed", "gathers",
+        "in_flight", "kept", "kept_too", "left",
+    )  # fmt: skip
+
+    def __init__(self, sock: Socket, common: Common) -> None:
+        self._sock = sock
+        self._common = common
+        #: Whether the socket was closed from this side; set by :class:`~.stream.Stream`.
+        self.closed = False
+        #: Whether a request has a place there, which it gives back while it waits for its client.
+        self.in_flight = False
+        #: Work since this stream last waited; see TURN.
+        self._turn = 0
+        #: How many greenlets are inside :meth:`yield_turn` or :meth:`_step_forth`, and which of them may go on: those
+        #: that came in this era.
+        self._yielding = self._era = 0
+        #: Set by :meth:`give_up` for good.
+        self.left = False
+        #: Whether the kernel holds back what was sent last, for the end of the connection.
+        self._held = False
+        #: A response to be sent at the end of the turn, in two parts of which the first is not empty, or ``b""``; see
+        #: :meth:`send_last`. What is left of it then is sent before the next request is looked at.
+        self.kept = self.kept_too = b""
+        #: Whether the kernel may send what is small together; see :meth:`gather`.
+        self.gathers = False
+        #: The deadline of :meth:`_wait_writable`, made when it first waits.
+        self._stall: Stall | None = None
+        #: The greenlet inside :meth:`_wait_writable`; set and reset there.
+        self._writer: Any = None
+
+    # Turns
+
+    def _work(self, amount: int) -> None:
+        """Count what is about to be done, in sends; after a turn of it the others come first."""
+        if self._turn > TURN:
+            self.yield_turn()
+        self._turn += amount
+
+    def take_turns(self) -> None:
+        """Let the others come first if a turn of work has been done: what follows at once is then not interrupted."""
+        if self._turn > TURN:
+            self.yield_turn()
+
+    def yield_turn(self) -> None:
+        """Let every other connection that has something to do have a turn.
+
+        By a timer, not by a callback: gevent runs callbacks for 5 ms before it looks at sockets again.
+
+        :raises ClientDisconnected: the request that this is about has ended meanwhile.
+        """
+        self._turn = 0
+        era = self._era
+        self._yielding += 1
+        timer = self._common.hub.loop.timer(ONE_ITERATION)
+        timer.start(getcurrent().switch)
+        try:
+            self._common.hub.switch()
+        finally:
+            self._yielding -= 1
+            timer.close()
+        if era != self._era:
+            raise ClientDisconnected(ENDED)
+
+    def step_in_now(self) -> bool:
+        """Count a request as in flight, if a place is free; return whether one was."""
+        places = self._common.places
+        if places is None or not places.take_now():
+            return False
+        self.in_flight = True
+        return True
+
+    def step_in(self, timeout: float | None = None) -> None:
+        """Count a request as in flight, when its turn comes (:meth:`.Places.take`)."""
+        places = self._common.places
+        if places is not None:
+            places.take(timeout)
+            self.in_flight = True
+
+    def _step_back(self) -> bool:
+        """Let others have the request's place while it waits for its client; return whether it had one."""
+        if not self.in_flight:
+            return False
+        self.step_out()
+        return True
+
+    def _step_forth(self) -> None:
+        """Count the request in flight again after a wait for its client, when its turn comes.
+
+        :raises ClientDisconnected: the request that this is about has ended meanwhile.
+        """
+        if self.closed:
+            return
+        era = self._era
+        self._yielding += 1
+        try:
+            self.step_in()
+        finally:
+            self._yielding -= 1
+        if era != self._era:
+            self.step_out()
+            raise ClientDisconnected(ENDED)
+
+    def step_out(self) -> None:
+        """Count a request out; a second call does nothing."""
+        places = self._common.places
+        if self.in_flight and places is not None:
+            self.in_flight = False
+            places.give_back()
+
+    # Sending
+
+    def _refuse(self) -> None:
+        """Raise what stands against sending anything now."""
+        if self.left:
+            raise ClientDisconnected(LEFT)
+        raise ConcurrentObjectUseError("another greenlet waits for this client to read: let one at a time send")
+
+    def send(self, data: bytes, more: bool = False) -> None:
+        """Send all of ``data``.
+
+        :param more: hold it back for what follows at once, where the system can.
+        :raises ClientDisconnected: the client has left, or has read nothing, or too little, for too long.
+        :raises ConcurrentObjectUseError: another greenlet waits for room; what is sent now would be in its midst.
+        """
+        self._work(1)
+        if self.left or self._writer is not None:
+            self._refuse()
+        sent = self._sock.send(data, more)
+        if sent < len(data):
+            in_flight = self._step_back()
+            self._wait_writable()
+            self._send_all(memoryview(data)[sent:])
+            if in_flight:
+                self._step_forth()
+
+    def send_parts(
+        self, first: bytes, second: bytes, third: bytes = b"", fourth: bytes = b"", more: bool = False
+    ) -> None:
+        """Send all parts by one system call where the kernel takes them.
+
+        :param more: as :meth:`send` has it; what follows may be the end of the connection.
+        :raises ClientDisconnected: as :meth:`send`.
+        """
+        self._work(1)
+        if self.left or self._writer is not None:
+            self._refuse()
+        self._held = more
+        sent = self._sock.send_parts(first, second, third, fourth, more)
+        if sent == len(first) + len(second) + len(third) + len(fourth):
+            return
+        in_flight = self._step_back()
+        self._wait_writable()
+        for part in (first, second, third, fourth):
+            if sent < len(part):
+                self._send_all(memoryview(part)[sent:])
+            sent = max(0, sent - len(part))
+        if in_flight:  # not before: whoever sends meanwhile would do so in the midst of this
+            self._step_forth()
+
+    def send_last(self, first: bytes, second: bytes) -> None:
+        """Send the end of a response, after which comes nothing but the next request; if small, with others' responses.
+
+        :param first: not empty.
+        :raises ClientDisconnected: as :meth:`send`.
+        """
+        outbox = self._common.outbox
+        if not outbox.open or self._turn > TURN or len(first) + len(second) > KEPT:
+            self.send_parts(first, second)
+            return
+        self._turn += 1
+        if self.left or self._writer is not None:
+            self._refuse()
+        self.kept, self.kept_too = first, second
+        outbox.keep(self)
+
+    def hand_over(self) -> None:
+        """See :class:`.Endpoint`. What the kernel has no room for is sent before its next request is served."""
+        first, second = self.kept, self.kept_too
+        if not first:
+            return
+        self.kept = self.kept_too = b""
+        try:
+            sent = self._sock.send_parts(first, second, b"", b"")
+        except ClientDisconnected:
+            return  # as whoever receives will learn
+        if sent < len(first) + len(second):
+            self.kept = (first + second)[sent:]
+            self.rouse()
+
+    def drop_kept(self) -> None:
+        """See :class:`.Endpoint`."""
+        self.kept = self.kept_too = b""
+
+    def send_kept(self) -> None:
+        """Send what is kept now.
+
+        :raises ClientDisconnected: as :meth:`send`.
+        """
+        first, second = self.kept, self.kept_too
+        self.kept = self.kept_too = b""
+        self.send_parts(first, second)
+
+    def rouse(self) -> None:
+        """Have whoever serves the client look at it, as if its next request had come; a stream's own."""
+        raise NotImplementedError
+
+    def gather(self, on: bool) -> None:
+        """Have the kernel send small pieces together while the client has yet to acknowledge what came before, or not.
+
+        It is on until whoever runs waits for anything at all: then everything leaves.
+        """
+        if on != self.gathers:
+            self.gathers = on
+            self._sock.gather(on)
+            if on:
+                self._common.hub.loop.run_callback(self._let_leave)
+
+    def _let_leave(self) -> None:
+        if not self.closed:
+            self.gather(False)
+
+    def _send_all(self, data: memoryview) -> None:
+        """Send all of ``data``, which the kernel may not have room for at once.
+
+        That there is room is told once, when there was none before: so try first, and wait only after less was taken.
+        """
+        while not self.left:
+            data = data[self._sock.send(data) :]
+            if not data:
+                return
+            self._wait_writable()
+        raise ClientDisconnected(LEFT)
+
+    def send_file(self, fileno: int, offset: int, count: int, head: bytes = b"", more: bool = False) -> None:
+        """Send ``count`` bytes of a regular file from ``offset`` without copying them through this process.
+
+        :param head: sent before them.
+        :param more: as :meth:`send` has it, for ``head``.
+        :raises ClientDisconnected: as :meth:`send`; also when the file ends early, since nothing right can follow.
+        """
+        if self.left or self._writer is not None:
+            self._refuse()
+        file = FileRange(fileno, offset, count)
+        sent = 0
+        if head and self._turn <= TURN:
+            self._turn += 1
+            sent = self._sock.send(head, more)
+        if sent == len(head) and not file.send(self._sock):
+            return
+        file.keep()
+        try:
+            if sent < len(head):
+                self.send(head[sent:], more)
+            self._send_range(file)
+        finally:
+            file.let_go()
+
+    def _send_range(self, file: FileRange) -> None:
+        in_flight = False
+        while not self.left:
+            if not file.send(self._sock):
+                if in_flight:
+                    self._step_forth()
+                return
+            in_flight = self._step_back() or in_flight
+            self._wait_writable(file)
+        raise ClientDisconnected(LEFT)
+
+    def _wait_writable(self, file: FileRange | None = None) -> None:
+        """Wait until there is room for what the greenlet has to send, or until ``file`` has been sent."""
+        self._turn = 0
+        stall = self._stall
+        if stall is None:
+            stall = self._stall = Stall(self)
+        stall.file = file
+        self._await_room(stall)
+        self._writer = getcurrent()
+        try:
+            stalled = self._common.hub.switch()
+        finally:
+            self._writer = stall.file = None
+            stall.deadline = NEVER
+        if stalled:
+            self._sock.reset_on_close()  # what was not taken is nothing for the system to keep
+            seconds = self._common.write_timeout
+            raise ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
+
+    def _await_room(self, stall: Stall) -> None:
+        stall.unread = self._sock.unread()
+        self._common.deadlines.arm(stall, self._common.write_timeout)
+        if stall.file is None:
+            self._common.poller.watch(self, self._sock.fileno(), _WRITABLE)
+        else:  # there may be room still
+            self._common.poller.tell_again(self, self._sock.fileno())
+
+    def _has_room(self) -> None:
+        """Go on with the file that is being sent, or else with the greenlet that waits; called in the hub.
+
+        To switch to the greenlet for each part of a file would cost more than all else that is done for the part.
+        """
+        stall = self._stall
+        if stall is not None and stall.file is not None and not self.left:
+            try:
+                if stall.file.send(self._sock):
+                    self._await_room(stall)
+                    return
+            except OSError as error:
+                self._writer.throw(error)
+                return
+        self._writer.switch(False)
+
+    def stalled(self, stall: Stall) -> None:
+        """End the wait of a greenlet whose client has read nothing, or less than it must, for too long."""
+        if self._writer is None:
+            return
+        before = stall.unread
+        stall.unread = self._sock.unread()
+        taken = before - stall.unread  # without the kernel's telling of room: there is too little
+        if taken > 0 and taken >= self._common.write_min_rate * self._common.write_timeout:
+            self._common.deadlines.arm(stall, self._common.write_timeout)
+        else:
+            self._writer.switch(True)
+
+    @property
+    def writing(self) -> bool:
+        """Whether a greenlet waits for the client to read."""
+        return self._writer is not None
+
+    def send_aside(self, data: bytes) -> int:
+        """Send a few bytes from the hub, between what greenlets send; return how many the kernel took, mostly all."""
+        if self.writing or self.closed:
+            return 0
+        try:
+            return self._sock.send(data)
+        except ClientDisconnected:
+            return 0
+
+    def give_up(self) -> None:
+        """Let every later send fail: the client has left, whatever the kernel still takes for it."""
+        self.left = True
+        if self._writer is not None:
+            self._common.hub.loop.run_callback(self._resume_writer)
+
+    def _resume_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.switch(False)
