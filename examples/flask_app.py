@@ -1,4 +1,4 @@
-"""A Flask application whose requests wait for something slow without holding up each other.
+"""A Flask application whose requests wait for something slow without blocking each other.
 
     gwsgi --workers 2 flask_app:app
 

@@ -1,4 +1,4 @@
-"""The smallest application: says hello, and which worker did.
+"""The smallest application: it answers hello and the pid of its worker.
 
     gwsgi --workers 2 hello:app
 

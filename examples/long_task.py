@@ -1,4 +1,4 @@
-"""A long task that shows its progress, and stops when nobody looks any more.
+"""A long task that shows its progress, and stops when its client leaves.
 
     gwsgi --workers 2 --request-timeout 30 long_task:app
 

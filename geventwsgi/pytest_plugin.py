@@ -1,4 +1,4 @@
-"""The pytest fixture ``gwsgi_server``, there wherever geventwsgi is installed."""
+"""The pytest fixture ``gwsgi_server``, available wherever geventwsgi is installed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def gwsgi_server() -> Iterator[Callable[..., str]]:
-    """Return a function that serves an application until the test ends and tells its URL.
+    """Return a function that serves an application until the test ends, and returns its URL.
 
-    It takes what :func:`geventwsgi.testing.live_server` takes and may be called several times.
+    It takes the arguments of :func:`geventwsgi.testing.live_server` and may be called several times.
     """
     from geventwsgi.testing import live_server  # noqa: PLC0415 - pytest loads this module for every project
 

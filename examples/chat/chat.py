@@ -41,7 +41,7 @@ def app(environ, start_response):
 
 
 def say(message):
-    """Publish a message with who said what."""
+    """Publish a message with its author and its text."""
     chat.publish({"name": str(message["name"])[:40], "text": str(message["text"])[:2000], "worker": os.getpid()})
 
 
@@ -50,16 +50,16 @@ def as_json(message):
 
 
 def hello(news):
-    """What a client is told first: where it stands, and which worker it talks to."""
+    """Return the first message to a client: its place in the channel, and its worker."""
     return {"hello": os.getpid(), "id": news.position}
 
 
-# Long-poll: a request that is answered when there is something to answer
+# Long-poll: a request that is answered when there is a message
 
 
 def poll(environ, after):
     with chat.subscribe(after=after, environ=environ) as news:
-        # A client that has no place yet is told one at once.
+        # A client without a place gets one at once.
         messages = news.batch(timeout=WAIT if after else 0)
         return json.dumps([hello(news), *map(as_json, messages)]).encode()
 
