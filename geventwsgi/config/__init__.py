@@ -1,5 +1,5 @@
-"""What the operator wants: one table of settings, their sources, and the objects that settings name.
+"""The configuration: one table of settings, their sources, and the objects that settings name.
 
-Nothing here knows a socket, gevent or HTTP; the modules that do are handed a frozen ``Config``. ``ssl`` and ``socket``
-stay unimported, for a worker patches before anything may import them.
+Nothing here uses sockets, gevent or HTTP; the modules that do get a frozen ``Config``. ``ssl`` and ``socket`` are not
+imported here, since a worker must patch before any import of them.
 """

@@ -1,8 +1,8 @@
-"""A configuration file: Python that is run for the names it leaves behind.
+"""A configuration file: Python that is run, and whose global names are settings.
 
-It knows where each name was given its value, so that a wrong value can be told by file and line, and which names look
-like misspelt settings. What the values mean is not known here. Imported only where there is a file: it needs the syntax
-tree of Python to read one.
+It finds the line at which each name got its value, for error messages, and the names that look like misspelt settings.
+It does not interpret the values. The module is imported only if there is a file, since it needs the syntax tree of
+Python.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _SIMPLE = (str, int, float, list, tuple, dict, type(None))
 
 
 class ConfigFile(NamedTuple):
-    """What a configuration file says.
+    """The content of a configuration file.
 
-    :param given: setting -> what the file gives it; None in the file leaves a setting at its default.
+    :param given: setting -> its value in the file, unparsed; None in the file leaves a setting at its default.
     :param warnings: one line for each name that looks like a misspelt setting.
     """
 
@@ -69,7 +69,7 @@ def read_file(location: str, directory: str) -> ConfigFile:
 
 
 def _forget_server() -> None:
-    """Undo what an earlier run of the file has made of gunicorn's name of itself."""
+    """Restore gunicorn's name of itself, which an earlier run of the file may have changed."""
     gunicorn = sys.modules.get("gunicorn")
     if hasattr(gunicorn, "SERVER"):
         gunicorn.SERVER = _SERVER  # type: ignore[union-attr]  # a module that is known when it runs

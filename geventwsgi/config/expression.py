@@ -1,6 +1,6 @@
-"""What stands after the colon of ``pkg.mod:factory("literal", key=1)``: read as Python, and never run.
+"""The part after the colon of ``pkg.mod:factory("literal", key=1)``: parsed as Python, and never run.
 
-Imported only where it is more than a name, because :mod:`ast` is more than a server needs.
+The module is imported only if that part is more than a name, since a server does not need :mod:`ast` otherwise.
 """
 
 from __future__ import annotations

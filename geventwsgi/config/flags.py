@@ -1,7 +1,7 @@
-"""The command line: flags of the settings table, as text to values yet unparsed.
+"""The command line: from flags of the settings table to values, which are not yet parsed.
 
-What is written plainly is read here, as argparse would; the rest is left to argparse (``parser``), which takes a
-thirtieth of a start: beginnings of flags, ``-w3``, whatever is wrong.
+Flags in the plain form are read here, with the same result as by argparse. All others are left to argparse
+(``parser``), which takes a thirtieth of a start: abbreviated flags, ``-w3``, and errors.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting
 
 # Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class CommandLine(NamedTuple):
-    """What a list of arguments asks for.
+    """The content of a list of arguments.
 
-    :param given: setting -> what its flag gave; the application is ``wsgi_app``.
+    :param given: setting -> the value of its flag, unparsed; the application is ``wsgi_app``.
     :param notes: warnings, a line each.
     """
 
@@ -47,14 +47,17 @@ def read_flags(arguments: Sequence[str], source: str = "") -> CommandLine:
 
 
 def help_text() -> str:
-    """Return what ``--help`` prints: every flag, grouped as the table is."""
+    """Return the text of ``--help``: every flag, grouped as in the table."""
     from geventwsgi.config.parser import Parser  # noqa: PLC0415 - as above
 
     return Parser().format_help()
 
 
 def _read_plainly(arguments: Sequence[str]) -> dict[str, Any] | None:
-    """Return what each flag gave, if all are whole and each value stands alone or behind a ``=``; else None."""
+    """Return the value of each flag; None if some flag is not in the plain form.
+
+    The plain form is the whole flag, with its value after ``=`` or in the next argument.
+    """
     flags = {flag: setting for setting in SETTINGS for flag in setting.flags}
     values: dict[str, Any] = {"applications": []}
     waiting: Setting | None = None  # for its value

@@ -2,7 +2,7 @@
 
 A parser takes what was given (text from a flag or a variable, any Python value from a file) and returns the value, or
 raises ``ValueError`` with a predicate that follows the setting's name: ``must be true or false, not 'maybe'``.
-Nothing here knows a setting.
+Nothing here depends on a setting.
 """
 
 import math
@@ -22,7 +22,7 @@ FALSE = ("false", "no", "n", "off", "0")
 LOGGER_CLASS = "geventwsgi.observe.log.Logger"
 #: Loggers of gunicorn that ours stands in for, so that a file naming them needs no gunicorn.
 LOGGER_ALIASES = ("simple", "gunicorn.glogging.Logger", "gunicorn.instrument.statsd.Statsd")
-#: What a letter after a number of bytes multiplies it by.
+#: Factors for the letter after a number of bytes.
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 #: The numbers are those of ``ssl.PROTOCOL_*``, which older files give.
 TLS_VERSIONS = {1: "SSLv3", 2: "TLS", 3: "TLSv1", 4: "TLSv1_1", 5: "TLSv1_2", 17: "TLS_SERVER"}
@@ -74,7 +74,7 @@ LARGEST = 2**63 - 1
 def whole(minimum: int = 0, maximum: int | None = None, largest: int = LARGEST_INT) -> Kind:
     """Return the kind of whole numbers within bounds.
 
-    :param largest: what a number without a maximum of its own may be.
+    :param largest: the maximum of a number that has no maximum of its own.
     """
 
     def parse(given: Any) -> int:
@@ -185,7 +185,7 @@ def _url_path(given: Any) -> str | None:
 
 
 def _field_text(given: Any) -> str:
-    """Read the value of a header field: what is a field's fits one line of latin-1."""
+    """Read the value of a header field, which must fit one line of latin-1."""
     text = _text(given)
     if not all(0x20 <= ord(char) < 0x7F or 0xA0 <= ord(char) < 0x100 for char in text):
         raise wrong("one line of printable text in latin-1", given)
@@ -407,7 +407,7 @@ def _accepts(function: Callable[..., Any], count: int) -> bool:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:
         return False
-    except ValueError:  # a builtin that does not tell; its first call will
+    except ValueError:  # a builtin without a signature; its first call will show an error
         return True
     return True
 

@@ -1,7 +1,7 @@
 """From the names of Python objects to the objects: ``pkg.mod:app`` -> a WSGI application, ``pkg.mod:Class`` -> a class.
 
-What goes wrong is told in one line, cause and cure. An exception that the imported code itself raised becomes the
-``__cause__`` of the error, with a traceback that begins in that code, for the caller to print. Knows no setting.
+Each error is one line with cause and cure. An exception of the imported code becomes the ``__cause__`` of the error,
+with a traceback that begins in that code, for the caller to print. Nothing here depends on a setting.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType, TracebackType
 
-#: What an application is called where its name is left out, in the order of search.
+#: Names of an application whose name is left out, in the order of search.
 APPLICATION_NAMES = ("application", "app")
 #: Names of functions that often make an application, to suggest where none is found.
 FACTORY_NAMES = ("create_app", "make_app", "create_application", "get_wsgi_application")
@@ -50,8 +50,8 @@ def load_paste(location: str, variables: Mapping[str, str]) -> Callable[..., Any
     """Return the application of a PasteDeploy file.
 
     :param location: its absolute path, which ``#`` and the application's name may follow.
-    :param variables: what ``%(name)s`` stands for in it.
-    :raises AppLoadError: one line; ``__cause__`` is the exception of what failed.
+    :param variables: name -> value of ``%(name)s`` in the file.
+    :raises AppLoadError: one line; ``__cause__`` is the exception of the failed code.
     """
     try:
         deploy = importlib.import_module("paste.deploy")
@@ -196,7 +196,7 @@ def _made(factory: Any, path: list[str], called_with: tuple[list[Any], dict[str,
 
 
 def _checked(app: Any, spec: str, suggest: str = "") -> Callable[..., Any]:
-    """Return `app` if it can be called with ``(environ, start_response)``, as far as its signature tells."""
+    """Return `app` if its signature allows a call with ``(environ, start_response)``."""
     if not callable(app):
         raise AppLoadError(f"{spec!r} is {_a(app)}, which cannot be called: name a WSGI application")
     if not _mismatch(app, {}, None):
@@ -208,7 +208,7 @@ def _checked(app: Any, spec: str, suggest: str = "") -> Callable[..., Any]:
 
 
 def _mismatch(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> str:
-    """Return why the arguments do not fit the function's signature; empty if they do, or if it does not tell."""
+    """Return why the arguments do not fit the function's signature; "" if they fit or if there is no signature."""
     if isinstance(function, FunctionType) and not keywords and _takes(function, len(arguments)):
         return ""
     import inspect  # noqa: PLC0415 - slow to import, and most applications are seen to by the lines above
@@ -225,7 +225,7 @@ def _mismatch(function: Callable[..., Any], *arguments: Any, **keywords: Any) ->
 
 
 def _takes(function: FunctionType, count: int) -> bool:
-    """Tell whether a function has exactly so many parameters, all of them positional."""
+    """Return whether a function has exactly this number of parameters, all of them positional."""
     return function.__code__.co_argcount == count and not function.__code__.co_kwonlyargcount
 
 

@@ -1,4 +1,4 @@
-"""What a misspelt word was probably meant to be. Knows words only, not what they name."""
+"""Find the word that a misspelt word was probably meant to be."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 
 def one_line(text: object) -> str:
-    """Return the first line of what an exception or an object says of itself."""
+    """Return the first line of the text of an exception or an object."""
     return str(text).strip().split("\n", 1)[0].rstrip()

@@ -1,4 +1,4 @@
-"""The command line by argparse: what is not written plainly, what is wrong, and ``--help``."""
+"""The command line by argparse: flags that are not in the plain form, errors, and ``--help``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _EPILOG = (
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse over the table; it raises what argparse would print and exit for."""
+    """argparse for the table of settings. It raises an error where argparse would print it and exit."""
 
     def __init__(self, source: str = "") -> None:
         usage = "gwsgi [OPTIONS] [MODULE:APP]"
         super().__init__("gwsgi", usage, epilog=_EPILOG, add_help=False, argument_default=argparse.SUPPRESS)
         self.source = source
-        # In groups of their own: what stands in none is formatted as it is added, which takes longer than all the rest.
+        # Each in its own group: a flag without a group is formatted when it is added, which takes longer than the rest.
         add = self.add_argument_group("positional arguments").add_argument
         add("applications", nargs="*", default=[], metavar="MODULE:APP", help="the application to serve")
         add = self.add_argument_group("options").add_argument
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
                     group.add_argument(*setting.flags, dest=setting.name, help=_help(setting), **_shape(setting))
 
     def read(self, arguments: Sequence[str]) -> dict[str, Any]:
-        """Return what each flag gave; what stands alone, the application first, is ``applications``.
+        """Return the value of each flag; positional arguments, the application first, are ``applications``.
 
         :raises ConfigError: one line: an unknown flag (with the nearest), a missing value.
         """

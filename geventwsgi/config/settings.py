@@ -18,12 +18,12 @@ from geventwsgi.config.nearest import nearest
 class Setting(NamedTuple):
     """One setting.
 
-    :param default: what it is when nobody sets it (already what its kind's parser returns).
-    :param flag: its flags, comma-separated; empty for what only a file can say.
-    :param no_effect: empty for a setting that works; else what follows "has no effect" in the warning.
-    :param variable: the environment variable that alters the default, put into `template`.
-    :param shown: the default as documentation shows it, where it differs between machines.
-    :param section: the heading that it stands under; filled in from the table.
+    :param default: its value if no source sets it, as the parser of its kind returns it.
+    :param flag: its flags, comma-separated; empty if only a file can set it.
+    :param no_effect: empty for a setting that works; else the words after "has no effect" in the warning.
+    :param variable: the environment variable that changes the default, put into `template`.
+    :param shown: the default in the documentation, if it differs between machines.
+    :param section: its heading, filled in from the table.
     """
 
     name: str
@@ -54,18 +54,21 @@ class Setting(NamedTuple):
 
     @property
     def default_text(self) -> str:
-        """The default as a reader is told it, the same on every machine."""
+        """The default for the documentation, the same on every machine."""
         if callable(self.default):
             return "none"
         return self.shown or repr(self.default)
 
     def parse(self, given: Any) -> Any:
-        """Return the value for what a flag, a variable or a file gave; ``ValueError`` says what is wrong with it."""
+        """Return the value for the text or object of a flag, a variable or a file.
+
+        :raises ValueError: it is wrong; the message is a predicate for the setting's name.
+        """
         return self.kind.parse(given)
 
 
 class Given(NamedTuple):
-    """What a source says of a setting, unparsed, and the source's name: ``flag --workers``, ``gwsgi.conf.py:12``."""
+    """A source's value of a setting, unparsed, and the source's name: ``flag --workers``, ``gwsgi.conf.py:12``."""
 
     value: Any
     source: str
@@ -94,7 +97,7 @@ _SYSLOG_ADDRESSES = {
 }
 _SYSLOG_ADDRESS = _SYSLOG_ADDRESSES.get(sys.platform.rstrip("0123456789"), "udp://localhost:514")
 _UID, _GID = getattr(os, "geteuid", int)(), getattr(os, "getegid", int)()
-# The last are gunicorn's ways: a level that logging does not have is info, and files say notset, or nothing.
+# The last three are for gunicorn's files: trace, notset and an empty text, which are no levels of logging.
 _LEVEL_WORDS = {"warn": "warning", "fatal": "critical", "trace": "debug", "notset": "info", "": "info"}
 _LEVELS = k.one_of("debug", "info", "warning", "error", "critical", metavar="LEVEL", **_LEVEL_WORDS)
 _PROXY_WORDS = {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}

@@ -1,9 +1,8 @@
-"""Where settings come from, made into one frozen ``Config``.
+"""The sources of settings, and the frozen ``Config`` that is made of them.
 
-A later source goes before an earlier one: default, configuration file, ``GUNICORN_CMD_ARGS``, ``GWSGI_CMD_ARGS``, flag.
+A later source overrides an earlier one: default, configuration file, ``GUNICORN_CMD_ARGS``, ``GWSGI_CMD_ARGS``, flag.
 
-Everything that an operator can say is read and checked here, with the source named in each error and warning. Nothing
-here acts on a setting.
+All settings are read and checked here, and each error and warning names the source. Nothing here acts on a setting.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _OLD_TLS = ("SSLv3", "TLSv1", "TLSv1_1")
 class Config:
     """The value of every setting, as an attribute by its name, and what gunicorn's ``Config`` derives from them.
 
-    It does not change, but by :meth:`set`; a reload makes another one.
+    It is read-only, except by :meth:`set`; a reload makes another one.
 
     :param values: settings that differ from their defaults, validated already.
     :param sources: where each of them comes from, for messages.
@@ -107,7 +106,7 @@ class Config:
         return {name: Entry(self, BY_NAME[name]) for name in self._values}
 
     def set(self, name: str, value: Any) -> None:
-        """Change a setting, as a hook of gunicorn's does. It acts upon what is read from then on, in this process.
+        """Change a setting, for gunicorn's hooks. It affects settings that are read later, in this process.
 
         :raises ConfigError: an unknown name (with the nearest) or a wrong value.
         """
@@ -129,7 +128,7 @@ class Config:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One line for each thing that the operator should know: what has no effect, is misspelt, or is dangerous."""
+        """Warnings, a line each: settings that have no effect, are misspelt, or are dangerous."""
         return self._notes + tuple(_warnings(self))
 
     # --- what follows from it
@@ -280,7 +279,7 @@ def load(
 
 
 def paste_defaults(location: str) -> dict[str, Given]:
-    """Return what a PasteDeploy file says of settings: it is what is served, and it may configure logging.
+    """Return the settings that follow from a PasteDeploy file: it is the application, and may configure logging.
 
     :param location: its path, which ``#`` and the name of an application may follow.
     :raises ConfigError: it cannot be read.
@@ -320,7 +319,7 @@ def _read_file(location: str, directory: str) -> ConfigFile:
 
 
 def _read_variable(name: str, environ: Mapping[str, str]) -> CommandLine:
-    """Return what the flags say that an environment variable holds."""
+    """Return the values of the flags in an environment variable."""
     if not environ.get(name):
         return CommandLine({})
     import shlex  # noqa: PLC0415 - for this alone
@@ -343,16 +342,16 @@ def _altered_defaults(environ: Mapping[str, str], given: set[str]) -> dict[str, 
 
 
 def _is_set(setting: Setting, environ: Mapping[str, str]) -> bool:
-    """Tell whether the setting's variable is set. An empty one is not, but for a list of proxies: it means none."""
+    """Return whether the setting's variable is set. An empty one counts for a list of proxies only: it means none."""
     return bool(environ.get(setting.variable)) or (setting.kind is NETWORKS and setting.variable in environ)
 
 
 def _merged(
     layers: Iterable[Mapping[str, Given]], values: Mapping[str, Any], sources: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return values and their sources, overridden by what each layer gives, the last one last.
+    """Return values and their sources; each layer overrides the layers before it.
 
-    What a later layer overrides is not looked at: a flag may stand in for a value of the file that is wrong here.
+    An overridden value is not checked: a flag may replace a wrong value of the file.
     """
     values, sources = dict(values), dict(sources)
     last: dict[str, Given] = {}

@@ -1,6 +1,6 @@
-"""Names of worker classes that gunicorn's users give: which of them our worker stands in for, and why not for others.
+"""Names of gunicorn's worker classes: those that the gevent worker replaces, and why others are refused.
 
-Knows names only; imports no worker.
+Imports no worker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONCURRENT = (
     "gunicorn.workers.ggevent.GeventWorker", "gunicorn.workers.ggevent.GeventPyWSGIWorker", WEBSOCKET,
 )  # fmt: skip
 _SYNC = ("sync", "gunicorn.workers.sync.SyncWorker")
-#: Beginnings of other servers' names, and what those serve.
+#: Prefixes of other servers' worker classes, and the kind of applications that these serve.
 _FOREIGN = {
     "uvicorn": "ASGI applications", "uvicorn_worker": "ASGI applications", "asgi": "ASGI applications",
     "aiohttp": "aiohttp's applications", "tornado": "Tornado's applications", "meinheld": "meinheld's loop",

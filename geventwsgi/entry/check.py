@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def check(cfg: Config, complain: Callable[[str], object]) -> None:
-    """Load the application as a worker would, and what else the settings name. Log files are opened.
+    """Load the application as a worker would, and the other objects that settings name. Open the log files.
 
-    :param complain: told of modules that were imported too early, one line each.
-    :raises StartupError: what a start would be refused for.
+    :param complain: called with a line for each module that was imported too early.
+    :raises StartupError: a start would be refused for the same reason.
     """
     # gevent is imported only now, as in a worker
     from geventwsgi.serving.server import WSGIServer
