@@ -1,1 +1,1 @@
-"""How many processes live together: the master, its workers, and what they share. No HTTP, no thread."""
+"""The master: how many processes live together, and the resources that they share. It has no HTTP and no threads."""

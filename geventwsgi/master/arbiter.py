@@ -1,7 +1,7 @@
-"""The master: one loop that turns signals into actions. No HTTP, no thread; gevent where others' code has it.
+"""The master: one loop that turns signals into actions. No HTTP, no threads; gevent only if others' code uses it.
 
-The modules beside it read its state (``state``) and return what it is to do: ``orders`` what a signal means, ``crew``
-which failure ends the server, ``reload`` whether a new configuration works. Nothing happens inside a signal handler.
+The modules beside it read its state (``state``) and return results: ``orders`` the action for a signal, ``crew`` the
+failure that ends the server, ``reload`` whether a new configuration works. A signal handler only writes to a pipe.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ class Arbiter(Compatible):
         return min((nap for nap in naps if nap is not None), default=None)
 
     def _finish(self) -> None:
-        """Close and remove all that the master has made. If the master itself has failed, tell the workers to end."""
+        """Close and remove everything that the master has made. If the master itself has failed, end the workers."""
         for worker in self.children:
             worker.send(signal.SIGTERM)
         self._look_at_kin(self.signals.take_collected())
@@ -281,7 +281,7 @@ class Arbiter(Compatible):
         self.stop(quick=True)
 
     def stop(self, *, quick: bool) -> None:
-        """Stop listening and tell every worker to end; the loop ends when they have."""
+        """Stop listening and signal every worker to end; the loop ends when they have ended."""
         self.stopping = True
         self.systemd.stopping(self.kin.successor or None)
         self.sources.close()
@@ -312,7 +312,7 @@ class Arbiter(Compatible):
                 self._try(self._pidfile.rename, self.cfg.pidfile)
 
     def upgrade(self) -> None:
-        """Start the program anew beside this one; both serve until one is told to end."""
+        """Start the program again beside this one; both serve until one of them is stopped."""
         if not self.kin.alone:
             other = self.kin.successor or self.kin.parent
             self.log.warning("Upgrade refused: another master (pid: %s) runs; stop one of the two first", other)

@@ -1,4 +1,4 @@
-"""Keeps the number of workers, and renews them: a successor serves before the old worker is told to end.
+"""Keeps the number of workers, and replaces them: a successor serves before the old worker begins to end.
 
 It decides when a worker counts, which one ends, and when to try again after a death. The arbiter decides which
 configuration holds and when the server ends, the turnover which worker is due by its limits, and the watchdog which one
@@ -196,9 +196,9 @@ class Crew:
         return next(seat for seat in itertools.count() if seat not in taken)
 
     def dismiss(self, worker: WorkerHandle, *, quick: bool = False, sweep: bool = False) -> None:
-        """Tell a worker to end: in order, or at once if ``quick``.
+        """Signal a worker to end: gracefully, or at once if ``quick``.
 
-        :param sweep: let it first serve what waits in the backlog, since no other process will.
+        :param sweep: let it first serve the connections in the backlog, since no other process will.
         """
         if sweep:
             worker.slot.order_sweep()
@@ -267,9 +267,9 @@ class Crew:
             self._state.signals.unwatch(pipe)
 
     def bury(self, worker: WorkerHandle, status: int | None, now: float) -> BootFailure | None:
-        """Take note of a worker's end.
+        """Release the resources of a worker that has ended, and log its end.
 
-        :param status: as ``os.waitpid`` has it; None if nobody knows it.
+        :param status: the exit status as ``os.waitpid`` returns it; None if it is unknown.
         :return: a failure that ends the server.
         """
         state = self._state

@@ -21,9 +21,9 @@ class DrainDelay:
         return not self._flag[0]
 
     def begin(self, delay: float, now: float) -> bool:
-        """Mark that the server is about to stop; return whether the stop is to wait for ``delay`` seconds.
+        """Mark that the server is about to stop; return whether the stop must wait for ``delay`` seconds.
 
-        Whoever asks a second time is in a hurry, and does not wait.
+        A second call, which is a second TERM, skips the delay.
         """
         waits = delay > 0 and self.is_ready()
         self._flag[0] = 1

@@ -35,7 +35,7 @@ class Stage(enum.Enum):
 
     BOOTING = "booting"
     READY = "ready"
-    #: Told to end, in order or not; it is no longer counted.
+    #: Signalled to end, gracefully or at once; it is no longer counted.
     LEAVING = "leaving"
 
 
@@ -134,7 +134,7 @@ class WorkerHandle:
 
     @property
     def nr(self) -> int:
-        """How many requests it has begun, as far as the master has heard."""
+        """The number of requests that it has begun, as of its last report."""
         return self.slot.served
 
     def notify(self) -> None:
@@ -183,7 +183,7 @@ class WorkerHandle:
 
     @property
     def failure(self) -> BootFailure | None:
-        """Why it failed to boot, if it could say so."""
+        """Why it failed to boot, if it could report it."""
         return decode(self._report)
 
     def begin(self, pid: int, pipe: int | None = None) -> None:
@@ -233,7 +233,7 @@ class WorkerHandle:
         return served
 
     def leave(self, number: int, deadline: float) -> None:
-        """Tell it to end by signal ``number``; it is killed at ``deadline`` (monotonic), or at an earlier one."""
+        """Send it signal ``number`` to end it; it is killed at ``deadline`` (monotonic), or at an earlier one."""
         self.state = Stage.LEAVING
         self._die_by(deadline)
         self.send(number)
@@ -285,15 +285,15 @@ class Children:
         self.by_pid[worker.pid] = worker
 
     def staying(self) -> list[WorkerHandle]:
-        """Return those that are not told to end."""
+        """Return the workers that have not been signalled to end."""
         return [worker for worker in self if worker.state is not Stage.LEAVING]
 
     def collect(self, collected: Mapping[int, int]) -> list[tuple[WorkerHandle, int | None]]:
-        """Remove the dead; return each with its exit status as ``os.waitpid`` has it, None if nobody knows it.
+        """Remove the workers that have ended; return each with its exit status as of ``os.waitpid``, None if unknown.
 
-        It waits for each pid by itself, so that other children of an embedding script stay the script's own.
+        It waits for each pid separately, so that other children of an embedding script are left to the script.
 
-        :param collected: the exit statuses of those whom somebody else has waited for.
+        :param collected: the exit statuses of workers that other code has already waited for.
         """
         waitpid = original("os", "waitpid")
         dead: list[tuple[WorkerHandle, int | None]] = []
@@ -310,9 +310,9 @@ class Children:
         return dead
 
     def _collect_orphans(self) -> None:
-        """Collect nobody's children: the first process of a container becomes the parent of every orphan in it.
+        """Reap orphans: the first process of a container becomes the parent of every orphaned process in it.
 
-        What a hook or the application has started is for those to collect.
+        Processes that a hook or the application has started are left to these.
         """
         look = os.WEXITED | os.WNOHANG | os.WNOWAIT
         with suppress(ChildProcessError):

@@ -73,7 +73,7 @@ class Kin:
     def collect(self, collected: Mapping[int, int]) -> str:
         """Return in words how the successor has ended; "" while it lives, or without one.
 
-        :param collected: the exit statuses of those whom somebody else has waited for.
+        :param collected: the exit statuses of processes that other code has already waited for.
         """
         if not self.successor:
             return ""

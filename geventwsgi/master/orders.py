@@ -1,6 +1,6 @@
-"""What each signal to the master means: a table of functions, each of which returns the order for the arbiter.
+"""The meaning of each signal to the master: a table of functions, each of which returns the order for the arbiter.
 
-A function may pass a signal on to workers and write to the log. What changes the master is the arbiter's to do.
+A function may send a signal to workers and write to the log. Only the arbiter changes the master.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ COUNTED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGTTIN, signal
 
 
 class Order(enum.Enum):
-    """What the arbiter is to do."""
+    """An action of the arbiter."""
 
     NOTHING = enum.auto()
     STOP = enum.auto()
     STOP_AT_ONCE = enum.auto()
     RELOAD = enum.auto()
     UPGRADE = enum.auto()
-    #: Have as many workers as the configuration says.
+    #: Restore the configured number of workers.
     RESTORE_WORKERS = enum.auto()
     ADD_WORKER = enum.auto()
     #: Have one worker fewer, but never none.

@@ -83,7 +83,7 @@ def _live(state: State, handle: WorkerHandle, listeners: list[Listener], reader:
 
 
 def _let_go_of_the_master(state: State, reader: int) -> None:
-    """Undo what a fork copies and the master alone may have. Signals are still blocked."""
+    """Release the copies of the master's own resources after the fork. Signals are still blocked."""
     forks.begin()
     state.forget()
     close(reader)

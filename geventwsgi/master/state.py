@@ -1,4 +1,4 @@
-"""What the master knows: data, no deeds. The arbiter alone writes it; all modules of this room read it."""
+"""The master's data, without actions. Only the arbiter writes it; all modules of this room read it."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Turnover:
         self._next = float("-inf")
 
     def nap(self, workers: Collection[WorkerHandle], now: float) -> float | None:
-        """Return the seconds until the next look; None if nobody has a limit."""
+        """Return the seconds until the next check; None if no worker has a limit."""
         return max(0.0, self._next - now) if any(_limited(worker.cfg) for worker in workers) else None
 
     def look(self, workers: Collection[WorkerHandle], now: float) -> list[WorkerHandle]:

@@ -1,7 +1,7 @@
-"""Which workers have been silent for longer than their ``timeout``. The crew decides what follows.
+"""Finds the workers that have been silent for longer than their ``timeout``. The crew acts on them.
 
-Silence is the time for which a worker's beats have not changed, added up from look to look. One look adds two intervals
-at the most: after a machine has slept, or the master was stopped together with its workers, no worker counts as silent.
+Silence is the time for which a worker's count of beats has not changed, summed over the checks. One check adds at most
+two intervals: after a machine has slept, or master and workers were stopped together, no worker counts as silent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Watchdog:
 
     @staticmethod
     def nap(workers: Collection[WorkerHandle]) -> float | None:
-        """Return the seconds after which to look again; None if nobody is watched."""
+        """Return the seconds until the next check; None if no worker is watched."""
         return min((interval(worker.cfg.timeout) for worker in workers if worker.cfg.timeout), default=None)
 
 
