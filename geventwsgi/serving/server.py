@@ -22,18 +22,15 @@ from geventwsgi import clock
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import ConfigError
 from geventwsgi.forks import displace, hold, keep, release
-from geventwsgi.http.forwarded import forwarded_client
-from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
 from geventwsgi.observe.log_stream import log_object
 from geventwsgi.observe.recorder import recorder
 from geventwsgi.serving.accept.acceptor import Acceptor
 from geventwsgi.serving.accept.capacity import Capacity
 from geventwsgi.serving.accept.connection import LAST_CALL
-from geventwsgi.serving.accept.service import ServerView, Service, Timeouts
-from geventwsgi.serving.accept.trust import ProxyProtocol, trust
+from geventwsgi.serving.accept.service import ServerView
+from geventwsgi.serving.assembly import http1_policy_of, service_of, websocket_wrapper
 from geventwsgi.serving.http1.http1_connection import Http1Speaker
-from geventwsgi.serving.loop.deadlines import Deadlines
 from geventwsgi.serving.loop.disarm import disarm
 from geventwsgi.serving.loop.runners import OneEach, Runners
 from geventwsgi.serving.pages.health import Health
@@ -48,14 +45,12 @@ from geventwsgi.wsgi.gateway import Gateway, described
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from geventwsgi.http.fields import Fields
-    from geventwsgi.serving.accept.service import Page
+    from geventwsgi.serving.accept.service import Service
+    from geventwsgi.serving.http1.http1_policy import Page
     from geventwsgi.serving.wire.sockets import Socket
 
 #: SERVER_SOFTWARE. No version: it helps nobody but attackers.
 SOFTWARE = "geventwsgi"
-#: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
-MIN_HEAD = 65536
 #: What a watcher of the loop waits for.
 READ = 1
 #: Seconds between two looks for clients that have connected and said nothing yet.
@@ -146,9 +141,10 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         #: The parts that accept and serve. Made when accepting begins: processes that are forked before share none.
         self.__acceptor: Acceptor | None = None
         self.__service: Service | None = None
+        self.__gateway: Gateway | None = None
         #: Clients' sockets in the hands of ``handler_class``.
         self.__handled: set[Any] = set()
-        self.__wrap = _websocket_wrapper(self.__config)
+        self.__wrap = websocket_wrapper(self.__config)
         #: What every environ starts from, where a subclass makes it for each request.
         self.__base: dict[str, Any] | None = None
         self.__application = application
@@ -175,8 +171,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     @application.setter
     def application(self, application: Any) -> None:
         self.__application = application
-        if self.__service is not None:
-            self.__service.gateway.application = self.__wrapped(application)
+        if self.__gateway is not None:
+            self.__gateway.application = self.__wrapped(application)
 
     def set_environ(self, environ: Mapping[str, Any] | None = None) -> None:
         """Set what every environ starts from: ``base_env``, then ``environ``."""
@@ -237,8 +233,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
                 self.secure_environ_class = WSGISecureEnviron
             if self.handler_class is None:
-                self.__service = self.__make_service(acceptor)
-                acceptor.speaker = Http1Speaker(self.__service)
+                acceptor.speaker = self.__make_speaker(acceptor)
             self.__acceptor = acceptor
             keep(self)
         return self.__acceptor
@@ -253,7 +248,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             if self.environ.get("geventwsgi.server") is before:
                 self.environ["geventwsgi.server"] = self.__view
 
-    def __make_service(self, acceptor: Acceptor) -> Service:
+    def __make_speaker(self, acceptor: Acceptor) -> Http1Speaker:
         config, logger = self.__config, self.__logger
         on_record = recorder(logger)
         events = poller(self.loop)
@@ -261,7 +256,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         base = self.get_environ()
         if self.environ_class is not dict or type(self).get_environ is not WSGIServer.get_environ:
             self.__base = base
-        gateway = Gateway(
+        gateway = self.__gateway = Gateway(
             self.__wrapped(self.__application),
             EnvironBuilder(base, header_map=config.header_map, forwarder_headers=config.forwarder_headers),
             logger,
@@ -275,30 +270,14 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             # A worker takes INT by its loop: there, KeyboardInterrupt is the application's own.
             interrupts=(KeyboardInterrupt, GreenletExit) if self.__worker is None else (GreenletExit,),
         )
-        return Service(
-            gateway=gateway,
-            limits=limits_of(config),
-            leniency=leniency_of(config),
-            timeouts=timeouts_of(config),
-            poller=events,
-            deadlines=Deadlines(self.loop),
-            capacity=self.__capacity,
-            log=logger,
-            software=config.server_header,
-            tls=TLSAttributes.context_of(self),
-            proxies=proxies_of(config),
-            ragged_eof_ends=config.suppress_ragged_eofs,
-            trusts=trust(config.forwarded_allow_ips),
-            secure_scheme_headers=config.secure_scheme_headers,
-            client_of=client_of(config),
-            on_record=on_record,
-            cancels=config.on_disconnect == "cancel",
-            half_close_ends=config.half_close == "gone",
-            runners=self.__make_runners(),
-            keeps_greenlets=self.__keeps_greenlets,
-            greenlet_per_request=config.greenlet_per_request,
-            pages=self.__pages(),
-        )
+        tls = TLSAttributes.context_of(self)
+        self.__service = service_of(
+            config, events, self.__capacity, self.__make_runners(), logger, tls,
+            loop=self.loop, keeps_greenlets=self.__keeps_greenlets,
+        )  # fmt: skip
+        scheme = "http" if tls is None else "https"
+        policy = http1_policy_of(config, gateway, scheme, on_record=on_record, pages=self.__pages())
+        return Http1Speaker(self.__service, policy)
 
     def __pages(self) -> dict[str, Page] | None:
         """Return what the server answers itself, by path; None if there is nothing."""
@@ -378,7 +357,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
     def wrap_socket_and_handle(self, sock: Any, address: Any) -> None:
         """Serve a connection over TLS by :meth:`handle`."""
-        sock.settimeout(Timeouts().tls_handshake)
+        sock.settimeout(self.__config.handshake_timeout)
         try:
             tls_sock = self.wrap_socket(sock, server_side=True)
         except OSError as error:
@@ -508,8 +487,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             self.__look.close()
             self.__look = None
         if self.__service is not None:
-            self.__service.poller.close()
-        self.__service = self.__acceptor = None
+            self.__service.common.poller.close()
+        self.__service = self.__gateway = self.__acceptor = None
         release(self)
 
     def let_go(self) -> None:
@@ -520,6 +499,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         """
         if self.__service is not None:
             self.__service.let_go()
+        if self.__gateway is not None:
+            self.__gateway.forsaken = True
         displace(*(sock.fileno() for sock in self.__handled))
         if getcurrent().parent is not None and not self.closed:
             displace(self.socket.fileno())
@@ -530,7 +511,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         hold(self.__handled)
         self.__handled = set()
         hold(self.pool)
-        self.__service = self.__acceptor = None
+        self.__service = self.__gateway = self.__acceptor = None
         self.__capacity = Capacity.of(self.__config)
         if isinstance(self.__given_spawn, int):
             self.set_spawn(self.__given_spawn)
@@ -545,70 +526,3 @@ def _nothing() -> None:
 def _running() -> int:
     """Return a number that stands for the greenlet that runs, or for the thread, whether or not threads are patched."""
     return id(getcurrent())
-
-
-def _websocket_wrapper(config: Config) -> Callable[[Any], Any]:
-    """Return what gives an application ``environ["wsgi.websocket"]``, where the settings ask for it.
-
-    :raises ConfigError: wsproto is missing.
-    """
-    if not config.wsgi_websocket:
-        return lambda application: application
-    try:
-        from geventwsgi.wsgi.websocket import WebSocketMiddleware  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ConfigError(
-            f"{config.source('wsgi_websocket')}: it needs wsproto ({error}): pip install geventwsgi[wsproto]"
-        ) from None
-    return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size)
-
-
-def proxies_of(config: Config) -> ProxyProtocol | None:
-    """Return which PROXY headers the settings ask for, None for none."""
-    if config.proxy_protocol == "off":
-        return None
-    return ProxyProtocol(config.proxy_protocol, trust(config.proxy_allow_ips))
-
-
-def client_of(config: Config) -> Callable[[Fields], tuple[str, int] | None] | None:
-    """Return what reads a request's client from its fields, None where it is the peer."""
-    if config.remote_addr_from_forwarded == "off":
-        return None
-    # That every peer is believed does not make a proxy of every address that one names.
-    proxies = [address for address in config.forwarded_allow_ips if address != "*"]
-    return partial(forwarded_client, header=config.remote_addr_from_forwarded, trusts=trust(proxies))
-
-
-def timeouts_of(config: Config) -> Timeouts:
-    """Return the deadlines of a connection as the settings have them."""
-    return Timeouts(
-        tls_handshake=config.handshake_timeout,
-        first_byte=config.first_byte_timeout,
-        head=config.header_timeout,
-        keepalive=config.keepalive,
-        body_grace=config.body_grace,
-        body_min_rate=config.body_min_rate,
-        write=config.write_timeout,
-        write_min_rate=config.write_min_rate,
-        request=config.request_timeout,
-        queue=config.queue_timeout,
-        linger=config.linger_timeout,
-    )
-
-
-def limits_of(config: Config) -> Limits:
-    """Return the bounds of a request as the settings have them."""
-    line, field_size = config.limit_request_line, config.limit_request_field_size
-    head = max(MIN_HEAD, line + field_size) if line and field_size else 0
-    return Limits(line, config.limit_request_fields, field_size, head, config.limit_request_body)
-
-
-def leniency_of(config: Config) -> Leniency:
-    """Return which faults of a request are let through, as the settings have it."""
-    return Leniency(
-        folding=config.permit_obsolete_folding,
-        spaces=config.strip_header_spaces,
-        method=config.permit_unconventional_http_method,
-        version=config.permit_unconventional_http_version,
-        casefold=config.casefold_http_method,
-    )

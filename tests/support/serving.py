@@ -11,16 +11,22 @@ from typing import Any
 import gevent
 from gevent import socket
 
+from geventwsgi.config.sources import Config
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.serving.accept.capacity import Capacity
-from geventwsgi.serving.accept.service import Service, Timeouts
+from geventwsgi.serving.accept.entrance import Entrance
+from geventwsgi.serving.accept.service import Service
+from geventwsgi.serving.accept.timeouts import Timeouts
 from geventwsgi.serving.http1.http1_connection import Http1Connection, Http1Speaker
 from geventwsgi.serving.http1.http1_exchange import Http1Exchange
+from geventwsgi.serving.http1.http1_policy import Forwarding, Http1Policy
 from geventwsgi.serving.loop.deadlines import Deadlines
 from geventwsgi.serving.loop.runners import OneEach, Runners
+from geventwsgi.serving.request.lane import Policy
 from geventwsgi.serving.wire.outbox import outbox_of
 from geventwsgi.serving.wire.poller import Poller
 from geventwsgi.serving.wire.poller import poller as best_poller
+from geventwsgi.serving.wire.sending import Common
 from geventwsgi.wsgi.gateway import Gateway
 from tests.support.fake_exchange import head_of
 from tests.support.streams import raw, tcp_pair
@@ -55,6 +61,7 @@ class Served:
     client: socket.socket
     connection: Http1Connection
     service: Service
+    speaker: Http1Speaker
     gateway: FakeGateway
     records: list[Any]
 
@@ -84,6 +91,11 @@ class Served:
         return received, body
 
 
+def timeouts_with(**fields: float) -> Timeouts:
+    """Return the default timeouts, but for some fields."""
+    return Timeouts(Config.of(), **fields)
+
+
 @contextmanager
 def served(
     run: Run = reply,
@@ -98,33 +110,36 @@ def served(
 ) -> Iterator[Served]:
     """Serve one connection by ``run``; it is closed when the block ends."""
     gateway, records = FakeGateway(run), []
+    deadlines = Deadlines(gevent.get_hub().loop)
+    capacity, outbox = Capacity(10), outbox_of(gevent.get_hub())
+    log: Any = logging.getLogger("tests.serving")  # has the methods that are called
     service = Service(
-        gateway=gateway,
-        limits=limits or Limits(),
-        leniency=leniency,
-        timeouts=timeouts or Timeouts(),
-        poller=poller or best_poller(gevent.get_hub().loop),
-        deadlines=Deadlines(gevent.get_hub().loop),
-        capacity=Capacity(10),
-        log=logging.getLogger("tests.serving"),  # type: ignore[arg-type]  # it has what is called
-        software="test",
-        tls=None,
-        ragged_eof_ends=True,
-        trusts=lambda _address: trusted,
-        secure_scheme_headers={"X-FORWARDED-PROTO": "https"},
-        on_record=records.append if record else None,
-        runners=OneEach(gevent.spawn) if keeps_greenlets else Runners(outbox_of(gevent.get_hub())),
+        Common(poller or best_poller(gevent.get_hub().loop), deadlines, outbox, capacity.places),
+        capacity,
+        OneEach(gevent.spawn) if keeps_greenlets else Runners(outbox),
+        timeouts or timeouts_with(),
+        Entrance(lambda _address: trusted),
+        Policy(deadlines, log, cancels=False, half_close_ends=False),
         keeps_greenlets=keeps_greenlets,
     )
+    policy = Http1Policy(
+        gateway,
+        limits or Limits(),
+        leniency,
+        Forwarding("http", {"X-FORWARDED-PROTO": "https"}),
+        server_header="test",
+        on_record=records.append if record else None,
+    )
+    speaker = Http1Speaker(service, policy)
     accepted, client = tcp_pair()
     address = accepted.getpeername()
-    connection = Http1Speaker(service).open(raw(accepted), address)
+    connection = speaker.open(raw(accepted), address)
     connection.start()
     try:
-        yield Served(client, connection, service, gateway, records)
+        yield Served(client, connection, service, speaker, gateway, records)
     finally:
         client.close()
         connection.kill()
         gevent.sleep(0)
         connection.close()
-        service.poller.close()
+        service.common.poller.close()

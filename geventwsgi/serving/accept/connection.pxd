@@ -1,5 +1,8 @@
 from geventwsgi.serving.accept cimport linger
+from geventwsgi.serving.accept.entrance cimport Entrance as CEntrance
 from geventwsgi.serving.accept.service cimport Service as CService
+
+cimport cython
 
 cdef class Connection(linger.Leaver):
     cdef public int remote_port
@@ -10,6 +13,7 @@ cdef class Connection(linger.Leaver):
     cdef public bint answered
     cdef public bint unread
 
+    @cython.locals(entrance=CEntrance)
     cpdef begin(self, CService service, sock, address)
     cpdef start(self)
     cpdef _park(self)

@@ -60,20 +60,20 @@ class Connection(linger.Leaver):
 
     def begin(self, service: Service, sock: Socket, address: Any) -> None:
         """Take over ``sock``; the constructor, as a method, for :meth:`.Speaker.open`."""
-        self.service = service
+        self.service, entrance = service, service.entrance
         if isinstance(address, tuple):
-            self.remote_addr, self.trusted = service.peers[address[0]]
+            self.remote_addr, self.trusted = entrance.peers[address[0]]
             self.remote_port = address[1]
         else:
             self.remote_addr, self.remote_port = "", 0
-            self.trusted = service.trusts(None)
-        if service.tls is None:
+            self.trusted = entrance.trusts(None)
+        if entrance.tls is None:
             self.stream = Stream(sock, service.common)
         else:
-            self.stream = _tls_stream(service, sock, service.tls)
+            self.stream = _tls_stream(service, sock, entrance.tls)
         self.stream.guard = self
         #: How long it may be idle, in seconds: until its first request, then between two. Set by the protocol.
-        self.idle_limit = service.timeouts.first_byte
+        self.idle_limit = service.timeouts.first_byte_timeout
         #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
         self.cold = False
         #: Whether its proxy has said who the client is; set by :mod:`prologue`.
@@ -246,7 +246,7 @@ class Connection(linger.Leaver):
 def _tls_stream(service: Service, sock: Socket, context: ssl.SSLContext) -> Stream:
     from geventwsgi.serving.wire.tls_stream import TLSStream  # noqa: PLC0415 - with ssl, which takes 4 ms
 
-    return TLSStream(sock, service.common, context, ragged_eof_ends=service.ragged_eof_ends)
+    return TLSStream(sock, service.common, context, suppress_ragged_eofs=service.entrance.suppress_ragged_eofs)
 
 
 class Speaker:

@@ -54,7 +54,7 @@ class Leaver(capacity.Guest):
 def begin(connection: Leaver) -> None:
     """Linger for ``linger_timeout`` seconds at the most, then close; nothing may wait for this connection any more."""
     service = connection.service
-    if not service.timeouts.linger:
+    if not service.timeouts.linger_timeout:
         connection.close()
         return
     connection.lingering = True
@@ -77,7 +77,7 @@ class Linger(runners.Sleeper):
     def __init__(self, connection: Leaver) -> None:
         self.greenlet = None
         self._connection = connection
-        limit = connection.service.timeouts.linger
+        limit = connection.service.timeouts.linger_timeout
         #: When it is over in any case (``clock.monotonic``).
         self._until = clock.monotonic() + (min(limit, AFTER_TAKEOVER) if connection.taken else limit)
         #: When it is over if no byte moves meanwhile.

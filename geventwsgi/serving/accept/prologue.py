@@ -23,15 +23,15 @@ def begin(connection: Connection) -> None:
     :raises ClientDisconnected: it is to be closed: the header or the handshake is late, malformed or not allowed.
     """
     service = connection.service
-    if service.proxies is not None and not connection.introduced:
+    if service.entrance.proxies is not None and not connection.introduced:
         with connection.incomplete():
-            _introduce(connection, service.proxies)
+            _introduce(connection, service.entrance.proxies)
         connection.introduced = True
     stream: Any = connection.stream
     if stream.encrypted and not stream.established:
         with connection.incomplete():
             try:
-                stream.handshake(service.timeouts.tls_handshake)
+                stream.handshake(service.timeouts.handshake_timeout)
             except DeadlineExpired:
                 raise ClientDisconnected("TLS handshake too slow") from None
             except ClientDisconnected:
@@ -44,7 +44,7 @@ def _introduce(connection: Connection, proxies: ProxyProtocol) -> None:
     if not proxies.trusts(connection.remote_addr or None):
         raise ClientDisconnected("refused: not one of proxy_allow_ips, whose connections begin with a PROXY header")
     stream = connection.stream
-    until = clock.monotonic() + connection.service.timeouts.tls_handshake
+    until = clock.monotonic() + connection.service.timeouts.handshake_timeout
     data = b""
     try:
         while (found := parse_proxy_header(data, proxies.version)) is None:

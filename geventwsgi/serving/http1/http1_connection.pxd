@@ -6,6 +6,9 @@ from geventwsgi.serving.accept cimport connection as connections
 from geventwsgi.serving.request.lane cimport Lane as CLane
 from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 
+from geventwsgi.serving.accept.service cimport Service as CService
+from geventwsgi.serving.http1.http1_policy cimport Http1Policy as CHttp1Policy
+
 cimport cython
 
 cdef class Http1Connection(connections.Connection):
@@ -13,21 +16,25 @@ cdef class Http1Connection(connections.Connection):
     cdef public CLane lane
     cdef public bytes last_data
     cdef public CRequestHead last_head
+    cdef public CHttp1Policy policy
     cdef public CRepeated repeated
+
+    cpdef open(self, CService service, CHttp1Policy policy, sock, address)
 
     @cython.locals(lane=CLane)
     cpdef forget(self)
 
 cdef class Http1Speaker(connections.Speaker):
-    pass
+    cdef public CHttp1Policy policy
 
 cpdef serve(Http1Connection connection)
 @cython.locals(exchange=Http1Exchange)
 cpdef receive(Http1Connection connection)
-@cython.locals(known=Py_ssize_t, lane=CLane)
+@cython.locals(known=Py_ssize_t, lane=CLane, policy=CHttp1Policy)
 cpdef answer(Http1Connection connection, Http1Exchange exchange)
 @cython.locals(former=CLane, repeated=CRepeated, lane=CLane)
 cpdef CLane _new_lane(Http1Connection connection, Http1Exchange exchange)
 cpdef release(Http1Connection connection)
 cpdef bint _begin(Http1Connection connection, CLane lane, Http1Exchange exchange)
+@cython.locals(policy=CHttp1Policy)
 cpdef CRequestHead _read_head(Http1Connection connection, bytes data)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.accept.connection import Left
     from geventwsgi.serving.accept.service import Service
+    from geventwsgi.serving.http1.http1_policy import Http1Policy
     from geventwsgi.serving.wire.sockets import Socket
     from geventwsgi.wsgi.repeated import Repeated
 
@@ -50,10 +51,11 @@ holdings.spare(Lane, Http1Exchange)  # the environ leads to them, and they to th
 class Http1Connection(connections.Connection):
     """An accepted connection that speaks HTTP/1: one request at a time."""
 
-    __slots__ = ("exchange", "lane", "last_data", "last_head", "repeated")
+    __slots__ = ("exchange", "lane", "last_data", "last_head", "policy", "repeated")
 
-    def begin(self, service: Service, sock: Socket, address: Any) -> None:
-        """See :meth:`.Connection.begin`."""
+    def open(self, service: Service, policy: Http1Policy, sock: Socket, address: Any) -> None:
+        """Begin; see :meth:`.Connection.begin`."""
+        self.policy = policy
         #: The last request's head, and its bytes if they came alone: the next request mostly repeats them, in part or
         #: whole. Forgotten when the connection gets cold.
         self.last_head: RequestHead | None = None
@@ -64,7 +66,7 @@ class Http1Connection(connections.Connection):
         self.repeated: Repeated | None = None
         #: Where its requests run; made with the first of them. Forgotten as well.
         self.lane: Lane | None = None
-        connections.Connection.begin(self, service, sock, address)
+        self.begin(service, sock, address)
 
     def run(self) -> None:
         """Serve one request, if one has come; called again when the next is there.
@@ -77,7 +79,7 @@ class Http1Connection(connections.Connection):
         if self.greenlet is None:
             self.greenlet = getcurrent()
         try:
-            if self.service.has_prologue:
+            if self.service.entrance.has_prologue:
                 prologue.begin(self)
             if self.service.keeps_greenlets:
                 left = self._serve_to_the_end()
@@ -100,9 +102,9 @@ class Http1Connection(connections.Connection):
         try:
             release(self)
             if isinstance(error, (ClientDisconnected, DeadlineExpired)):
-                service.log.debug("Connection from %s ended: %s", self.remote_addr, error)
+                service.policy.log.debug("Connection from %s ended: %s", self.remote_addr, error)
             elif isinstance(error, Exception):
-                service.log.exception(  # noqa: LOG004 - one is being handled
+                service.policy.log.exception(  # noqa: LOG004 - one is being handled
                     "A connection from %s failed; please report this", self.remote_addr
                 )
                 cut = True
@@ -178,12 +180,16 @@ class Http1Connection(connections.Connection):
 class Http1Speaker(connections.Speaker):
     """Opens connections that speak HTTP/1."""
 
-    __slots__ = ()
+    __slots__ = ("policy",)
+
+    def __init__(self, service: Service, policy: Http1Policy) -> None:
+        super().__init__(service)
+        self.policy = policy
 
     def open(self, sock: Socket, address: Any) -> Http1Connection:
         """See :class:`.Speaker`."""
         made = Http1Connection.__new__(Http1Connection)
-        made.begin(self.service, sock, address)
+        made.open(self.service, self.policy, sock, address)
         return made
 
 
@@ -209,7 +215,7 @@ def receive(connection: Http1Connection) -> Http1Exchange | Left:
             head = _read_head(connection, data)
         whole = True
         exchange = Http1Exchange.__new__(Http1Exchange)
-        exchange.begin(connection, head)
+        exchange.begin(connection, connection.policy, head)
         exchange.repeated = connection.repeated
     except RequestError as error:
         _refuse(connection, error, 0.0, head if whole else None)
@@ -219,7 +225,7 @@ def receive(connection: Http1Connection) -> Http1Exchange | Left:
 
 def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
     """Have a request answered; return what becomes of the connection. If it raises, :func:`release` is to follow."""
-    service, stream = connection.service, connection.stream
+    policy, stream = connection.policy, connection.stream
     known, lane = marks.references(exchange), connection.lane
     connection.exchange = exchange
     if lane is None or lane.transport is None:
@@ -227,12 +233,12 @@ def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
     else:
         exchange.enter(lane)
     lane.serve(exchange, connection.greenlet)
-    page = None if service.pages is None else service.pages.get(exchange.head.path)
+    page = None if policy.pages is None else policy.pages.get(exchange.head.path)
     if page is None or not page(exchange):
         if not _begin(connection, lane, exchange):
             release(connection)
             return ENDED
-        service.gateway.run(exchange)
+        policy.gateway.run(exchange)
     stream.step_out()
     connection.exchange = None
     connection.repeated = exchange.repeated
@@ -240,7 +246,7 @@ def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
     if marks.references(exchange) != known:
         exchange.end()
     connection.answered = True
-    connection.idle_limit = service.timeouts.keepalive
+    connection.idle_limit = connection.service.timeouts.keepalive
     if not exchange.settle():
         return ENDED
     return MORE if stream.hot or stream.ahead() else IDLE
@@ -277,22 +283,23 @@ def _begin(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> 
     if (stream.gone or not stream.step_in_now()) and not _turn_comes(connection, lane, exchange):
         return False
     service.served += 1
-    if service.timeouts.request:
-        request_deadline.watch(lane, exchange, service.timeouts.request)
+    if service.timeouts.request_timeout:
+        request_deadline.watch(lane, exchange, service.timeouts.request_timeout)
     return True
 
 
 def _read_head(connection: Http1Connection, data: bytes) -> RequestHead:
     """Return the head that begins with ``data``; the clock runs from its first byte."""
     service, stream = connection.service, connection.stream
-    last, known = None, service.known
+    policy, last = connection.policy, None
+    known = policy.known
     if connection.last_head is not None:
         last = connection.last_head.fields
     try:
-        head = parse_head(data, service.limits, last, 0, service.leniency, known)
+        head = parse_head(data, policy.limits, last, 0, policy.leniency, known)
         if head is None:
             with connection.incomplete():
-                seconds, late = service.timeouts.head, service.draining
+                seconds, late = service.timeouts.header_timeout, service.draining
                 until = clock.monotonic() + (min(seconds, service.timeouts.drain_body) if late else seconds)
                 while head is None:
                     more = _more_of_head(connection, data, until, late)
@@ -300,9 +307,9 @@ def _read_head(connection: Http1Connection, data: bytes) -> RequestHead:
                         until = min(until, clock.monotonic() + service.timeouts.drain_body)
                     scanned = len(data)
                     data += more
-                    head = parse_head(data, service.limits, last, scanned, service.leniency, known)
+                    head = parse_head(data, policy.limits, last, scanned, policy.leniency, known)
     except RequestError as error:
-        error.head_only = asks_head(data, service.limits, service.leniency)
+        error.head_only = asks_head(data, policy.limits, policy.leniency)
         raise
     if len(data) > head.size:
         stream.unread(data[head.size :])
@@ -330,7 +337,7 @@ def _more_of_head(connection: Http1Connection, data: bytes, until: float, late: 
     if more is None and connection.service.draining and not late:
         raise ClientDisconnected("the head had not come whole when the server stopped")
     if more is None:
-        raise RequestError(408, f"the head took longer than {connection.service.timeouts.head:g} s")
+        raise RequestError(408, f"the head took longer than {connection.service.timeouts.header_timeout:g} s")
     if not more:
         raise ClientDisconnected("the client left inside a request head")
     return more
@@ -346,7 +353,7 @@ def _turn_comes(connection: Http1Connection, lane: Lane, exchange: Http1Exchange
     try:
         if connection.stream.gone:
             departure.notice(lane)
-        connection.stream.step_in(connection.service.timeouts.queue)
+        connection.stream.step_in(connection.service.timeouts.queue_timeout)
     except RequestError as error:
         exchange.over = True
         _refuse(connection, error, clock.monotonic() - began, exchange.head)
@@ -379,14 +386,14 @@ def _refuse(
     :param request: its head, if that was understood.
     """
     service = connection.service
-    service.log.debug("Refused a request from %s: %s", connection.remote_addr, error)
+    service.policy.log.debug("Refused a request from %s: %s", connection.remote_addr, error)
     service.refused[error.status] += 1
     status, headers = encode.status_line(error.status), [("Content-Type", "text/html; charset=utf-8")]
     if error.status == 503:
-        headers.append(("Retry-After", str(max(1, math.ceil(service.timeouts.queue)))))
+        headers.append(("Retry-After", str(max(1, math.ceil(service.timeouts.queue_timeout)))))
     page = encode.error_page(error.status, error.reason)
     head = encode.response_head(
-        status, headers, framing=LENGTH, length=len(page), connection="close", server=service.software
+        status, headers, framing=LENGTH, length=len(page), connection="close", server=connection.policy.server_header
     )
     if error.head_only or (request is not None and request.head_only):
         page = b""
@@ -399,8 +406,8 @@ def _refuse(
 
 def _record(connection: Http1Connection, reply: ErrorReply, duration: float, request: RequestHead | None) -> None:
     """Make the access record of a request that the gateway never saw."""
-    service, exchange = connection.service, connection.exchange
-    if service.on_record is not None:
+    on_record, exchange = connection.policy.on_record, connection.exchange
+    if on_record is not None:
         who = connection if exchange is None else exchange  # of which a forwarder may have told the client
         environ = {"REMOTE_ADDR": who.remote_addr, "REMOTE_PORT": port_text(who.remote_port)}
-        service.on_record(Record(request, reply, environ, duration))
+        on_record(Record(request, reply, environ, duration))

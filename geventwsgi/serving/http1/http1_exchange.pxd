@@ -8,6 +8,9 @@ from geventwsgi.serving.request cimport live_exchange
 from geventwsgi.serving.wire.stream cimport Stream as CStream
 from geventwsgi.wsgi cimport exchange
 
+from geventwsgi.serving.accept.timeouts cimport Timeouts as CTimeouts
+from geventwsgi.serving.http1 cimport http1_policy as policies
+
 cimport cython
 
 cdef int BURST
@@ -19,6 +22,7 @@ cdef class Http1Exchange(live_exchange.LiveExchange):
     cdef Py_ssize_t _chunk_size
     cdef bytes _chunk_line
     cdef CConnection _connection
+    cdef policies.Http1Policy _policy
     cdef CLane _lane
     cdef bint _continue
     cdef double _credit
@@ -38,7 +42,8 @@ cdef class Http1Exchange(live_exchange.LiveExchange):
     cdef CStream _stream
 
     cpdef enter(self, CLane lane)
-    cpdef begin(self, CConnection connection, CRequestHead head)
+    @cython.locals(timeouts=CTimeouts, forwarding=policies.Forwarding)
+    cpdef begin(self, CConnection connection, policies.Http1Policy policy, CRequestHead head)
     @cython.locals(data=bytes, piece=bytes, rest=bytes)
     cpdef bytes _read_body(self, CBody body, Py_ssize_t size, double timeout)
     cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.body import Body
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.accept.connection import Connection
+    from geventwsgi.serving.http1.http1_policy import Http1Policy
     from geventwsgi.serving.request.audience import Audience
     from geventwsgi.serving.request.lane import Lane
     from geventwsgi.wsgi.exchange import Headers
@@ -77,35 +78,36 @@ class Http1Exchange(live_exchange.LiveExchange):
         "_length",
         "_mid_chunk",
         "_pieces",
+        "_policy",
         "_raw_socket",
         "_response",
         "_stream",
         "_trailers",
     )
 
-    def begin(self, connection: Connection, head: RequestHead) -> None:
+    def begin(self, connection: Connection, policy: Http1Policy, head: RequestHead) -> None:
         """Begin with what the head says of the connection and the body.
 
         This is the constructor, as a method: to call a class with arguments takes longer than all that is done here.
 
         :raises RequestError: 400, 413 or 421, when that rules out serving the request.
         """
-        self._connection = connection
+        self._connection, self._policy = connection, policy
         self.head = head
-        fields, service = head.fields, connection.service
+        fields, timeouts, forwarding = head.fields, connection.service.timeouts, policy.forwarding
         self._stream = connection.stream
         #: Where it runs; None until :meth:`enter`.
         self._lane: Lane | None = None
         self.remote_addr = connection.remote_addr
         self.remote_port = connection.remote_port
         self.trusted = connection.trusted
-        self.scheme = service.scheme
+        self.scheme = forwarding.scheme
         if self.trusted:
             if fields.scheme is None:
-                fields.scheme = forwarded_scheme(fields, service.secure_scheme_headers, self.scheme)
+                fields.scheme = forwarded_scheme(fields, forwarding.secure_scheme_headers, self.scheme)
             self.scheme = fields.scheme
-            if service.client_of is not None:
-                client = service.client_of(fields)
+            if forwarding.client_of is not None:
+                client = forwarding.client_of(fields)
                 if client is not None:
                     self.remote_addr, self.remote_port = client
         elif head.authority is not None:
@@ -119,11 +121,11 @@ class Http1Exchange(live_exchange.LiveExchange):
         self._continue = False
         self.has_body = fields.chunked or bool(fields.content_length)
         if self.has_body:
-            self._body = body_for(fields, service.limits, self.trailers)
-            self._credit = service.timeouts.body_grace
+            self._body = body_for(fields, policy.limits, self.trailers)
+            self._credit = timeouts.body_grace
             self._continue = fields.expect_continue
         #: Whether the connection can go on after this exchange; whatever goes wrong resets it.
-        self._keep_alive = head.keep_alive and service.timeouts.keepalive > 0
+        self._keep_alive = head.keep_alive and timeouts.keepalive > 0
         #: Whether the application uses the connection itself (:meth:`raw_socket`): nothing more is sent here.
         self.taken = False
         self._raw_socket: ClientSocket | None = None
@@ -266,7 +268,7 @@ class Http1Exchange(live_exchange.LiveExchange):
             if whole and self._keep_alive:
                 self._send_last(head, data)
             else:  # a record may take its time to be written, and the end comes after it
-                self._send(head, data, b"", b"", whole and self._connection.service.on_record is None)
+                self._send(head, data, b"", b"", whole and self._policy.on_record is None)
             self.sent += len(data)
 
     def send_file(self, fileno: int, offset: int, count: int) -> None:
@@ -426,8 +428,8 @@ class Http1Exchange(live_exchange.LiveExchange):
         headers = response.headers
         if self._trailers and framing is CHUNKED:
             headers = (*headers, encode.trailer_field(self._trailers))
-        service = self._connection.service
-        return service.last_head.encode(response.status, headers, framing, length, connection, service.software)
+        policy = self._policy
+        return policy.last_head.encode(response.status, headers, framing, length, connection, policy.server_header)
 
     def send_early_hints(self, headers: Headers) -> None:
         """See :meth:`.LiveExchange.send_early_hints`; HTTP/1.0 has no such response."""

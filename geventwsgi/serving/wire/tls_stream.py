@@ -31,21 +31,23 @@ BLOCK = 65536
 class TLSStream(stream.Stream):
     """A connected socket that speaks TLS as the server."""
 
-    __slots__ = ("_ended", "_incoming", "_looks", "_outgoing", "_ragged_eof_ends", "established", "ssl_object")
+    __slots__ = ("_ended", "_incoming", "_looks", "_outgoing", "_suppress_ragged_eofs", "established", "ssl_object")
 
     encrypted = True
 
-    def __init__(self, sock: Socket, common: Common, context: ssl.SSLContext, *, ragged_eof_ends: bool = True) -> None:
+    def __init__(
+        self, sock: Socket, common: Common, context: ssl.SSLContext, *, suppress_ragged_eofs: bool = True
+    ) -> None:
         """Take over ``sock``, which must be non-blocking.
 
-        :param ragged_eof_ends: whether an end without close_notify is an end like any other, or a disconnect.
+        :param suppress_ragged_eofs: whether an end without close_notify is an end like any other, or a disconnect.
         """
         super().__init__(sock, common)
         #: Whether :meth:`handshake` has succeeded.
         self.established = False
         #: Whether close_notify was made.
         self._ended = False
-        self._ragged_eof_ends = ragged_eof_ends
+        self._suppress_ragged_eofs = suppress_ragged_eofs
         #: Whether :meth:`_look` may take bytes from the kernel.
         self._looks = True
         self._incoming = ssl.MemoryBIO()
@@ -117,7 +119,7 @@ class TLSStream(stream.Stream):
         except ssl.SSLZeroReturnError:
             return b""
         except ssl.SSLError as error:
-            if self._ragged_eof_ends and _is_cut(error):
+            if self._suppress_ragged_eofs and _is_cut(error):
                 return b""
             raise ClientDisconnected(f"TLS: {error.reason or error}") from error
 

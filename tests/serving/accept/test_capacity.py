@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -12,9 +13,9 @@ import pytest
 from gevent import socket
 
 from geventwsgi import WSGIServer
-from geventwsgi.serving import server as server_module
+from geventwsgi.serving import assembly
 from geventwsgi.serving.accept.capacity import RESERVED_DESCRIPTORS, Capacity, Guest
-from geventwsgi.serving.accept.service import Timeouts
+from geventwsgi.serving.accept.timeouts import Timeouts
 from geventwsgi.serving.wire import sockets
 from tests.support.eventually import eventually
 
@@ -60,13 +61,7 @@ class TestBooks:
 def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WSGIServer]]:
     """Make servers that park at once and are stopped when the test ends."""
     servers: list[WSGIServer] = []
-    timeouts_of = server_module.timeouts_of
-
-    def eager(config: Any) -> Timeouts:
-        fields = {name: getattr(timeouts_of(config), name) for name in Timeouts.__slots__}
-        return Timeouts(**{**fields, "warm": 0.02})
-
-    monkeypatch.setattr(server_module, "timeouts_of", eager)
+    monkeypatch.setattr(assembly, "Timeouts", partial(Timeouts, warm=0.02))
 
     def make_one(**settings: Any) -> WSGIServer:
         server = WSGIServer(("127.0.0.1", 0), hello, **{"log": None, **settings})

@@ -21,7 +21,6 @@ from gevent import GreenletExit
 
 import geventwsgi
 from geventwsgi import WSGIServer, core
-from geventwsgi.serving.http1.http1_connection import Http1Speaker
 from geventwsgi.serving.loop.runners import Runners
 from geventwsgi.serving.wire.sockets import Socket
 
@@ -88,7 +87,7 @@ class Given(Runners):
 class Client:
     """A connection whose requests are served when it says so, in the greenlet of the test."""
 
-    def __init__(self, service: Any, runners: Given) -> None:
+    def __init__(self, speaker: Any, runners: Given) -> None:
         self._given = runners.sleepers
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self._sock = socket.create_connection(listener.getsockname())
@@ -96,7 +95,7 @@ class Client:
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.setblocking(False)
-        self.connection = Http1Speaker(service).open(Socket(accepted.detach(), socket.AF_INET), address)
+        self.connection = speaker.open(Socket(accepted.detach(), socket.AF_INET), address)
         self.connection.start()
 
     @property
@@ -136,7 +135,7 @@ class Service:
 
     def client(self) -> Client:
         """Return a new one."""
-        self._clients.append(Client(self.parts, self._runners))
+        self._clients.append(Client(self._server._WSGIServer__acceptor.speaker, self._runners))
         return self._clients[-1]
 
     def forget(self) -> None:

@@ -16,14 +16,12 @@ from gevent.event import Event
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http.head import Limits
 from geventwsgi.serving.accept import connection
-from geventwsgi.serving.accept.service import Timeouts
-from geventwsgi.serving.http1.http1_connection import Http1Speaker
 from geventwsgi.serving.http1.http1_exchange import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.wire.stream import Stream
 from geventwsgi.wsgi.input import Input
 from tests.support.eventually import eventually
 from tests.support.fake_exchange import head_of
-from tests.support.serving import reply, served
+from tests.support.serving import reply, served, timeouts_with
 from tests.support.streams import raw, tcp_pair
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -119,7 +117,7 @@ class TestPersistence:
             assert b"HTTP/1.1 200 OK" in one.ask(CLOSE)
 
     def test_keepalive_0_closes_after_each_response(self) -> None:
-        with served(timeouts=Timeouts(keepalive=0)) as one:
+        with served(timeouts=timeouts_with(keepalive=0)) as one:
             assert b"\r\nConnection: close\r\n" in one.ask(GET)
 
     def test_the_same_header_block_is_parsed_once(self) -> None:
@@ -144,7 +142,7 @@ class TestPersistence:
                     accepted, client = tcp_pair()
                     with client:
                         address = accepted.getpeername()
-                        Http1Speaker(one.service).open(raw(accepted), address).start()
+                        one.speaker.open(raw(accepted), address).start()
                         client.sendall(request)
                         assert client.recv(1)
                     fields.append(one.gateway.exchanges[-1].head.fields)
@@ -154,7 +152,7 @@ class TestPersistence:
     @pytest.mark.parametrize("keeps_greenlets", [False, True])
     @pytest.mark.parametrize("warm", [0.05, 60.0])
     def test_an_idle_connection_closes_silently_after_keepalive(self, warm: float, *, keeps_greenlets: bool) -> None:
-        with served(timeouts=Timeouts(keepalive=0.2, warm=warm), keeps_greenlets=keeps_greenlets) as one:
+        with served(timeouts=timeouts_with(keepalive=0.2, warm=warm), keeps_greenlets=keeps_greenlets) as one:
             one.client.sendall(GET)
             one.response()
             assert one.rest() == b""
@@ -163,11 +161,11 @@ class TestPersistence:
     @pytest.mark.parametrize("keeps_greenlets", [False, True])
     @pytest.mark.parametrize("warm", [0.05, 60.0])
     def test_a_connection_that_says_nothing_closes_silently(self, warm: float, *, keeps_greenlets: bool) -> None:
-        with served(timeouts=Timeouts(first_byte=0.2, warm=warm), keeps_greenlets=keeps_greenlets) as one:
+        with served(timeouts=timeouts_with(first_byte_timeout=0.2, warm=warm), keeps_greenlets=keeps_greenlets) as one:
             assert one.rest() == b""
 
     def test_an_idle_connection_gives_up_its_greenlet_then_what_it_remembers_and_serves_on(self) -> None:
-        with served(timeouts=Timeouts(warm=0.2)) as one:
+        with served(timeouts=timeouts_with(warm=0.2)) as one:
             for _ in range(3):
                 one.client.sendall(GET)
                 one.response()
@@ -180,7 +178,7 @@ class TestPersistence:
 
     @pytest.mark.parametrize("cold", [False, True])
     def test_a_client_that_leaves_while_parked_is_forgotten(self, *, cold: bool) -> None:
-        with served(timeouts=Timeouts(warm=0.05 if cold else 60)) as one:
+        with served(timeouts=timeouts_with(warm=0.05 if cold else 60)) as one:
             one.client.sendall(GET)
             one.response()
             eventually(lambda: one.connection.stream.parked and one.connection.cold is cold)
@@ -197,7 +195,7 @@ class TestHeads:
             assert one.rest().endswith(b"ok")
 
     def test_the_clock_of_a_head_runs_from_its_first_byte(self) -> None:
-        with served(timeouts=Timeouts(head=0.3)) as one:
+        with served(timeouts=timeouts_with(header_timeout=0.3)) as one:
             drip(one.client, GET, 0.05)
             assert b"HTTP/1.1 408 Request Timeout" in one.rest()
             assert one.service.refused == {408: 1}
@@ -240,7 +238,7 @@ class TestHeads:
         ],
     )
     def test_the_refusal_of_a_head_request_has_no_body__rfc9110_9_3_2(self, request_: bytes, status: int) -> None:
-        with served(limits=Limits(body=100), timeouts=Timeouts(head=0.2)) as one:
+        with served(limits=Limits(body=100), timeouts=timeouts_with(header_timeout=0.2)) as one:
             answer = one.ask(request_)
             assert answer.startswith(b"HTTP/1.1 %d " % status)
             assert int(answer.partition(b"Content-Length: ")[2].split(b"\r")[0]) > 0
@@ -271,12 +269,12 @@ class TestHeads:
             assert one.records == []
 
     def test_an_empty_line_after_a_request_is_none_that_times_out__rfc9112_2_2(self) -> None:
-        with served(timeouts=Timeouts(head=0.1)) as one:
+        with served(timeouts=timeouts_with(header_timeout=0.1)) as one:
             received = one.ask(GET + b"\r\n")
             assert (received.count(b"HTTP/1.1"), received[-2:]) == (1, b"ok")
 
     def test_a_head_that_begins_while_the_server_stops_is_not_waited_for_long(self) -> None:
-        with served(timeouts=Timeouts(drain_body=0.1)) as one:
+        with served(timeouts=timeouts_with(drain_body=0.1)) as one:
             one.client.sendall(GET)
             one.response()
             one.service.draining = True
@@ -376,7 +374,7 @@ class TestBodies:
             assert one.rest().count(b"HTTP/1.1 200 OK") == 1
 
     def test_an_unread_body_that_does_not_come_ends_the_connection(self) -> None:
-        with served(timeouts=Timeouts(drain_body=0.05)) as one:
+        with served(timeouts=timeouts_with(drain_body=0.05)) as one:
             one.client.sendall(post(10) + b"x")
             one.client.shutdown(socket.SHUT_WR)
             assert one.rest().count(b"HTTP/1.1 200 OK") == 1
@@ -420,7 +418,7 @@ class TestBodies:
                 exchange.read(10)
             exchange.fail(caught.value.status, caught.value.reason)
 
-        with served(run, timeouts=Timeouts(body=0.05)) as one:
+        with served(run, timeouts=timeouts_with(body=0.05)) as one:
             assert one.ask(post(5)).startswith(b"HTTP/1.1 408 ")
 
     def test_a_body_below_the_minimum_rate_is_408(self) -> None:
@@ -430,20 +428,20 @@ class TestBodies:
             except RequestError as error:
                 exchange.fail(error.status, error.reason)
 
-        with served(run, timeouts=Timeouts(body_grace=0.3, body_min_rate=100)) as one:
+        with served(run, timeouts=timeouts_with(body_grace=0.3, body_min_rate=100)) as one:
             one.client.sendall(post(1000))
             sender = gevent.spawn(drip, one.client, b"x" * 1000, 0.05)  # 20 bytes a second
             assert one.rest().startswith(b"HTTP/1.1 408 ")
             sender.kill()
 
     def test_a_body_above_the_minimum_rate_may_take_its_time(self) -> None:
-        with served(echo, timeouts=Timeouts(body_grace=0.3, body_min_rate=10)) as one:
+        with served(echo, timeouts=timeouts_with(body_grace=0.3, body_min_rate=10)) as one:
             one.client.sendall(post(30, "Connection: close"))
             drip(one.client, b"x" * 30, 0.02)  # 50 bytes a second
             assert body_of(one.rest()) == b"x" * 30
 
     def test_without_a_rate_only_a_stall_counts(self) -> None:
-        with served(echo, timeouts=Timeouts(body_grace=0.1, body_min_rate=0)) as one:
+        with served(echo, timeouts=timeouts_with(body_grace=0.1, body_min_rate=0)) as one:
             one.client.sendall(post(10, "Connection: close"))
             drip(one.client, b"x" * 10, 0.05)
             assert body_of(one.rest()) == b"x" * 10
@@ -454,7 +452,7 @@ class TestBodies:
             gevent.sleep(0.5)
             reply(exchange, first + exchange.read(100))
 
-        with served(run, timeouts=Timeouts(body_grace=0.2)) as one:
+        with served(run, timeouts=timeouts_with(body_grace=0.2)) as one:
             assert body_of(one.ask(post(5, "Connection: close") + b"12345")) == b"12345"
 
     def test_swallowing_a_body_error_does_not_keep_the_connection(self) -> None:
@@ -776,7 +774,7 @@ class TestDraining:
     @pytest.mark.parametrize("keeps_greenlets", [False, True])
     @pytest.mark.parametrize("warm", [0.05, 60.0])
     def test_an_idle_connection_closes(self, warm: float, *, keeps_greenlets: bool) -> None:
-        with served(timeouts=Timeouts(warm=warm), keeps_greenlets=keeps_greenlets) as one:
+        with served(timeouts=timeouts_with(warm=warm), keeps_greenlets=keeps_greenlets) as one:
             one.client.sendall(GET)
             one.response()
             eventually(lambda: keeps_greenlets or (one.connection.stream.parked and one.connection.cold is (warm < 1)))
@@ -806,7 +804,7 @@ class TestDraining:
                 exchange.fail(error.status)
 
         for goes_on in (True, False):
-            with served(run, timeouts=Timeouts(drain_body=0.2)) as one:
+            with served(run, timeouts=timeouts_with(drain_body=0.2)) as one:
                 one.client.sendall(post(1000) + b"x" * 500)
                 eventually(lambda one=one: one.connection.exchange is not None)
                 one.service.draining = True
@@ -817,7 +815,7 @@ class TestDraining:
 
     def test_a_half_sent_head_that_stops_is_cut_and_one_that_goes_on_is_answered(self) -> None:
         for goes_on in (True, False):
-            with served(timeouts=Timeouts(drain_body=0.2)) as one:
+            with served(timeouts=timeouts_with(drain_body=0.2)) as one:
                 one.client.sendall(GET[:10])
                 eventually(lambda one=one: one.connection in one.service.capacity.half_sent)
                 one.service.draining = True
@@ -832,7 +830,7 @@ class TestDraining:
                         one.rest()
 
     def test_a_head_that_drips_holds_up_a_drain_shortly(self) -> None:
-        with served(timeouts=Timeouts(drain_body=0.2)) as one:
+        with served(timeouts=timeouts_with(drain_body=0.2)) as one:
             one.client.sendall(GET[:10])
             eventually(lambda: one.connection in one.service.capacity.half_sent)
             one.service.draining = True
@@ -873,7 +871,7 @@ class TestDraining:
             sock.sendall(b"mine")
             sock.sendall(sock.recv(10))
 
-        with served(run, timeouts=Timeouts(drain_body=0.05)) as one:
+        with served(run, timeouts=timeouts_with(drain_body=0.05)) as one:
             one.client.sendall(TestUpgrade.REQUEST)
             assert one.client.recv(4) == b"mine"
             one.service.draining = True
@@ -930,7 +928,7 @@ class TestDraining:
             assert b"\r\nConnection: close\r\n" in answer
 
     def test_killing_a_parked_connection_closes_it(self) -> None:
-        with served(timeouts=Timeouts(warm=0.02)) as one:
+        with served(timeouts=timeouts_with(warm=0.02)) as one:
             one.client.sendall(GET)
             one.response()
             eventually(lambda: one.connection.stream.parked)

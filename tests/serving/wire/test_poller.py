@@ -12,7 +12,6 @@ import pytest
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.accept.acceptor import Acceptor
-from geventwsgi.serving.http1.http1_connection import Http1Speaker
 from geventwsgi.serving.wire import epoll
 from geventwsgi.serving.wire.endpoint import Endpoint
 from geventwsgi.serving.wire.poller import EpollPoller
@@ -142,7 +141,7 @@ class TestConnection:
             gevent.sleep(0)
             full.refusals = 1
             acceptor = Acceptor(None, one.service.capacity, logging.getLogger(), lambda _: None, 1)
-            acceptor.speaker = Http1Speaker(one.service)
+            acceptor.speaker = one.speaker
             pairs = [tcp_pair() for _ in range(2)]
             for accepted, client in pairs:
                 client.sendall(GET)

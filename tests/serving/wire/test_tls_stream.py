@@ -132,7 +132,7 @@ class TestReading:
     def test_an_end_without_close_notify_may_count_as_a_cut(
         self, stream: TLSStream, client: gevent_ssl.SSLSocket
     ) -> None:
-        stream._ragged_eof_ends = False
+        stream._suppress_ragged_eofs = False
         client.shutdown(socket.SHUT_WR)
         with pytest.raises(ClientDisconnected, match="TLS"):
             stream.recv(100, 5)

@@ -1,0 +1,51 @@
+"""How long each phase of a connection may take, in seconds. The fields that are settings have the settings' names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from geventwsgi.config.sources import Config
+
+
+class Timeouts:
+    """The limits of one server's connections.
+
+    :param config: where the settings are.
+    :param others: fields with other values.
+    """
+
+    __slots__ = (
+        "body", "body_grace", "body_min_rate", "drain_body", "first_byte_timeout", "handshake_timeout",
+        "header_timeout", "keepalive", "linger_timeout", "queue_timeout", "request_timeout", "warm",
+    )  # fmt: skip
+
+    def __init__(self, config: Config, **others: float) -> None:
+        #: From accept to the end of the TLS handshake; then the connection is dropped.
+        self.handshake_timeout = config.handshake_timeout
+        #: From then to the first byte of the first request; then a silent close.
+        self.first_byte_timeout = config.first_byte_timeout
+        #: From a head's first byte to its last; then 408.
+        self.header_timeout = config.header_timeout
+        #: From a response to the next request's first byte; then a silent close. 0: no keep-alive.
+        self.keepalive = config.keepalive
+        #: What a client may fall behind with its request body before it gets 408, at the rate of...
+        self.body_grace = config.body_grace
+        #: ...so many bytes for each second that the server waits for it; 0 for no such rate.
+        self.body_min_rate = config.body_min_rate
+        #: For an application to answer a request; then 504. 0 for any time.
+        self.request_timeout = config.request_timeout
+        #: For a request to wait for its turn; then 503. 0 for any time.
+        self.queue_timeout = config.queue_timeout
+        #: From the end of a connection's last response, for a client that is still sending; then a close, which may be
+        #: a reset. 0: at once.
+        self.linger_timeout = config.linger_timeout
+        #: Between two pieces of a body, however fast it came before; then 408. No setting, as what follows.
+        self.body = 60.0
+        #: For what an application left unread of a body, before the connection is closed instead of reused; and for the
+        #: next piece of a body when the server is to stop.
+        self.drain_body = 1.0
+        #: From going idle to giving up all that would speed up the next request.
+        self.warm = 1.0
+        for name, value in others.items():
+            setattr(self, name, value)

@@ -1,0 +1,128 @@
+"""The parts of a server, made of its settings."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.errors import ConfigError
+from geventwsgi.http.forwarded import forwarded_client
+from geventwsgi.http.limits import Leniency, Limits
+from geventwsgi.serving.accept.entrance import Entrance
+from geventwsgi.serving.accept.service import Service
+from geventwsgi.serving.accept.timeouts import Timeouts
+from geventwsgi.serving.accept.trust import ProxyProtocol, trust
+from geventwsgi.serving.http1.http1_policy import Forwarding, Http1Policy
+from geventwsgi.serving.loop.deadlines import Deadlines
+from geventwsgi.serving.request.lane import Policy
+from geventwsgi.serving.wire.outbox import outbox_of
+from geventwsgi.serving.wire.sending import Common
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from geventwsgi.config.sources import Config
+    from geventwsgi.http.fields import Fields
+    from geventwsgi.observe.access import Record
+    from geventwsgi.observe.log import Logger
+    from geventwsgi.serving.accept.capacity import Capacity
+    from geventwsgi.serving.http1.http1_policy import Page
+    from geventwsgi.serving.loop.runners import Runners
+    from geventwsgi.serving.wire.poller import Poller
+    from geventwsgi.wsgi.gateway import Gateway
+
+#: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
+MIN_HEAD = 65536
+
+
+def service_of(
+    config: Config, poller: Poller, capacity: Capacity, runners: Runners, log: Logger, tls: ssl.SSLContext | None,
+    *, loop: Any, keeps_greenlets: bool,
+) -> Service:  # fmt: skip
+    """Return what the connections of one server share.
+
+    :param keeps_greenlets: whether a connection has a greenlet while it is idle.
+    """
+    deadlines = Deadlines(loop)
+    common = Common(
+        poller, deadlines, outbox_of(deadlines.hub), capacity.places, config.write_timeout, config.write_min_rate
+    )
+    policy = Policy(
+        deadlines, log, cancels=config.on_disconnect == "cancel", half_close_ends=config.half_close == "gone"
+    )
+    return Service(
+        common, capacity, runners, Timeouts(config), entrance_of(config, tls), policy,
+        keeps_greenlets=keeps_greenlets, greenlet_per_request=config.greenlet_per_request,
+    )  # fmt: skip
+
+
+def entrance_of(config: Config, tls: ssl.SSLContext | None) -> Entrance:
+    """Return what comes before a connection's first request."""
+    trusts = trust(config.forwarded_allow_ips)
+    return Entrance(trusts, tls, proxies_of(config), suppress_ragged_eofs=config.suppress_ragged_eofs)
+
+
+def http1_policy_of(
+    config: Config, gateway: Gateway, scheme: str, *, on_record: Callable[[Record], object] | None,
+    pages: dict[str, Page] | None,
+) -> Http1Policy:  # fmt: skip
+    """Return what holds for HTTP/1 requests.
+
+    :param scheme: how clients speak to the server.
+    """
+    forwarding = Forwarding(scheme, config.secure_scheme_headers, client_of(config))
+    return Http1Policy(
+        gateway, limits_of(config), leniency_of(config), forwarding,
+        server_header=config.server_header, on_record=on_record, pages=pages,
+    )  # fmt: skip
+
+
+def websocket_wrapper(config: Config) -> Callable[[Any], Any]:
+    """Return what gives an application ``environ["wsgi.websocket"]``, where the settings ask for it.
+
+    :raises ConfigError: wsproto is missing.
+    """
+    if not config.wsgi_websocket:
+        return lambda application: application
+    try:
+        from geventwsgi.wsgi.websocket import WebSocketMiddleware  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError(
+            f"{config.source('wsgi_websocket')}: it needs wsproto ({error}): pip install geventwsgi[wsproto]"
+        ) from None
+    return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size)
+
+
+def proxies_of(config: Config) -> ProxyProtocol | None:
+    """Return which PROXY headers the settings ask for, None for none."""
+    if config.proxy_protocol == "off":
+        return None
+    return ProxyProtocol(config.proxy_protocol, trust(config.proxy_allow_ips))
+
+
+def client_of(config: Config) -> Callable[[Fields], tuple[str, int] | None] | None:
+    """Return what reads a request's client from its fields, None where it is the peer."""
+    if config.remote_addr_from_forwarded == "off":
+        return None
+    # That every peer is believed does not make a proxy of every address that one names.
+    proxies = [address for address in config.forwarded_allow_ips if address != "*"]
+    return partial(forwarded_client, header=config.remote_addr_from_forwarded, trusts=trust(proxies))
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the bounds of a request as the settings have them."""
+    line, field_size = config.limit_request_line, config.limit_request_field_size
+    head = max(MIN_HEAD, line + field_size) if line and field_size else 0
+    return Limits(line, config.limit_request_fields, field_size, head, config.limit_request_body)
+
+
+def leniency_of(config: Config) -> Leniency:
+    """Return which faults of a request are let through, as the settings have it."""
+    return Leniency(
+        folding=config.permit_obsolete_folding,
+        spaces=config.strip_header_spaces,
+        method=config.permit_unconventional_http_method,
+        version=config.permit_unconventional_http_version,
+        casefold=config.casefold_http_method,
+    )
