@@ -271,6 +271,12 @@ class TestPywsgi:
         assert rest(client).endswith(b"hello")
         assert len(handled) == 1
 
+    def test_a_client_of_a_handler_class_has_handshake_timeout_for_its_handshake(self, make: Make) -> None:
+        files = {"certfile": certificates().certfile, "keyfile": certificates().keyfile}
+        with connect(make(handler_class=WSGIHandler, handshake_timeout=0.1, **files)) as client:
+            client.settimeout(5)
+            assert client.recv(1) == b""
+
     def test_a_handler_class_logs_where_the_arguments_say(self, make: Make) -> None:
         log, error_log = io.StringIO(), io.StringIO()
         assert ask(make(handler_class=WSGIHandler, log=log, error_log=error_log)).endswith(b"hello")
