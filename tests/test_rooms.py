@@ -106,12 +106,54 @@ def test_no_two_modules_have_one_name():
 
 
 #: Rooms in which a module writes the fields of its own classes alone.
-OWN_FIELDS = {"config", "entry", "events", "master", "mesh", "observe", "system", "worker"}
+OWN_FIELDS = {"config", "entry", "events", "master", "mesh", "observe", "serving", "system", "worker"}
 #: Objects of the standard library whose attributes are named as a field of ours.
 OTHERS = {
     "observe.outputs.opening log.name",
     "worker.background pool._threads",
     "worker.patching.running_loops run_beside_others.__doc__",
+    # gevent's: a greenlet has a parent, as a node of ours has.
+    "serving.loop.disarm end.parent",
+    "serving.loop.disarm hub.parent",
+    "serving.loop.disarm last.parent",
+    "serving.loop.runners me.parent",
+}
+#: What is still written by another module.
+REMAINING = {
+    # Parts that are put together after both exist, or may be replaced later.
+    "serving.accept.connection self.stream.guard",
+    "serving.server acceptor.speaker",
+    "serving.server events.complain",
+    "serving.server self.__gateway.application",
+    # What a process that was forked, or a server that stops, takes away.
+    "serving.accept.service self.capacity.balance",
+    "serving.http1.http1_connection self.lane.clock.deadline",
+    "serving.server self.__gateway.forsaken",
+    "serving.server service.draining",
+    # What a protocol notes of its connection and of its socket.
+    "serving.accept.connection self.stream.parked_until",
+    "serving.accept.linger connection.lingering",
+    "serving.accept.prologue connection.answered",
+    "serving.accept.prologue connection.introduced",
+    "serving.http1.http1_connection connection.answered",
+    "serving.http1.http1_connection connection.idle_limit",
+    "serving.http1.http1_connection error.head_only",
+    "serving.http1.http1_connection exchange.over",
+    "serving.http1.http1_connection lane.queued",
+    "serving.http1.http1_connection service.served",
+    "serving.http1.http1_connection stream.waited",
+    "serving.http1.http1_exchange stream.waited",
+    "serving.wire.descriptor self._stream._sock",
+    "serving.wire.poller stream.watched",
+    # What of a request exists only once somebody asks for it.
+    "serving.http1.http1_exchange self.audience.thrown",
+    "serving.request.client self._lane.audience().cancels",
+    "serving.request.departure lane.audience().thrown",
+    "serving.request.departure lane.departed",
+    "serving.request.departure lane.inquiry",
+    "serving.request.lane exchange.audience",
+    "serving.request.request_deadline exchange.until",
+    "serving.request.request_deadline lane.clock",
 }
 
 
@@ -155,4 +197,4 @@ def test_a_field_is_written_by_the_module_of_its_class():
         for owner, field in ASSIGNED[name]
         if owner not in {"self", "cls"} and field in ours - FIELDS[name]
     }
-    assert sorted(found) == sorted(OTHERS)
+    assert sorted(found) == sorted(OTHERS | REMAINING)
