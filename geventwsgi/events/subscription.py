@@ -137,34 +137,29 @@ class Subscription(Inbox):
             if not messages:
                 break
             self._next = start + len(messages)
-            if messages[0].rank <= self._seen or start < history.strays_until:
-                messages = self._unseen(messages)
-            taken = messages
+            first = messages[0]
+            in_turn = first.rank > self._seen and start >= history.strays_until
+            if in_turn and self._count == first.total - 1 - first.missed:
+                taken, self._count = messages, messages[-1].total
+            else:
+                taken = self._unseen(messages)
             if taken:
-                self._settle(taken)
+                self.position = taken[-1].id
         return taken
 
     def _unseen(self, messages: list[Message]) -> list[Message]:
-        """Return the messages that the subscriber has not seen."""
-        found = [message for message in messages if message.rank > self._seen]
+        """Return the messages that the subscriber has not seen, each with the number that it has missed before.
+
+        What it has seen in another process may be lost to this one, and the other way round. A message from before its
+        place may come late; then it has been missed, unless it is one that the subscriber has seen elsewhere.
+        """
+        found = []
         for message in messages:
-            if found and message is found[0]:
-                break
-            if self._counts_untold:
-                self._count = message.total
+            if message.rank > self._seen:
+                missed = max(0, message.total - 1 - self._count)
+                found.append(message if missed == message.missed else message.altered(missed))
+                self._count = max(self._count + 1, message.total)
+            elif self._counts_untold:
+                self._count += message.missed + 1
         return found
 
-    def _settle(self, taken: list[Message]) -> None:
-        """Correct the numbers of missed messages for this subscriber, and move its position to the last message."""
-        first, last = taken[0], taken[-1]
-        # It may have seen in another process what was lost to this one, and the other way round.
-        seen = self._count - (first.total - 1 - first.missed)
-        for at, message in enumerate(taken if seen else ()):
-            if seen < 0 or message.missed:
-                missed = max(0, message.missed - seen)
-                seen -= message.missed - missed
-                taken[at] = message.altered(missed)
-            if seen <= 0:
-                break
-        self._count = last.total + max(0, seen)
-        self.position = last.id

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from geventwsgi.events.channel import Channel
@@ -244,6 +244,7 @@ def test_what_is_no_longer_kept_is_counted(plan):
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(steps("publish", "publish", "arrive", "arrive", "move", "take", "lose", "give_up"))
+@example([("publish", 1), ("publish", 0), ("give_up", 0), ("take", 0), ("publish", 0), ("move", 0)])
 def test_what_is_lost_on_the_way_is_counted_and_nothing_is_doubled(plan):
     world = World(keep=1000)
     # Everybody knows everybody: of a stranger's first message nobody can tell what was before it.
