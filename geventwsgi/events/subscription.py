@@ -162,4 +162,3 @@ class Subscription(Inbox):
             elif self._counts_untold:
                 self._count += message.missed + 1
         return found
-
