@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     Failing = Callable[[int], Any]
 
 PACKAGE = str(Path(geventwsgi.__file__).parent)
+#: The function that the garbage collector calls, in the midst of anything: its exceptions are reported, not raised.
+COLLECTORS = "_note"
 #: Names of one length, so that whatever is compared by length is not told apart by it.
 NAMES = ("alice", "bobby", "carol", "david")
 WAYS = ("plain", "input", "all")
@@ -205,7 +207,10 @@ class FailingLine:
         sys.settrace(self._former)
 
     def _call(self, frame: Any, _event: str, _argument: object) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(PACKAGE) else None
+        code = frame.f_code
+        if code.co_name == COLLECTORS or not code.co_filename.startswith(PACKAGE):
+            return None
+        return self._line
 
     def _line(self, _frame: Any, event: str, _argument: object) -> Any:
         if event == "line":
