@@ -34,7 +34,7 @@ from geventwsgi.system.socket_directory import remove_meeting_place
 from geventwsgi.system.systemd import Activation, Systemd, take_sockets
 from geventwsgi.worker import hooks
 from geventwsgi.worker.application import Application
-from geventwsgi.worker.boot_report import ENDING, BootFailure, told
+from geventwsgi.worker.boot_report import BootFailure, thrown, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -220,7 +220,9 @@ class Arbiter(Compatible):
         """Sleep until there is something to do."""
         try:
             self.signals.sleep(self._nap(time.monotonic()))
-        except ENDING as error:  # it has left a greenlet that the application started here
+        except BaseException as error:
+            if not thrown(error):
+                raise
             # The loop's traceback says nothing of who called.
             self.log.error("%s in the master, which goes on", told(error))  # noqa: TRY400
 

@@ -19,6 +19,7 @@ from geventwsgi import forks
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.forks import close
 from geventwsgi.mesh.place import HERE
+from geventwsgi.system.children import begin_as_child, end_as_child, end_executors
 from geventwsgi.system.file_watcher import INTERVAL
 from geventwsgi.system.listeners import close_others
 from geventwsgi.system.originals import default_loop, original
@@ -95,6 +96,7 @@ def _let_go_of_the_master(state: State, reader: int) -> None:
         set_handler(number, signal.SIG_DFL)
     forks.take_signals(state.signals.numbers)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, state.signals.numbers)
+    begin_as_child()
     if not state.cfg.preload_app:
         # The configuration file or a script has registered these functions for the master's end. Those of a preloaded
         # application stay: they are for each worker's end.
@@ -128,9 +130,10 @@ class _Life:
             status = self._fail(error)
         self.leave()
         log.debug("Worker exiting (pid: %s)", os.getpid())
-        _end_executors()
+        end_executors()
         with suppress(Exception, SystemExit):
             atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing does
+        end_as_child()
         with suppress(Exception):
             logging.shutdown()
         return status
@@ -211,14 +214,6 @@ class _Life:
         self.leave()
         _flush()
         os._exit(FAILED)
-
-
-def _end_executors() -> None:
-    """Let pools of processes end. Otherwise :mod:`multiprocessing` would wait for their processes for ever."""
-    pools = sys.modules.get("concurrent.futures.process")
-    if pools is not None:
-        with suppress(Exception, SystemExit):
-            vars(pools)["_python_exit"]()  # which the interpreter calls before atexit's functions
 
 
 def _write_all(fd: int, data: bytes) -> None:

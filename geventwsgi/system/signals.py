@@ -123,7 +123,8 @@ class SignalPipe:
 
         Where gevent has a loop in this process, ``turn`` lets it run meanwhile.
 
-        :raises SystemExit: it has left such a greenlet; likewise ``KeyboardInterrupt`` and ``SystemError``.
+        :raises BaseException: others' code has thrown it into this greenlet meanwhile; see
+            :func:`~geventwsgi.worker.boot_report.thrown`.
         """
         milliseconds = None if timeout is None else max(0, math.ceil(timeout * 1000))
         if self._turn is None or default_loop() is None:
@@ -171,6 +172,7 @@ class SignalPipe:
 
         for number in _ENDS:
             set_handler(number, interrupt)
+        take_signals(_ENDS)  # a process that is forked in the block is not to be interrupted
         try:
             yield
         finally:
@@ -180,6 +182,7 @@ class SignalPipe:
             for number in _ENDS:
                 if signal.getsignal(number) is interrupt:  # otherwise the application has set its own
                     set_handler(number, _collect)
+                    take_signals((number,))
 
     def lend(self) -> None:
         """Give CHLD to gevent's loop, if there is one, until :meth:`take_back`.

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def wait(descriptors: Iterable[int], milliseconds: int | None) -> None:
     """Let greenlets run until a descriptor is readable or closed at its other end, or the time has passed.
 
-    :raises SystemExit: as any of ``KeyboardInterrupt`` and ``SystemError``: it has left one of those greenlets.
+    :raises BaseException: others' code has thrown it into this greenlet; see
+        :func:`~geventwsgi.worker.boot_report.thrown`.
     """
     poller = poll()
     for fd in descriptors:
@@ -40,7 +41,7 @@ def leave() -> None:
     Pools of threads (:mod:`concurrent.futures`) work in the worker: the next task starts a thread there.
     """
     frozen = somebody_froze()
-    disarm()
+    disarm(keep_timeouts=False)
     if frozen:
         gc.freeze()
     pools = sys.modules.get("concurrent.futures.thread")

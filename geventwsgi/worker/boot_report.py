@@ -19,12 +19,20 @@ LINE_LIMIT = 2000
 PACKAGE = f"{os.path.dirname(os.path.dirname(__file__))}{os.sep}"
 #: Frames between a loader and what it loads.
 IMPORTING = ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>", f"importlib{os.sep}__init__.py")
-#: What gevent hands to the main greenlet, whichever greenlet or callback it left (``Hub.SYSTEM_ERROR``).
-ENDING = (SystemExit, KeyboardInterrupt, SystemError)
+
+
+def thrown(error: BaseException) -> bool:
+    """Whether others' code has thrown an exception into the main greenlet, in which the server waits.
+
+    gevent hands ``SystemExit``, ``KeyboardInterrupt`` and ``SystemError`` to the main greenlet, whichever greenlet they
+    left (``Hub.SYSTEM_ERROR``). A ``gevent.Timeout`` that nobody has cancelled is raised in the greenlet that started
+    it: at import, that is the main one. The server itself raises none of these while it waits.
+    """
+    return isinstance(error, SystemError) or not isinstance(error, Exception)
 
 
 def told(error: BaseException) -> str:
-    """Return what the log says of one of :data:`ENDING`, without running any code of the application's."""
+    """Return what the log says of a :func:`thrown` exception, without running any code of the application's."""
     code = getattr(error, "code", None)
     if isinstance(error, SystemExit) and (code is None or type(code) in (int, str)):
         return f"The application called sys.exit({code!r})"

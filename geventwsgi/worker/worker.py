@@ -24,7 +24,7 @@ from geventwsgi.system.originals import original
 from geventwsgi.system.privileges import become
 from geventwsgi.worker import hooks, lastwords, stacks
 from geventwsgi.worker.application import Application
-from geventwsgi.worker.boot_report import ENDING, told
+from geventwsgi.worker.boot_report import thrown, told
 from geventwsgi.worker.heartbeat import Heartbeat, interval
 
 if TYPE_CHECKING:
@@ -228,7 +228,9 @@ class Worker:
         while True:
             try:
                 wait()
-            except ENDING as error:  # noqa: PERF203 - one turn for each exception
+            except BaseException as error:  # noqa: PERF203 - one turn for each exception
+                if not thrown(error):
+                    raise
                 # The traceback is the loop's and does not show the cause.
                 self.log.error("%s outside of a request: worker %s is replaced", told(error), self.pid)  # noqa: TRY400
                 if self._slot is None or not self.cfg.timeout:  # without a timeout the master may sleep for long

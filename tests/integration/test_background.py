@@ -121,6 +121,29 @@ def test_a_pool_of_threads_works_in_each_worker_too(tmp_path: Path) -> None:
         assert notes.more() == {server.pid}
 
 
+def test_gevents_own_pool_of_threads_works_in_each_worker_too(tmp_path: Path) -> None:
+    with running(tmp_path, "gevent's pool", "--preload", workers=1) as (server, notes):
+        assert answer(server, "/gevent-pool") == 1024
+        assert notes.more() == {server.pid}
+
+
+def test_a_queue_of_processes_that_the_master_has_used_carries_what_workers_put(tmp_path: Path) -> None:
+    with running(tmp_path, "queue", "--preload", workers=1) as (server, notes):
+        wait_until(lambda: notes.pids() == [server.pid])
+        worker = answer(server, "/put")
+        wait_until(lambda: notes.pids() == [server.pid, worker])
+
+
+def test_a_timeout_that_nobody_has_cancelled_ends_neither_master_nor_workers(tmp_path: Path) -> None:
+    with running(tmp_path, "timeout", "--preload", workers=1) as (server, notes):
+        server.wait_log("The application raised Timeout in the master, which goes on")
+        assert notes.more() == {server.pid}
+        assert server.worker_pids() == server.ready_pids()
+        assert answer(server, "/pool") == 1024
+        assert server.stop() == 0
+        assert server.log_text().count("Timeout") == 1
+
+
 def test_the_thread_has_ended_as_a_worker_sees_it(tmp_path: Path) -> None:
     with running(tmp_path, "thread", "--preload", workers=1) as (server, _):
         assert answer(server, "/thread") is False

@@ -38,10 +38,10 @@ PLACES = {
 
 
 @contextlib.contextmanager
-def sidecar(tmp_path, place, how, *flags):
+def sidecar(tmp_path, place, how, *flags, source=SIDECAR):
     """A server of two workers and its sidecar's pid; that is killed at the end."""
     path = tmp_path / "side"
-    source = SIDECAR.format(path=str(path), start=how)
+    source = source.format(path=str(path), start=how)
     options = {"config": source + PLACES.get(place, ""), "app": APP}
     if place == "import":
         (tmp_path / "app.py").write_text(f"{source}start()\nfrom {APP.replace(':', ' import ')}\n")
@@ -97,6 +97,34 @@ def test_signals_of_the_master_mean_nothing_else_to_a_sidecar(tmp_path, name):
         assert [line for line in server.log_text().splitlines() if line.startswith("[")] == log
 
 
+STUBBORN = """
+import os, time
+def side():
+    open({path!r}, "w").write(f"{{os.getpid()}}\\n")
+    while True:
+        try:
+            time.sleep(0.02)
+        except BaseException:
+            pass
+def start(*_):
+    if os.fork() == 0: side()
+"""
+
+
+@pytest.mark.parametrize("name", ["TERM", "QUIT"])
+@pytest.mark.parametrize("place", ["import", "on_starting", "when_ready"])
+def test_signal_that_interrupts_the_start_ends_a_sidecar_by_default(tmp_path, place, name):
+    """Also one that catches every exception."""
+    pidfile = tmp_path / "pid"
+    with sidecar(tmp_path, place, "", "--preload", "--pid", str(pidfile), source=STUBBORN) as (server, pid):
+        log = server.log_text()
+        os.kill(pid, getattr(signal, f"SIG{name}"))
+        wait_until(lambda: ended(pid), 5)
+        assert pidfile.exists()
+        assert server.log_text() == log
+        assert inflight.get(server.url, "/").status == 200
+
+
 @pytest.mark.parametrize("preload", [(), ("--preload",)])
 def test_sidecar_has_none_of_the_masters_descriptors_and_not_its_name(tmp_path, preload):
     with sidecar(tmp_path, "when_ready", FORK, "--reload", *preload) as (server, pid):
@@ -106,6 +134,18 @@ def test_sidecar_has_none_of_the_masters_descriptors_and_not_its_name(tmp_path, 
         ]
         assert b"master" not in Path(f"/proc/{pid}/cmdline").read_bytes()
         assert server.stop() == 0
+
+
+def test_sidecar_of_multiprocessing_outlives_the_workers(tmp_path):
+    """A worker that ends terminates its own daemonic processes only, and waits for no other."""
+    with sidecar(tmp_path, "import", PROCESS, "--preload") as (server, pid):
+        server.signal(signal.SIGHUP)
+        server.wait_log("Reload: done")
+        wait_until(lambda: len(server.worker_pids()) == 3, message="the old workers have ended")
+        assert not ended(pid)
+        assert server.stop() == 0
+        assert ended(pid)
+        assert "Traceback" not in server.log_text()
 
 
 def test_sidecar_outlives_the_server_which_leaves_no_port_behind(tmp_path):

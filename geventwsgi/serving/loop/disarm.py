@@ -29,8 +29,11 @@ from geventwsgi.forks import hold, leave
 _done = 0
 
 
-def disarm() -> None:
-    """Do it for the hub of this thread, if there is one; a second call in the same process does nothing."""
+def disarm(*, keep_timeouts: bool = True) -> None:
+    """Do it for the hub of this thread, if there is one; a second call in the same process does nothing.
+
+    :param keep_timeouts: whether a ``Timeout`` that runs for the greenlet that forked goes on in the child.
+    """
     global _done  # noqa: PLW0603 - there is one hub to each process that was forked
     hub: Any = get_hub_if_exists()
     if hub is None or _done == os.getpid():
@@ -46,7 +49,7 @@ def disarm() -> None:
         hold(callback.callback, callback.args)
         callback.stop()
     for one in found:
-        _silence(one, loop, me)
+        _silence(one, loop, me if keep_timeouts else None)
     vars(gevent_os)["_watched_children"].clear()  # the parent's; waitpid would believe in them
     loop.reset_sigchld()  # the next watcher of a child takes it anew
     if me is not hub:
@@ -54,13 +57,19 @@ def disarm() -> None:
     gevent.reinit(hub)
 
 
-def _silence(one: Any, loop: Any, me: Any) -> None:
-    """Let ``one`` wake nobody; timers of the greenlet that forked (a ``Timeout``) stay."""
+def _silence(one: Any, loop: Any, keeper: Any) -> None:
+    """Let ``one`` wake nobody.
+
+    Watchers of a fork stay, since they are for the child: a pool of threads begins anew by one. So do timers of the
+    greenlet ``keeper``.
+    """
+    if isinstance(one, type(loop.fork())):
+        return
     if isinstance(one, loop.WatcherType):
         callback, args = one.callback, one.args
-        mine = getattr(callback, "__self__", None) is me or any(arg is me for arg in args or ())
+        kept = keeper and (getattr(callback, "__self__", None) is keeper or any(arg is keeper for arg in args or ()))
         loops_own = one in getattr(loop, "__dict__", {}).values()
-        if callback is None or mine or loops_own:
+        if callback is None or kept or loops_own:
             return
         hold(callback, args)
         one.stop()

@@ -17,6 +17,7 @@ import gevent
 from gevent import queue
 from gevent.event import AsyncResult, Event
 from gevent.lock import Semaphore
+from gevent.threadpool import ThreadPool
 from geventwsgi import forks
 from geventwsgi.serving.loop.disarm import disarm
 {hasten}
@@ -59,6 +60,8 @@ waits = [
     ("condition", wait_for_condition), ("queue", items.get), ("thread's queue", thread_items.get),
     ("socket", far.recv, 1), ("sleep", time.sleep, 0.03), ("tick", tick),
 ]
+pool = ThreadPool(2)
+pool.apply(abs, (-1,))
 greenlets = [gevent.spawn(foreign, *wait) for wait in waits]
 greenlets.append(gevent.spawn(foreign, "join", greenlets[0].join))
 thread = threading.Thread(target=foreign, args=("thread", time.sleep, 0.03), daemon=True)
@@ -162,6 +165,12 @@ def test_child_uses_sockets_locks_and_queues_of_its_parent():
 def test_child_looks_names_up_in_threads():
     lines, _ = run('said(socket.getaddrinfo("localhost", 80)[0][4][1], gevent.get_hub().threadpool.apply(abs, (-1,)))')
     assert lines == ["80 1", "status 0"]
+
+
+def test_child_uses_a_pool_of_threads_of_its_parent():
+    """Once the loop has turned, as gevent says of watchers of a fork."""
+    child = "gevent.sleep(0.01)\ngevent.sleep(0.01)\nsaid(pool.spawn(abs, -1).get(timeout=5))"
+    assert run(child) == (["1", "status 0"], "")
 
 
 def test_timeout_that_runs_stays_the_childs():

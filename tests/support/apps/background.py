@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -19,12 +20,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import gevent
+from gevent.threadpool import ThreadPool
 
 from geventwsgi.events import Channel
 
 #: Seconds between two notes.
 PERIOD = 0.02
 pool = ThreadPoolExecutor(2)
+native = ThreadPool(2)
+queue = multiprocessing.Queue()
 channel = Channel("background")
 heard = []
 started = []
@@ -111,6 +115,29 @@ def start_resolver():
     start_thread()
 
 
+def start_native_task():
+    native.spawn(pow, 2, 10).get()
+    start_thread()
+
+
+def start_queue():
+    """Have the master put one thing and take all."""
+
+    def take():
+        while True:
+            pid = queue.get()
+            with Path(os.environ["NOTES"]).open("a", encoding="ascii") as file:
+                file.write(f"{pid}\n")
+
+    queue.put(os.getpid())
+    threading.Thread(target=take, daemon=True).start()
+
+
+def start_timeout():
+    gevent.Timeout.start_new(1)
+    start_thread()
+
+
 def hear():
     heard.extend(message.data for message in channel.subscribe())
 
@@ -126,6 +153,9 @@ START = {
     "in each": start_in_each,
     "exit": start_exit,
     "resolver": start_resolver,
+    "gevent's pool": start_native_task,
+    "queue": start_queue,
+    "timeout": start_timeout,
     "": lambda: None,
 }
 if "NOTES" in os.environ:
@@ -137,6 +167,11 @@ def application(environ, start_response):
     path, answer = environ["PATH_INFO"], None
     if path == "/pool":
         answer = pool.submit(pow, 2, 10).result(5)
+    elif path == "/gevent-pool":
+        answer = native.spawn(pow, 2, 10).get(timeout=5)
+    elif path == "/put":
+        answer = os.getpid()
+        queue.put(answer)
     elif path == "/thread":
         started[0].join(5)
         answer = started[0].is_alive()
