@@ -8,7 +8,8 @@ from __future__ import annotations
 import gc
 import re
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gevent
 import pytest
@@ -40,7 +41,12 @@ WHOLE = (
 DEADLINE = 0.3
 
 
-@pytest.fixture(params=["keep-alive", "warm", "pipelined", "tls", "unix"])
+WAYS = ("keep-alive", "warm", "pipelined", "tls", "tls, pipelined", "unix", "http/1.0")
+#: What the second request is answered with over HTTP/1.0.
+WHOLE_1_0 = b"HTTP/1.1 200 OK\r\nServer: geventwsgi\r\nDate: -\r\nConnection: close\r\n\r\ntwoend"
+
+
+@pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> str:
     """How the second request comes."""
     return str(request.param)
@@ -48,7 +54,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 @contextmanager
 def serving(app: Callable[..., Any], way: str, directory: Path, **settings: Any) -> Iterator[Running]:
-    if way == "tls":
+    if "tls" in way:
         settings.update(certfile=certificates().certfile, keyfile=certificates().keyfile)
     if way == "unix":
         listener = socket.socket(socket.AF_UNIX)
@@ -61,66 +67,83 @@ def serving(app: Callable[..., Any], way: str, directory: Path, **settings: Any)
 
 def connect(server: Running, way: str) -> Any:
     client = server.connect()
-    if way == "tls":
+    if "tls" in way:
         client = tls_client_context().wrap_socket(client, server_hostname="localhost")
         server.clients.append(client)
     return client
 
 
 class Two:
-    """An application of two requests: the second acts with what the first has left, before its head and after it.
+    """An application of two requests. The second lets ``act`` have what the first has left, and so does a greenlet of
+    the first: that acts after the second's head.
 
     :param keep: what is kept of the first request, of its environ and ``start_response``.
     """
 
     def __init__(self, act: Act, keep: Callable[[dict[str, Any], Any], Kept] | None = None) -> None:
         self.kept: Kept = {}
-        #: What the attempts raised.
-        self.raised: list[BaseException] = []
-        #: The lines of the second request's body that it met, and what ended it before its end.
+        #: What the attempts returned, or the types of what they raised.
+        self.met: list[Any] = []
+        #: What ended the second request before its end.
         self.thrown: list[BaseException] = []
         self._act = act
         self._keep = keep or (lambda environ, start_response: {**environ, "start_response": start_response})
+        self._go, self._gone = Event(), Event()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         if environ["PATH_INFO"] == "/one":
             kept = self._keep(environ, start_response)
             write = start_response("200 OK", [("Content-Length", "3")])
             if environ["QUERY_STRING"] != "last":
-                self.kept = {**kept, "write": write}
+                self.kept = {**kept, "write": write, "result": [b"one"]}
+                gevent.spawn(self._later)
+                return self.kept["result"]
             return [b"one"]
         return self._second(start_response)
 
+    def _later(self) -> None:
+        self._go.wait(10)
+        self.attempt()
+        self._gone.set()
+
     def _second(self, start_response: Any) -> Iterator[bytes]:
         try:
-            self._try()
+            self.attempt()
             start_response("200 OK", [])
             yield b"two"
-            self._try()
+            self._go.set()
+            self._gone.wait(10)
             yield b"end"
         except BaseException as error:
             self.thrown.append(error)
             raise
 
-    def _try(self) -> None:
+    def attempt(self) -> None:
+        """Act with what is kept."""
         try:
-            self._act(self.kept)
+            self.met.append(self._act(self.kept))
         except Exception as error:  # noqa: BLE001 - which it is, the test asks
-            self.raised.append(error)
+            self.met.append(type(error))
 
 
 def ask(server: Running, way: str, first: bytes = ONE) -> tuple[bytes, bytes]:
     """Return the responses to the first and the second request, without their dates."""
     client = connect(server, way)
+    second, end = TWO, b"0\r\n\r\n"
+    if way == "http/1.0":
+        first, second = (
+            request.replace(b"/1.1\r\n", b"/1.0\r\nConnection: keep-alive\r\n") for request in (first, TWO)
+        )
+        end = b"twoend"
     if way == "warm":  # requests before have left what is shared by those that repeat their block
         for _ in range(3):
             client.sendall(first.replace(b"/one", b"/one?last"))
             read_to(client, b"one")
-    client.sendall(first + TWO if way == "pipelined" else first)
+    client.sendall(first + second if "pipelined" in way else first)
     one = read_to(client, b"one")
-    if way != "pipelined":
-        client.sendall(TWO)
-    two = read_to(client, b"0\r\n\r\n")
+    if "pipelined" not in way:
+        client.sendall(second)
+    two = read_to(client, end)
     return dateless(one), dateless(two)
 
 
@@ -128,13 +151,14 @@ def dateless(response: bytes) -> bytes:
     return re.sub(rb"Date: [^\r]*", b"Date: -", response)
 
 
-def untouched(app: Two, way: str, directory: Path, first: bytes = ONE) -> None:
-    """Check that the second request is as it would be alone."""
-    with serving(app, way, directory) as server:
+def untouched(app: Two, way: str, directory: Path, first: bytes = ONE, **settings: Any) -> None:
+    """Check that the second request is as it would be alone. Then act once more when the connection has ended."""
+    with serving(app, way, directory, **settings) as server:
         one, two = ask(server, way, first)
     assert one.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert two == WHOLE
+    assert two == (WHOLE_1_0 if way == "http/1.0" else WHOLE)
     assert app.thrown == []
+    app.attempt()
 
 
 @pytest.fixture
@@ -142,83 +166,121 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class TestKept:
-    """Each object, kept with all the others of its environ."""
+class Object(NamedTuple):
+    """Something that an application keeps of a request.
 
-    def test_early_hints(self, way: str, directory: Path) -> None:
-        app = Two(lambda kept: kept["wsgi.early_hints"]([("Link", "</private>")]))
-        untouched(app, way, directory)
-        assert app.raised == []
+    :ivar key: where it is in the environ, or the name of what :class:`Two` adds.
+    :ivar act: what is done with it, each time.
+    :ivar met: what that returns, or the type of what it raises.
+    :ivar first: the first request.
+    """
 
-    def test_trailers(self, way: str, directory: Path) -> None:
-        app = Two(lambda kept: kept["geventwsgi.send_trailers"]([("X-Private", "one")]))
-        untouched(app, way, directory)
-        assert app.raised == []
-
-    def test_a_deadline_that_is_set(self, way: str, directory: Path) -> None:
-        def act(kept: Kept) -> None:
-            kept["geventwsgi.deadline"].set(0)
-            gevent.sleep(DEADLINE)
-
-        app = Two(act)
-        untouched(app, way, directory)
-        assert app.raised == []
-
-    def test_a_deadline_tells_nothing(self, way: str, directory: Path) -> None:
-        told: list[float | None] = []
-        app = Two(lambda kept: told.append(kept["geventwsgi.deadline"].remaining))
-        with serving(app, way, directory, request_timeout=60) as server:
-            assert ask(server, way)[1] == WHOLE
-        assert told == [None, None]
-
-    def test_the_client_cannot_cancel(self, way: str, directory: Path) -> None:
-        app = Two(lambda kept: kept["geventwsgi.client"].cancel_on_gone())
-        untouched(app, way, directory)
-        assert app.raised == []
-
-    def test_the_socket(self, way: str, directory: Path) -> None:
-        app = Two(lambda kept: kept["geventwsgi.socket"].sendall(b"RAW BYTES OF ONE"))
-        untouched(app, way, directory, UPGRADE)
-        assert [type(error) for error in app.raised] == [ClientDisconnected] * 2
-
-    def test_the_input(self, way: str, directory: Path) -> None:
-        read: list[bytes] = []
-        app = Two(lambda kept: read.append(kept["wsgi.input"].read()))
-        untouched(app, way, directory)
-        assert read in ([b"body", b""], [b"", b""])
-
-    def test_start_response(self, way: str, directory: Path) -> None:
-        app = Two(lambda kept: kept["start_response"]("201 Created", [("X-Private", "one")]))
-        untouched(app, way, directory)
-
-    def test_start_response_with_an_error(self, way: str, directory: Path) -> None:
-        error = ValueError("one")
-        app = Two(lambda kept: kept["start_response"]("500 No", [("X", "one")], (ValueError, error, None)))
-        untouched(app, way, directory)
-
-    def test_write(self, way: str, directory: Path) -> None:
-        app = Two(lambda kept: kept["write"](b"LATE"))
-        untouched(app, way, directory)
-        assert [type(error) for error in app.raised] == [ResponseError] * 2
+    key: str
+    act: Callable[[Any], object]
+    met: Any = None
+    first: bytes = ONE
 
 
-ALONE = {
-    "hints": ("wsgi.early_hints", lambda hints: hints([("Link", "</private>")])),
-    "trailers": ("geventwsgi.send_trailers", lambda send: send([("X-Private", "one")])),
-    "deadline": ("geventwsgi.deadline", lambda deadline: (deadline.set(0), gevent.sleep(DEADLINE))),
-    "lifted": ("geventwsgi.deadline", lambda deadline: deadline.lift()),
-    "client": ("geventwsgi.client", lambda client: client.cancel_on_gone(cancel=False)),
-    "waitress": ("waitress.client_disconnected", lambda disconnected: disconnected()),
-    "input": ("wsgi.input", lambda body: body.readline()),
+def late(deadline: Any) -> None:
+    """Set a deadline that has passed, and wait until it would have been noticed: once is enough."""
+    deadline.set(0)
+    if "late" not in seen:
+        seen.add("late")
+        gevent.sleep(DEADLINE)
+
+
+seen: set[str] = set()
+FAILURE = (ValueError, ValueError("one"), None)
+OBJECTS = {
+    "client: gone": Object("geventwsgi.client", lambda client: client.gone.is_set(), met=False),
+    "client: on_gone": Object("geventwsgi.client", lambda client: client.on_gone(print)),
+    "client: cancel_on_gone": Object("geventwsgi.client", lambda client: client.cancel_on_gone()),
+    "client: not cancel_on_gone": Object("geventwsgi.client", lambda client: client.cancel_on_gone(cancel=False)),
+    "client: disconnected": Object("geventwsgi.client", lambda client: client.disconnected(), met=False),
+    "waitress": Object("waitress.client_disconnected", lambda disconnected: disconnected(), met=False),
+    "deadline: set": Object("geventwsgi.deadline", late),
+    "deadline: lift": Object("geventwsgi.deadline", lambda deadline: deadline.lift()),
+    "deadline: remaining": Object("geventwsgi.deadline", lambda deadline: deadline.remaining),
+    "hints": Object("wsgi.early_hints", lambda hints: hints([("Link", "</private>")])),
+    "trailers": Object("geventwsgi.send_trailers", lambda send: send([("X-Private", "one")])),
+    "input: read": Object("wsgi.input", lambda body: body.read() in (b"body", b""), met=True),
+    "input: readline": Object("wsgi.input", lambda body: body.readline() in (b"body", b""), met=True),
+    "input: iterated": Object("wsgi.input", lambda body: list(body) in ([b"body"], []), met=True),
+    "server": Object(
+        "geventwsgi.server", lambda server: [name for name in dir(server) if name[0] != "_"], ["draining"]
+    ),
+    "errors": Object("wsgi.errors", lambda errors: errors.write("one: no end of line"), met=19),
+    "start_response": Object("start_response", lambda start: start("201 Created", [("X", "one")]), met=ResponseError),
+    "start_response: exc_info": Object("start_response", lambda start: start("500 No", [], FAILURE), met=ValueError),
+    "write": Object("write", lambda write: write(b"LATE"), met=ResponseError),
+    "file_wrapper": Object("wsgi.file_wrapper", lambda wrap: list(wrap(BytesIO(b"one's"))), met=[b"one's"]),
+    "result": Object("result", lambda result: result.append(b"LATE")),
+    "socket: recv": Object("geventwsgi.socket", lambda sock: sock.recv(10), met=b"", first=UPGRADE),
+    "socket: recv_into": Object("geventwsgi.socket", lambda sock: sock.recv_into(bytearray(10)), 0, UPGRADE),
+    "socket: fileno": Object("geventwsgi.socket", lambda sock: sock.fileno(), -1, UPGRADE),
+    "socket: close": Object("geventwsgi.socket", lambda sock: sock.close(), None, UPGRADE),
+    "socket: send": Object("geventwsgi.socket", lambda sock: sock.send(b"RAW"), ClientDisconnected, UPGRADE),
+    "socket: sendall": Object("geventwsgi.socket", lambda sock: sock.sendall(b"RAW"), ClientDisconnected, UPGRADE),
+    "socket: getpeername": Object("geventwsgi.socket", lambda sock: sock.getpeername(), OSError, UPGRADE),
+    "socket: getsockname": Object("geventwsgi.socket", lambda sock: sock.getsockname(), OSError, UPGRADE),
+    "socket: setsockopt": Object("geventwsgi.socket", lambda sock: sock.setsockopt(1, 9, 1), OSError, UPGRADE),
+    "socket: getsockopt": Object("geventwsgi.socket", lambda sock: sock.getsockopt(1, 9), OSError, UPGRADE),
+    "socket: settimeout": Object("geventwsgi.socket", lambda sock: sock.settimeout(0), None, UPGRADE),
+    "socket: shutdown": Object("geventwsgi.socket", lambda sock: sock.shutdown(2), OSError, UPGRADE),
 }
+#: Objects that an HTTP/1.0 request does not have.
+NOT_IN_1_0 = ("geventwsgi.send_trailers", "geventwsgi.socket")
+CASES = [(name, way) for name in OBJECTS for way in WAYS if way != "http/1.0" or OBJECTS[name].key not in NOT_IN_1_0]
 
 
-@pytest.mark.parametrize("name", ALONE)
-def test_an_object_that_is_kept_without_its_environ(name: str, way: str, directory: Path) -> None:
-    key, act = ALONE[name]
-    app = Two(lambda kept: act(kept[key]), lambda environ, _start_response: {key: environ[key]})
-    untouched(app, way, directory)
-    assert app.raised == []
+@pytest.mark.parametrize("alone", [False, True], ids=["with its environ", "alone"])
+@pytest.mark.parametrize(("name", "way"), CASES)
+def test_an_object_of_an_ended_request_is_inert(name: str, way: str, alone: bool, directory: Path) -> None:
+    """It is used by the second request, by a greenlet of the first, and after the connection's end."""
+    key, act, met, first = OBJECTS[name]
+    seen.clear()
+
+    def keep(environ: dict[str, Any], start_response: Any) -> Kept:
+        everything = {**environ, "start_response": start_response}
+        return {key: everything.get(key)} if alone else everything
+
+    app = Two(lambda kept: act(kept[key]), keep)
+    untouched(app, way, directory, first)
+    assert app.met == [met] * 3
+
+
+def test_a_deadline_says_nothing_of_the_next_requests(way: str, directory: Path) -> None:
+    app = Two(lambda kept: kept["geventwsgi.deadline"].remaining)
+    untouched(app, way, directory, request_timeout=60)
+    assert app.met == [None] * 3
+
+
+class Hooks:
+    """A server's hooks, which keep what they get of the first request."""
+
+    def __init__(self) -> None:
+        self.kept: Kept = {}
+
+    def pre_request(self, worker: Any, req: Any) -> None:
+        self.kept.setdefault("req", req)
+
+    def post_request(self, worker: Any, req: Any, environ: Any, resp: Any) -> None:
+        self.kept.setdefault("resp", resp)
+
+
+def test_what_hooks_keep_is_inert(way: str, directory: Path) -> None:
+    hooks = Hooks()
+
+    def act(_kept: Kept) -> tuple[Any, ...]:
+        req, resp = hooks.kept["req"], hooks.kept["resp"]
+        req.force_close()
+        req.headers.append(("X-PRIVATE", "one"))
+        req.method = req.path = "/private"
+        return req.body.read() in (b"body", b""), resp.status, resp.sent, resp.headers
+
+    app = Two(act)
+    untouched(app, way, directory, pre_request=hooks.pre_request, post_request=hooks.post_request)
+    assert app.met == [(True, "200 OK", 3, [("Content-Length", "3")])] * 3
 
 
 def test_an_environ_in_a_cycle_is_kept_until_the_collector_comes(way: str, directory: Path) -> None:
@@ -270,9 +332,9 @@ class Leaving:
 def leave_in_two(app: Leaving, way: str, directory: Path) -> None:
     with serving(app, way, directory) as server:
         client = connect(server, way)
-        client.sendall(ONE + TWO if way == "pipelined" else ONE)
+        client.sendall(ONE + TWO if "pipelined" in way else ONE)
         read_to(client, b"one")
-        if way != "pipelined":
+        if "pipelined" not in way:
             client.sendall(TWO)
         app.begun.wait(10)
         client.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER: a reset
@@ -340,38 +402,6 @@ def test_a_client_that_had_left_is_told_of_for_ever(directory: Path) -> None:
 
 
 # The socket
-
-METHODS = {
-    "recv": (lambda sock: sock.recv(10), b""),
-    "recv_into": (lambda sock: sock.recv_into(bytearray(10)), 0),
-    "fileno": (lambda sock: sock.fileno(), -1),
-    "close": (lambda sock: sock.close(), None),
-    "send": (lambda sock: sock.send(b"x"), ClientDisconnected),
-    "sendall": (lambda sock: sock.sendall(b"x"), ClientDisconnected),
-    "getpeername": (lambda sock: sock.getpeername(), OSError),
-    "getsockname": (lambda sock: sock.getsockname(), OSError),
-    "setsockopt": (lambda sock: sock.setsockopt(1, 9, 1), OSError),
-    "getsockopt": (lambda sock: sock.getsockopt(1, 9), OSError),
-    "shutdown": (lambda sock: sock.shutdown(2), OSError),
-}
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_each_method_of_an_ended_requests_socket_knows_of_its_end(method: str, way: str, directory: Path) -> None:
-    """As after a socket's ``close``, while the next request runs and when the connection is closed."""
-    call, expected = METHODS[method]
-    met: list[Any] = []
-
-    def act(kept: Kept) -> None:
-        try:
-            met.append(call(kept["geventwsgi.socket"]))
-        except OSError as error:
-            met.append(type(error))
-
-    app = Two(act)
-    untouched(app, way, directory, UPGRADE)
-    act(app.kept)
-    assert met == [expected] * 3
 
 
 @pytest.mark.parametrize("way", ["keep-alive", "warm", "pipelined", "unix"])
@@ -445,7 +475,7 @@ def into(ended: list[Any], call: Callable[[], object]) -> None:
 @pytest.mark.parametrize("way", ["keep-alive", "tls", "unix"])
 def test_a_greenlet_that_reads_the_body_at_its_requests_end_is_told(way: str, directory: Path) -> None:
     app = Spawning(lambda environ, _write, ended: into(ended, lambda: environ["wsgi.input"].read(10)))
-    with serving(app, way, directory) as server:
+    with serving(app, way, directory, linger_timeout=0.2) as server:
         client = connect(server, way)
         client.sendall(ONE.replace(b"Content-Length: 4", b"Content-Length: 10"))
         assert read_to(client, b"one").startswith(b"HTTP/1.1 200 OK\r\n")
@@ -477,6 +507,39 @@ def test_a_greenlet_that_writes_at_its_requests_end_is_told_and_the_response_is_
         assert received < size
         eventually(lambda: server.server.connections == 0)
     assert [type(error) for error in app.ended] == [ClientDisconnected]
+
+
+@pytest.mark.parametrize("way", ["keep-alive", "tls", "unix"])
+def test_a_greenlet_that_sends_hints_at_its_requests_end_is_told(way: str, directory: Path) -> None:
+    link = [("Link", "<" + "x" * 60_000 + ">")]
+
+    def start(environ: dict[str, Any], _write: Any, ended: list[Any]) -> None:
+        into(ended, lambda: [environ["wsgi.early_hints"](link) for _ in range(500)])
+
+    app = Spawning(start)
+    with serving(app, way, directory) as server:
+        client = connect(server, way)
+        client.sendall(ONE + TWO)
+        eventually(lambda: app.ended)
+        received = b""
+        with suppress(OSError):
+            while piece := client.recv(1 << 20):
+                received += piece
+        assert b"\r\n\r\ntwo" not in received
+        eventually(lambda: server.server.connections == 0)
+    assert [type(error) for error in app.ended] == [ClientDisconnected]
+
+
+@pytest.mark.parametrize("way", ["keep-alive", "tls", "unix"])
+def test_a_greenlet_that_waits_for_the_departure_of_its_client_waits_on(way: str, directory: Path) -> None:
+    app = Spawning(lambda environ, _write, ended: into(ended, lambda: environ["geventwsgi.client"].gone.wait(0.05)))
+    with serving(app, way, directory) as server:
+        client = connect(server, way)
+        client.sendall(ONE + TWO)
+        read_to(client, b"two")
+        client.close()
+        eventually(lambda: app.ended)
+    assert app.ended == [False]
 
 
 # What this costs
