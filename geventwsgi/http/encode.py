@@ -222,7 +222,12 @@ def _lines(fields: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def status_line(status: int) -> str:
-    """Return "404 Not Found" for 404; the phrase of an unregistered code is "Unknown"."""
+    """Return "404 Not Found" for 404; the phrase of an unregistered code is "Unknown".
+
+    499 is nginx's code for a client that left before its answer. It appears in logs only.
+    """
+    if status == 499:
+        return "499 Client Closed Request"
     from http import HTTPStatus  # noqa: PLC0415 - slow to import, and most answers bring their own phrase
 
     try:

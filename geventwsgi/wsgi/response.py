@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected, ResponseError
+from geventwsgi.http.encode import status_line
 from geventwsgi.wsgi.exchange import ResponseHead
 from geventwsgi.wsgi.memo import Memo
 
@@ -309,18 +310,6 @@ def _checked(status: Any, headers: Any) -> tuple[ResponseHead, list[str]]:
         elif lower == "connection" and _CLOSE.search(field[1]) is not None:
             closes = True
     return ResponseHead(status, code, tuple(kept), length, closes=closes), left_out
-
-
-def status_line(code: int) -> str:
-    """Return "404 Not Found" for 404. 499 is nginx's code for a client that left before its answer."""
-    if code == 499:
-        return "499 Client Closed Request"
-    from http import HTTPStatus  # noqa: PLC0415 - slow to import, and for errors alone
-
-    try:
-        return f"{code} {HTTPStatus(code).phrase}"
-    except ValueError:
-        return f"{code} Unknown"
 
 
 def _parsed_status(status: str) -> int:

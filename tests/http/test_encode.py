@@ -97,7 +97,8 @@ def test_chunk_sizes_are_hexadecimal__rfc9112_7_1() -> None:
 
 def test_status_lines() -> None:
     assert status_line(404) == "404 Not Found"
-    assert status_line(499) == "499 Unknown"
+    assert status_line(499) == "499 Client Closed Request"
+    assert status_line(299) == "299 Unknown"
 
 
 def test_pages_escape_what_they_quote() -> None:

@@ -421,7 +421,6 @@ def test_a_setup_that_fails_leaves_everything_as_it_was(make_logger, settings, t
     for wrong in (
         {"accesslog": str(tmp_path / "none" / "x")},
         {"errorlog": str(tmp_path / "none" / "x")},
-        {"statsd_host": "h:x"},
         {"syslog": True, "syslog_addr": "x"},
         {"logconfig": "/none"},
     ):

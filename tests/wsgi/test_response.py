@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geventwsgi.errors import ClientDisconnected, ResponseError
-from geventwsgi.wsgi.response import HOP_BY_HOP, LastHead, Response, _checked, status_line
+from geventwsgi.wsgi.response import HOP_BY_HOP, LastHead, Response, _checked
 from tests.support.fake_exchange import FakeExchange
 
 UPGRADE = "GET / HTTP/1.1\nHost: h\nConnection: Upgrade\nUpgrade: websocket"
@@ -493,9 +493,3 @@ def test_a_replaced_response_has_other_headers_unless_they_have_left():
     response.write(b"data")
     response.replace(499)
     assert (response.status, response.headers) == ("499 Client Closed Request", [("X-A", "1")])
-
-
-def test_status_lines():
-    assert status_line(404) == "404 Not Found"
-    assert status_line(499) == "499 Client Closed Request"
-    assert status_line(299) == "299 Unknown"

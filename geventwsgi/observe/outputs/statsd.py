@@ -1,14 +1,13 @@
 """Send metrics to a statsd agent, under gunicorn's names, so that dashboards made for gunicorn still work.
 
-Knows the statsd line format and the spelling of ``statsd_host``. Must not know requests, nor sockets
-(:mod:`geventwsgi.observe.outputs.agents` does).
+Knows the statsd line format. Must not know requests, nor sockets (:mod:`geventwsgi.observe.outputs.agents` does).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.observe.outputs.agents import Address, Datagrams, PathAddress, parse_host
+from geventwsgi.observe.outputs.agents import Datagrams, HostAddress, PathAddress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,37 +15,21 @@ if TYPE_CHECKING:
     from geventwsgi.observe.outputs.sinks import Losses
     from geventwsgi.trusted import User
 
-_DEFAULT_PORT = 8125
 _TYPES = {"gauge": "g", "counter": "c|@1.0", "histogram": "h", "timer": "ms"}
-
-
-def parse_statsd_address(value: Any) -> Address:
-    """Read ``statsd_host``: ``HOST:PORT``, ``unix://PATH``, or the pair or the path that gunicorn makes of them.
-
-    :raises ValueError: it is none of them.
-    """
-    if isinstance(value, str):
-        path = value.removeprefix("unix://")
-        if path and (path != value or "/" in path):
-            return PathAddress(path)
-        if value and path:
-            return parse_host(value, _DEFAULT_PORT)
-    elif isinstance(value, (tuple, list)) and len(value) == 2:
-        return parse_host(f"[{value[0]}]:{value[1]}", _DEFAULT_PORT)
-    raise ValueError("is no address; give HOST:PORT or unix://PATH")
 
 
 class Statsd:
     """Sends metrics.
 
+    :param host: ``statsd_host`` as the setting has it: a host and a port, or the path of a unix socket.
     :param prefix: ``statsd_prefix``; a dot is added where it has none.
     :param tags: ``dogstatsd_tags``, appended to each metric.
     :param user: of the workers, if it is not this process's own.
-    :raises ValueError: the address cannot be read.
     """
 
-    def __init__(self, host: Any, prefix: str, tags: str, losses: Losses, user: User = None) -> None:
-        self._sender = Datagrams(parse_statsd_address(host), losses, user)
+    def __init__(self, host: tuple[str, int] | str, prefix: str, tags: str, losses: Losses, user: User = None) -> None:
+        address = PathAddress(host) if isinstance(host, str) else HostAddress(*host)
+        self._sender = Datagrams(address, losses, user)
         self._prefix = prefix.rstrip(".") + "." if prefix else ""
         self._suffix = f"|#{tags}" if tags else ""
 
