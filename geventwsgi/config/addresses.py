@@ -1,6 +1,10 @@
 """Addresses to listen at, and those of log and metric sinks: text to values. Opens no socket, resolves no name."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv4Network, IPv6Network
 
 DEFAULT_PORT = 8000
 STATSD_PORT = 8125
@@ -95,6 +99,16 @@ def parse_statsd_address(text: str) -> tuple[str, int] | str:
         return _parse_unix(text).path
     address = parse_host_port(text, STATSD_PORT)
     return address.host, address.port
+
+
+def networks(addresses: "Iterable[str]") -> "list[IPv4Network | IPv6Network]":
+    """Return IP addresses, and networks in CIDR notation, as networks; "*" is left out.
+
+    :raises ValueError: one is neither.
+    """
+    from ipaddress import ip_network  # noqa: PLC0415 - as above
+
+    return [ip_network(address) for address in addresses if address != "*"]
 
 
 def _parse_unix(text: str) -> UnixAddress:

@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from geventwsgi.config import worker_classes
-from geventwsgi.config.addresses import parse_address, parse_host_port, parse_statsd_address
+from geventwsgi.config.addresses import networks, parse_address, parse_host_port, parse_statsd_address
 from geventwsgi.config.loader import load_object
 from geventwsgi.errors import ConfigError
 
@@ -227,12 +227,9 @@ def _comma_separated(given: Any) -> list[str]:
 
 
 def _networks(given: Any) -> list[str]:
-    from ipaddress import ip_network  # noqa: PLC0415 - takes 1 ms
-
     addresses = _comma_separated(given)
     try:
-        for address in filter("*".__ne__, addresses):
-            ip_network(address)
+        networks(addresses)
     except ValueError as error:
         raise ValueError(f"must list IP addresses or networks, or '*': {error}") from None
     return addresses

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config import worker_classes
-from geventwsgi.config.addresses import Address, TCPAddress, parse_address
+from geventwsgi.config.addresses import Address, TCPAddress, networks, parse_address
 from geventwsgi.config.flags import CommandLine, read_flags
 from geventwsgi.config.kinds import NETWORKS, nothing
 from geventwsgi.config.loader import load_object, make_importable
@@ -192,11 +192,11 @@ class Config:
 
     def forwarded_allow_networks(self) -> list[IPv4Network | IPv6Network]:
         """Return ``forwarded_allow_ips`` as networks, without ``*``."""
-        return _networks(self.forwarded_allow_ips)
+        return networks(self.forwarded_allow_ips)
 
     def proxy_allow_networks(self) -> list[IPv4Network | IPv6Network]:
         """Return ``proxy_allow_ips`` as networks, without ``*``."""
-        return _networks(self.proxy_allow_ips)
+        return networks(self.proxy_allow_ips)
 
 
 class Entry:
@@ -304,12 +304,6 @@ def paste_defaults(location: str) -> dict[str, Given]:
 def default_file(directory: str) -> str | None:
     """Return the name of the configuration file that `directory` holds, if it holds one."""
     return next((name for name in DEFAULT_FILES if os.path.isfile(os.path.join(directory, name))), None)
-
-
-def _networks(addresses: Iterable[str]) -> list[IPv4Network | IPv6Network]:
-    from ipaddress import ip_network  # noqa: PLC0415 - takes 1 ms
-
-    return [ip_network(address) for address in addresses if address != "*"]
 
 
 def _read_file(location: str, directory: str) -> ConfigFile:

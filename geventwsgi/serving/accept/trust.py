@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from geventwsgi.config.addresses import networks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from ipaddress import IPv4Network, IPv6Network
 
 
 def trust(allowed: Iterable[str]) -> Callable[[str | None], bool]:
@@ -48,8 +49,4 @@ def _is_in(names: frozenset[str], address: str) -> bool:
     return any(one in network for network in _networks(names) for one in (peer, mapped) if one is not None)
 
 
-@cache
-def _networks(names: frozenset[str]) -> tuple[IPv4Network | IPv6Network, ...]:
-    from ipaddress import ip_network  # noqa: PLC0415 - as above
-
-    return tuple(ip_network(name, strict=False) for name in names)
+_networks = cache(networks)
