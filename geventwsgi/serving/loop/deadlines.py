@@ -1,8 +1,8 @@
 """One cheap clock for the deadlines of every connection of a server.
 
-A timer of its own for each wait would cost more than the wait. Here a deadline is a number on its holder, and the
-holder stands in the bucket of the tenth of a second when somebody must look at it. Moving a deadline into the future
-only changes the number: the bucket, when its time comes, sees that nothing is due and passes the holder on.
+A timer for each wait would cost more than the wait. Here a deadline is a number in its holder. The holder is in a
+bucket for a tenth of a second, and the bucket has a timer. To move a deadline into the future only changes the number:
+when the bucket's time comes, the holder is not due and is put into a later bucket.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from geventwsgi.serving.loop.escaped import report
 GRANULARITY = 0.1
 
 NEVER = float("inf")
-#: Seconds that are as good as for ever.
+#: Seconds from which on there is no deadline.
 LONGEST = 1e9
 
 
 class Holder:
-    """What can have a deadline; both fields are this module's own and start as ``NEVER`` and 0."""
+    """An object that can have a deadline. Only this module writes its fields; they start as ``NEVER`` and 0."""
 
     __slots__ = ("deadline", "tick")
 
-    #: When it is, on ``clock.monotonic``; no change of the date moves it.
+    #: The deadline, on ``clock.monotonic``, which no change of the date affects.
     deadline: float
-    #: The bucket that the holder stands in, a whole number of ``GRANULARITY``; 0 for none.
+    #: The bucket that the holder is in, in units of ``GRANULARITY``; 0 for none.
     tick: float
 
     def expire(self) -> None:
@@ -62,7 +62,7 @@ class Deadlines:
             holder.deadline = deadline
 
     def forget(self, holder: Holder) -> None:
-        """Let go of ``holder`` altogether, as when its connection closes."""
+        """Remove the deadline of ``holder``, for example when its connection closes."""
         holder.deadline = NEVER
         if holder.tick:
             self._buckets[holder.tick].discard(holder)
@@ -83,12 +83,12 @@ class Deadlines:
         holders = self._buckets.pop(tick)
         for holder in holders:
             holder.tick = 0
-        for holder in holders:  # each may let go of another, or give it a new deadline
+        for holder in holders:  # each may remove another's deadline, or set a new one
             if holder.deadline <= now:
                 holder.deadline = NEVER
                 try:
                     holder.expire()
-                except BaseException as error:  # noqa: BLE001 - which it is, is for gevent to ask
+                except BaseException as error:  # noqa: BLE001 - gevent handles it
                     report(self.loop, error)
             elif holder.deadline != NEVER and not holder.tick:
                 self._enter(holder, max(holder.deadline, now) // GRANULARITY + 1)

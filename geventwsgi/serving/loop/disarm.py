@@ -1,13 +1,13 @@
-"""gevent in a stranger (:mod:`geventwsgi.forks`): the hub stays, and nothing in it wakes what was the parent's.
+"""gevent in a stranger (:mod:`geventwsgi.forks`): the hub stays, and wakes no greenlet of the parent.
 
-A fork copies the loop with all its watchers and every greenlet that waits for one. A child that waits for anything lets
-that loop turn, and would go on with its parent's requests. So all that waits is taken out of the loop once: watchers
-are stopped, waiters and events forget whom they wake. The greenlets are suspended for ever; not even their ``finally``
-blocks run. What the child makes itself, and what it uses of its parent's (a socket, a lock, a queue), works on, since
-hub and loop are the same objects.
+A fork copies the loop with all its watchers, and every greenlet that waits for one. As soon as the child waits, the
+loop would run, and the parent's requests would go on in the child. So the loop is disarmed once: watchers are stopped,
+and waiters and events forget the greenlets that they would wake. These greenlets stay suspended for ever; not even
+their ``finally`` blocks run. Objects that the child makes, and those of its parent that it uses (a socket, a lock, a
+queue), work on, since hub and loop are the same objects.
 
-The greenlet that forked is the child's main one: the loop's end (``LoopExit``) and ``sys.exit`` reach it, and with its
-own end the process ends.
+The greenlet that forked becomes the child's main greenlet: the loop's end (``LoopExit``) and ``sys.exit`` are raised in
+it, and the process ends with it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from greenlet import getcurrent
 
 from geventwsgi.forks import hold, leave
 
-#: The process in which it has been done.
+#: The pid of the process whose loop has been disarmed.
 _done = 0
 
 
 def disarm(*, keep_timeouts: bool = True) -> None:
-    """Do it for the hub of this thread, if there is one; a second call in the same process does nothing.
+    """Disarm this thread's hub, if there is one; a second call in the same process does nothing.
 
     :param keep_timeouts: whether a ``Timeout`` that runs for the greenlet that forked goes on in the child.
     """
@@ -41,7 +41,7 @@ def disarm(*, keep_timeouts: bool = True) -> None:
     _done = os.getpid()
     me: Any = getcurrent()
     loop = hub.loop
-    # Everything that can wake a greenlet refers to the loop or the hub. What is frozen would not be found.
+    # Everything that can wake a greenlet refers to the loop or the hub. Frozen objects would not be found.
     gc.unfreeze()
     found = gc.get_referrers(hub, loop)
     hold(found)
@@ -50,15 +50,15 @@ def disarm(*, keep_timeouts: bool = True) -> None:
         callback.stop()
     for one in found:
         _silence(one, loop, me if keep_timeouts else None)
-    vars(gevent_os)["_watched_children"].clear()  # the parent's; waitpid would believe in them
-    loop.reset_sigchld()  # the next watcher of a child takes it anew
+    vars(gevent_os)["_watched_children"].clear()  # the parent's; waitpid would wait for them
+    loop.reset_sigchld()  # the next watcher of a child takes the signal again
     if me is not hub:
         _be_main(hub, me)
     gevent.reinit(hub)
 
 
 def _silence(one: Any, loop: Any, keeper: Any) -> None:
-    """Let ``one`` wake nobody.
+    """Have a watcher, a waiter or an event wake no greenlet.
 
     Watchers of a fork stay, since they are for the child: a pool of threads begins anew by one. So do timers of the
     greenlet ``keeper``.
@@ -83,11 +83,11 @@ def _silence(one: Any, loop: Any, keeper: Any) -> None:
 
 
 def _be_main(hub: Any, me: Any) -> None:
-    """Have the process end with ``me``, or with the greenlet that has switched to it and waits for what it returns."""
+    """Have the process end with ``me``, or with the greenlet that has switched to it and waits for its result."""
     last = me
     while last.parent is not hub:
         last = last.parent
-        if last is None:  # the main one already
+        if last is None:  # it is the main greenlet already
             return
     end = _End(hub.loop)
     end.parent, end.forker = hub.parent, me
@@ -97,7 +97,7 @@ def _be_main(hub: Any, me: Any) -> None:
 
 
 class _End(Hub):
-    """What the greenlet that forked ends in, in place of the hub."""
+    """The parent of the greenlet that forked, in place of the hub: its end is the process's."""
 
     forker: Any
 
@@ -111,5 +111,5 @@ class _End(Hub):
         leave(error)
 
     def handle_error(self, _context: object, kind: Any, value: Any, _tb: object) -> None:
-        """Act on what a :class:`gevent.Greenlet` has ended by; see :meth:`gevent.hub.Hub.handle_error`."""
+        """Act on the exception that ended a :class:`gevent.Greenlet`; see :meth:`gevent.hub.Hub.handle_error`."""
         leave(value if isinstance(value, BaseException) else kind(value))

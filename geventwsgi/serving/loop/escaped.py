@@ -1,6 +1,6 @@
-"""Exceptions that leave a greenlet of which gevent knows nothing, and so reach a callback of the loop.
+"""Exceptions that leave a greenlet that gevent does not know, and so arrive in a callback of the loop.
 
-Such a callback has others to serve, and gevent stops a watcher of descriptors for good if its callback raises. So the
+Such a callback has other connections to serve. If it raises, gevent stops its watcher of descriptors for good. So the
 others are served first, and the exception is raised again where nothing depends on it. Knows the loop only.
 """
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def report(loop: Any, error: BaseException) -> None:
-    """Have gevent report ``error``, as one that leaves a callback of the loop: a traceback, or the end of the process.
+    """Have gevent report ``error`` like one that leaves a callback of the loop: by a traceback, or the process's end.
 
-    That happens when the loop runs its callbacks next. What the report itself raises is gevent's business too.
+    That happens when the loop runs its callbacks next. gevent also handles what the report itself raises.
     """
     loop.run_callback(_raise, error)
 
@@ -24,4 +24,4 @@ def _raise(error: BaseException) -> NoReturn:
     try:
         raise error
     finally:
-        del error  # its traceback leads here, and to the sockets of frames before
+        del error  # its traceback refers to this frame, and to sockets in earlier frames

@@ -1,17 +1,17 @@
-"""What the greenlet of an ended request held is let go of at once, objects that refer to each other included.
+"""Releases at once all objects that the greenlet of an ended request held, reference cycles included.
 
-A database's connection in a thread-local is somebody else's resource: it must end with its request. Mostly it is part
-of a circle (a Django connection and its helpers refer to each other), which only the garbage collector frees, some day:
-it looks at the young objects often, but a request that waits has old ones. So those that only the ended greenlet held
-are made young again, and the young are collected.
+A database connection in a thread-local must end with its request, since it occupies a resource of the database.
+Mostly it is part of a cycle (a Django connection and its helpers refer to each other). Only the garbage collector frees
+cycles, and it checks old objects rarely: a request that waits makes its objects old. So the objects that only the ended
+greenlet held are moved to the youngest generation, and that is collected.
 
-Nothing is changed here, closed or cleared: gevent lets go of a greenlet's thread-locals, and what others refer to as
-well stays. The search is bounded, since a value may lead to the whole application. What it misses the collector finds
-later.
+This module changes, closes and clears no object. gevent releases a greenlet's thread-locals, and objects with other
+references stay. The search is bounded, since an object may lead to the whole application. The collector finds later
+what the search misses.
 
-A finaliser may wait: a pool's that rolls back, say. So this happens in greenlets, never in the hub, and as little as
-possible in the collector: Python starts no second collection while a finaliser waits in the first. Circles that other
-requests leave by then are kept, and let go of as soon as it has ended.
+A finaliser may wait, for example when a pool rolls back. So this happens in greenlets, never in the hub, and as little
+as possible in the collector: Python starts no second collection while a finaliser waits in the first one. Cycles that
+other requests leave meanwhile are kept, and released when the first collection has ended.
 
 Knows greenlets and Python's objects; knows nothing of requests.
 """
@@ -37,49 +37,49 @@ from greenlet import greenlet as RawGreenlet
 from geventwsgi.serving.loop import marks
 from geventwsgi.serving.loop.thread_objects import THREADS
 
-#: References that are followed from what a greenlet held. A Django connection has some 100.
+#: References that are followed from the objects of one greenlet, at most. A Django connection has some 100.
 FOLLOWED = 4_000
-#: References to an object, or items in it, from which on it is taken for the application's, and not looked into.
+#: An object with more references to it, or with more items, counts as the application's and is not searched.
 MANY = 200
-#: So many objects that are a tree are not worth remembering whose they are.
+#: Up to this number of objects, a tree is not examined further.
 FEW = 30
-#: Objects of the application that are remembered, so that no search goes beyond them.
+#: Objects of the application that are remembered, at most. Searches stop at them.
 SHARED = 10_000
-#: Classes whose objects are never looked into: they lead to the whole process.
+#: Classes whose objects are never searched: they lead to the whole process.
 _spared: tuple[type, ...] = (type, ModuleType, RawGreenlet, Thread, Logger)
 _CONTAINERS: tuple[Any, ...] = (dict, list, tuple, set, frozenset, deque)
 
 
 def spare(*kinds: type) -> None:
-    """Never look into objects of some classes, which this module must not know."""
-    global _spared  # noqa: PLW0603 - known when all modules have been imported
+    """Never search objects of these classes. They stand in rooms that this module must not know."""
+    global _spared  # noqa: PLW0603 - complete when all modules have been imported
     _spared += kinds
 
 
 def let_go_later(hub: Any, greenlet: Any) -> None:
-    """Let go of what the running greenlet holds, once it has ended and its links have been called.
+    """Release the objects of the running greenlet, once it has ended and its links have been called.
 
-    What must wait then, as a rollback of SQLAlchemy's, does so in a greenlet of its own.
+    A finaliser that waits, for example a rollback of SQLAlchemy's, waits in a greenlet of its own.
     """
     held = held_by(greenlet)
     if held:
-        # Links are called by the callback after the first of these.
+        # gevent calls the links in a callback that comes after the first of these two.
         hub.loop.run_callback(hub.loop.run_callback, RawGreenlet(_let_go, hub).switch, hub, held)
 
 
 def _let_go(hub: Any, held: list[Any]) -> None:
     try:
         let_go(held)
-    except BaseException:  # noqa: BLE001 - what leaves a raw greenlet would end the hub's turn
+    except BaseException:  # noqa: BLE001 - leaving a raw greenlet, it would end the hub's turn
         hub.handle_error("let_go", *sys.exc_info())
 
 
 def held_by(greenlet: Any) -> list[Any]:
-    """Return what the running greenlet holds that may be part of a circle."""
+    """Return the objects of the running greenlet that may be part of a cycle."""
     held: list[Any] = []
     for _, values in all_local_dicts_for_greenlet(greenlet):
         held += filter(gc.is_tracked, values.values())
-    # Its references to thread-locals are weak.
+    # A greenlet's attributes include weak references to its thread-locals.
     held += [value for value in vars(greenlet).values() if gc.is_tracked(value) and type(value) is not ReferenceType]
     held += filter(gc.is_tracked, (getattr(greenlet, "spawn_tree_locals", None) or {}).values())
     held += held_by_thread(id(greenlet))
@@ -90,7 +90,7 @@ def held_by(greenlet: Any) -> list[Any]:
 
 
 def held_by_thread(ident: int) -> list[Any]:
-    """Return what a request has left in the thread object of its greenlet, if there is one.
+    """Return the objects that a request has left in the thread object of its greenlet, if there is one.
 
     :param ident: the greenlet's.
     """
@@ -101,7 +101,7 @@ def held_by_thread(ident: int) -> list[Any]:
 
 
 def _threads_own() -> frozenset[str]:
-    """Return the names of what any thread object has that stands for a greenlet."""
+    """Return the names of the attributes that every greenlet's thread object has."""
     global _own_names  # noqa: PLW0603 - the same for all
     if not _own_names:
         _own_names = frozenset(RawGreenlet(lambda: vars(threading.current_thread())).switch())
@@ -112,7 +112,7 @@ _own_names: frozenset[str] = frozenset()
 
 
 def drop_context(greenlet: Any) -> None:
-    """Let go of the context variables of the running greenlet."""
+    """Release the context variables of the running greenlet."""
     context = greenlet.gr_context
     if context is None:
         return
@@ -124,10 +124,10 @@ def drop_context(greenlet: Any) -> None:
 
 
 def let_go(held: list[Any]) -> None:
-    """Empty a list, and free what only it has kept alive: what is part of a circle as well.
+    """Empty a list, and free the objects that only it kept alive, cycles included.
 
-    Objects that lead to no circle are kept while the collector frees those that do: by its last reference such an
-    object ends here, where it may wait without holding up the collector.
+    Objects that lead to no cycle are kept while the collector frees the others. Their last reference is dropped here,
+    where a finaliser may wait without blocking the collector.
     """
     trees = _loosened(held)
     if trees is not None:
@@ -136,9 +136,9 @@ def let_go(held: list[Any]) -> None:
 
 
 def _loosened(held: list[Any]) -> list[Any] | None:
-    """Empty a list, and leave circles to be collected among the young.
+    """Empty a list, and move its cycles to the youngest generation.
 
-    :returns: what is to be kept meanwhile; None if there is nothing to be collected, or not now.
+    :returns: the objects to keep during the collection; None if nothing is to be collected, or not now.
     """
     garbage = _garbage(held) if held and gc.isenabled() else []
     trees = _trees(garbage)
@@ -154,7 +154,7 @@ def _loosened(held: list[Any]) -> list[Any] | None:
 
 
 def _note(phase: str, _info: object) -> None:
-    """Note that a collection begins or ends, whoever started it, perhaps in another thread; Python calls this."""
+    """Note that a collection begins or ends. Python calls this for every collection, also of another thread."""
     global _collecting  # noqa: PLW0603 - there is one collector
     _collecting = phase == "start"
     while _postponed and not _collecting:
@@ -163,7 +163,7 @@ def _note(phase: str, _info: object) -> None:
 
 
 def _resume(hub: Any, postponed: list[list[Any]]) -> None:
-    """Let go of several lists by one collection; called in the hub."""
+    """Release several lists by one collection; called in the hub."""
     RawGreenlet(_let_go_together, hub).switch(hub, postponed)
 
 
@@ -173,28 +173,28 @@ def _let_go_together(hub: Any, postponed: list[list[Any]]) -> None:
         if any(trees is not None for trees in loosened):
             gc.collect(0)
         for trees in loosened:
-            if trees is not None:  # each may have to wait
+            if trees is not None:  # each may wait
                 hub.loop.run_callback(RawGreenlet(trees.clear, hub).switch)
     except BaseException:  # noqa: BLE001 - as above
         hub.handle_error("let_go", *sys.exc_info())
 
 
-#: Whether a collection has begun and not ended: one of its finalisers waits.
+#: Whether a collection runs: code that sees this True runs while one of its finalisers waits.
 _collecting = False
-#: What was to be let go of meanwhile, by the hub of its thread.
+#: The lists to release after the collection, by the hub of their thread.
 _postponed: dict[Any, list[list[Any]]] = {}
 gc.callbacks.append(_note)
 
 
 def _make_young(objects: list[Any]) -> None:
-    """Let the collector find objects among the young, where it puts what it begins to track."""
+    """Move objects to the youngest generation, where the collector puts an object that it begins to track."""
     import ctypes  # noqa: PLC0415 - slow to import, and few applications need it
 
-    with suppress(AttributeError):  # CPython's alone
+    with suppress(AttributeError):  # only CPython has these functions
         stop, begin = ctypes.pythonapi.PyObject_GC_UnTrack, ctypes.pythonapi.PyObject_GC_Track
-        stop.argtypes = begin.argtypes = (ctypes.c_void_p,)  # ctypes would ask an object what it is
+        stop.argtypes = begin.argtypes = (ctypes.c_void_p,)  # so ctypes gets a number and does not inspect the object
         stop.restype = begin.restype = None
-        gc.disable()  # between the two, nobody may touch an object
+        gc.disable()  # no collection between the two calls
         try:
             for one in objects:
                 stop(id(one))
@@ -204,15 +204,15 @@ def _make_young(objects: list[Any]) -> None:
 
 
 def _garbage(held: list[Any]) -> list[Any]:
-    """Return those objects that nothing but ``held`` keeps alive, if some of them may refer to each other.
+    """Return the objects that only ``held`` keeps alive, if some of them may refer to each other.
 
-    All references to them come from each other. The collector finds them in this way as well, but among all objects.
+    All references to such objects come from each other. The collector finds them in the same way, among all objects.
     """
     found, counts = _reached_from(held)
     if len(found) <= FEW and len(counts) == sum(counts.values()):
         return []  # a tree
     pair: list[Any] = [None]
-    found[0] = pair  # as known as each of the others in here, and unknown elsewhere
+    found[0] = pair  # an object with references from here only, to compare with
     del pair
     known = {key: marks.references(one) for key, one in found.items()}
     own = known.pop(0)
@@ -229,7 +229,7 @@ def _garbage(held: list[Any]) -> list[Any]:
 
 
 def _reached_from(held: list[Any]) -> tuple[dict[int, Any], dict[int, int]]:
-    """Return what ``held`` leads to, by its id, and how many references to it were found, that of ``held`` included."""
+    """Return the objects that ``held`` leads to, by id, and how many references to each were found, ``held``'s too."""
     found = {marks.address(one): one for one in held}
     counts = dict.fromkeys(found, 0)
     for one in held:
@@ -255,7 +255,7 @@ def _reached_from(held: list[Any]) -> tuple[dict[int, Any], dict[int, int]]:
 
 
 def _remember(shared: list[Any]) -> None:
-    """Note what requests share, so that the next search ends there."""
+    """Remember objects that requests share. The next search stops at them."""
     if len(_shared) > SHARED:
         _shared.clear()
     for one in shared:
@@ -264,14 +264,14 @@ def _remember(shared: list[Any]) -> None:
             _shared[key] = ReferenceType(one, partial(_shared.pop, key))
 
 
-#: What somebody else referred to when it was found, by its id, and while it lives.
+#: Living objects that had other references when a search found them, by id.
 _shared: dict[int, Any] = {}
 
 
 def _may_be_garbage(one: Any) -> bool:
-    """Tell whether an object is looked into: it is not likely to be the application's, or the server's.
+    """Return whether an object is searched: it probably does not belong to the application or to the server.
 
-    It is not asked itself, since a lazy object answers ``isinstance`` with what it stands for.
+    Only its type is used: ``isinstance`` would run code of a lazy object.
     """
     kind = type(one)
     if marks.references(one) > MANY or issubclass(kind, _spared):
@@ -285,7 +285,7 @@ def _may_be_garbage(one: Any) -> bool:
 
 
 def _trees(garbage: list[Any]) -> list[Any]:
-    """Return those objects that lead to no circle; all, if there is none."""
+    """Return the objects that lead to no cycle; all of them if there is none."""
     referrers: dict[int, list[Any]] = {marks.address(one): [] for one in garbage}
     counts = dict.fromkeys(referrers, 0)
     for one in garbage:

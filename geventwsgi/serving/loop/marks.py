@@ -1,12 +1,12 @@
-"""Whether a request has left something behind in the greenlet that ran it: what is asked after each one.
+"""The check after each request: whether it has left something in the greenlet that ran it.
 
-A fresh greenlet is known whole: its class and parent, no attribute, no weak reference, no link, no keyword argument, an
-empty spawn tree; and nobody else holds the dictionaries of these, to write into them later. What looks otherwise bears
-a mark. Most of it cannot change unless somebody asks for it, which a :func:`wary` greenlet notes: only then are parent,
-links, arguments and tree looked at.
+A new greenlet has a known class and parent, no attribute, no weak reference, no link, no keyword argument and an empty
+spawn tree, and nobody else has a reference to the dictionaries of these. A greenlet that differs has a *mark*. Parent,
+links, arguments and tree can change only after somebody has asked for them. A :func:`wary` greenlet notes that; only
+then are they checked.
 
-Both functions without a greenlet's class are Python's own, or in the compiled core (``_marks.pyx``) looks at fields of
-the interpreter's.
+``references`` and ``weak_references`` are Python's own functions. In the compiled core (``_marks.pyx``) they read
+fields of the interpreter's structures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ address = id
 references = getrefcount
 weak_references = weakref.getweakrefcount
 _fresh = Greenlet()
-#: What ``getrefcount`` says of a greenlet's dictionary that nobody else holds.
+#: The result of ``getrefcount`` for a greenlet's dictionary that nobody else has.
 _ALONE = getrefcount(_fresh.kwargs)
 
 
@@ -50,11 +50,11 @@ def has_context() -> bool:
 
 
 def marked(me: Any, kind: type[Any], weak: int, more: bool) -> bool:
-    """Return whether a greenlet's class, attributes or weak references are other than when it was fresh.
+    """Return whether a greenlet's class, attributes or weak references differ from those that it had when it was new.
 
-    :param kind: its class, then.
-    :param weak: how many weak references there were to it, then.
-    :param more: whether there is to be one more, of its :class:`~.thread_objects.ThreadObject`.
+    :param kind: the class that it had.
+    :param weak: the number of weak references to it then.
+    :param more: whether one more is expected, of its :class:`~.thread_objects.ThreadObject`.
     """
     return (
         type(me) is not kind or bool(vars(me)) or getrefcount(vars(me)) != _ALONE or weak_references(me) != weak + more
@@ -62,11 +62,11 @@ def marked(me: Any, kind: type[Any], weak: int, more: bool) -> bool:
 
 
 def wary(kind: type[Any], names: dict[str, Any], note: Callable[[int], object]) -> type[Any]:
-    """Return a class of greenlets that note when somebody asks for what :func:`fresh` looks at.
+    """Return a class of greenlets that note when somebody asks for an attribute that :func:`fresh` checks.
 
-    :param kind: the class that it derives from: gevent's.
-    :param names: what else it has.
-    :param note: is called with a greenlet's ``id``.
+    :param kind: its base class: gevent's.
+    :param names: its other attributes.
+    :param note: called with a greenlet's ``id``.
     """
 
     def rawlink(self: Any, callback: Any) -> None:
@@ -86,14 +86,14 @@ def wary(kind: type[Any], names: dict[str, Any], note: Callable[[int], object]) 
 
         return property(get, put)
 
-    # Where gevent itself is not compiled, they are among the attributes: a greenlet bears marks from the beginning.
+    # Where gevent itself is not compiled, these are ordinary attributes: every greenlet has marks from the beginning.
     fields = [name for name in ("parent", "kwargs", "spawn_tree_locals") if hasattr(kind, name)]
     noted = {"rawlink": rawlink, **{name: noting(name) for name in fields}}
     return _Fixed("Runner", (kind,), {"__slots__": (), **noted, **names})
 
 
 class _Fixed(type):
-    """A class that takes no attribute, as gevent's own does not: every runner has it."""
+    """A class whose attributes cannot be set, like gevent's own: all runners share it."""
 
     def __setattr__(cls, name: str, value: object) -> None:
         raise TypeError(f"cannot set {name!r}: the class of the greenlets that serve is every request's")
@@ -112,11 +112,11 @@ def fresh(me: Any, hub: Any) -> bool:
 
 
 class Look:
-    """How a greenlet looks before its first request that is not a runner but, say, a pool's.
+    """The state of a greenlet before its first request, if it is no runner: a pool's greenlet, for example.
 
-    It may have attributes and links from the beginning; for references see :func:`settled_references`.
+    It may have attributes and links from the beginning. For references see :func:`settled_references`.
 
-    :param me: the running greenlet. It gets a spawn tree of its own instead of the hub's, which others have as well.
+    :param me: the running greenlet. It gets a spawn tree of its own in place of the hub's, which others share.
     """
 
     __slots__ = ("_arguments", "_attributes", "_parent", "_tree", "_weak")
@@ -133,7 +133,7 @@ class Look:
         self._weak = weakref.getweakrefcount(me)
 
     def is_of(self, me: Any) -> bool:
-        """Return whether a greenlet looks as it did."""
+        """Return whether a greenlet is in this state."""
         return (
             me.parent is self._parent
             and weakref.getweakrefcount(me) == self._weak
@@ -144,10 +144,10 @@ class Look:
 
 
 def settled_references(me: Any) -> list[int]:
-    """Return how many references there are to the running greenlet and to its dictionaries.
+    """Return the numbers of references to the running greenlet and to its dictionaries.
 
-    Whatever has switched to it has some as well, and so has the call of this. So the loop comes first, which then is
-    what has switched; and numbers are to be compared where the same line has called.
+    The code that has switched to this greenlet has some references too, and so has the call of this function. So this
+    function first lets the loop switch here. Compare only numbers of calls from the same line.
     """
     sleep(0)
     found = (me, vars(me), getattr(me, "kwargs", None), me.spawn_tree_locals)
@@ -155,7 +155,7 @@ def settled_references(me: Any) -> list[int]:
 
 
 def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
-    """Return whether two dictionaries hold the same objects: to compare these would run an application's code."""
+    """Return whether two dictionaries have the same objects. ``==`` would run code of the application."""
     return one.keys() == other.keys() and all(one[key] is other[key] for key in one)
 
 

@@ -1,7 +1,7 @@
 """Give memory back to the system when many connections have gone or have become idle.
 
-What they held is free then, but lies between what is still in use, and the C library keeps it: a worker that a crowd
-has visited would stay as large as the crowd was. Knows numbers of connections only.
+The memory of these connections is free then. But it lies between memory that is in use, so the C library keeps it, and
+a worker would stay as large as it was with most connections. Knows numbers of connections only.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-#: Connections let go of before it is worth a look, and seconds between the first of them and the look.
+#: Connections that have gone or become idle before memory is given back, and seconds from then on.
 MANY, SECONDS = 500, 1.0
 
 
 def trim() -> None:
     """Give free memory back to the system, where the C library can: ``malloc_trim`` is glibc's alone."""
-    import ctypes  # noqa: PLC0415 - slow to import, and a worker that never sees a crowd does without
+    import ctypes  # noqa: PLC0415 - slow to import, and a worker with few connections does without
 
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 class Trimmer:
-    """Counts the connections that give up what they held, and trims the heap after many."""
+    """Counts the connections that release their memory, and gives it back to the system after many."""
 
     __slots__ = ("_count", "_loop", "_timer")
 

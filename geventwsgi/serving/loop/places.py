@@ -1,6 +1,6 @@
-"""Places among the requests in flight, of which a worker has a fixed number (``worker_connections``).
+"""Places for requests in flight. A worker has a fixed number of them (``worker_connections``).
 
-Knows greenlets that wait for a place, in order. What has a place is its holder's business.
+Knows the greenlets that wait for a place, in order. Whether a request has a place is noted elsewhere.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from geventwsgi.errors import RequestError
 
 
 class Places:
-    """The places of one worker; its servers share them.
+    """The places of one worker, which its servers share.
 
-    :param requests: how many there are; one more request waits for its turn, in order.
-    :param queue: how many requests may wait (``limit_request_queue``); 0 for any number.
+    :param requests: the number of places. Further requests wait, in order.
+    :param queue: the number of requests that may wait (``limit_request_queue``); 0 for any number.
     """
 
     __slots__ = ("_waiting", "free", "queue", "requests")
@@ -26,7 +26,7 @@ class Places:
     def __init__(self, requests: int, queue: int = 0) -> None:
         self.requests = requests
         self.queue = queue
-        #: Places that nobody has.
+        #: The number of free places.
         self.free = requests
         #: Requests that wait, in order.
         self._waiting: deque[Waiter[None]] = deque()
@@ -41,12 +41,11 @@ class Places:
     def take(self, timeout: float | None = None) -> None:
         """Wait for a place, in order, and take it.
 
-        It is given back while the request waits for its client. So no number of slow uploads or readers locks others
-        out.
+        A request gives its place back while it waits for its client. So slow clients do not block other requests.
 
-        :param timeout: seconds that a new request waits at most, 0 for any number; None for a request that has begun,
-            and is refused no more.
-        :raises RequestError: 503, the time is over, or as many wait already as may (``limit_request_queue``).
+        :param timeout: seconds that a new request waits at most, 0 for any number; None for a request that has begun:
+            it is not refused.
+        :raises RequestError: 503, the time is over, or the queue is full (``limit_request_queue``).
         """
         if self.take_now():
             return
@@ -61,7 +60,7 @@ class Places:
         except BaseException:
             try:
                 self._waiting.remove(waiter)
-            except ValueError:  # the place was handed over, but this greenlet ends first
+            except ValueError:  # it has got the place, but is killed before it runs
                 self.give_back()
             raise
 

@@ -1,7 +1,7 @@
 """What happens around the work of one turn of the loop.
 
-The runners and the alarm clock let several greenlets work in one turn. They begin a round before and end it afterwards.
-What that is for, they do not know.
+The runners and the alarm clock let several greenlets work in one turn. They begin a round before and end it afterwards,
+without knowing its purpose.
 """
 
 from __future__ import annotations

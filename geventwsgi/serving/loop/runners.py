@@ -1,17 +1,17 @@
-"""Greenlets that serve the connections whose clients have sent something.
+"""Runners: greenlets that serve the connections whose clients have sent something.
 
-A connection holds a greenlet only while a request of it runs. Between requests it is parked; when its client sends, it
-is given here, and a runner takes it. All that became ready in one iteration of the loop goes to the same runner, one
-after the other, until a request waits for something: then the next runner takes over the rest. A switch between
-greenlets, which costs as much as parsing a request, is thus paid once for many requests that need not wait, and there
-are as many greenlets as requests that do.
+A connection has a greenlet only while it serves a request. Between requests it is parked. When its client sends, the
+connection is given to a runner. One runner serves all connections that became ready in one iteration of the loop, one
+after the other. When a request waits for something, the next runner takes over the rest. A switch between greenlets
+costs as much as parsing a request. So one switch serves many requests that do not wait, and there are only as many
+greenlets as requests that wait.
 
-What one request leaves behind must not reach the next, which may be anybody's. Context variables are taken away, the
-thread object is replaced by one like new, and a greenlet that bears any other mark of a request (``gevent.local``, a
-``Timeout`` that nobody cancelled, a reference for somebody to kill it later) serves no second one. To look costs a
-fiftieth of what a fresh greenlet does.
+Data of one request must not reach the next one, which may come from another user. Context variables are removed, and
+the thread object is replaced by a new one. A greenlet with any other mark of a request (data in a ``gevent.local``, a
+``Timeout`` that was not cancelled, a reference by which somebody may kill it later) serves no second request. The check
+costs a fiftieth of a new greenlet.
 
-Knows greenlets and whose turn it is; knows nothing of sockets and HTTP.
+Knows greenlets and their order; knows nothing of sockets and HTTP.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from geventwsgi.serving.loop.thread_objects import THREADS, ThreadObject
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Runners kept for the next requests however long there is nothing to do. Each has some 10 KB.
+#: Idle runners that are never ended. Each has some 10 KB.
 KEPT = 64
-#: Seconds for which any more are kept that nobody has needed.
+#: Seconds without use after which further idle runners end.
 LATELY = 0.5
 
 
 class Sleeper:
-    """What does without a greenlet while there is nothing to do for it. Both methods are an implementation's own."""
+    """Something that needs a greenlet only while there is work for it. Subclasses implement both methods."""
 
-    #: The greenlet inside :meth:`run`, None at other times. Set by a runner before, and reset by :meth:`run` itself.
+    #: The greenlet that executes :meth:`run`; None at other times. A runner sets it, :meth:`run` resets it.
     greenlet: Any
     __slots__ = ("greenlet",)
 
     def wake(self, timed_out: bool) -> None:
-        """Go on: what was waited for has come, or else the time is over. Called in the hub."""
+        """Go on: the awaited event has come, or the time is over. Called in the hub."""
         raise NotImplementedError
 
     def run(self) -> None:
-        """Do what there is to do for one request, in a greenlet; what it raises ends that."""
+        """Do the work for one request, in a greenlet. An exception ends that greenlet."""
         raise NotImplementedError
 
 
 class Runners:
-    """The runners of one server, and what is ready for them.
+    """The runners of one server, and the sleepers that are ready to be run.
 
-    :param around: begins and ends each turn in which runners work.
+    :param around: begun before, and ended after, each turn in which runners work.
     :param kind: the class of a runner.
-    :param once: whether each serves once, so that every request has a fresh one (``greenlet_per_request``).
+    :param once: whether each runner serves one request, so that every request has a new one (``greenlet_per_request``).
     """
 
     __slots__ = (
@@ -68,26 +68,28 @@ class Runners:
 
     def __init__(self, around: Round | None = None, kind: type[Any] = Greenlet, *, once: bool = False) -> None:
         self._once = once
-        #: The runners, by their ``id``, that were asked for what may have been changed since.
+        #: The ``id`` of each runner whose links, parent, arguments or spawn tree somebody has asked for.
         self._noted: set[int] = set()
-        #: What it runs is the class's: an attribute of each greenlet would take as much memory as the greenlet.
+        #: The function that a runner runs is an attribute of the class: as an attribute of each greenlet it would take
+        #: as much memory as the greenlet.
         self._kind: Any = marks.wary(kind, {"_run": staticmethod(self._live)}, self._noted.add)
         self._hub = get_hub()
         self._around = Round() if around is None else around
         self._threads = THREADS
-        #: What is ready: in order, and of what was given before that, the first at the end.
+        #: Ready sleepers: ``_given`` in the order in which they came; ``_turn`` earlier ones, the first at the end.
         self._given: list[Sleeper] = []
         self._turn: list[Sleeper] = []
-        #: Those that rest, the last to come at the end, and the first to be called.
+        #: Idle runners. The last one became idle last, and is called first.
         self._idle: list[Any] = []
-        #: The fewest that rested at once since :meth:`_thin` last looked; what calls it while more than KEPT rest.
+        #: The smallest number of idle runners since the last :meth:`_thin`; the timer that calls it while more than
+        #: KEPT are idle.
         self._least_idle = 0
         self._thinning: Any = None
         #: Whether the loop will call :meth:`_call`.
         self._called = False
         #: Set by :meth:`let_go` for good.
         self._forsaken = False
-        #: The runner that works and has not waited since :meth:`_call` switched to it.
+        #: The runner that works, if it has not waited since :meth:`_call` switched to it.
         self._working: Any = None
 
     def give(self, sleeper: Sleeper) -> None:
@@ -98,7 +100,7 @@ class Runners:
             self._hub.loop.run_callback(self._call)
 
     def _call(self) -> None:
-        """Let runners work; called in the hub, where each returns to when it is idle or its request waits."""
+        """Let runners work. Called in the hub, to which a runner switches when it is idle or its request waits."""
         self._called = False
         self._working = self  # no runner yet
         self._around.begin()
@@ -110,13 +112,13 @@ class Runners:
                 switching.switch(runner)
             self._working = None
         finally:
-            if self._working is not None:  # something has raised: the rest is for the next turn
+            if self._working is not None:  # after an exception: the next turn does the rest
                 self._working = None
                 self._hub.loop.run_callback(self._call)
             self._around.end()
 
     def _live(self) -> None:
-        """Work, and then let go of what the last request has left."""
+        """Work, then release what the last request has left."""
         patience.change(1)
         try:
             self._run()
@@ -128,12 +130,12 @@ class Runners:
             self._noted.discard(id(me))
 
     def _run(self) -> None:
-        """Work until there is nothing to do or a request has left its mark on this greenlet."""
+        """Work until there is nothing to do, or until a request has left a mark on this greenlet."""
         me: Any = getcurrent()
-        me.spawn_tree_locals = {}  # the hub's, otherwise, shared by all that it spawns
+        me.spawn_tree_locals = {}  # not the hub's, which all greenlets share that the hub spawns
         ident, thread, count, doubted = id(me), None, len(self._threads), False
         self._noted.discard(ident)
-        # Whoever may throw into this greenlet has a reference. Their number is known only while _call waits for it.
+        # Code that may throw into this greenlet has a reference to it. The count is exact only while _call waits.
         weak, references = marks.weak_references(me), marks.references(me)
         while marks.references(me) == references and not (doubted and self._bears(me, ident, weak, thread)):
             doubted = False
@@ -141,7 +143,7 @@ class Runners:
                 sleeper = self._next()
                 sleeper.greenlet = me
                 sleeper.run()
-                del sleeper  # nobody's while this greenlet rests
+                del sleeper  # an idle greenlet must not keep it alive
                 if self._once:
                     self._leave(me, ident)
                     return
@@ -153,7 +155,7 @@ class Runners:
                 if (self._noted or marks.marked(me, self._kind, weak, thread is not None)) and self._bears(
                     me, ident, weak, thread
                 ):
-                    # A child that it has waited for may be ending still: it is asked again when it is called.
+                    # A child that it has waited for may still be ending. So the check is repeated when it is called.
                     doubted = self._working is not me and not vars(me)
                     if not doubted:
                         self._leave(me, ident)
@@ -166,7 +168,7 @@ class Runners:
         self._leave(me, ident)
 
     def _renewed(self, me: Any, ident: int, thread: ThreadObject | None) -> ThreadObject | None:
-        """Take away a request's thread object; return what makes them, once a request has asked for one."""
+        """Replace a request's thread object. Return the maker of these objects, once a request has asked for one."""
         if thread is not None or ident in self._threads:
             held = holdings.held_by_thread(ident)
             thread = thread or ThreadObject(me)
@@ -175,15 +177,15 @@ class Runners:
         return thread
 
     def _bears(self, me: Any, ident: int, weak: int, thread: ThreadObject | None) -> bool:
-        """Return whether a greenlet bears a mark."""
+        """Return whether a greenlet has a mark."""
         if ident in self._noted and marks.fresh(me, self._hub):
             self._noted.discard(ident)
         return ident in self._noted or marks.marked(me, self._kind, weak, thread is not None)
 
     def _leave(self, me: Any, ident: int) -> None:
-        """Let a greenlet end that bears a mark, as any greenlet ends."""
+        """Let a greenlet with a mark end, as any greenlet ends."""
         if not self._forsaken:
-            me.parent = self._hub  # who goes on then; in a process that was forked nobody does
+            me.parent = self._hub  # which goes on then; in a forked process nothing goes on
         held = holdings.held_by_thread(ident)
         self._threads.pop(ident, None)
         holdings.let_go(held)
@@ -196,7 +198,7 @@ class Runners:
         return self._turn.pop()
 
     def _rest(self, me: Any) -> bool:
-        """Wait for more to do; return False if this greenlet is not to go on."""
+        """Wait for more work; return False if this greenlet must end."""
         self._idle.append(me)
         if self._thinning is None and len(self._idle) > KEPT:
             self._least_idle = len(self._idle)
@@ -204,12 +206,12 @@ class Runners:
             self._thinning.start(self._thin)
         try:
             switching.switch(self._hub)
-        except BaseException:  # noqa: BLE001 - meant for a request that has ended, as by a Timeout that it forgot
+        except BaseException:  # noqa: BLE001 - meant for a request that has ended, for example by its Timeout
             return False
         return True
 
     def _thin(self) -> None:
-        """End the runners that were not needed of late, but for KEPT."""
+        """End the runners that were not needed lately, except KEPT of them."""
         count = max(0, self._least_idle - KEPT)
         surplus = self._idle[:count]
         del self._idle[:count]
@@ -219,19 +221,19 @@ class Runners:
         if self._least_idle <= KEPT:
             self._thinning.close()
             self._thinning = None
-            memory.trim()  # what the greenlets held is of no use to requests
+            memory.trim()  # requests cannot use the memory that the greenlets had
 
     def let_go(self) -> None:
-        """Call nothing more in a process that was forked (:mod:`geventwsgi.forks`): what is here is its parent's."""
+        """Call nothing more in a forked process (:mod:`geventwsgi.forks`): these runners belong to its parent."""
         self._forsaken = True
         hold(self._idle, self._turn, self._given)
         self._idle, self._turn, self._given = [], [], []
 
 
 class OneEach(Runners):
-    """Gives each its own greenlet.
+    """Gives each connection a greenlet of its own.
 
-    :param spawn: makes a greenlet that calls a function, and starts it: a pool's, for example.
+    :param spawn: makes and starts a greenlet that calls a function; a pool's method, for example.
     """
 
     __slots__ = ("_spawn",)
@@ -243,7 +245,8 @@ class OneEach(Runners):
     def give(self, sleeper: Sleeper) -> None:
         """See :meth:`Runners.give`.
 
-        A pool may have no room before the greenlet has ended that calls this, for a connection to go on in another.
+        When a connection goes on in another greenlet, the greenlet that calls this may have to end before a pool has
+        room.
         """
         serve = partial(self._serve, sleeper)
         if getcurrent() is self._hub:
@@ -252,7 +255,7 @@ class OneEach(Runners):
             self._hub.loop.run_callback(Greenlet.spawn, self._spawn, serve)
 
     def _serve(self, sleeper: Sleeper) -> None:
-        """Serve a connection, and then let go of what its requests have left."""
+        """Serve a connection, then release what its requests have left."""
         try:
             sleeper.run()
         finally:

@@ -1,6 +1,6 @@
-"""Switches to a greenlet without what gevent's hub does at each: ask who is left for a method ``switch_out``.
+"""Switches to a greenlet. gevent's hub would look for a method ``switch_out`` of the current greenlet at each switch.
 
-It is greenlet's own method, or in the compiled core (``_switching.pyx``) greenlet's C function.
+``switch`` is greenlet's own method, or in the compiled core (``_switching.pyx``) greenlet's C function.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from greenlet import greenlet
 
 __all__ = ["switch"]
 
-#: Run the greenlet that is given until somebody switches back; return what that one says.
+#: Run the given greenlet until another one switches back; return the value that this one passes.
 switch = greenlet.switch
 
 with suppress(ImportError):  # not built, or not wanted

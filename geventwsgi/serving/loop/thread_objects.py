@@ -1,10 +1,10 @@
-"""The thread object of a greenlet that serves requests: what ``threading.current_thread()`` returns, once asked, in it.
+"""The thread object of a greenlet that serves requests: the result of ``threading.current_thread()``.
 
-Every line that is logged asks for it. gevent, where threading is patched, makes one for each greenlet; where it is not,
-all greenlets have the same one, which is the process's own.
+It is made at the first call. Every log record calls it. Where threading is patched, gevent makes one object for each
+greenlet; otherwise all greenlets have the same one, which is the process's own.
 
-A request may leave anything in the object, or keep it. So the next request in the greenlet finds another, with the same
-name: a copy of one that no request has ever seen.
+A request may leave data in the object, or keep it. So the greenlet's next request gets another object with the same
+name: a copy of one that no request has seen.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import weakref
 from functools import partial
 from typing import Any
 
-#: All thread objects, by ``threading.get_ident()``: by the ``id`` of their greenlet, where gevent has made them.
+#: All thread objects by ``threading.get_ident()``, which is the ``id`` of the greenlet for gevent's.
 THREADS: dict[int, Any] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001 - without making one
-#: Forgets the thread object of a greenlet that is freed, before its ``id`` is another's.
+#: Weak references, whose callbacks remove the thread object of a greenlet that is freed: its ``id`` may be used again.
 _guards: dict[int, weakref.ref[Any]] = {}
 
 
 class ThreadObject:
-    """Gives a greenlet's requests their thread objects. It costs one weak reference to the greenlet.
+    """Makes the thread objects of one greenlet's requests. It needs one weak reference to the greenlet.
 
     :param me: the running greenlet, in which somebody has asked for a thread object.
     """
@@ -29,7 +29,7 @@ class ThreadObject:
     __slots__ = ("_handles", "_model")
 
     def __init__(self, me: Any) -> None:
-        # Not the reference that all share who give no callback: whether that exists could not be told any more.
+        # With a callback, since all references without one are the same object: another such could not be counted.
         _guards[id(me)] = guard = weakref.ref(me, partial(_forget, id(me)))
         self._model = _made_by_gevent(me)
         self._handles = {name: one for name, one in vars(self._model).items() if hasattr(one, "_greenlet_ref")}
@@ -37,7 +37,7 @@ class ThreadObject:
             handle._greenlet_ref = guard  # noqa: SLF001 - gevent has no other word for it
 
     def renew(self, me: Any) -> None:
-        """Let the greenlet's next request find a thread object like new."""
+        """Give the greenlet's next request a new thread object."""
         _unlink(me)
         THREADS[id(me)] = thread = _copy(self._model)
         for name, handle in self._handles.items():
@@ -45,7 +45,7 @@ class ThreadObject:
 
 
 def forget(me: Any) -> None:
-    """Let whoever asks next in a greenlet that is no runner find a new thread object, as gevent makes it."""
+    """Remove the thread object of a greenlet that is no runner. gevent makes a new one at the next call."""
     if THREADS.pop(id(me), None) is not None and hasattr(me, "unlink"):
         _unlink(me)
 
@@ -64,7 +64,7 @@ def _made_by_gevent(me: Any) -> Any:
 
 
 def _unlink(me: Any) -> None:
-    """Take away the link by which gevent forgets the thread object that it has made."""
+    """Remove the link by which gevent would remove the thread object at the greenlet's end."""
     from gevent import threading as patched  # type: ignore[attr-defined]  # noqa: PLC0415 - not in the stubs; needed late
 
     me.unlink(patched._cleanup)  # noqa: SLF001 - gevent has no other word for it

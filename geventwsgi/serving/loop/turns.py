@@ -1,7 +1,7 @@
 """A lock that greenlets get in the order in which they ask for it.
 
-gevent's own may go to whoever comes by while the one that has waited is being woken. Where what is sent depends on what
-was sent before (a compressed stream of frames), that order is part of the message.
+gevent's own lock may go to another greenlet while the one that has waited is being woken. In a compressed stream of
+frames each message depends on the former ones. So the order matters there.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Turns:
-    """A context manager that one greenlet at a time is inside of; that greenlet may enter it again."""
+    """A context manager that admits one greenlet at a time. That greenlet may enter it again."""
 
     __slots__ = ("_depth", "_owner", "_waiting")
 
     def __init__(self) -> None:
-        #: The greenlet whose turn it is, and how many times it is inside. Between two turns, while the next greenlet is
-        #: being woken, the depth is 1 and there is no owner.
+        #: The greenlet inside, and how many times it has entered. While the next greenlet is being woken, the depth is
+        #: 1, and there is no owner.
         self._owner: Any = None
         self._depth = 0
         self._waiting: deque[Event] = deque()
@@ -47,7 +47,7 @@ class Turns:
             turn.wait(timeout)
             came = turn.is_set()
         finally:
-            if not came:  # out of time, or killed while it waited, perhaps in the moment in which its turn came
+            if not came:  # the time is over, or it was killed while it waited, perhaps after its turn had come
                 if turn.is_set():
                     self._pass_on()
                 else:
@@ -55,7 +55,7 @@ class Turns:
         return came
 
     def give(self) -> None:
-        """Let the next greenlet have its turn, if this one is not inside once more."""
+        """Leave. At the outermost level the next greenlet gets its turn."""
         if self._depth > 1:
             self._depth -= 1
         else:
