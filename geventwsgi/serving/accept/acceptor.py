@@ -1,6 +1,6 @@
-"""The listening socket: connections are taken in turns, and none while there is no room for one.
+"""The listening socket: accepts some connections in each turn of the loop, and none while the worker is full.
 
-Knows what accept may say and what bounds the number of connections; what becomes of one is ``connection``'s business.
+Knows the results of accept and the limits on connections. ``connection`` knows what follows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection, Speaker
     from geventwsgi.serving.wire.sockets import Socket
 
-#: What accept says when the system, not the client, is at its end.
+#: Errors of accept that mean that the system has no descriptors or no memory left.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 #: Seconds without accepting when there is no room.
 PAUSE = 0.1
@@ -33,11 +33,11 @@ QUIET = 10.0
 
 
 class Acceptor:
-    """Takes the connections of one listening socket.
+    """Accepts the connections of one listening socket.
 
-    :param pause: makes the loop look away from the socket for so many seconds. What waits in the backlog keeps waiting.
-    :param most: connections taken in one turn of the loop.
-    :param proxied: whether each connection is a proxy's and counts for the client that the proxy names.
+    :param pause: makes the loop ignore the socket for a number of seconds. The backlog keeps waiting.
+    :param most: connections accepted in one turn of the loop.
+    :param proxied: whether each connection comes from a proxy, and counts for the client that the proxy names.
     """
 
     #: Opens connections; set before the first :meth:`begin`.
@@ -60,7 +60,7 @@ class Acceptor:
         self._begun: list[Connection] = []
 
     def accept(self) -> None:
-        """Serve the connections that wait, as many as one turn has; called in the hub when there are any."""
+        """Serve the connections that wait, up to the limit of one turn. Called in the hub when there are any."""
         try:
             for _ in range(self._most):
                 accepted = self.take()
@@ -80,9 +80,9 @@ class Acceptor:
         self._begun.append(connection)
 
     def _watch(self) -> None:
-        """Have the poller watch the clients of this turn, but for those that are answered and gone already.
+        """Have the poller watch the clients of this turn, except those that have been answered and have left.
 
-        Most send their request with the handshake, and many never another one: those cost the poller nothing.
+        Most clients send their request with the handshake, and many send only one. These cost the poller nothing.
         """
         begun, self._begun = self._begun, []
         for connection in begun:
@@ -94,7 +94,7 @@ class Acceptor:
                 report(self._loop, error)
 
     def take(self) -> tuple[Socket, Any] | None:
-        """Accept one connection; None if there is none, or no room for one."""
+        """Accept one connection; None if none waits, or if the worker is full."""
         capacity, balance = self._capacity, self._capacity.balance
         if capacity.full and capacity.dispensable() is None:
             if balance is not None:
@@ -121,7 +121,7 @@ class Acceptor:
         return accepted
 
     def _failed(self, error: OSError) -> None:
-        """Go on as well as possible: without descriptors or memory for another socket, or whatever is wrong."""
+        """Act on an error of accept: log it, and without descriptors or memory end a connection. Then pause."""
         exhausted = error.errno in EXHAUSTED
         if self._failures.due():
             cure = "it is tried again; look for a firewall or a policy of the system that forbids it"
@@ -133,13 +133,13 @@ class Acceptor:
         self._pause(PAUSE)
 
     def unwatchable(self, error: Exception) -> None:
-        """Say that the system has no room to tell of another connection, which is closed therefore."""
+        """Log that the system cannot watch another connection. That connection is closed."""
         if self._unwatchable.due():
             self._log.error("Connections are closed: %s; raise fs.epoll.max_user_watches (sysctl)", error)
 
 
 class Seldom:
-    """Says when a log line that may come again and again is due: the first time, then every ``QUIET`` seconds."""
+    """Decides when a repeated log line is due: the first time, then every ``QUIET`` seconds."""
 
     __slots__ = ("_last",)
 

@@ -1,11 +1,11 @@
-"""Whether this worker takes the next connection, or leaves it to one that has less to do.
+"""Whether this worker accepts the next connection, or leaves it to a worker that has less to do.
 
-Workers that share a listening socket are all told of a connection, and the first to ask for it gets it: mostly the one
-that is least busy at that moment, which says nothing of how many connections it holds. Here a worker that holds more
-than another looks away from the socket for a moment. Only for a moment, and for less the more often that was in vain:
-the other may be blocked, or about to end, and a connection must not wait for it.
+All workers that share a listening socket are woken for a connection, and the first one to accept gets it. That is
+mostly the one that is idle at that moment, however many connections it has. So a worker with more connections than
+another ignores the socket for a moment. The moment becomes shorter each time that no other worker has accepted: the
+other one may be blocked or about to end, and a connection must not wait for it.
 
-Knows counts; knows neither who keeps them nor where.
+Knows numbers of connections and requests; knows nothing of where they are stored.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-#: Seconds that a worker looks away at a time.
+#: Seconds for which a worker ignores the socket at a time.
 MOMENT = 0.002
-#: Seconds in all before it takes a connection although another has less to do.
+#: Seconds after which it accepts a connection although another worker has less to do.
 PATIENCE = 0.064
 #: A worker leaves connections to another when its load exceeds the lowest by more than 1/2**SLACK of that.
 SLACK = 5
 
 
 class Counts(Protocol):
-    """What the workers of one master know of each other; :class:`~geventwsgi.system.shared.Slot` is it."""
+    """The numbers that the workers of one master publish; :class:`~geventwsgi.system.shared.Slot` implements it."""
 
     def count(self, requests: int, connections: int) -> None:
-        """Tell the others of this worker's requests in flight and open connections."""
+        """Publish the numbers of this worker's requests in flight and open connections."""
 
     def accept(self, *, accepting: bool) -> None:
-        """Tell the others whether this worker takes connections."""
+        """Publish whether this worker accepts connections."""
 
     def least(self) -> int:
-        """Return the fewest requests and connections together of a worker that takes connections; -1 if none does."""
+        """Return the lowest sum of requests and connections of the workers that accept; -1 if none accepts."""
 
 
 class Load:
-    """What a worker does at the moment; :class:`~.capacity.Capacity` is it."""
+    """The load of one worker; :class:`~.capacity.Capacity` implements it."""
 
-    #: Is told of each connection that comes or goes; set by :class:`Balance`.
+    #: Publishes each change of the number of connections; set by :class:`Balance`.
     balance: Balance | None
 
     def in_flight(self) -> int:
@@ -50,34 +50,34 @@ class Load:
 
 
 class Balance:
-    """One worker's part in it; shared by the worker's servers.
+    """Balances one worker against the others; shared by the worker's servers.
 
-    :param load: counts the worker's own requests and connections.
+    :param load: the worker's own numbers of requests and connections.
     """
 
     def __init__(self, counts: Counts, load: Load) -> None:
         self._counts = counts
         self._load = load
         self._patience = PATIENCE
-        #: When this worker began to look away from connections, and when it last did.
+        #: When this worker began to ignore connections, and when it did last.
         self._since = self._last = float("-inf")
         load.balance = self
 
     def tell(self) -> None:
-        """Tell the others of a connection that has come or gone."""
+        """Publish the worker's numbers."""
         self._counts.count(self._load.in_flight(), self._load.open())
 
     def join(self) -> None:
-        """From now on take connections."""
+        """Accept connections from now on."""
         self.tell()
         self._counts.accept(accepting=True)
 
     def leave(self) -> None:
-        """Take none for now: nobody need wait for this worker."""
+        """Accept none for now: no other worker has to defer to this one."""
         self._counts.accept(accepting=False)
 
     def defers(self) -> bool:
-        """Return whether a connection that waits now had better be taken by another worker."""
+        """Return whether another worker should accept the connection that waits now."""
         self.tell()
         least = self._counts.least()
         if least < 0 or self._load.in_flight() + self._load.open() <= least + (least >> SLACK):

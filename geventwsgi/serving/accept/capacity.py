@@ -1,7 +1,6 @@
-"""What a worker has room for: requests in flight, connections in all, connections of one address.
+"""The limits of a worker: requests in flight, connections, connections of one address.
 
-One object is shared by a worker's servers. Knows counts and who came first; what becomes of a connection is the
-connection's own business.
+The servers of a worker share one object. It knows numbers, and the order in which connections became idle.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
     from geventwsgi.wsgi.exchange import Exchange
 
-#: Descriptors left for files, logs and the connections that applications open, when the limit follows from theirs; half
-#: of them where there are so few.
+#: Descriptors left for files, logs and the application's own connections, when the limit of connections follows from
+#: the limit of descriptors. Of few descriptors half are left.
 RESERVED_DESCRIPTORS = 64
 #: Seconds for which a head may be incomplete before its connection counts as hoarded.
 HOARDED_AFTER = 1.0
@@ -36,7 +35,7 @@ class Guest(runners.Sleeper):
     counted: bool
     #: Its client's address; "" for a unix socket.
     remote_addr: str
-    #: Whether nothing is left to do but to throw away what its client sends; set by :mod:`linger`.
+    #: Whether the only thing left to do is to discard what its client sends; set by :mod:`linger`.
     lingering: bool
 
     def in_flight(self) -> Iterable[tuple[Any, Exchange]]:
@@ -44,7 +43,7 @@ class Guest(runners.Sleeper):
         raise NotImplementedError
 
     def drain(self) -> None:
-        """End the connection as soon as what the client has already sent is answered."""
+        """End the connection as soon as the requests that have come are answered."""
         raise NotImplementedError
 
     def kill(self) -> None:
@@ -52,21 +51,21 @@ class Guest(runners.Sleeper):
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close the socket and leave the server's books; a second call does nothing."""
+        """Close the socket, and count the connection out; a second call does nothing."""
         raise NotImplementedError
 
     def let_go(self) -> None:
-        """Be nobody's in a process that was forked: the connection is its parent's."""
+        """Release the connection in a forked process: it belongs to the parent."""
         raise NotImplementedError
 
 
 class Capacity(balance.Load):
-    """Bounds, and the books they need.
+    """The limits, and the numbers that they are compared with.
 
-    :param requests: requests in flight (``worker_connections``); one more waits for its turn, in order.
-    :param connections: open connections (``limit_connections``); 0 for what the limit of descriptors allows.
+    :param requests: requests in flight (``worker_connections``); further ones wait in order.
+    :param connections: open connections (``limit_connections``); 0 for as many as the limit of descriptors allows.
     :param per_address: open connections of one address (``limit_connections_per_address``); 0 for any number.
-    :param queue: requests that may wait for their turn (``limit_request_queue``); 0 for any number.
+    :param queue: requests that may wait (``limit_request_queue``); 0 for any number.
     """
 
     def __init__(self, requests: int, connections: int = 0, per_address: int = 0, queue: int = 0) -> None:
@@ -74,19 +73,19 @@ class Capacity(balance.Load):
         self.connections = connections or room(descriptors())
         self.per_address = per_address
         self._open = 0
-        #: Tells other workers how many there are; set by :class:`~.balance.Balance`.
+        #: Publishes the number of connections to other workers; set by :class:`~.balance.Balance`.
         self.balance: balance.Balance | None = None
         self._by_address: dict[str, int] = {}
-        #: Connections that have been idle for a while, the one that has been so longest first.
+        #: Connections that have been idle for a while, the longest idle one first.
         self.parked: dict[Guest, None] = {}
-        #: Connections that are over, but for what their clients still send; the first to linger first.
+        #: Answered connections whose clients still send, the longest lingering one first.
         self.lingering: dict[Guest, None] = {}
-        #: Connections whose head is incomplete, with the time at which that was first seen, oldest first.
+        #: Connections with an incomplete head, with the time since when, the oldest first.
         self.half_sent: dict[Guest, float] = {}
 
     @classmethod
     def of(cls, config: Config) -> Capacity:
-        """Return the capacity that the settings name."""
+        """Return the capacity that the settings describe."""
         return cls(
             config.worker_connections,
             config.limit_connections,
@@ -99,9 +98,9 @@ class Capacity(balance.Load):
         return self.places.in_flight()
 
     def admits(self, address: str) -> bool:
-        """Return whether one more connection of ``address`` is acceptable; "" (a unix socket) always is.
+        """Return whether one more connection of ``address`` is within the limit; "" (a unix socket) always is.
 
-        One of that address that is answered and lingers makes room for it.
+        A lingering connection of that address is closed to make room.
         """
         if not (self.per_address and address) or self._by_address.get(address, 0) < self.per_address:
             return True
@@ -149,10 +148,10 @@ class Capacity(balance.Load):
         return self._open >= self.connections
 
     def dispensable(self) -> Guest | None:
-        """Return the connection to end where one must go, if there is one.
+        """Return the connection to end if one must end; None if none may.
 
-        One that is answered and lingers goes first, then the one that has been idle longest, then the oldest that has
-        kept its head incomplete: a client that does something is never sent away for one that has yet to.
+        A lingering one ends first, then the one that has been idle longest, then the oldest one with an incomplete
+        head. A client whose request runs never loses its connection to a new one.
         """
         for connection in self.lingering:
             return connection
@@ -163,7 +162,7 @@ class Capacity(balance.Load):
         return None
 
     def evict(self) -> None:
-        """End the most dispensable connection, if there is one."""
+        """End the :meth:`dispensable` connection, if there is one."""
         connection = self.dispensable()
         if connection is not None:
             self.leave(connection)
@@ -171,7 +170,7 @@ class Capacity(balance.Load):
 
 
 def room(limit: int) -> int:
-    """Return how many connections there is room for under a limit of descriptors."""
+    """Return the number of connections that a limit of descriptors allows."""
     return max(limit - RESERVED_DESCRIPTORS, limit // 2)
 
 

@@ -1,4 +1,4 @@
-"""What a listener asks of a connection before its first request, and whom it trusts."""
+"""What comes before a connection's first request (TLS, a PROXY header), and which peers a listener trusts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Entrance:
     """The same for all connections of a server.
 
-    :param trusts: tells whether an address (None for a unix socket) may tell the scheme and other forwarder's fields.
+    :param trusts: returns whether the forwarder's fields of an address (None for a unix socket) are believed.
     :param tls: None without TLS.
     :param proxies: which PROXY header connections begin with; None for none.
     :param suppress_ragged_eofs: whether an end without TLS's close_notify is an ordinary end.
@@ -34,5 +34,5 @@ class Entrance:
         self.suppress_ragged_eofs = suppress_ragged_eofs
         #: Whether anything comes before a connection's first request.
         self.has_prologue = tls is not None or proxies is not None
-        #: Addresses seen lately, each once, and whether they are trusted.
+        #: Recent addresses, each stored once, and whether they are trusted.
         self.peers = Memo(lambda address: (address, trusts(address)))

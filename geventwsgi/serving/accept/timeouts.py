@@ -29,9 +29,9 @@ class Timeouts:
         self.header_timeout = config.header_timeout
         #: From a response to the next request's first byte; then a silent close. 0: no keep-alive.
         self.keepalive = config.keepalive
-        #: What a client may fall behind with its request body before it gets 408, at the rate of...
+        #: For a request's body, beyond the seconds that its bytes may take at ``body_min_rate``; then 408.
         self.body_grace = config.body_grace
-        #: ...so many bytes for each second that the server waits for it; 0 for no such rate.
+        #: Bytes of a body per second of waiting for it; 0 for no such rate.
         self.body_min_rate = config.body_min_rate
         #: For an application to answer a request; then 504. 0 for any time.
         self.request_timeout = config.request_timeout
@@ -40,12 +40,12 @@ class Timeouts:
         #: From the end of a connection's last response, for a client that is still sending; then a close, which may be
         #: a reset. 0: at once.
         self.linger_timeout = config.linger_timeout
-        #: Between two pieces of a body, however fast it came before; then 408. No setting, as what follows.
+        #: Between two pieces of a body, however fast it came before; then 408. No setting, like those below.
         self.body = 60.0
-        #: For what an application left unread of a body, before the connection is closed instead of reused; and for the
-        #: next piece of a body when the server is to stop.
+        #: For the rest of a body that the application has not read; then the connection is closed instead of reused.
+        #: Also for the next piece of a body while the server stops.
         self.drain_body = 1.0
-        #: From going idle to giving up all that would speed up the next request.
+        #: From the last response until the connection releases all that would speed up the next request.
         self.warm = 1.0
         for name, value in others.items():
             setattr(self, name, value)

@@ -1,4 +1,4 @@
-"""Which peers may speak for a client (``forwarded_allow_ips``, ``proxy_protocol``)."""
+"""Which peers may name a client (``forwarded_allow_ips``, ``proxy_protocol``)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def trust(allowed: Iterable[str]) -> Callable[[str | None], bool]:
-    """Return a function that tells whether a peer's address is one of ``allowed``.
+    """Return a function that returns whether a peer's address is one of ``allowed``.
 
-    A unix socket (address None) is always trusted: who may connect to it is a matter of its mode.
+    A unix socket (address None) is always trusted: its mode decides who may connect.
 
     :param allowed: addresses, networks in CIDR notation, or "*" for everybody.
     """
@@ -32,7 +32,7 @@ class ProxyProtocol:
     """Which headers proxies send to a listener (``proxy_protocol``), and who may send one (``proxy_allow_ips``).
 
     :param version: ``v1``, ``v2`` or ``auto``.
-    :param trusts: tells whether an address (None for a unix socket) is a proxy's.
+    :param trusts: returns whether an address (None for a unix socket) is a proxy's.
     """
 
     def __init__(self, version: str, trusts: Callable[[str | None], bool]) -> None:
