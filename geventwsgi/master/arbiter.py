@@ -83,7 +83,7 @@ class Arbiter(Compatible):
         self.systemd = Systemd(os.environ)
         self.load_config = self._activation = Activation(self.load_config, take_sockets(os.environ, self.kin.parent))
         self.environ = dict(os.environ)
-        with SignalPipe(ORDERS, _let_greenlets_run) as self.signals:
+        with SignalPipe(ORDERS, _let_greenlets_run, self._end_now) as self.signals:
             keep(self)
             try:
                 self._start()
@@ -129,7 +129,7 @@ class Arbiter(Compatible):
             hooks.require(cfg, "when_ready", self)
 
     def _end_now(self) -> NoReturn:
-        """End the process after a signal to which others' code did not give way. There are no workers yet."""
+        """End the process after a signal to which others' code did not give way. Workers finish by themselves."""
         self._say_interrupted()
         self._finish()
         stdio.settle()

@@ -45,15 +45,20 @@ class SignalPipe:
     :param numbers: the signals to collect; the others keep their handlers.
     :param turn: waits by gevent until one of the descriptors is readable or the milliseconds have passed (None: for
         ever). Meanwhile the greenlets run that others' code has started. Without it they do not run.
+    :param end: ends the process. Called where such a greenlet computes on and on although a signal that ends the server
+        has come, and although it has been interrupted.
     :raises ValueError: entered outside the main thread, where Python takes no signals.
     """
 
     #: The pipe that is entered in this process; None in a worker.
     entered: ClassVar[SignalPipe | None] = None
 
-    def __init__(self, numbers: Iterable[int], turn: Turn | None = None) -> None:
+    def __init__(
+        self, numbers: Iterable[int], turn: Turn | None = None, end: Callable[[], object] = lambda: None
+    ) -> None:
         self.numbers = tuple(numbers)
         self._turn = turn
+        self._end = end
         self._found: dict[int, Any] = {}
         self._found_fd = -1
         self._reader = self._writer = -1
@@ -67,6 +72,11 @@ class SignalPipe:
         self._ended = False
         #: Whether the loop turns in :meth:`sleep`. If so, CHLD is lent until the end.
         self._hosting = False
+        #: Whether it does at the moment.
+        self._turning = False
+        #: The handler of ALRM that was found, while an alarm is set; and how often it has come.
+        self._found_alarm: Any = None
+        self._alarms = 0
 
     def __enter__(self) -> SignalPipe:
         self._reader, self._writer = os.pipe()
@@ -133,7 +143,15 @@ class SignalPipe:
         if not self._hosting:
             self._hosting = True
             self.lend()
-        self._turn(self._watched, milliseconds)
+            for number in _ENDS:
+                if signal.getsignal(number) is _collect:
+                    original("signal", "signal")(number, self._set_alarm)
+                    take_signals((number,))
+        self._turning = True
+        try:
+            self._turn(self._watched, milliseconds)
+        finally:
+            self._turning = False
 
     def take(self) -> list[int]:
         """Return the signals that have come, in their order."""
@@ -141,6 +159,7 @@ class SignalPipe:
         with suppress(BlockingIOError):
             while data := os.read(self._reader, 4096):
                 received += data
+        self._reset_alarm()
         self._ended = self._ended or any(number in _ENDS for number in received)
         return [number for number in received if number in self.numbers]
 
@@ -183,6 +202,29 @@ class SignalPipe:
                 if signal.getsignal(number) is interrupt:  # otherwise the application has set its own
                     set_handler(number, _collect)
                     take_signals((number,))
+
+    def _set_alarm(self, _number: int, _frame: object) -> None:
+        """Collect a signal that ends the server, and interrupt the greenlet that then keeps the loop from turning."""
+        if self._turning and self._found_alarm is None:
+            self._found_alarm = original("signal", "signal")(signal.SIGALRM, self._interrupt_greenlet) or signal.SIG_DFL
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+
+    def _interrupt_greenlet(self, _number: int, _frame: object) -> None:
+        """Interrupt the greenlet that runs, unless it is the loop's or the master's own; the second time, end."""
+        gevent: Any = sys.modules["gevent"]
+        me = gevent.getcurrent()
+        if not self._turning or me.parent is None or me is gevent.get_hub():
+            return
+        self._alarms += 1
+        if self._alarms > 1:
+            self._end()
+        raise Interrupted
+
+    def _reset_alarm(self) -> None:
+        if self._found_alarm is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            original("signal", "signal")(signal.SIGALRM, self._found_alarm)
+            self._found_alarm, self._alarms = None, 0
 
     def lend(self) -> None:
         """Give CHLD to gevent's loop, if there is one, until :meth:`take_back`.

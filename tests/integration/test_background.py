@@ -184,6 +184,16 @@ def test_an_exit_in_a_greenlet_does_not_end_the_master(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.parametrize("kind", ["computes", "computes and catches everything"])
+def test_a_greenlet_that_never_waits_does_not_prevent_the_end(tmp_path: Path, kind: str) -> None:
+    with running(tmp_path, kind, "--preload", "-p", str(tmp_path / "pid"), workers=1) as (server, notes):
+        (tmp_path / "notes").touch()
+        assert wait_until(notes.pids) == [server.pid]
+        assert server.stop() == 0
+        wait_until(lambda: not server.group_pids(), message="the worker ends too")
+        assert not (tmp_path / "pid").exists()
+
+
 def test_a_reload_keeps_it_running(tmp_path: Path) -> None:
     with running(tmp_path, "thread", "--preload", workers=1) as (server, notes):
         server.signal(signal.SIGHUP)

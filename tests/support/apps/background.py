@@ -138,6 +138,21 @@ def start_timeout():
     start_thread()
 
 
+def start_computing(*kinds):
+    """Have a greenlet compute for ever from the time on when there is a file of notes."""
+
+    def compute():
+        while not Path(os.environ["NOTES"]).exists():
+            time.sleep(PERIOD)
+        note()
+        while True:
+            with suppress(*kinds):
+                while True:
+                    pass
+
+    gevent.spawn(compute)
+
+
 def hear():
     heard.extend(message.data for message in channel.subscribe())
 
@@ -156,6 +171,8 @@ START = {
     "gevent's pool": start_native_task,
     "queue": start_queue,
     "timeout": start_timeout,
+    "computes": start_computing,
+    "computes and catches everything": lambda: start_computing(BaseException),
     "": lambda: None,
 }
 if "NOTES" in os.environ:
