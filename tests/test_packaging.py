@@ -31,7 +31,6 @@ OPTIONAL = {
     "pytest": "test",
     "gunicorn": "test",
     "redis": "redis",
-    "wsproto": "wsproto",
 }
 
 

@@ -58,6 +58,7 @@ FLOORS = [
     "observe",
     "system",
     "http",
+    "websocket",
     "wsgi",
     *(f"serving.{name}" for name in ("loop", "wire", "request", "accept", "http1")),
 ]
@@ -106,7 +107,7 @@ def test_no_two_modules_have_one_name():
 
 
 #: Rooms in which a module writes the fields of its own classes alone.
-OWN_FIELDS = {"config", "entry", "events", "master", "mesh", "observe", "serving", "system", "worker"}
+OWN_FIELDS = {"config", "entry", "events", "master", "mesh", "observe", "serving", "system", "websocket", "worker"}
 #: Objects of the standard library whose attributes are named as a field of ours.
 OTHERS = {
     "observe.outputs.opening log.name",

@@ -1,4 +1,4 @@
 """Settings for the chat: gwsgi --config gwsgi.conf.py chat:app."""
 
 workers = 2
-wsgi_websocket = True  # pip install geventwsgi[wsproto]
+wsgi_websocket = True

@@ -224,12 +224,18 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("asgi_disconnect_grace_period", 3, k.SECONDS, "--asgi-disconnect-grace-period",
             "Seconds that an ASGI application may go on after its client has left.", _WSGI),
         Setting("wsgi_websocket", False, k.SWITCH, "--wsgi-websocket",
-            "Answer WebSocket handshakes, and give the application gevent-websocket's environ['wsgi.websocket'] "
-            "(needs the wsproto extra). Libraries that do the handshake themselves (simple-websocket, Flask-Sock, "
-            "Flask-SocketIO) need neither. Not in gunicorn."),
+            "Answer WebSocket handshakes, and give the application gevent-websocket's environ['wsgi.websocket']. "
+            "Libraries that do the handshake themselves (simple-websocket, Flask-Sock, Flask-SocketIO) need no "
+            "setting. Not in gunicorn."),
         Setting("websocket_max_message_size", 16777216, k.LARGE_COUNT, "--websocket-max-message-size",
             "The largest message, in bytes, that environ['wsgi.websocket'] receives; a larger one closes it with "
             "1009. 0: no limit."),
+        Setting("websocket_ping_interval", 25, k.SECONDS, "--websocket-ping-interval",
+            "Seconds from one ping to the next that environ['wsgi.websocket'] sends its client, so that proxies, which "
+            "close silent connections after 30 to 100 s, keep it. 0: none. Not in gunicorn."),
+        Setting("websocket_ping_timeout", 20, k.SECONDS, "--websocket-ping-timeout",
+            "Seconds after a ping after which a client counts as gone that has sent nothing, while the application "
+            "waits for its messages. 0: no limit. Not in gunicorn."),
         Setting("http_parser", "auto", k.one_of("auto", "fast", "python"), "--http-parser",
             "gunicorn's choice of parser.", "here: the compiled core is used where it is installed"),
     ),

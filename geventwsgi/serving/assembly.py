@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.errors import ConfigError
 from geventwsgi.http.forwarded import forwarded_client
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.serving.accept.entrance import Entrance
@@ -79,19 +78,13 @@ def http1_policy_of(
 
 
 def websocket_wrapper(config: Config) -> Callable[[Any], Any]:
-    """Return what gives an application ``environ["wsgi.websocket"]``, where the settings ask for it.
-
-    :raises ConfigError: wsproto is missing.
-    """
+    """Return what gives an application ``environ["wsgi.websocket"]``, where the settings ask for it."""
     if not config.wsgi_websocket:
         return lambda application: application
-    try:
-        from geventwsgi.wsgi.websocket import WebSocketMiddleware  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ConfigError(
-            f"{config.source('wsgi_websocket')}: it needs wsproto ({error}): pip install geventwsgi[wsproto]"
-        ) from None
-    return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size)
+    from geventwsgi.wsgi.websocket import PingTimes, WebSocketMiddleware  # noqa: PLC0415 - few servers need it
+
+    pings = PingTimes(config.websocket_ping_interval, config.websocket_ping_timeout)
+    return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size, pings=pings)
 
 
 def proxies_of(config: Config) -> ProxyProtocol | None:

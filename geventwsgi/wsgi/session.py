@@ -1,30 +1,35 @@
 """A WebSocket after its handshake: messages, control frames, and the close (RFC 6455 sections 5 to 7).
 
-Frames that come are wsproto's business, permessage-deflate (RFC 7692) included. They are taken apart one by one, in
-small pieces, with a pause whenever the greenlet has had its share: so no client has the loop to itself, whatever it
-sends. What is taken from the connection and sent there goes through the server's own socket object.
+What the frames mean is ``geventwsgi.websocket``'s business. They are read in small steps, with a pause whenever the
+greenlet has had its share: so no client has the loop to itself, whatever it sends. What is taken from the connection
+and sent there goes through the server's own socket object.
 """
 
 from __future__ import annotations
 
 import contextlib
-import struct
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from wsproto.connection import Connection, ConnectionState
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-from wsproto.frame_protocol import CloseReason, Opcode
-from wsproto.utilities import LocalProtocolError
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi import clock
 from geventwsgi.errors import ResponseError
-from geventwsgi.wsgi.message import Message
+from geventwsgi.websocket.framing import (
+    BINARY,
+    CLOSE,
+    FIN,
+    PING,
+    PONG,
+    RSV1,
+    TEXT,
+    Control,
+    FrameError,
+    FrameReader,
+    close_payload,
+    frame,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from geventwsgi.wsgi.deflate import MessageDeflate
+    from geventwsgi.websocket.deflate import MessageDeflate
 
 _Error: Any = OSError
 with contextlib.suppress(ImportError):
@@ -35,6 +40,18 @@ with contextlib.suppress(ImportError):
 RECV = 16384
 #: Seconds that a client has to answer a close.
 CLOSE_WAIT = 2.0
+
+
+class PingTimes(NamedTuple):
+    """When pings are sent."""
+
+    #: Seconds from one to the next; 0 for none.
+    interval: float
+    #: Seconds after which a client from which nothing has come since one is given up; 0 for never.
+    timeout: float
+
+
+NO_PINGS = PingTimes(0, 0)
 
 
 class WebSocketError(_Error):  # type: ignore[misc]  # a class that is known when it runs
@@ -49,34 +66,29 @@ class WebSocket:
 
     :param answer: what accepts the handshake.
     :param deflate: the compression, where the client has offered it.
+    :param pings: when the client is pinged.
     """
 
     def __init__(
         self,
         environ: dict[str, Any],
         sock: Any,
-        connection: Connection,
         max_size: int,
         deflate: MessageDeflate | None = None,
         answer: bytes = b"",
+        pings: PingTimes = NO_PINGS,
     ) -> None:
         self.environ = environ
         self._answer = answer
+        self._pings = pings
         self._closed = False
         #: Why nothing can be sent or received, once it is closed.
         self._reason = "the WebSocket is closed"
         #: Whether it was the client who ended it, by a close, a fault or by going; and whether it was the last.
         self.departed = self.lost = False
-        #: Whether an answer to our close can be understood.
-        self._answers = True
         self._sock = sock if hasattr(sock, "breathe") else _Alone(sock)
-        self._connection = connection
         self._deflate = deflate
-        self._max_size = max_size
-        self._message = Message(max_size)
-        #: What was received, and is not with the parser yet; and what the parser makes of what it has.
-        self._unparsed = b""
-        self._events: Iterator[Any] = iter(())
+        self._reader = FrameReader(max_size, deflate)
 
     @property
     def opened(self) -> bool:
@@ -102,6 +114,8 @@ class WebSocket:
                     self._answer, self._closed, self._reason = answer, True, str(error)
                 except OSError:
                     self._depart(lost=True)
+                else:
+                    self._sock.keep_alive(*self._pings, self._ping)
 
     @property
     def version(self) -> str | None:
@@ -139,56 +153,45 @@ class WebSocket:
                 if event is None:
                     if not self._closed:  # by another greenlet that had its turn meanwhile
                         self._receive_more()
-                    continue
-                message = self._handle(event)
-                if message is not None:
-                    return message
+                elif type(event) is Control:
+                    self._obey(event)
+                else:
+                    return event  # type: ignore[return-value]  # a message
         return None
 
-    def _next_event(self) -> Any:
+    def _next_event(self) -> str | bytes | Control | None:
         """Return what comes next of what was received, None if that is not enough for anything."""
+        reader = self._reader
         while True:
             self._sock.breathe()
-            event = next(self._events, None)
-            if event is not None or not self._unparsed:
+            try:
+                event = reader.read()
+            except FrameError as error:
+                return Control(CLOSE, close_payload(error.code, error.reason))
+            if event is not None or reader.hungry:
                 return event
-            size = RECV if self._deflate is None else self._deflate.piece
-            piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
-            self._connection.receive_data(piece)
-            self._events = self._connection.events()
 
     def _receive_more(self) -> None:
         try:
-            self._unparsed = self._sock.recv(RECV)
+            data = self._sock.recv(RECV)
         except OSError:
-            self._unparsed = b""
-        if not self._unparsed and not self._closed:
+            data = b""
+        if data:
+            self._reader.feed(data)
+        elif not self._closed:
             self._depart(lost=True)
 
     def _depart(self, *, lost: bool) -> None:
         self._closed = self.departed = True
         self.lost = lost
 
-    def _handle(self, event: Any) -> str | bytes | None:
-        """Act on one event; return a message that is complete now."""
-        if isinstance(event, (TextMessage, BytesMessage)):
-            return self._collect(event)
-        if isinstance(event, Ping):
-            with contextlib.suppress(OSError):
-                self._send_control(event.response())
-        elif isinstance(event, CloseConnection):
-            # The client's, or wsproto's judgement of a broken frame, after which nothing can be read.
-            self._answers = self._connection.state is not ConnectionState.OPEN
-            self._close(event.response())
+    def _obey(self, control: Control) -> None:
+        """Answer a control frame."""
+        if control.opcode == PING:
+            self._send_aside(frame(PONG, control.payload))
+        elif control.opcode == CLOSE:  # the client's, or the answer to its fault
+            self._close(control.payload)
             self.departed = True
-        return None
-
-    def _collect(self, event: Any) -> str | bytes | None:
-        if not self._message.add(event.data):
-            self._close(CloseConnection(CloseReason.MESSAGE_TOO_BIG, f"more than {self._max_size} bytes"))
-            self.departed = True
-            return None
-        return self._message.take() if event.message_finished else None
 
     # Sending
 
@@ -208,49 +211,39 @@ class WebSocket:
         is_text = isinstance(message, str) if binary is None else not binary
         try:
             with self._sock.sending:
-                self._send_message(Opcode.TEXT if is_text else Opcode.BINARY, data)
+                self._send_message(TEXT if is_text else BINARY, data)
         except WebSocketError:
             raise
         except OSError as error:
             self._depart(lost=True)
             raise WebSocketError(f"the client has gone: {error}") from error
 
-    def _send_message(self, opcode: Opcode, data: bytes) -> None:
+    def _send_message(self, opcode: int, data: bytes) -> None:
         if self._closed:
             raise WebSocketError(self._reason)
+        first = FIN
         try:
-            self._sock.sendall(self._frame(opcode, data))
+            if self._deflate is not None:
+                compressed = self._deflate.compress(data, self._sock.breathe)
+                if compressed is not None:
+                    first, data = FIN | RSV1, compressed
+            self._sock.sendall(frame(opcode, data, first))
         except BaseException:  # what has been compressed does not reach the client
             if self._deflate is not None:
                 self._deflate.restart()
             raise
 
-    def _frame(self, opcode: Opcode, data: bytes) -> bytes:
-        """Return a whole message as one frame (RFC 6455 section 5.2)."""
-        first = 0x80 | opcode
-        if self._deflate is not None and (compressed := self._deflate.compress(data, self._sock.breathe)) is not None:
-            first, data = first | 0x40, compressed
-        size = len(data)
-        if size < 126:
-            head = struct.pack("!BB", first, size)
-        elif size < 1 << 16:
-            head = struct.pack("!BBH", first, 126, size)
-        else:
-            head = struct.pack("!BBQ", first, 127, size)
-        return head + data
+    def _ping(self) -> None:
+        self._send_aside(frame(PING, b""))
 
-    def _send_control(self, event: Any) -> None:
-        """Send a control frame, unless the WebSocket is closed."""
+    def _send_aside(self, data: bytes) -> None:
+        """Send a ping or pong, unless the WebSocket is closed."""
         with self._sock.sending:
-            try:
-                data = self._connection.send(event)
-            except LocalProtocolError:  # closed meanwhile
-                return
-            try:
-                self._sock.sendall(data)
-            except OSError:
-                self._depart(lost=True)
-                raise
+            if not self._closed:
+                try:
+                    self._sock.sendall(data)
+                except OSError:
+                    self._depart(lost=True)
 
     # Closing
 
@@ -264,13 +257,17 @@ class WebSocket:
         self._begin()
         if not self._closed:
             reason = message if isinstance(message, str) else bytes(message).decode("utf-8", "replace")
-            self._close(CloseConnection(code, reason or None))
+            self._close(close_payload(code, reason))
             self._sock.hurry(0.0)
 
-    def _close(self, event: CloseConnection) -> None:
-        with contextlib.suppress(OSError):
-            self._send_control(event)
-        self._closed = True
+    def _close(self, payload: bytes) -> None:
+        with self._sock.sending:
+            if not self._closed:
+                self._closed = True
+                try:
+                    self._sock.sendall(frame(CLOSE, payload))
+                except OSError:
+                    self._depart(lost=True)
 
     def end(self, code: int) -> None:
         """Close, if the application has not, and give the client a moment to answer, whatever else it sends."""
@@ -282,7 +279,7 @@ class WebSocket:
             finally:
                 self._sock.sending.give()
         self._closed = True
-        if self._answers and self._sock.receiving.take(CLOSE_WAIT):
+        if not self.departed and self._sock.receiving.take(CLOSE_WAIT):
             try:
                 self._await_answer(until)
             finally:
@@ -291,16 +288,17 @@ class WebSocket:
             self._deflate.forget()
 
     def _await_answer(self, until: float) -> None:
-        with contextlib.suppress(OSError, LocalProtocolError):
-            while self._connection.state is ConnectionState.LOCAL_CLOSING:
-                left = until - clock.monotonic()
-                if left <= 0:
+        with contextlib.suppress(OSError):
+            while (left := until - clock.monotonic()) > 0:
+                event = self._next_event()
+                if type(event) is Control and event.opcode == CLOSE:
                     break
-                if self._next_event() is None:
+                if event is None:
                     self._sock.settimeout(left)
-                    self._unparsed = self._sock.recv(RECV)
-                    if not self._unparsed:
+                    data = self._sock.recv(RECV)
+                    if not data:
                         break
+                    self._reader.feed(data)
 
 
 class _Alone:
@@ -330,6 +328,9 @@ class _Alone:
         """Do nothing."""
 
     def hurry(self, _seconds: float) -> None:
+        """Do nothing."""
+
+    def keep_alive(self, *_arguments: object) -> None:
         """Do nothing."""
 
     def conclude(self) -> None:

@@ -28,6 +28,8 @@ from geventwsgi.serving.wire.outbox import Outbox
 from geventwsgi.serving.wire.poller import poller
 from geventwsgi.serving.wire.sending import Common
 from geventwsgi.serving.wire.stream import Stream
+from geventwsgi.websocket import framing, masking
+from geventwsgi.websocket.deflate import MessageDeflate
 from geventwsgi.wsgi import files
 
 if TYPE_CHECKING:
@@ -249,6 +251,26 @@ def scanner(chance: random.Random) -> None:
             call(scan.changed_items, raw, raw, given)
 
 
+def frames(chance: random.Random) -> None:
+    """Make readers with senseless bounds, feed them anything, and remove masks with bounds anywhere."""
+    for given in arguments(2, chance, None):
+        call(framing.FrameReader, *given)
+    for given in arguments(1, chance, None):
+        reader = framing.FrameReader(100, MessageDeflate({}))
+        reader.feed(b"\x01\x84\0\0\0\0ab")
+        call(reader.read, *given)
+        call(reader.feed, *given)
+        for _ in range(5):
+            call(reader.read)
+    for start, count in itertools.product(SIZES, repeat=2):
+        for key in (b"1234", b"", b"123", None, bytearray(4)):
+            call(masking.unmask, b"0123456789", start, count, key)
+        call(framing.frame, start, b"data", count)
+    for given in arguments(3, chance, None):
+        call(framing.frame, *given)
+        call(framing.Control, *given)
+
+
 def functions(chance: random.Random) -> None:
     """Call what else is written in Cython."""
     targets = [marks.references, marks.has_context, switching.switch, files.regular_size]
@@ -277,6 +299,7 @@ def main() -> None:
     count += attack(application_socket, ClientSocket, chance)
     construct(chance)
     scanner(chance)
+    frames(chance)
     functions(chance)
     print(f"{count} methods, the scanner and the functions survive hostile arguments ({core.name()} core)")
 

@@ -23,7 +23,7 @@ FLAGS = (
     "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined --param asan-stack=0"
 )
 TESTS = (
-    "tests/http", "tests/wire", "tests/wsgi", "tests/serving", "tests/observe", "tests/fuzz",
+    "tests/http", "tests/websocket", "tests/wire", "tests/wsgi", "tests/serving", "tests/observe", "tests/fuzz",
     "--ignore", "tests/wire/test_peer_faults.py", "-m", "not alone", "-q", "-p", "no:cacheprovider",
 )  # fmt: skip
 
@@ -93,7 +93,7 @@ def main() -> int:
     """Run as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("directory", type=Path, help="where to build; replaced if it is there")
-    parser.add_argument("--cases", type=int, default=50_000, help="of the differential run (50,000)")
+    parser.add_argument("--cases", type=int, default=50_000, help="of each differential run (50,000)")
     parser.add_argument("--requests", type=int, default=10_000, help="of each served load (10,000)")
     given = parser.parse_args()
     compiler = os.environ.get("CC", "gcc")
@@ -113,6 +113,7 @@ def main() -> int:
         ("tests/asan/hostile.py",),
         ("-m", "pytest", *TESTS),
         ("tests/wire/differential.py", "--count", str(given.cases)),
+        ("tests/websocket/differential.py", "--count", str(given.cases)),
         ("tests/asan/load.py", "--requests", str(given.requests)),
     )
     for arguments in runs:

@@ -54,6 +54,8 @@ GIVEN = {
     "asgi_disconnect_grace_period": ("5", 5),
     "wsgi_websocket": (None, True),
     "websocket_max_message_size": ("10", 10),
+    "websocket_ping_interval": ("0.5", 0.5),
+    "websocket_ping_timeout": ("5", 5),
     "http_parser": ("python",),
     "limit_request_line": ("0", 0),
     "limit_request_fields": ("10", 10),

@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SEEDS = Path(__file__).parents[1] / "wire" / "corpus"
 
 
-def fuzz(test_one_input: Callable[[bytes], None]) -> None:
-    """Run a target until libFuzzer ends the process."""
+def fuzz(test_one_input: Callable[[bytes], None], seeds: Iterable[bytes] = ()) -> None:
+    """Run a target until libFuzzer ends the process.
+
+    :param seeds: inputs to begin with, besides those of the differential run.
+    """
     import atheris  # noqa: PLC0415 - the targets are imported by tests where there is no atheris
 
     with tempfile.TemporaryDirectory() as found:
+        for number, seed in enumerate(seeds):
+            Path(found, f"seed-{number}").write_bytes(seed)
         atheris.Setup([*sys.argv, found, str(SEEDS)], test_one_input)
         atheris.Fuzz()

@@ -59,7 +59,18 @@ in_a_browser = pytest.mark.skipif(bool(chromium.missing()), reason=chromium.miss
 OBJECTS = (Client, Deadline, ClientSocket, Input, WebSocket, ServerView)
 #: What the server and its own libraries ask of them.
 INTERNAL = {
-    "ClientSocket": {"breathe", "conclude", "hurry", "drain", "end", "lent", "used"},
+    "ClientSocket": {
+        "awaited",
+        "breathe",
+        "conclude",
+        "drain",
+        "drop",
+        "end",
+        "hurry",
+        "keep_alive",
+        "lent",
+        "used",
+    },
     "WebSocket": {"end", "opened"},
 }
 

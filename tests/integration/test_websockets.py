@@ -224,15 +224,6 @@ def test_a_handshake_that_fails_is_no_websocket() -> None:
         assert client.get("/echo", {**headers, "Sec-WebSocket-Version": "8"}).status == 426
 
 
-def test_without_wsproto_the_setting_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "wsproto.py").write_text("raise ImportError('No module named wsproto')\n")
-    with Gwsgi(
-        "--wsgi-websocket", "--pythonpath", str(tmp_path), app=f"{APPS}.gevent_websocket_app:application", ready=False
-    ) as server:
-        assert server.wait(20) == 2
-        assert "pip install geventwsgi[wsproto]" in server.stderr_text()
-
-
 def test_ping_is_answered_by_libraries_too() -> None:
     with flask_sock() as server, WebSocketClient(server.address, "/echo") as client:
         client.sock.sendall(frame(PING, b"hi"))

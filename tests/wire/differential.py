@@ -21,11 +21,13 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import geventwsgi
-from geventwsgi.core import FINDER
-from geventwsgi.core import name as name_of_core
 from geventwsgi.errors import RequestError
 from geventwsgi.http.limits import STRICT, Leniency, Limits
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.support.cores import as_python, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,30 +57,16 @@ class Core:
     #: Makes what remembers header blocks from one connection to the next.
     known_blocks: Callable[[], Any]
 
-    @classmethod
-    def imported(cls, name: str) -> Core:
-        """Return the core that an import gives now."""
-        head, body, known = (import_module(f"geventwsgi.http.{part}") for part in ("head", "body", "known"))
-        return cls(name, head.parse_head, body.body_for, known.KnownBlocks)
+
+def _core(name: str, modules: Sequence[Any]) -> Core:
+    head, body, known = modules
+    return Core(name, head.parse_head, body.body_for, known.KnownBlocks)
 
 
-def python_core() -> Core:
-    """Return the Python form of the parsers, although the compiled one is imported, and stays so."""
-    before, package = dict(sys.modules), geventwsgi.http
-    for name in before:
-        if name.startswith("geventwsgi.http") and name != "geventwsgi.http.limits":
-            del sys.modules[name]
-    sys.meta_path.remove(FINDER)
-    try:
-        return Core.imported("python")
-    finally:
-        sys.meta_path.insert(0, FINDER)
-        sys.modules.update(before)
-        geventwsgi.http = package  # type: ignore[attr-defined]  # a second copy
-
-
-CORES = {"compiled": Core.imported("compiled")} if name_of_core() == "compiled" else {}
-CORES["python"] = python_core() if CORES else Core.imported("python")
+_PARTS = ("head", "body", "known")
+IMPORTED = _core("compiled" if compiled() else "python", [import_module(f"geventwsgi.http.{part}") for part in _PARTS])
+CORES = {"compiled": IMPORTED} if compiled() else {}
+CORES["python"] = _core("python", as_python("http", *_PARTS, keep=("limits",)))
 
 
 class Request(NamedTuple):

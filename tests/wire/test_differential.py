@@ -12,12 +12,10 @@ from geventwsgi.http.body import body_for
 from geventwsgi.http.head import parse_head
 from geventwsgi.http.limits import STRICT
 from tests.wire import differential
-from tests.wire.differential import CORES, Core
+from tests.wire.differential import CORES, IMPORTED, Core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-IMPORTED = Core.imported("imported")
 
 
 def test_no_core_reads_a_case_differently_whole_and_in_pieces() -> None:

@@ -331,9 +331,9 @@ def test_byte_by_byte__rfc6455_5_2(connect: Connect) -> None:
 # RFC 7692
 
 
-def deflated(data: bytes) -> bytes:
-    """Return data as permessage-deflate has it (RFC 7692 section 7.2.1)."""
-    compressor = zlib.compressobj(wbits=-15)
+def deflated(data: bytes, bits: int = 15) -> bytes:
+    """Return data as permessage-deflate has it (RFC 7692 section 7.2.1), with a window of so many bits."""
+    compressor = zlib.compressobj(wbits=-bits)
     return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
@@ -389,6 +389,20 @@ def test_no_context_takeover__rfc7692_7_1_1(connect: Connect) -> None:
     for _ in range(3):
         client.send("again and again " * 10)
         assert client.receive() == "again and again " * 10
+
+
+@conforms(
+    "7692 7.1.2.2",
+    "The server may limit the client's window if the client lets it.",
+    "To 12 bits, or to what the client offers if that is less.",
+)
+@pytest.mark.parametrize(("offer", "bits"), [("", 12), ("=15", 12), ("=10", 10)])
+def test_limits_the_clients_window__rfc7692_7_1_2_2(connect: Connect, offer: str, bits: int) -> None:
+    client = connect(fields=(f"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits{offer}",))
+    assert f"permessage-deflate; client_max_window_bits={bits}\r\n".encode() in client.head + b"\r\n"
+    text = os.urandom(3000).hex().encode() * 2
+    client.sock.sendall(frame(TEXT, deflated(text, bits), rsv=4))
+    assert client.receive() == text.decode()
 
 
 @conforms(

@@ -19,9 +19,11 @@ import pytest
 
 from geventwsgi.errors import ResponseError
 from geventwsgi.serving.request import upgrade
+from geventwsgi.serving.request.pings import Pings
 from geventwsgi.testing import live_server
 from geventwsgi.wsgi import session
 from geventwsgi.wsgi.websocket import WebSocketError
+from tests.support.certificates import certificates
 from tests.support.held import Held
 from tests.support.waiting import wait_until
 from tests.support.websocket import BINARY, CLOSE, PING, PONG, TEXT, WebSocketClient, frame
@@ -409,6 +411,107 @@ class TestAnswer:
             raise ValueError("on purpose")
 
         assert self.answer(app).startswith(b"HTTP/1.1 500 ")
+
+
+class TestPings:
+    """``websocket_ping_interval`` and ``websocket_ping_timeout``."""
+
+    PING, PONG_BACK = b"\x89\0", frame(PONG)
+
+    @pytest.fixture(autouse=True)
+    def brief(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(session, "CLOSE_WAIT", 0.1)
+
+    def test_a_silent_client_is_pinged_again_and_again(self) -> None:
+        with serving(receive_all, websocket_ping_interval=0.1) as served, served.connect() as client:
+            client.sock.settimeout(20)
+            # The handshake is answered when the application receives.
+            assert [client.sock.recv(2) for _ in range(3)] == [self.PING] * 3
+
+    @pytest.mark.parametrize("message", [False, True], ids=["a pong", "a message"])
+    def test_a_client_that_answers_stays(self, message: bool) -> None:
+        """With whatever bytes. The time is over before the last answer, unless the others have counted."""
+        answer = frame(TEXT, b"here") if message else self.PONG_BACK
+        with serving(receive_all, websocket_ping_interval=0.1, websocket_ping_timeout=0.8) as served:
+            with served.connect() as client:
+                for _ in range(6):
+                    assert client.sock.recv(2) == self.PING
+                    client.sock.sendall(answer)
+                client.close()
+            assert served.result() == ["here"] * 6 * message
+
+    @pytest.mark.parametrize("secure", [False, True])
+    def test_a_client_that_does_not_answer_is_gone(self, secure: bool) -> None:
+        """The application finds the end, the log has it as a departure, and the client's connection is closed."""
+        made = certificates()
+        tls = {"certfile": made.certfile, "keyfile": made.keyfile} if secure else {}
+        context = made.client_context() if secure else None
+        with serving(receive_all, websocket_ping_interval=0.1, websocket_ping_timeout=0.2, **tls) as served:
+            with served.connect(tls=context) as client:
+                assert served.result() == []
+                assert served.statuses(1) == [101]
+                client.sock.settimeout(20)
+                with suppress(ConnectionError):
+                    assert not client.rest().replace(self.PING, b"")
+            assert served.errors.getvalue() == ""
+
+    def test_a_client_has_time_while_the_application_does_not_receive(self) -> None:
+        """Its answers are there, and nobody has looked at them."""
+        done: list[bool] = []
+
+        def deed(websocket: Any) -> Any:
+            websocket.send("ready")
+            while not done:
+                gevent.sleep(0.01)
+            return websocket.receive()
+
+        with (
+            serving(deed, websocket_ping_interval=0.05, websocket_ping_timeout=0.05) as served,
+            served.connect() as client,
+        ):
+            assert client.receive() == "ready"
+            for _ in range(5):
+                assert client.sock.recv(2) == self.PING
+                client.sock.sendall(self.PONG_BACK)
+            client.send("answer")
+            done.append(True)
+            assert served.result() == "answer"
+
+    @pytest.mark.parametrize("who", ["client", "server"])
+    def test_there_is_none_after_a_close(self, who: str) -> None:
+        def deed(websocket: Any) -> None:
+            if who == "client":
+                websocket.receive()
+            else:
+                websocket.close()
+            gevent.sleep(0.3)
+
+        with serving(deed, websocket_ping_interval=0.1) as served, served.connect() as client:
+            if who == "client":
+                client.sock.sendall(frame(CLOSE))
+            assert client.receive() is None
+            assert client.rest() == b""
+
+    @pytest.mark.parametrize(("interval", "count"), [(0, 0), (25, 1)])
+    def test_an_interval_of_0_is_none(self, interval: float, count: int) -> None:
+        def deed(websocket: Any) -> int:
+            websocket.send("x")
+            return len(self.all())
+
+        with serving(deed, websocket_ping_interval=interval) as served, served.connect():
+            assert served.result() == count
+
+    def test_nothing_is_left_of_an_ended_session(self) -> None:
+        with serving(lambda websocket: websocket.send("x"), websocket_ping_interval=0.1) as served:
+            with served.connect() as client:
+                client.receive()
+                client.close()
+            assert served.statuses(1) == [101]
+            wait_until(lambda: not self.all(), 20)
+
+    @staticmethod
+    def all() -> list[Pings]:
+        return [one for one in gc.get_objects() if type(one) is Pings]
 
 
 ENDLESS = {

@@ -527,8 +527,9 @@ class Http1Exchange(live_exchange.LiveExchange):
         """See :meth:`Exchange.raw_socket`."""
         if self._raw_socket is None:
             self._raw_socket = ClientSocket(
-                self._stream, self._take_over, websocket=_asks_websocket(self.head), lost=self._left_in_session
-            )
+                self._stream, self._take_over, websocket=_asks_websocket(self.head), lost=self._left_in_session,
+                deadlines=self._connection.service.common.deadlines,
+            )  # fmt: skip
             if self._connection.service.draining:
                 self._raw_socket.drain()
         return self._raw_socket

@@ -6,7 +6,8 @@ request are not lost, a send is never partial and never mixed with another green
 It ends with its request, whatever greenlets of the application still wait in it: they are woken, and what they call
 afterwards returns at once.
 
-Of WebSockets it knows one frame: the close that says, at a drain, that the server restarts.
+Of WebSockets it knows one frame: the close that says, at a drain, that the server restarts. When pings are due it knows
+as well (:mod:`pings`), but not what they are.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, ResponseError
 from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.loop.turns import Turns
+from geventwsgi.serving.request.pings import Pings
 from geventwsgi.serving.wire.descriptor import Descriptor
 from geventwsgi.serving.wire.sockets import borrowed
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from geventwsgi.serving.loop.deadlines import Deadlines
     from geventwsgi.serving.wire.stream import Stream
 
 #: A close frame of a server with the status 1012, "Service Restart" (RFC 6455 section 5.5.1; IANA's registry of codes).
@@ -55,6 +58,7 @@ class ClientSocket:
     :param websocket: whether the request asked for a WebSocket, so that what is sent after the handshake are frames,
         each by one call.
     :param lost: called once when the client is gone, or is given up.
+    :param deadlines: where the deadline of :meth:`keep_alive` stands.
     """
 
     def __init__(
@@ -64,11 +68,16 @@ class ClientSocket:
         *,
         websocket: bool = False,
         lost: Callable[[], object] | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
         self._stream = stream
         self._descriptor = Descriptor(stream, websocket=websocket)
         self._take_over = take_over
         self._lost = lost or _nothing
+        self._deadlines = deadlines
+        self._pings: Pings | None = None
+        #: How many times bytes have been received.
+        self.received = 0
         self._websocket = websocket
         self._timeout: float | None = None
         #: Whose turn it is to receive, and to send. A library takes the turn itself where more than one call belongs
@@ -126,9 +135,11 @@ class ClientSocket:
     def _receive(self, size: int, until: float | None) -> bytes:
         stream = self._stream
         self.breathe()
+        # With time to wait, the kernel is not asked for bytes that it has not told of.
+        told = until is not None or stream.hot or stream.ahead()
         while not self._at_end():
             try:
-                data = stream.recv_now(size)
+                data = stream.recv_now(size) if told else None
             except ClientDisconnected:
                 if stream.closed:
                     break
@@ -136,11 +147,13 @@ class ClientSocket:
             if self._at_end():  # while others had their turn
                 break
             if data is not None:
+                self.received += 1
                 return data
             latest = self._latest if until is None else min(until, self._latest)
             remaining = None if latest == NEVER else max(0.0, latest - clock.monotonic())
             if remaining == 0 or not stream.wait(remaining):
                 raise self._late()
+            told = True
             self._since = clock.monotonic()
         return b""
 
@@ -212,10 +225,10 @@ class ClientSocket:
         except ClientDisconnected as error:
             if self._over:
                 raise ClientDisconnected(self._reason) from None
-            self._drop(str(error))
+            self.drop(str(error))
             raise
         except BaseException:  # a timeout or a kill in the midst of it
-            self._drop("the connection is broken: a message was cut while it was sent")
+            self.drop("the connection is broken: a message was cut while it was sent")
             raise
 
     def send(self, data: Buffer, flags: int = 0) -> int:
@@ -332,7 +345,19 @@ class ClientSocket:
             self._forget("the client has not answered the close frame")
             self._stream.rouse()
 
-    def _drop(self, reason: str) -> None:
+    def keep_alive(self, interval: float, timeout: float, ping: Callable[[], object]) -> None:
+        """Have ``ping`` called every ``interval`` seconds, in a greenlet of its own, until the end; 0 for never.
+
+        A client from which nothing comes for ``timeout`` seconds after that, although a greenlet receives, is dropped.
+        """
+        if interval and self._deadlines is not None and not self._over:
+            self._pings = Pings(self._deadlines, self, interval, timeout, ping)
+
+    def awaited(self) -> bool:
+        """See :class:`.Pinged`."""
+        return self._stream.awaited and not self._stream.readable()
+
+    def drop(self, reason: str) -> None:
         """End the connection before the application does: the client is gone, or as good as gone."""
         if not self._over:
             lost = self._lost
@@ -357,6 +382,9 @@ class ClientSocket:
         self._reason = reason
         self._take_over = self._lost = _nothing
         self._descriptor.end()
+        pings, self._pings = self._pings, None
+        if pings is not None:
+            pings.stop()
         farewell, self._farewell = self._farewell, None
         if farewell is not None and farewell is not gevent.getcurrent():
             farewell.kill(block=False)

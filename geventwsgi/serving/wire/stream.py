@@ -260,7 +260,8 @@ class Stream(sending.Sending):
         except ClientDisconnected:
             return True
 
-    def _readable(self) -> bool:
+    def readable(self) -> bool:
+        """Return whether a receive would find bytes, the end of the stream, or an error; takes nothing out."""
         try:
             return self._sock.peek() is not None
         except ClientDisconnected:
@@ -272,10 +273,10 @@ class Stream(sending.Sending):
         Where the loop itself was late, the bytes may be there by now: then the client was in time.
         """
         if self._reader is not None:
-            self._expired = not self._readable()
+            self._expired = not self.readable()
             self._reader.switch()
         elif self._sleeper is not None:
-            self.hot = self._readable()
+            self.hot = self.readable()
             self._wake(not self.hot)
 
     def hurry(self, seconds: float) -> None:

@@ -1,0 +1,86 @@
+"""Pings to a WebSocket's client: proxies do not take the connection for dead, and a client that is dead is noticed.
+
+One deadline for each session, and no greenlet but for the moment in which a ping is sent. What a ping looks like is its
+sender's business, and whatever the client sends is an answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import gevent
+
+from geventwsgi import clock
+from geventwsgi.serving.loop import deadlines
+from geventwsgi.serving.loop.deadlines import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Pinged(Protocol):
+    """The connection of a client that is pinged."""
+
+    #: How many times bytes of the client's have been received.
+    received: int
+
+    def awaited(self) -> bool:
+        """Return whether a greenlet waits for bytes, and none have come."""
+
+    def drop(self, reason: str) -> None:
+        """End the connection: the client is as good as gone."""
+
+
+class Pings(deadlines.Holder):
+    """Pings one client until :meth:`stop`.
+
+    :param buckets: where the deadline stands.
+    :param interval: seconds from one ping to the next.
+    :param timeout: seconds after a ping within which something has to come; 0 for any time.
+    :param ping: sends one; called in a greenlet of its own.
+    """
+
+    __slots__ = ("_before", "_buckets", "_client", "_due", "_interval", "_next", "_ping", "_timeout")
+
+    def __init__(
+        self,
+        buckets: deadlines.Deadlines,
+        client: Pinged,
+        interval: float,
+        timeout: float,
+        ping: Callable[[], object],
+    ) -> None:
+        self.deadline = NEVER
+        self.tick = 0
+        self._buckets = buckets
+        self._client = client
+        self._interval = interval
+        self._timeout = timeout or NEVER
+        self._ping = ping
+        #: When the next ping is to be sent, and when something must have come; how much had come at that ping.
+        self._next = clock.monotonic() + interval
+        self._due = NEVER
+        self._before = 0
+        buckets.arm(self, interval)
+
+    def stop(self) -> None:
+        """Ping no more."""
+        self._buckets.forget(self)
+
+    def expire(self) -> None:
+        """See :class:`~geventwsgi.serving.loop.deadlines.Holder`."""
+        now = clock.monotonic()
+        if self._client.received != self._before:
+            self._due = NEVER
+        if now >= self._due:
+            self._due = NEVER
+            if self._client.awaited():  # else the answer may have come, and nobody has received it
+                self._client.drop("the client has not answered a ping")
+                return
+        if now >= self._next:
+            gevent.spawn(self._ping)
+            self._next = now + self._interval
+            if self._due == NEVER:
+                self._due = now + self._timeout
+                self._before = self._client.received
+        self._buckets.arm(self, min(self._next, self._due) - now)
