@@ -6,6 +6,7 @@ What is installed is pyproject's extra ``bench``; ``pip install .[bench]`` would
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import requires
@@ -18,6 +19,18 @@ def main() -> None:
         result = subprocess.run(command, check=False, capture_output=True, text=True)
         if result.returncode:
             print(f"{requirement} is left out, pip cannot install it: {reason(result.stderr)}", file=sys.stderr)
+    install_ws()
+
+
+def install_ws() -> None:
+    """Install npm's package ``ws`` beside this interpreter's own packages."""
+    npm = shutil.which("npm")
+    if npm is None:
+        print("ws is left out, there is no npm", file=sys.stderr)
+        return
+    command = [npm, "install", "--silent", "--no-fund", "--no-audit", "--global", "--prefix", sys.prefix, "ws@8"]
+    if subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode:
+        print("ws is left out, npm cannot install it", file=sys.stderr)
 
 
 def peers(requirements: list[str]) -> list[str]:

@@ -42,7 +42,8 @@ def file_bytes() -> bytes:
 class Row:
     """One row of the benchmark.
 
-    :param kind: who measures it: ``load`` (wrk), ``idle``, ``hold`` (memory per connection), ``start`` (time).
+    :param kind: who measures it: ``load`` (wrk), ``idle``, ``hold`` (memory per connection), ``start`` (time),
+        ``echo`` (messages of a WebSocket).
     :param servers: the names of those that take part, of ``servers.SERVERS``.
     :param variants: what each of them is measured with besides the plain way: ``+log``, ``+crowd``.
     :param chunks: the chunks that the response must come in.
@@ -65,7 +66,7 @@ class Row:
     @property
     def unit(self) -> str:
         """What the row compares: ``us`` of CPU per request, ``bytes`` per connection, or ``ms``."""
-        return {"load": "us", "start": "ms"}.get(self.kind, "bytes")
+        return {"load": "us", "echo": "us", "start": "ms"}.get(self.kind, "bytes")
 
 
 OURS = ("ours", "ours-plain")
@@ -143,6 +144,22 @@ ROWS = (
         body=b"held",
         connections=1000,
     ),
+    Row(
+        "echo",
+        "WebSocket: an echo of 64 bytes, 500 connections",
+        (*OURS, "ws", "gevent-websocket"),
+        kind="echo",
+        body=b"x" * 64,
+        connections=500,
+    ),
+    Row(
+        "echo-large",
+        "WebSocket: an echo of 16 KiB, 500 connections",
+        (*OURS, "ws", "gevent-websocket"),
+        kind="echo",
+        body=b"x" * (16 * KIB),
+        connections=500,
+    ),
     Row("start", "from exec to the first answer", (*WSGI, "nginx", "floor"), kind="start"),
 )
 #: Open connections in the ``+crowd`` variant, those that are active included.
@@ -183,5 +200,8 @@ TARGETS = (
     Target("growth", "ours+crowd", "ours", 1.3),
     Target("idle", "ours", "", 1000),
     Target("hold", "ours", "pywsgi", 0.7),
+    Target("echo", "ours", "ws", 0.9),
+    Target("echo", "ours-plain", "gevent-websocket", 0.8),
+    Target("echo-large", "ours", "ws", 0.9),
     Target("start", "ours", "gunicorn", 0.6),
 )

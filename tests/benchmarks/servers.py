@@ -6,10 +6,12 @@ It knows how to start them and how to ask for their versions; it measures nothin
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +41,7 @@ class Way:
     :param certificate: certificate and key, or nothing for plain TCP.
     :param access_log: a file, or None for no access log.
     :param close: a server that parses nothing is to close after each response.
+    :param websocket: the application is to have WebSockets.
     """
 
     port: int
@@ -48,6 +51,7 @@ class Way:
     certificate: tuple[str, ...] = ()
     access_log: Path | None = None
     close: bool = False
+    websocket: bool = False
 
     @property
     def address(self) -> str:
@@ -77,7 +81,8 @@ class Server:
 
 def _ours(way: Way) -> list[str]:
     log = ["--access-logfile", str(way.access_log)] if way.access_log else []
-    return [way.python, "-m", "geventwsgi", "--bind", way.address, *_certificate_flags(way), *log, "benchapp:app"]
+    flags = [*_certificate_flags(way), *log, *(["--wsgi-websocket"] if way.websocket else [])]
+    return [way.python, "-m", "geventwsgi", "--bind", way.address, *flags, "benchapp:app"]
 
 
 def _gunicorn(way: Way) -> list[str]:
@@ -144,6 +149,12 @@ def _floor(way: Way) -> list[str]:
     return [str(program), str(way.port), *(["close"] if way.close else [])]
 
 
+def _ws(way: Way) -> list[str]:
+    if not (NODE_MODULES / "ws").is_dir():
+        raise LeftOutError("ws is not installed: tests/benchmarks/install_peers.py")
+    return [_program("node"), "echo.js", str(way.port)]
+
+
 def _program(name: str) -> str:
     found = shutil.which(name, path=PATHS)
     if not found:
@@ -151,6 +162,8 @@ def _program(name: str) -> str:
     return found
 
 
+#: Where install_peers.py puts what is npm's.
+NODE_MODULES = Path(sys.prefix, "lib", "node_modules")
 PURE = (("GEVENTWSGI_PURE", "1"),)
 
 SERVERS = {
@@ -166,6 +179,8 @@ SERVERS = {
     "waitress": Server("waitress", _waitress, "waitress"),
     "cheroot": Server("cheroot", _script("cheroot"), "cheroot"),
     "nginx": Server("nginx", _nginx, peer=False),
+    "ws": Server("ws on Node.js", _ws, env=(("NODE_PATH", str(NODE_MODULES)),)),
+    "gevent-websocket": Server("gevent-websocket", _script("gevent_websocket"), "gevent-websocket", ("gevent",)),
     "floor": Server("C epoll loop, parses nothing", _floor, peer=False),
     "streamserver": Server("gevent StreamServer, parses nothing", _script("streamserver"), "gevent", peer=False),
     "streams": Server("geventwsgi without HTTP and WSGI", _script("streams"), "gevent", peer=False),
@@ -214,6 +229,10 @@ def versions(names: list[str], pythons: dict[str, str]) -> dict[str, str]:
     found["wrk"] = _said("wrk", "--version").removeprefix("wrk ").partition("[")[0]
     if "nginx" in names:
         found["nginx"] = _said(shutil.which("nginx", path=PATHS) or "nginx", "-v").partition(": ")[2]
+    if "ws" in names:
+        found["Node.js"] = _said("node", "--version").removeprefix("v")
+        package = NODE_MODULES / "ws" / "package.json"
+        found["ws"] = json.loads(package.read_text())["version"] if package.exists() else ""
     if "floor" in names:
         found["cc"] = _said("cc", "--version").partition("\n")[0]
     return {name: text.strip() for name, text in found.items() if text.strip()}

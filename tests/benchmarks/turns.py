@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import client
+from tests.benchmarks import client, echo
 from tests.benchmarks.processes import Session, free_port, running
 from tests.benchmarks.rows import CROWD, file_bytes, request
 from tests.benchmarks.servers import MEASURED, SERVERS, LeftOutError, Way, environment
@@ -90,7 +90,7 @@ def take_turn(bench: Bench, row: Row, contender: str) -> dict[str, float]:
     with started(bench, row, name, log=variant == "log") as server:
         if row.kind == "start":
             return {"ms": server.started_in * 1000}
-        if row.kind != "hold":
+        if row.kind not in ("hold", "echo"):
             check(row, client.ask(server.port, row.request, tls=row.tls, closing=row.close))
         with client.Crowd(server.port) as crowd:
             if variant == "crowd":
@@ -114,6 +114,7 @@ def started(bench: Bench, row: Row, name: str, *, log: bool) -> Iterator[Started
             bench.certificate if row.tls else (),
             scratch / "access.log" if log else None,
             close=row.close,
+            websocket=row.kind == "echo",
         )
         command, env = server.command(way), environment(server, scratch, close=row.close)
         began = time.perf_counter()
@@ -156,6 +157,18 @@ def measure_load(bench: Bench, row: Row, server: Started, _crowd: client.Crowd) 
     return {"us": used / requests * 1e6, "rate": found.rate, "p50": found.p50, "p99": found.p99}
 
 
+def measure_echo(bench: Bench, row: Row, server: Started, _crowd: client.Crowd) -> dict[str, float]:
+    """Let messages come back, and divide the CPU that was used by their number."""
+    with echo.opened(server.port, row.connections) as sockets:
+        echo.check_echo(sockets[0], row.body)
+        if bench.warm:
+            echo.echo(sockets, row.body, bench.warm)
+        before = server.session.settled_cpu()
+        found = echo.echo(sockets, row.body, bench.seconds)
+        used = server.session.settled_cpu() - before
+    return {"us": used / found.requests * 1e6, "rate": found.rate, "p50": found.p50, "p99": found.p99}
+
+
 def path_of(row: Row) -> str:
     """Return the request target of a row."""
     return row.request.split(maxsplit=2)[1].decode()
@@ -184,6 +197,7 @@ def measure_hold(bench: Bench, row: Row, server: Started, crowd: client.Crowd) -
 
 KINDS: dict[str, Callable[[Bench, Row, Started, client.Crowd], dict[str, float]]] = {
     "load": measure_load,
+    "echo": measure_echo,
     "idle": measure_idle,
     "hold": measure_hold,
 }

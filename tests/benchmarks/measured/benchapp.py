@@ -65,12 +65,19 @@ def hold(environ, start_response):
     return text(start_response, b"held")
 
 
+def echo(environ, start_response):
+    websocket = environ["wsgi.websocket"]
+    while (message := websocket.receive()) is not None:
+        websocket.send(message)
+    return []
+
+
 def text(start_response, body):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
 
-PATHS = {"/upload": upload, "/file": send_file, "/stream": stream, "/wait": wait, "/hold": hold}
+PATHS = {"/upload": upload, "/file": send_file, "/stream": stream, "/wait": wait, "/hold": hold, "/echo": echo}
 
 counter = None
 

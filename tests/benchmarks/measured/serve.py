@@ -23,6 +23,17 @@ def pywsgi(port, certificate):
     WSGIServer((HOST, port), app, log=None, **tls).serve_forever()
 
 
+def gevent_websocket(port, certificate):
+    import gevent.monkey
+
+    gevent.monkey.patch_all()
+    from benchapp import app
+    from gevent.pywsgi import WSGIServer
+    from geventwebsocket.handler import WebSocketHandler
+
+    WSGIServer((HOST, port), app, log=None, handler_class=WebSocketHandler).serve_forever()
+
+
 def streamserver(port, certificate):
     """What gevent costs before anything is parsed: one recv, one sendall, and a sleep where a request is to wait."""
     from benchapp import WAIT, count
@@ -115,7 +126,7 @@ def cheroot(port, certificate):
     server.safe_start()
 
 
-KINDS = {run.__name__: run for run in (pywsgi, streamserver, streams, bjoern, fastwsgi, cheroot)}
+KINDS = {run.__name__: run for run in (pywsgi, gevent_websocket, streamserver, streams, bjoern, fastwsgi, cheroot)}
 
 if __name__ == "__main__":
     KINDS[sys.argv[1]](int(sys.argv[2]), sys.argv[3:])
