@@ -35,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: the arguments, without the program's name; those of the process by default.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["publish"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+        from geventwsgi.events.outside import main as publish  # noqa: PLC0415 - no server needs it
+
+        return publish(arguments[1:])
     try:
         return _run(arguments)
     except StartupError as error:

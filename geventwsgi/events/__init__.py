@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from geventwsgi.events.event import Event, last_event_id
     from geventwsgi.events.event_stream import EventStream
     from geventwsgi.events.history import Message
+    from geventwsgi.events.outside import publish
+    from geventwsgi.events.several import subscribe
     from geventwsgi.events.subscription import Subscription
 
-__all__ = ["Channel", "Event", "EventStream", "Message", "Subscription", "last_event_id"]
+__all__ = ["Channel", "Event", "EventStream", "Message", "Subscription", "last_event_id", "publish", "subscribe"]
 
 _HOMES = {
     "Channel": "channel",
@@ -25,6 +27,8 @@ _HOMES = {
     "Message": "history",
     "Subscription": "subscription",
     "last_event_id": "event",
+    "publish": "outside",
+    "subscribe": "several",
 }
 
 

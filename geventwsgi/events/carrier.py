@@ -7,27 +7,25 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gevent.event import Event
+
     from geventwsgi.events.history import Message
 
 
 class Feed(Protocol):
-    """A channel, as its carrier sees it."""
+    """A channel in this process, as its carrier sees it."""
 
     @property
     def name(self) -> str:
         """The channel's name, the same in all processes."""
 
     @property
+    def key(self) -> int:
+        """A number of 56 bits that stands for the channel among those of its carrier's world."""
+
+    @property
     def keep(self) -> int:
         """How many of the last messages are kept."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether the channel has ended in this process."""
-
-    @property
-    def messages(self) -> Sequence[Message]:
-        """The messages that are kept, oldest first."""
 
     def kept(self, position: int, room: int) -> tuple[int, Sequence[Message]]:
         """Return some of the messages that are kept (see :meth:`.History.since`)."""
@@ -43,7 +41,7 @@ class Feed(Protocol):
 
 
 class Carrier(Protocol):
-    """Brings a channel's messages to other processes, and theirs to the channel."""
+    """Brings the messages of channels to other processes, and theirs to the channels."""
 
     #: Whether a publisher's numbers have a gap only if a message was lost.
     counted: bool
@@ -54,11 +52,11 @@ class Carrier(Protocol):
     def last(self) -> int | None:
         """The last ticket that any process has drawn; 0 for the channel's own last one, None if that is not known."""
 
-    def join(self, channel: Feed) -> None:
-        """Begin to deliver to the feed what others have published, from the recent past on."""
+    def join(self, channel: Feed) -> Event | None:
+        """Begin to deliver to the feed what others have published, from the recent past on. Does not wait.
 
-    def publish(self, channel: Feed, text: str) -> None:
-        """Bring ``text`` to every process that has joined, this one included."""
+        :returns: an event that is set once the past has been delivered; None if there is none to wait for.
+        """
 
-    def leave(self, channel: Feed) -> None:
-        """Deliver no more to the feed."""
+    def leave(self, channels: dict[str, int]) -> None:
+        """Deliver no more to the feeds of these names, which are given with their keys."""

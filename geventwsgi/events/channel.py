@@ -1,7 +1,7 @@
 """Channels: what one greenlet publishes, all subscribers get, in this process and in others.
 
-Knows who subscribes and where each stands; how messages reach other processes is the carrier's business (``relay`` for
-the workers of one master, ``redis`` for several machines).
+A channel object is a name and how to reach the others. All objects of one name in a process share a
+:class:`~geventwsgi.events.topic.Topic`, which has the history and the subscribers.
 
 The promises: at most once; in order for each publisher; nothing is lost to a subscriber that keeps up, and one that
 does not is told how many messages it missed. A subscriber is a position in the channel's history, so that one that is
@@ -11,29 +11,24 @@ stuck costs neither time nor memory; and one that comes back is found its positi
 from __future__ import annotations
 
 import os
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
-
-from gevent import get_hub
-from gevent.event import Event
-from greenlet import getcurrent
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geventwsgi.events.event import dumps
-from geventwsgi.events.history import History, Message
 from geventwsgi.events.relay import relay
 from geventwsgi.events.subscription import Subscription
-from geventwsgi.mesh.frames import MAX_MESSAGE, MAX_NAME
+from geventwsgi.events.topic import KEEP
+from geventwsgi.mesh.frames import MAX_MESSAGE, MAX_NAME, is_name
 from geventwsgi.mesh.place import HERE
 from geventwsgi.mesh.share import share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from geventwsgi.events.carrier import Carrier
+    from geventwsgi.events.history import Message
+    from geventwsgi.events.topic import Post, Topic
 
-#: Messages kept for subscribers that are behind, and for those that come back.
-KEEP = 1000
+S = TypeVar("S", bound=Subscription)
 
 
 class Channel:
@@ -46,8 +41,9 @@ class Channel:
         for message in news.subscribe():
             print(message.data)
 
-    It reaches all workers of one master, or all processes that use the same Redis. Create it once, when the
-    application is loaded: the worker then serves only after it is connected to the others.
+    It reaches all workers of one master, or all processes that use the same Redis. Objects of the same name share their
+    messages. One that is created when the application is loaded joins the others before the worker serves, any other
+    with its first call. It costs nothing before.
 
     :param name: the same in all processes; any text.
     :param keep: the number of messages that are kept for subscribers that are behind or come back.
@@ -55,26 +51,23 @@ class Channel:
     :raises ValueError: the name is empty or longer than 200 bytes, or ``keep`` is not positive.
     """
 
+    __slots__ = ("__weakref__", "_carrier", "_pid", "_topic", "closed", "keep", "name", "redis")
+
     def __init__(self, name: str, *, keep: int = KEEP, redis: str | None = None) -> None:
-        if not 0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME:
+        if not is_name(name):
             raise ValueError(f"a channel's name has 1 to {MAX_NAME} bytes: {name[:80]!r}")
         if keep < 1:
             raise ValueError(f"keep is the number of messages to keep, at least 1: {keep!r}")
         self.name = name
         self.keep = keep
         self.closed = False
-        self._redis = redis
+        self.redis = redis
         #: The process that the fields below belong to: an application loaded before the fork has one before it too.
         self._pid = 0
-        self._carrier: Carrier
-        self._history: History
-        self._subscriptions: set[Subscription]
-        #: Those to wake at the next message.
-        self._waiting: dict[Subscription, None]
-        #: Messages since all subscribers that were woken had their turn, and what is set when they have it.
-        self._burst = 0
-        self._turn: Event | None = None
-        HERE.on_arrival(self._join)
+        self._carrier: Post
+        #: The channel in this process, once it has been joined.
+        self._topic: Topic | None = None
+        HERE.on_arrival(self)
 
     def __enter__(self) -> Channel:
         return self
@@ -105,9 +98,11 @@ class Channel:
         # A character has four bytes at the most.
         if len(text) > MAX_MESSAGE // 4 and len(text.encode("utf-8", "surrogatepass")) > MAX_MESSAGE:
             raise ValueError(f"a message has at most {MAX_MESSAGE >> 20} MiB: publish where it can be found instead")
-        self._join()
-        self._carrier.publish(self, text)
-        self.pace()
+        self._reach().publish(self, text)
+        if self._topic is not None:
+            self._topic.pace()
+        else:
+            share.spend()
 
     def subscribe(self, *, after: str | None = None, environ: Mapping[str, Any] | None = None) -> Subscription:
         """Return a subscription to the messages that are published from now on.
@@ -117,11 +112,18 @@ class Channel:
         :param environ: the request's environ: the subscription then ends when the server drains or the client leaves.
         :raises ValueError: the channel is closed.
         """
+        return self.admit(lambda topic: Subscription(topic, self, after, environ))
+
+    def admit(self, make: Callable[[Topic], S]) -> S:
+        """Return a subscription of the kind that ``make`` makes."""
         if self.closed:
             raise ValueError(f"the channel {self.name!r} is closed")
-        self._join()
-        subscription = Subscription(self, self._history, after, environ, last=self._carrier.last)
-        self._subscriptions.add(subscription)
+        topic = self.join()
+        if topic.last is None:
+            # Only the messages that are kept tell where a subscription to new ones begins.
+            topic.wait()
+        subscription = make(topic)
+        topic.add(subscription)
         return subscription
 
     def close(self) -> None:
@@ -129,81 +131,51 @@ class Channel:
         if self.closed:
             return
         self.closed = True
-        if self._pid == os.getpid():
-            self._carrier.leave(self)
-            for subscription in tuple(self._subscriptions):
-                subscription.close()
-
-    # The carrier's side
-
-    def _join(self) -> None:
-        """Join the others, once in each process."""
-        if self._pid == os.getpid() or self.closed:
+        topic, self._topic = self._topic, None
+        if topic is None or self._pid != os.getpid():
             return
-        if self._redis is None:
-            self._carrier = relay()
-        else:
-            from geventwsgi.events.redis import RedisCarrier  # noqa: PLC0415 - an extra
+        for subscription in tuple(topic.subscriptions or ()):
+            if subscription.owner is self:
+                subscription.close()
+        topics = topic.drop()
+        del topic
+        topics.leave_lost()
 
-            self._carrier = RedisCarrier(self._redis)
-        self._history = History(self.keep, self._own_world(), counted=self._carrier.counted)
-        self._subscriptions = set()
-        self._waiting = {}
-        self._pid = os.getpid()
-        self._carrier.join(self)
+    # Joining
 
-    def _own_world(self) -> str:
-        """Return what this channel's places are named by: no other channel understands them."""
-        world = self._carrier.world
-        name = self.name.encode("utf-8", "surrogatepass")
-        return world and blake2b(name, key=world.encode(), digest_size=8).hexdigest()
+    def _reach(self) -> Post:
+        """Return the carrier of this process."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._topic = None
+            if self.redis is None:
+                self._carrier = relay()
+            else:
+                from geventwsgi.events.redis import redis_carrier  # noqa: PLC0415 - an extra
+
+                self._carrier = redis_carrier(self.redis)
+        return self._carrier
+
+    def join(self) -> Topic:
+        """Join the others, once in each process; return the channel in this process."""
+        carrier = self._reach()
+        if self._topic is None:
+            self._topic = carrier.topics.join(self.name, self.keep)
+        return self._topic
+
+    def begin(self) -> None:
+        """Join the others, without waiting for their messages."""
+        if not self.closed:
+            self.join()
+
+    def wait(self) -> None:
+        """Wait, a while at the most, until the messages that the others keep are here."""
+        if not self.closed:
+            self.join().wait()
 
     @property
     def messages(self) -> list[Message]:
         """What is kept of the channel, oldest first."""
-        self._join()
-        return self._history.since(0)[1]
-
-    def kept(self, position: int, room: int) -> tuple[int, list[Message]]:
-        """Return some of what is kept (see :meth:`.History.since`)."""
-        return self._history.since(position, room=room)
-
-    def enter(self, world: str, total: int) -> None:
-        """Go on with the messages of another world (see :meth:`.History.enter`)."""
-        self._history.enter(world, total)
-
-    def deliver(self, source: str, number: int, text: str, lost: int = 0, *, ticket: int = 0, total: int = 0) -> None:
-        """Take in a message (see :meth:`.History.append`) and wake the subscribers; a known one is dropped."""
-        if self._history.append(source, number, text, lost, ticket=ticket, total=total):
-            self._burst += bool(self._subscriptions)
-            waiting, self._waiting = self._waiting, {}
-            for subscription in waiting:
-                subscription.wake()
-
-    def pace(self) -> None:
-        """After a burst, wait until all subscribers that were woken have taken their messages, and let the loop turn.
-
-        Those who publish, and those who bring messages from other processes, call it after each message.
-        """
-        share.spend()
-        while self._burst > self.keep // 4 and getcurrent() is not get_hub():
-            if self._turn is None:
-                self._turn = Event()
-                # Callbacks run in order: this one after those that wake the subscribers.
-                get_hub().loop.run_callback(self._end_turn)
-            self._turn.wait()
-
-    def _end_turn(self) -> None:
-        turn, self._turn = self._turn, None
-        self._burst = 0
-        if turn is not None:
-            turn.set()
-
-    def wake_at_next(self, subscription: Subscription) -> None:
-        """Wake ``subscription`` when the next message comes."""
-        self._waiting[subscription] = None
-
-    def forget(self, subscription: Subscription) -> None:
-        """Count a subscription out."""
-        self._subscriptions.discard(subscription)
-        self._waiting.pop(subscription, None)
+        topic = self.join()
+        topic.wait()
+        return topic.history.since(0)[1]

@@ -16,7 +16,8 @@ from geventwsgi.events.channel import Channel
 from geventwsgi.events.event import HEARTBEAT, Event, last_event_id
 from geventwsgi.events.history import Message
 from geventwsgi.events.inbox import Inbox
-from geventwsgi.events.subscription import Subscription
+from geventwsgi.events.several import subscribe
+from geventwsgi.events.subscription import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,7 +38,8 @@ class EventStream:
 
     :param environ: the request's environ.
     :param source: a :class:`Channel`: the stream begins after the client's Last-Event-ID, or with the next message;
-        a :class:`Subscription`; or any iterable of events, strings (an event's data) and values for JSON. An iterable
+        a list or tuple of channels: the same for all of them (see :func:`subscribe`);
+        a subscription; or any iterable of events, strings (an event's data) and values for JSON. An iterable
         runs in its own greenlet, and is closed with the stream.
     :param heartbeat: seconds of silence after which a comment is sent.
     :param retry: seconds after which a client that has lost the stream reconnects.
@@ -54,7 +56,7 @@ class EventStream:
     def __init__(
         self,
         environ: Mapping[str, Any],
-        source: Channel | Subscription | Iterable[Any],
+        source: Channel | Reading | Iterable[Any],
         *,
         heartbeat: float = 15.0,
         retry: float = 3.0,
@@ -63,10 +65,12 @@ class EventStream:
         self._heartbeat = heartbeat
         self._retry = retry
         self._drain_retry = drain_retry
-        self._inbox: Subscription | Pump
+        self._inbox: Reading | Pump
         if isinstance(source, Channel):
             self._inbox = source.subscribe(after=last_event_id(environ), environ=environ)
-        elif isinstance(source, Subscription):
+        elif isinstance(source, list | tuple) and source and all(isinstance(each, Channel) for each in source):
+            self._inbox = subscribe(source, after=last_event_id(environ), environ=environ)
+        elif isinstance(source, Reading):
             source.heed(environ)
             self._inbox = source
         else:

@@ -23,6 +23,8 @@ NOTHING = "0"
 CURSOR_SIZE = 96
 #: The channel's world, the highest ticket and the number of messages.
 _CURSOR = re.compile(r"([0-9a-f]{16})\.([0-9]{1,45})\.([0-9]{1,18})")
+#: Bits of an entry's sequence within its millisecond, in a ticket of Redis.
+SEQUENCE_BITS = 64
 #: Bits of a ticket in a rank; those above them number the worlds that this process has seen.
 TICKET_BITS = 160
 #: Worlds whose cursors are understood: this one and those before it.
@@ -53,17 +55,29 @@ def parse_cursor(text: str) -> Cursor | None:
 class Message:
     """A message of a channel; all subscribers share it.
 
+    :ivar channel: the name of its channel.
     :ivar text: the published value as JSON text, ready to send.
     :ivar id: the place in the channel after this message, valid in any worker: for ``subscribe(after=...)`` and
         Last-Event-ID.
     :ivar missed: the number of messages that this subscriber lost just before this one.
     """
 
-    __slots__ = ("encoded", "id", "missed", "number", "original", "rank", "reach", "source", "text", "total")
+    __slots__ = ("channel", "encoded", "id", "missed", "number", "original", "rank", "reach", "source", "text", "total")
 
     def __init__(
-        self, source: str, number: int, text: str, *, rank: int, reach: int, total: int, cursor: str, missed: int
+        self,
+        channel: str,
+        source: str,
+        number: int,
+        text: str,
+        *,
+        rank: int,
+        reach: int,
+        total: int,
+        cursor: str,
+        missed: int,
     ) -> None:
+        self.channel = channel
         self.source = source
         self.number = number
         self.text = text
@@ -106,35 +120,64 @@ class Message:
         altered.original = self.original or self
         return altered
 
+    def with_id(self, place: str) -> Message:
+        """Return a copy for one subscriber, to which it names another place."""
+        found = copy(self)
+        found.id = place
+        found.encoded = found.original = None
+        return found
+
 
 class History:
     """The last messages of a channel: at least ``keep`` of them, at the most twice as many.
 
     :param world: whose tickets its messages have; "" until it is known (see :meth:`enter`).
     :param counted: whether a publisher's numbers follow each other without a gap unless something was lost.
+    :param channel: the channel's name.
     """
 
-    def __init__(self, keep: int, world: str = "", *, counted: bool = True) -> None:
+    __slots__ = (
+        "_base",
+        "_channel",
+        "_counted",
+        "_dropped",
+        "_dropped_reach",
+        "_keep",
+        "_messages",
+        "_ranks",
+        "_sources",
+        "_world",
+        "_worlds",
+        "reach",
+        "strays_until",
+        "total",
+    )
+
+    def __init__(self, keep: int, world: str = "", *, counted: bool = True, channel: str = "") -> None:
+        self._channel = channel
         self._keep = keep
         self._counted = counted
         self._messages: list[Message] = []
-        self._ranks: set[int] = set()
+        #: The ranks of what is kept, once a message has come out of turn.
+        self._ranks: set[int] | None = None
         #: How many messages have been dropped from the beginning, and the highest rank of those.
         self._dropped = 0
         self._dropped_reach = 0
         #: For each publisher its last number, and the position of the message that had it.
-        self._numbers: dict[str, int] = {}
-        self._heard_at: dict[str, int] = {}
-        #: For each world that messages come or came from the rank of its ticket 0.
-        self._worlds: dict[str, int] = {}
+        self._sources: dict[str, tuple[int, int]] = {}
+        #: For each world that messages came from, if there are several, the rank of its ticket 0.
+        self._worlds: dict[str, int] | None = None
         self._world = world
         self._base = 0
         #: The highest rank, the number of messages up to it, and the position after the last one that came out of turn.
         self.reach = 0
         self.total = 0
         self.strays_until = 0
-        if world:
-            self._worlds[world] = 0
+
+    @property
+    def start(self) -> int:
+        """The position of the oldest message."""
+        return self._dropped
 
     @property
     def end(self) -> int:
@@ -154,15 +197,30 @@ class History:
         if world == self._world:
             return
         if self._world:
+            if self._worlds is None:
+                self._worlds = {self._world: self._base}
             self._base += 1 << TICKET_BITS
         self._world = world
-        self._worlds.pop(world, None)
-        self._worlds[world] = self.reach = self._base
-        if len(self._worlds) > WORLDS:
-            del self._worlds[next(iter(self._worlds))]
+        self.reach = self._base
+        if self._worlds is not None:
+            self._worlds.pop(world, None)
+            self._worlds[world] = self._base
+            if len(self._worlds) > WORLDS:
+                del self._worlds[next(iter(self._worlds))]
         self.total = total
-        self._numbers.clear()
-        self._heard_at.clear()
+        self._sources.clear()
+
+    def widen(self, keep: int) -> None:
+        """Keep at least so many messages from now on."""
+        self._keep = keep
+
+    def place(self, rank: int) -> tuple[int, int, str]:
+        """Return where to go on after a rank: the position, the number of messages up to it, and the cursor."""
+        at = bisect_right(self._messages, rank, key=_reach)
+        if at == len(self._messages):
+            return self.end, self.total, self.cursor(self.reach, self.total)
+        count = self._messages[at].total - 1 - self._messages[at].missed
+        return self._dropped + at, count, self.cursor(rank, count)
 
     def append(self, source: str, number: int, text: str, lost: int = 0, *, ticket: int = 0, total: int = 0) -> bool:
         """Take in a message; return False if it is known already, or if its publisher's next one has been heard.
@@ -171,8 +229,9 @@ class History:
         :param ticket: where it stands among all; 0 if it is the next in any case.
         :param total: how many messages there were up to it, if somebody knows.
         """
-        before = self._numbers.get(source)
-        if before is not None:
+        known = self._sources.get(source)
+        if known is not None:
+            before = known[0]
             if number <= before:
                 return False
             if self._counted:
@@ -180,7 +239,7 @@ class History:
         rank = self._base + ticket if ticket else self.reach + 1
         if rank > self.reach:
             self.reach = rank
-        elif rank in self._ranks or (before is None and rank <= self._dropped_reach):
+        elif self._has(rank) or (known is None and rank <= self._dropped_reach):
             # Of a publisher that is known a higher number is new, however late.
             return False
         else:
@@ -189,26 +248,33 @@ class History:
             total = self.total + 1 + lost
         missed = total - self.total - 1 if self._messages else lost
         self.total = total
-        self._numbers[source] = number
-        self._heard_at[source] = self.end
-        self._ranks.add(rank)
-        cursor = self.cursor(self.reach, total)
+        self._sources[source] = number, self.end
+        if self._ranks is not None:
+            self._ranks.add(rank)
+        cursor, reach = self.cursor(self.reach, total), self.reach
         self._messages.append(
-            Message(source, number, text, rank=rank, reach=self.reach, total=total, cursor=cursor, missed=missed)
+            Message(
+                self._channel, source, number, text, rank=rank, reach=reach, total=total, cursor=cursor, missed=missed
+            )
         )
         if len(self._messages) > 2 * self._keep:
             self._forget()
         return True
 
+    def _has(self, rank: int) -> bool:
+        if self._ranks is None:
+            self._ranks = {message.rank for message in self._messages}
+        return rank in self._ranks
+
     def _forget(self) -> None:
         self._dropped_reach = self._messages[self._keep - 1].reach
         del self._messages[: self._keep]
         self._dropped += self._keep
-        self._ranks = {message.rank for message in self._messages}
+        self._ranks = None
         # A publisher that has been silent for so long has no message left in any worker's history.
         oldest = self.end - 4 * self._keep
-        for source in [source for source, at in self._heard_at.items() if at < oldest]:
-            del self._numbers[source], self._heard_at[source]
+        for source in [source for source, (_, at) in self._sources.items() if at < oldest]:
+            del self._sources[source]
 
     def since(self, position: int, until: int | None = None, room: int | None = None) -> tuple[int, list[Message]]:
         """Return messages from a position on, and where the first of them stands: later, if some have been dropped.
@@ -229,7 +295,7 @@ class History:
 
     def find(self, cursor: Cursor) -> tuple[int, int] | None:
         """Return where to go on after a place, and its rank; None if nothing is known of that world."""
-        base = self._worlds.get(cursor.world)
+        base = self._base if cursor.world == self._world else (self._worlds or {}).get(cursor.world)
         if base is None:
             return None
         rank = base + cursor.ticket

@@ -1,48 +1,49 @@
-"""Channels across machines: each is a stream in Redis, to which all publishers append and which all workers read.
+"""Channels across machines: each is a stream in Redis, to which all publishers append.
 
-Redis brings the messages into one order, numbers them, and keeps the last ones, so that a worker that starts, or that
-has lost its connection for a while, reads on from where it was. Whatever Redis says or a stream holds is told in one
-line of the log, and a worker reads on. Needs the ``redis`` package, whose sockets must be gevent's.
+Redis brings the messages into one order, numbers them, keeps the last ones, and sends each to the workers that have
+joined its channel (``PUBLISH``). A worker reads the stream itself when it joins, and when it has missed something: by
+that it goes on where it was after a lost connection. Whatever Redis says or a stream holds is told in one line of the
+log, and a worker reads on. Needs the ``redis`` package, whose sockets must be gevent's.
+
+A process has two connections for all its channels in one Redis: one for commands, and one on which messages come.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from hashlib import sha1
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent import monkey, spawn_raw
+from gevent import get_hub, monkey, spawn_raw
 from gevent.event import Event
+from gevent.lock import RLock
+from greenlet import getcurrent
 
+from geventwsgi.clock import monotonic
+from geventwsgi.events.redis_stream import Stream, keys
+from geventwsgi.events.topic import Topics
 from geventwsgi.mesh.place import HERE
 
 if TYPE_CHECKING:
     from geventwsgi.events.carrier import Feed
+    from geventwsgi.events.topic import Sender
 
-#: What the keys of streams begin with, and those of what is known of a stream.
-PREFIX, STATE = b"geventwsgi:channel:", b"geventwsgi:numbers:"
-#: The name of Redis as a publisher: its order is the one that counts.
-SOURCE = "redis"
-#: Milliseconds for which a read waits in Redis.
-BLOCK = 5000
-#: Messages read at once.
-COUNT = 250
+#: Seconds of silence after which Redis is asked whether it is still there.
+SILENCE = 5.0
 #: Redis keeps so many times what a channel does: a worker that computes for a while is behind by what others publish.
 RETAINED = 10
 #: Seconds after which Redis forgets a channel in which nothing is published.
 EXPIRY = 86400
-#: Seconds that a worker waits for Redis at its start, and between two tries later; those that a call takes at the most.
+#: Seconds that a channel waits for Redis when it begins, and between two tries later; those that a call takes at most.
 CATCH_UP, RETRY, TIMEOUT = 5.0, 1.0, 5.0
-#: Bits of an entry's sequence within its millisecond.
-SEQUENCE_BITS = 64
-#: Tickets and numbers have fewer decimal digits than a cursor takes.
-MAX_TICKET, MAX_NUMBER = 10**45, 10**18
-#: What a stream calls itself.
-_WORLD = re.compile(r"[0-9a-f]{16}")
+#: Channels that are read at once; messages, and their characters, that are sent at once.
+READ, SENT, SENT_SIZE = 100, 250, 1 << 20
 
-#: Appends a message with its number, in one step, so that the numbers of what is in the stream have no gap. A stream
-#: that begins gets a name of its own. KEYS: the stream, what is known of it; ARGV: most entries, text, name, seconds.
+#: Appends a message with its number, in one step, so that the numbers of what is in the stream have no gap, and sends
+#: it to those who have joined. A stream that begins gets a name of its own. KEYS: the stream, what is known of it;
+#: ARGV: most entries, text, name, seconds.
 APPEND = """
 local world = redis.call('HGET', KEYS[2], 'w')
 if not world then
@@ -50,16 +51,36 @@ if not world then
     redis.call('DEL', KEYS[2])
     redis.call('HSET', KEYS[2], 'w', world)
 end
-local number = (tonumber(redis.call('HGET', KEYS[2], 'n')) or 0) + 1
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'w', world, 'n', number, 't', ARGV[2])
+local number = string.format('%.0f', (tonumber(redis.call('HGET', KEYS[2], 'n')) or 0) + 1)
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'w', world, 'n', number, 't', ARGV[2])
 redis.call('HSET', KEYS[2], 'n', number)
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[4])
+redis.call('PUBLISH', KEYS[1], id .. ' ' .. world .. ' ' .. number .. ' ' .. ARGV[2])
 """
+_DIGEST = sha1(APPEND.encode()).hexdigest()  # noqa: S324 - the name that Redis gives the script
+
+
+class Publication:
+    """A message on its way to Redis."""
+
+    __slots__ = ("args", "error", "sent", "size")
+
+    def __init__(self, channel: Sender, text: str) -> None:
+        data = text.encode("utf-8", "surrogatepass")
+        self.size = len(data)
+        self.args = (2, *keys(channel.name), RETAINED * channel.keep, data, os.urandom(8).hex(), EXPIRY)
+        self.sent = Event()
+        self.error: Exception | None = None
+
+    def settle(self, answer: Any) -> None:
+        """Take the answer of Redis, or the failure of the connection."""
+        self.error = answer if isinstance(answer, Exception) else None
+        self.sent.set()
 
 
 class RedisCarrier:
-    """Carries one channel.
+    """Carries the channels of this process that are in one Redis.
 
     :param url: of the server, as ``redis.Redis.from_url`` takes it.
     :raises RuntimeError: the package is missing, or the standard library is not patched.
@@ -71,8 +92,6 @@ class RedisCarrier:
     world = ""
     #: Nobody here knows.
     last = None
-    #: Servers that a channel has waited for in vain at its start, and that have not answered since: others do not wait.
-    _absent: ClassVar[set[str]] = set()
 
     def __init__(self, url: str) -> None:
         try:
@@ -85,113 +104,256 @@ class RedisCarrier:
             ) from None
         if not monkey.is_module_patched("socket"):
             raise RuntimeError("waiting for Redis would block every greenlet: call gevent.monkey.patch_all() first")
-        self._url = url
         # Whether a message has arrived that no answer came to is not known: to send it again might double it.
         options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": TIMEOUT}
-        self._publishing: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT, **options)
-        # A read waits for BLOCK inside Redis; whatever takes much longer is a broken connection.
-        self._reading: Any = redis.Redis.from_url(url, socket_timeout=BLOCK / 1000 + TIMEOUT, **options)
-        self._append: Any = self._publishing.register_script(APPEND)
-        self._last = b"0"
-        self._caught_up = Event()
-        self._reader: Any = None
-        #: What the log has been told and has not been mended since.
-        self._told: set[str] = set()
+        self._client: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT, **options)
+        self._missing_script: Any = redis.exceptions.NoScriptError
+        #: Held by whoever uses the connection for commands: the pool never opens a second one.
+        self._commanding = RLock()
+        self.topics = Topics(self)
+        self._streams: dict[bytes, Stream] = {}
+        #: Those to be read: they begin, or have missed something.
+        self._behind: dict[bytes, None] = {}
+        #: The connection on which messages come, while there is one.
+        self._live: Any = None
+        self._reading = self._sending = False
+        #: Messages, and channels to begin (True) or to end, that wait to be sent.
+        self._publications: list[Publication] = []
+        self._changes: dict[bytes, bool] = {}
+        #: What the log has been told and has not been mended since; whether channels have waited in vain.
+        self._told: set[object] = set()
+        self._absent = False
 
-    def join(self, channel: Feed) -> None:
-        """See :class:`~geventwsgi.events.carrier.Carrier`; waits a while for a Redis that does not answer."""
-        self._reader = spawn_raw(self._read, channel)
-        if not self._caught_up.wait(0 if self._url in self._absent else CATCH_UP):
-            self._absent.add(self._url)
-            HERE.complain("The channel %r does not reach Redis yet; it keeps trying", channel.name)
-
-    def leave(self, channel: Feed) -> None:
+    def join(self, channel: Feed) -> Event:
         """See :class:`~geventwsgi.events.carrier.Carrier`."""
-        del channel
-        gevent.kill(self._reader)
-        self._publishing.close()
-        self._reading.close()
+        stream = Stream(channel.name)
+        self._streams[stream.key] = stream
+        self._changes[stream.key] = True
+        if self._absent:
+            stream.begun.set()
+        if not self._reading:
+            self._reading = True
+            spawn_raw(self._read)
+        self._flush()
+        return stream.begun
 
-    def publish(self, channel: Feed, text: str) -> None:
-        """Append ``text`` to the stream; it comes back to this process too.
+    def leave(self, channels: dict[str, int]) -> None:
+        """See :class:`~geventwsgi.events.carrier.Carrier`."""
+        for name in channels:
+            key, _ = keys(name)
+            stream = self._streams.pop(key, None)
+            if stream is not None:
+                stream.begun.set()
+            self._behind.pop(key, None)
+            self._changes[key] = False
+        self._flush()
+
+    def publish(self, channel: Sender, text: str) -> None:
+        """Append ``text`` to the stream; it comes back to this process too. In gevent's hub, do not wait for that.
 
         :raises ConnectionError: Redis cannot be reached, or says that it does not take it.
         """
-        data = text.encode("utf-8", "surrogatepass")
-        try:
-            self._append(_keys(channel), [RETAINED * channel.keep, data, os.urandom(8).hex(), EXPIRY])
-        except Exception as error:
+        publication = Publication(channel, text)
+        self._publications.append(publication)
+        self._flush()
+        if getcurrent() is get_hub():
+            return
+        publication.sent.wait()
+        if publication.error is not None:
+            error = publication.error
             raise ConnectionError(f"the channel {channel.name!r} does not reach Redis: {error}") from error
+
+    # Sending
+
+    def _flush(self) -> None:
+        if not self._sending:
+            self._sending = True
+            spawn_raw(self._send)
+
+    def _send(self) -> None:
+        """Send what waits to be sent; a greenlet's body."""
+        while self._publications or (self._changes and self._live is not None):
+            self._send_changes()
+            self._send_publications()
+        self._sending = False
+
+    def _send_changes(self) -> None:
+        connection = self._live
+        if connection is None:
+            return
+        changes, self._changes = self._changes, {}
+        try:
+            for command, wanted in (("SUBSCRIBE", True), ("UNSUBSCRIBE", False)):
+                names = [key for key, begins in changes.items() if begins is wanted]
+                if names:
+                    connection.send_command(command, *names, check_health=False)
+        except Exception:  # noqa: BLE001 - the reader sees that the connection is broken, and makes a new one
+            connection.disconnect()
+
+    def _send_publications(self) -> None:
+        size = count = 0
+        while count < min(SENT, len(self._publications)) and (not count or size < SENT_SIZE):
+            size += self._publications[count].size
+            count += 1
+        publications = self._publications[:count]
+        del self._publications[:count]
+        if not publications:
+            return
+        try:
+            answers = self._execute([("EVALSHA", _DIGEST, *each.args) for each in publications])
+            # A script that Redis does not know has not run.
+            unknown = [at for at, answer in enumerate(answers) if isinstance(answer, self._missing_script)]
+            if unknown:
+                again = self._execute([("EVAL", APPEND, *publications[at].args) for at in unknown])
+                for at, answer in zip(unknown, again, strict=True):
+                    answers[at] = answer
+        except Exception as error:  # noqa: BLE001 - whatever it is, each publisher gets it
+            answers = [error] * len(publications)
+        for publication, answer in zip(publications, answers, strict=True):
+            publication.settle(answer)
+
+    def _execute(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Return the answers to commands, errors among them.
+
+        :raises Exception: anything that the client may say when it has lost Redis.
+        """
+        with self._commanding:
+            pipeline = self._client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
+            return answers
 
     # Reading
 
-    def _read(self, channel: Feed) -> None:
-        """Read on until the channel is closed, whatever happens; a greenlet's body."""
-        while not channel.closed:
+    def _read(self) -> None:
+        """Take messages while there are channels, whatever happens; a greenlet's body."""
+        while self._streams:
             try:
-                self._read_on(channel)
-                self._absent.discard(self._url)
-                self._told.discard("lost")
+                self._follow()
             except Exception as error:  # noqa: BLE001, PERF203 - it is told, and tried again
-                if not channel.closed:
-                    self._tell("lost", "The channel %r has lost Redis, and tries again: %s", channel.name, error)
+                self._tell("lost", "Channels have lost Redis, and try again: %s", error)
+                self._let_wait_no_longer()
                 gevent.sleep(RETRY)
+        self._reading = False
 
-    def _tell(self, what: str, text: str, *args: object) -> None:
+    def _tell(self, what: object, text: str, *args: object) -> None:
         if what not in self._told:
             self._told.add(what)
             HERE.complain(text, *args)
 
-    def _read_on(self, channel: Feed) -> None:
-        """Read what there is, and wait for more.
+    def _let_wait_no_longer(self) -> None:
+        """Let channels begin that have waited for long."""
+        for stream in self._streams.values():
+            if not stream.begun.is_set() and monotonic() - stream.asked_at >= CATCH_UP:
+                stream.begun.set()
+                if not self._absent:
+                    self._absent = True
+                    HERE.complain("The channel %r does not reach Redis yet; it keeps trying", stream.name)
+
+    def _follow(self) -> None:
+        """Connect, and take messages.
 
         :raises Exception: anything that Redis or its client may say.
         """
-        key, state = _keys(channel)
-        if not self._caught_up.is_set():
-            entries = self._reading.xrevrange(key, count=channel.keep)
-            world, number = self._reading.hmget(state, "w", "n")
-            if not entries and world and number:
-                channel.enter(world.decode(), int(number))
-            for entry_id, fields in reversed(entries):
-                self._deliver(channel, entry_id, fields)
-            self._caught_up.set()
-        found = self._reading.xread({key: self._last}, count=COUNT, block=BLOCK)
-        for _, entries in found or ():
-            for entry_id, fields in entries:
-                self._deliver(channel, entry_id, fields)
-        if not found:
-            self._look_for_another(key)
-
-    def _look_for_another(self, key: bytes) -> None:
-        """Begin at the beginning if the stream is not the one that was read: Redis may have lost it, or its clock."""
-        newest = self._reading.xrevrange(key, count=1)
-        if not newest or _ticket(newest[0][0]) < _ticket(self._last):
-            self._last = b"0"
-
-    def _deliver(self, channel: Feed, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        self._last = entry_id
+        connection = self._client.connection_pool.make_connection()
         try:
-            ticket = _ticket(entry_id)
-            world, number, text = fields[b"w"].decode("ascii"), int(fields[b"n"]), fields[b"t"]
-            message = text.decode("utf-8", "surrogatepass")
-            if not (_WORLD.fullmatch(world) and 0 < number < MAX_NUMBER and ticket < MAX_TICKET):
-                raise ValueError("out of range")  # noqa: TRY301
-        except (KeyError, ValueError, TypeError):
-            self._tell(
-                "foreign", "The channel %r passes over what is not its own in its stream: %r", channel.name, entry_id
-            )
+            connection.connect()
+            self._live = connection
+            self._behind.clear()
+            self._changes = dict.fromkeys(self._streams, True)
+            self._flush()
+            asked = False
+            while self._streams:
+                if self._behind and (len(self._behind) >= READ or not connection.can_read(timeout=0)):
+                    self._catch_up()
+                elif connection.can_read(timeout=SILENCE):
+                    self._hear(connection.read_response(disconnect_on_error=False, push_request=True))
+                    asked = False
+                elif asked:
+                    raise ConnectionError("it does not answer")
+                else:
+                    asked = True
+                    connection.send_command("PING", check_health=False)
+        finally:
+            self._live = None
+            connection.disconnect()
+
+    def _hear(self, answer: Any) -> None:
+        """Take what has come: a message, or word that the messages of a channel come from now on."""
+        kind, key = (bytes(answer[0]), answer[1]) if isinstance(answer, list) and len(answer) > 1 else (b"", b"")
+        stream = self._streams.get(key)
+        channel = stream and self.topics.get(stream.name)
+        if not stream or not channel or key in self._behind:
             return
-        channel.enter(world, number - 1)
-        channel.deliver(SOURCE, ticket, message, ticket=ticket, total=number)
-        channel.pace()
+        if kind == b"subscribe":
+            self._behind[key] = None
+        elif kind == b"message":
+            try:
+                if not stream.hear(channel, answer[2]):
+                    self._behind[key] = None
+            except (ValueError, TypeError):
+                self._tell_of_foreign(stream.name, answer[2])
+
+    def _tell_of_foreign(self, name: str, what: object) -> None:
+        self._tell("foreign", "The channel %r passes over what is not its own in its stream: %.80r", name, what)
+
+    def _catch_up(self) -> None:
+        """Read the streams that are behind, some at once."""
+        behind = [(stream, channel) for stream, channel in map(self._found, islice(self._behind, READ)) if channel]
+        if not behind:
+            self._behind.clear()
+            return
+        answers = self._execute([query for stream, channel in behind for query in stream.queries(channel.keep)])
+        failure = None
+        for at, (stream, channel) in enumerate(behind):
+            failed = next((answer for answer in answers[2 * at : 2 * at + 2] if isinstance(answer, Exception)), None)
+            if failed is not None:
+                failure = failed
+                self._tell(stream.name, "The channel %r has lost Redis, and tries again: %s", stream.name, failed)
+                continue
+            self._read_on(stream, channel, answers[2 * at], answers[2 * at + 1])
+        if failure is not None:
+            self._let_wait_no_longer()
+            gevent.sleep(RETRY)
+        else:
+            self._absent = False
+            self._told.discard("lost")
+
+    def _found(self, key: bytes) -> tuple[Stream, Feed | None]:
+        stream = self._streams[key]
+        return stream, self.topics.get(stream.name)
+
+    def _read_on(self, stream: Stream, channel: Feed, first: Any, second: Any) -> None:
+        done, foreign = stream.read(channel, first, second)
+        self._told.discard(stream.name)
+        if foreign is not None:
+            self._tell_of_foreign(stream.name, foreign)
+        if done:
+            self._behind.pop(stream.key, None)
+            stream.begun.set()
 
 
-def _keys(channel: Feed) -> tuple[bytes, bytes]:
-    name = channel.name.encode("utf-8", "surrogatepass")
-    return PREFIX + name, STATE + name
+class _Own:
+    """The carriers of this process, by URL. A forked process makes its own."""
+
+    def __init__(self) -> None:
+        self.carriers: dict[str, RedisCarrier] = {}
+
+    def forsake(self) -> None:
+        """Leave them to the parent."""
+        for carrier in self.carriers.values():
+            carrier.topics.forsake()
+        self.carriers.clear()
 
 
-def _ticket(entry_id: bytes) -> int:
-    milliseconds, _, sequence = entry_id.partition(b"-")
-    return (int(milliseconds) << SEQUENCE_BITS) + int(sequence or 0)
+_own = _Own()
+os.register_at_fork(after_in_child=_own.forsake)
+
+
+def redis_carrier(url: str) -> RedisCarrier:
+    """Return this process's carrier through a Redis (see :class:`RedisCarrier`)."""
+    carrier = _own.carriers.get(url)
+    if carrier is None:
+        carrier = _own.carriers[url] = RedisCarrier(url)
+    return carrier

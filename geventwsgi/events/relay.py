@@ -1,4 +1,4 @@
-"""The carrier of channels between the workers of one master: each worker sends its messages to all others.
+"""The carrier of channels between the workers of one master: a message goes to those that have joined its channel.
 
 Each message has a ticket, which no other message of these workers has, and all workers deliver them in that order
 (``mesh``). In a process without other workers the messages stay in it.
@@ -10,26 +10,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geventwsgi.mesh.frames import ASK, CAUGHT_UP, HELLO, MESSAGE, PAST, Decoder, Frame
+from geventwsgi.events.topic import KEEP, Topics
+from geventwsgi.mesh.frames import MESSAGE, PAST, Frame
 from geventwsgi.mesh.mesh import Mesh
 from geventwsgi.mesh.peer import PENDING
 from geventwsgi.mesh.place import HERE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from gevent.event import Event
 
     from geventwsgi.events.carrier import Feed
-    from geventwsgi.mesh.place import Tickets
-
-__all__ = ["ASK", "CAUGHT_UP", "HELLO", "MESSAGE", "PAST", "Decoder", "Frame", "Relay", "relay"]
-
-
-class Publisher:
-    """This process as a publisher of one channel. When the channel begins anew, so do its numbers."""
-
-    def __init__(self) -> None:
-        self.source = os.urandom(4).hex()
-        self.number = 0
+    from geventwsgi.events.topic import Sender, Topic
+    from geventwsgi.mesh.tickets import Tickets
 
 
 class Relay:
@@ -47,8 +41,7 @@ class Relay:
         self.world = tickets.world if tickets else os.urandom(8).hex()
         self._directory = Path(directory) if directory else None
         self._tickets = tickets
-        self._channels: dict[str, list[Feed]] = {}
-        self._publishers: dict[str, Publisher] = {}
+        self.topics = Topics(self)
         self._mesh: Mesh | None = None
 
     @property
@@ -56,62 +49,70 @@ class Relay:
         """See :class:`~geventwsgi.events.carrier.Carrier`."""
         return self._tickets.last if self._tickets else 0
 
-    def join(self, channel: Feed) -> None:
-        """Deliver to ``channel``. With the first one this process connects to the other workers."""
-        channels = self._channels.setdefault(channel.name, [])
-        channels.append(channel)
-        if channel is not channels[0]:
-            for message in channels[0].messages:
-                ticket, total = message.ticket, message.total
-                channel.deliver(message.source, message.number, message.text, ticket=ticket, total=total)
-        elif self._directory is not None and self._tickets is not None:
-            if self._mesh is None:
-                self._mesh = Mesh(self._directory, self.source, self._tickets, self)
-            self._mesh.past.begin(channel.name)
-
-    def leave(self, channel: Feed) -> None:
-        """Deliver no more to ``channel``."""
-        name = channel.name
-        self._channels[name].remove(channel)
-        if not self._channels[name]:
-            del self._channels[name]
-            self._publishers.pop(name, None)
-            if self._mesh is not None:
-                self._mesh.past.end(name)
-
-    def publish(self, channel: Feed, text: str) -> None:
-        """Send a message to all workers, and deliver it here when it is the next."""
-        name = channel.name
-        if self._mesh is not None:
-            self._mesh.make_room()
-        # From here on nothing waits: messages leave in the order of their numbers.
-        publisher = self._publishers.get(name)
-        if publisher is None:
-            publisher = self._publishers[name] = Publisher()
-        publisher.number += 1
-        frame = Frame(MESSAGE, publisher.source, publisher.number, name, text)
+    def join(self, channel: Feed) -> Event | None:
+        """See :class:`~geventwsgi.events.carrier.Carrier`. With the first channel this process connects to others."""
+        if self._directory is None or self._tickets is None:
+            return None
         if self._mesh is None:
-            self.deliver(frame)
-        else:
-            self._mesh.publish(frame)
+            self._mesh = Mesh(self._directory, self.source, self._tickets, self)
+        return self._mesh.join(channel.name, channel.key).over
 
-    # The mesh's side (see mesh.Channels)
+    def leave(self, channels: dict[str, int]) -> None:
+        """See :class:`~geventwsgi.events.carrier.Carrier`."""
+        if self._mesh is not None:
+            self._mesh.leave(channels)
+
+    def publish(self, channel: Sender, text: str) -> None:
+        """Send a message to the workers that have joined the channel, and deliver it here when it is the next."""
+        topic = channel.join()
+        topic.use()
+        self._send(topic, text)
+
+    def _send(self, topic: Topic, text: str) -> None:
+        if self._mesh is not None:
+            self._mesh.make_room(topic.name)
+        # From here on nothing waits: messages leave in the order of their numbers.
+        source, number = topic.sign()
+        if self._mesh is None:
+            topic.deliver(source, number, text)
+        else:
+            self._mesh.send(Frame(MESSAGE, source, number, topic.name, text), topic.key)
+
+    # The mesh's side (see mesh.past.Channels)
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all channels that have been joined."""
+        return self.topics.names()
+
+    def key(self, name: str) -> int | None:
+        """Return the key of a channel; None if it has not been joined."""
+        topic = self.topics.get(name)
+        return None if topic is None else topic.key
+
+    def publish_outside(self, name: str, text: str) -> None:
+        """Publish a message for a program that is no worker."""
+        topic = self.topics.get(name) or self.topics.join(name, KEEP)
+        topic.use()
+        self._send(topic, text)
+        topic.pace()
 
     def deliver(self, frame: Frame) -> None:
-        """Deliver a message to the channels of its name."""
-        for channel in tuple(self._channels.get(frame.name, ())):
-            channel.deliver(frame.source, frame.number, frame.text, ticket=frame.ticket, total=frame.total)
+        """Deliver a message to the channel of its name."""
+        topic = self.topics.get(frame.name)
+        if topic is not None:
+            topic.deliver(frame.source, frame.number, frame.text, ticket=frame.ticket, total=frame.total)
 
     def pace(self, name: str) -> None:
-        """Wait, after a burst, until the subscribers of the channels of this name have taken their messages."""
-        for channel in tuple(self._channels.get(name, ())):
-            channel.pace()
+        """Wait, after a burst, until the subscribers of a channel have taken their messages."""
+        topic = self.topics.get(name)
+        if topic is not None:
+            topic.pace()
 
     def kept(self, name: str) -> Iterator[Frame]:
         """Yield the messages that are kept of a channel, with those that come meanwhile."""
         position = 0
-        while channels := self._channels.get(name):
-            position, messages = channels[0].kept(position, PENDING)
+        while topic := self.topics.get(name):
+            position, messages = topic.kept(position, PENDING)
             if not messages:
                 return
             for message in messages:
@@ -121,7 +122,7 @@ class Relay:
 
     def forsake(self) -> None:
         """Give up the connections in a forked process: they are its parent's."""
-        self._channels.clear()
+        self.topics.forsake()
         if self._mesh is not None:
             self._mesh.forsake()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geventwsgi.events.history import NOTHING, Message, parse_cursor
 from geventwsgi.events.inbox import Inbox
@@ -12,72 +12,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-    from geventwsgi.events.history import Cursor, History
+    from geventwsgi.events.history import Cursor
+    from geventwsgi.events.topic import Topic
 
 #: Characters of messages that are taken at once to be sent. A client that does not read holds as many in memory.
 PORTION = 1 << 14
 
 
-class Audience(Protocol):
-    """A channel, as its subscriptions see it."""
-
-    def wake_at_next(self, subscription: Subscription) -> None:
-        """Wake ``subscription`` when the next message comes."""
-
-    def forget(self, subscription: Subscription) -> None:
-        """Remove a subscription."""
+R = TypeVar("R", bound="Reading")
 
 
-class Subscription(Inbox):
-    """One subscriber's place in a channel. Iterate over it, or take its messages by :meth:`batch`.
+class Reading(Inbox):
+    """What takes messages: iterate over it, or take them by :meth:`batch`.
 
     A ``with`` statement closes it. Only one greenlet may wait for it.
     """
 
-    __slots__ = ("_channel", "_count", "_counts_untold", "_history", "_next", "_seen", "_until", "position")
+    __slots__ = ()
 
-    def __init__(
-        self,
-        channel: Audience,
-        history: History,
-        after: str | None,
-        environ: Mapping[str, Any] | None = None,
-        *,
-        last: int | None = 0,
-    ) -> None:
-        super().__init__(environ)
-        self._channel = channel
-        self._history = history
-        newest = history.rank(last or 0)
-        #: The position of the next message to take.
-        self._next = history.end
-        #: The position at which the subscription ends, once it has.
-        self._until: int | None = None
-        #: The rank up to which messages are left out: it has seen them elsewhere, or they came before it began.
-        self._seen = newest
-        #: The number of messages up to its position.
-        self._count = history.total
-        #: Whether messages that are left out add to that number.
-        self._counts_untold = after is None
-        #: The cursor of its position: with it as ``after`` another subscription goes on from here, in any worker.
-        self.position = history.cursor(history.reach, history.total)
-        if after is not None:
-            self._resume(parse_cursor(after), after, None if last is None else newest)
+    @property
+    def position(self) -> str:
+        """The place that it has reached: with it as ``after`` another subscription goes on from here, in any worker."""
+        raise NotImplementedError
 
-    def _resume(self, cursor: Cursor | None, after: str, newest: int | None) -> None:
-        found = self._history.find(cursor) if cursor is not None else None
-        # No message can have a ticket that has not been drawn yet.
-        if cursor is not None and found is not None and (newest is None or found[1] <= newest):
-            self._next, self._seen = found
-            self._count = cursor.total
-            self.position = after
-        else:
-            self._next, oldest = self._history.since(0, room=0)
-            self._seen = -1
-            self._count = oldest[0].total - 1 - oldest[0].missed if oldest else self._history.total
-            self.position = NOTHING
-
-    def __enter__(self) -> Subscription:
+    def __enter__(self: R) -> R:  # noqa: PYI019 - typing.Self is not in Python 3.10
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -106,7 +64,7 @@ class Subscription(Inbox):
             return messages
         until = None if timeout is None else monotonic() + timeout
         while True:
-            self._channel.wake_at_next(self)
+            self._wake_at_next()
             self._wait(timeout)
             messages = self._take(room)
             if messages or self.ended:
@@ -117,17 +75,121 @@ class Subscription(Inbox):
                 if timeout <= 0:
                     return []
 
-    def close(self) -> None:
-        """End the subscription. Messages that have come can still be taken."""
-        if not self.closed:
-            self._channel.forget(self)
-        super().close()
-
     def _take(self, room: int | None) -> list[Message]:
         """Return the next messages.
 
         :param room: characters that they have together at the most, unless the first alone has more; None for all.
         """
+        raise NotImplementedError
+
+    def _wake_at_next(self) -> None:
+        """See to it that the next message calls :meth:`wake`."""
+        raise NotImplementedError
+
+
+class Subscription(Reading):
+    """One subscriber's place in a channel."""
+
+    __slots__ = (
+        "_after",
+        "_begun",
+        "_channel",
+        "_count",
+        "_counts_untold",
+        "_history",
+        "_may_be_anew",
+        "_next",
+        "_position",
+        "_seen",
+        "_until",
+        "owner",
+    )
+
+    def __init__(
+        self, channel: Topic, owner: object, after: str | None, environ: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(environ)
+        #: The channel object that it ends with.
+        self.owner = owner
+        #: None once it is closed.
+        self._channel: Topic | None = channel
+        self._history = channel.history
+        self._after = after
+        #: The position at which the subscription ends, once it has.
+        self._until: int | None = None
+        #: The position of the next message to take.
+        self._next = 0
+        #: The rank up to which messages are left out: it has seen them elsewhere, or they came before it began.
+        self._seen = self._history.rank(channel.last or 0)
+        #: The number of messages up to its position.
+        self._count = 0
+        #: Whether messages that are left out add to that number.
+        self._counts_untold = after is None
+        self._position = NOTHING
+        #: Whether the number of messages may have begun anew since its place.
+        self._may_be_anew = False
+        #: Whether it has found its place among the messages.
+        self._begun = False
+        if channel.begun:
+            self._begin(channel)
+
+    @property
+    def position(self) -> str:
+        """The place that it has reached: with it as ``after`` another subscription goes on from here, in any worker."""
+        return self._position if self._begun or self._has_begun() else NOTHING
+
+    def _has_begun(self) -> bool:
+        """Wait for the messages that other workers keep, and find the place among them. In the hub, do not wait."""
+        channel = self._channel
+        if channel is not None:
+            channel.wait()
+            if channel.begun and not self._begun:
+                self._begin(channel)
+        return self._begun
+
+    def _begin(self, channel: Topic) -> None:
+        self._begun = True
+        newest = self._seen
+        self._next, self._count, self._position = self._history.place(newest)
+        if self._after is not None:
+            self._resume(parse_cursor(self._after), self._after, None if channel.last is None else newest)
+
+    def _resume(self, cursor: Cursor | None, after: str, newest: int | None) -> None:
+        history = self._history
+        found = history.find(cursor) if cursor is not None else None
+        # No message can have a ticket that has not been drawn yet.
+        if cursor is not None and found is not None and (newest is None or found[1] <= newest):
+            self._next, self._seen = found
+            self._position = after
+            self._count = cursor.total
+            # Where nothing is known from before the place, the channel may have been forgotten since.
+            self._may_be_anew = found[0] == history.start
+        else:
+            self._next, oldest = history.since(0, room=0)
+            self._seen = -1
+            self._count = oldest[0].total - 1 - oldest[0].missed if oldest else history.total
+            self._position = NOTHING
+
+    def close(self) -> None:
+        """End the subscription. Messages that have come can still be taken."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.forget(self)
+            if not self._begun:
+                self._begin(channel)
+            if self._until is None:
+                self._until = self._history.end
+        super().close()
+
+    def _wake_at_next(self) -> None:
+        """See :meth:`Reading._wake_at_next`."""
+        if self._channel is not None:
+            self._channel.wake_at_next(self)
+
+    def _take(self, room: int | None) -> list[Message]:
+        """See :meth:`Reading._take`."""
+        if not self._begun and not self._has_begun():
+            return []
         history = self._history
         if self._until is None and self.ended:
             self._until = history.end
@@ -140,11 +202,11 @@ class Subscription(Inbox):
             first = messages[0]
             in_turn = first.rank > self._seen and start >= history.strays_until
             if in_turn and self._count == first.total - 1 - first.missed:
-                taken, self._count = messages, messages[-1].total
+                taken, self._count, self._may_be_anew = messages, messages[-1].total, False
             else:
                 taken = self._unseen(messages)
             if taken:
-                self.position = taken[-1].id
+                self._position = taken[-1].id
         return taken
 
     def _unseen(self, messages: list[Message]) -> list[Message]:
@@ -156,6 +218,9 @@ class Subscription(Inbox):
         found = []
         for message in messages:
             if message.rank > self._seen:
+                if self._may_be_anew:
+                    self._count = min(self._count, message.total - 1 - message.missed)
+                    self._may_be_anew = False
                 missed = max(0, message.total - 1 - self._count)
                 found.append(message if missed == message.missed else message.altered(missed))
                 self._count = max(self._count + 1, message.total)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from geventwsgi.master.drain_delay import DrainDelay
 from geventwsgi.master.handles import Children
-from geventwsgi.mesh.place import Tickets
+from geventwsgi.mesh.tickets import Tickets
 from geventwsgi.system.file_watcher import SourceWatch
 from geventwsgi.system.socket_directory import meeting_place
 

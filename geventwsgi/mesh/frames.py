@@ -5,20 +5,24 @@ This module knows no socket and no channel.
 
 from __future__ import annotations
 
+import json
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-#: Kinds of frames: the sender's address; a message that it publishes; the end of the messages that it has kept of a
-#: channel; a request for these; one of them.
-HELLO, MESSAGE, CAUGHT_UP, ASK, PAST = range(5)
+#: Kinds of frames: the sender's address; a message that it publishes; the end of the messages that it has kept of some
+#: channels; a request for these; one of them; the channels whose messages it wants; those it no longer wants; a message
+#: that a worker is to publish for a program; what came of it, "" for success.
+HELLO, MESSAGE, CAUGHT_UP, ASK, PAST, JOIN, LEAVE, PUBLISH, ANSWER = range(9)
 #: The fields of a head: kind, bytes of the name, bytes of the text, the publisher's number, the ticket, the number of
 #: messages so far, the publisher. The name and the text follow.
 HEAD = struct.Struct("!BBIQQQ8s")
 #: The most bytes of a message as JSON, and of a channel's name.
 MAX_MESSAGE, MAX_NAME = 16 << 20, 200
+#: The most channels that one frame names, and the most bytes that this takes: JSON may write six for one.
+MAX_NAMES, MAX_NAMES_TEXT = 100, 1 << 17
 
 
 class Frame(NamedTuple):
@@ -39,6 +43,37 @@ class Frame(NamedTuple):
         return HEAD.pack(self.kind, *sizes, self.number, self.ticket, self.total, self.source.encode()) + name + text
 
 
+def pack_names(names: Iterable[str]) -> Iterator[str]:
+    """Yield the texts of frames that name these channels."""
+    several: list[str] = []
+    for name in names:
+        several.append(name)
+        if len(several) == MAX_NAMES:
+            yield json.dumps(several)
+            several = []
+    if several:
+        yield json.dumps(several)
+
+
+def unpack_names(text: str) -> list[str]:
+    """Return the channels that a frame names.
+
+    :raises ValueError: no worker of this version sends such a text.
+    """
+    try:
+        names = json.loads(text)
+    except RecursionError:
+        names = None
+    if not isinstance(names, list) or not 0 < len(names) <= MAX_NAMES or not all(map(is_name, names)):
+        raise ValueError(f"no list of channels: {text[:80]!r}")
+    return names
+
+
+def is_name(name: object) -> bool:
+    """Return whether a channel may have this name."""
+    return isinstance(name, str) and 0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME
+
+
 class Decoder:
     """Decodes frames from bytes, which come in any pieces."""
 
@@ -56,7 +91,8 @@ class Decoder:
         buffer += data
         while len(buffer) - start >= self._needed:
             kind, name_size, text_size, number, ticket, total, source = HEAD.unpack_from(buffer, start)
-            if kind > PAST or name_size > MAX_NAME or text_size > MAX_MESSAGE:
+            most = MAX_MESSAGE if kind in {MESSAGE, PAST, PUBLISH} else MAX_NAMES_TEXT
+            if kind > ANSWER or name_size > MAX_NAME or text_size > most:
                 raise ValueError(f"no frame has kind {kind}, a name of {name_size} bytes and a text of {text_size}")
             name_at = start + HEAD.size
             text_at = name_at + name_size

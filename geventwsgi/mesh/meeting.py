@@ -20,7 +20,7 @@ from gevent import socket, spawn_raw
 from gevent.event import Event
 
 from geventwsgi.forks import close
-from geventwsgi.mesh.frames import HELLO, Decoder, Frame
+from geventwsgi.mesh.frames import ANSWER, HELLO, PUBLISH, Decoder, Frame
 from geventwsgi.mesh.peer import Peer
 from geventwsgi.mesh.place import HERE
 
@@ -44,14 +44,23 @@ class Receiver(Protocol):
     def greeting(self, address: str) -> Iterable[Frame]:
         """Return the first frames for a worker that has just been connected to."""
 
+    def met(self, address: str) -> None:
+        """Take note that a worker has connected to this one. What it said before is no longer true."""
+
     def heard(self, address: str, frame: Frame) -> None:
         """Take a frame from a worker; may wait.
 
         :raises ValueError: the frame is wrong.
         """
 
+    def publish(self, frame: Frame) -> str:
+        """Publish a message for a program that is no worker; may wait. Return what is wrong with it, "" if nothing."""
+
     def left(self, address: str) -> None:
-        """Take note that a worker has gone."""
+        """Take note that a worker cannot be reached any more."""
+
+    def gone(self, address: str) -> None:
+        """Take note that there is no connection with a worker, in either direction."""
 
 
 class Meeting:
@@ -70,7 +79,8 @@ class Meeting:
         self._directory = directory
         self._receiver = receiver
         self._listener: Any = None
-        self._heard: set[Any] = set()
+        #: The sockets of those who have connected to this worker, with their addresses.
+        self._heard: dict[Any, str] = {}
         #: Monotonic time at which each worker has sent its last bytes; infinity while its frames are being taken.
         self._heard_at: dict[str, float] = {}
         self._wanted = Event()
@@ -170,13 +180,19 @@ class Meeting:
             return
         peer = self.peers[address] = Peer(sock, lambda peer: self._drop(address, peer))
         for frame in (Frame(HELLO, text=self.address), *self._receiver.greeting(address)):
-            peer.send(frame.encode())
+            peer.send(frame.encode(), needed=True)
 
     def _drop(self, address: str, peer: Peer) -> None:
         if self.peers.get(address) is peer:
             del self.peers[address]
             self._receiver.left(address)
+            self._forget(address)
             self._wanted.set()
+
+    def _forget(self, address: str) -> None:
+        """Tell the receiver if there is no connection with a worker any more."""
+        if address and address not in self.peers and address not in self._heard.values():
+            self._receiver.gone(address)
 
     # Hearing
 
@@ -198,15 +214,17 @@ class Meeting:
     def _hear(self, sock: Any) -> None:
         """Take the frames of one worker until its connection ends; a greenlet's body."""
         decoder, address = Decoder(), ""
-        self._heard.add(sock)
+        self._heard[sock] = address
         try:
             sock.settimeout(GREETING)
             while data := sock.recv(RECV):
                 self._heard_at[address] = math.inf
                 for frame in decoder.feed(data):
                     if frame.kind == HELLO:
-                        address = self._greeted(frame.text)
+                        address = self._heard[sock] = self._greeted(frame.text)
                         sock.settimeout(None)
+                    elif frame.kind == PUBLISH:
+                        sock.sendall(Frame(ANSWER, text=self._receiver.publish(frame)).encode())
                     elif not address:
                         raise ValueError("it does not say who it is")  # noqa: TRY301
                     else:
@@ -221,9 +239,10 @@ class Meeting:
                 self._told.add(address)
                 HERE.complain("Channels: nothing more is taken from worker %s: %r", address or "(unknown)", error)
         finally:
-            self._heard.discard(sock)
+            self._heard.pop(sock, None)
             self._heard_at.pop(address, None)
             sock.close()
+            self._forget(address)
 
     def is_silent(self, address: str, seconds: float) -> bool:
         """Return whether a worker has sent nothing for ``seconds``, and all that it sent before has been taken."""
@@ -232,6 +251,7 @@ class Meeting:
     def _greeted(self, address: str) -> str:
         if not _ADDRESS.fullmatch(address) or address == self.address:
             raise ValueError(f"{address[:80]!r} is no worker's address")
+        self._receiver.met(address)
         if self._try(f"connect to {address}", self.connect, address):
             self._wanted.set()
         return address

@@ -1,4 +1,4 @@
-"""Messages between the workers of one master: each goes to all workers, and all deliver them in the same order.
+"""Messages between the workers of one master: all that have joined a channel deliver its messages in the same order.
 
 Publishers wait a moment for a worker that does not take its messages. Then it misses some, which it sees by the gaps in
 the publishers' numbers. A message that does not come is waited for a moment as well.
@@ -6,28 +6,53 @@ the publishers' numbers. A message that does not come is waited for a moment as 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub, spawn_raw
 from greenlet import getcurrent
 
-from geventwsgi.mesh.frames import ASK, CAUGHT_UP, MESSAGE, PAST, Frame
+from geventwsgi.mesh.frames import (
+    ASK,
+    CAUGHT_UP,
+    JOIN,
+    LEAVE,
+    MAX_MESSAGE,
+    MESSAGE,
+    PAST,
+    Frame,
+    is_name,
+    pack_names,
+    unpack_names,
+)
+from geventwsgi.mesh.interest import Interest
 from geventwsgi.mesh.meeting import Meeting
 from geventwsgi.mesh.order import Order
 from geventwsgi.mesh.past import Past
 from geventwsgi.mesh.share import share
+from geventwsgi.mesh.tickets import REMEMBERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from geventwsgi.mesh.past import Channels
-    from geventwsgi.mesh.place import Tickets
+    from geventwsgi.mesh.past import Beginning, Channels
+    from geventwsgi.mesh.peer import Peer
+    from geventwsgi.mesh.tickets import Tickets
 
 #: Seconds. A message waits for one that was published earlier for twice as long at the most.
 HOLD = 0.5
+#: Seconds until a worker looks again whose ticket one is that was drawn a moment ago.
+GLANCE = 0.002
 #: The most characters of messages that wait for earlier ones.
 HELD = 32 << 20
+#: Whoever draws a ticket that this number divides tells it to all workers. So a worker that gets few messages looks at
+#: the tickets while it is known whose they are.
+MARK = REMEMBERED // 4
+#: The most characters by which a worker names its channels to a new one. If it has more, it asks for all messages.
+MOST_TEXT = 2 << 20
+#: The number of the frame by which it does so.
+EVERYTHING = 1
 
 
 class Mesh:
@@ -40,33 +65,67 @@ class Mesh:
     def __init__(self, directory: Path, source: str, tickets: Tickets, channels: Channels) -> None:
         self._tickets = tickets
         self._channels = channels
-        self._order: Order[Frame] = Order(tickets.last, HELD)
+        self._interest = Interest(tickets)
+        self._order: Order[Frame] = Order(tickets.last, HELD, self._interest.first_awaited)
         self._meeting = Meeting(directory, source, self)
         self._peers = self._meeting.peers
         self.past = Past(self._meeting, tickets, channels, self._order)
         #: The ticket, by worker, below which no more messages come from it.
         self._passed: dict[str, int] = {}
-        #: The timer while messages wait for an earlier one.
+        #: The timer while messages wait for an earlier one, and the one for a look at a ticket.
         self._timer: Any = None
+        self._glance: Any = None
         #: The highest ticket that waited when the timer was set.
         self._overdue = 0
 
-    def make_room(self) -> None:
-        """Wait until all workers have room for messages, except those that are stuck."""
-        while full := next((peer for peer in tuple(self._peers.values()) if not peer.has_room), None):
-            if getcurrent() is get_hub():
+    # Channels
+
+    def join(self, name: str, key: int) -> Beginning:
+        """Get the messages of a channel from now on, and ask for those that the others keep. Does not wait."""
+        self._interest.join(key)
+        return self.past.begin(name)
+
+    def leave(self, channels: dict[str, int]) -> None:
+        """Get no more messages of these channels, which are given with their keys."""
+        for name, key in channels.items():
+            self._interest.leave(key)
+            self.past.end(name)
+        for text in pack_names(channels):
+            self._send_all(Frame(LEAVE, text=text))
+
+    # Publishing
+
+    def make_room(self, name: str) -> None:
+        """Wait until the workers that want a channel have room for messages, except those that are stuck."""
+        while not all(peer.has_room for peer in self._peers.values()):
+            full = next((peer for peer in self._wanting(name) if not peer.has_room), None)
+            if full is None or getcurrent() is get_hub():
                 break
             full.make_room()
 
-    def publish(self, frame: Frame) -> None:
-        """Give a message its ticket, send it to all workers, and deliver the messages that are next."""
+    def _wanting(self, name: str) -> list[Peer]:
+        return [peer for address, peer in self._peers.items() if self._interest.wants(address, name)]
+
+    def send(self, frame: Frame, key: int) -> None:
+        """Give a message its ticket, send it to the workers that want it, and deliver the messages that are next.
+
+        :param key: the channel's.
+        """
         # Nothing waits between ticket and send, since other workers wait for this ticket.
-        frame = frame._replace(ticket=self._tickets.take())
-        data = frame.encode()
-        for peer in tuple(self._peers.values()):
-            peer.send(data)
+        frame = frame._replace(ticket=self._tickets.take(key))
+        if wanting := self._wanting(frame.name):
+            data = frame.encode()
+            for peer in wanting:
+                peer.send(data)
+        if not frame.ticket % MARK:
+            self._send_all(Frame(CAUGHT_UP, ticket=frame.ticket))
         self._order.put(frame.ticket, frame, len(frame.text))
         self._drain()
+
+    def _send_all(self, frame: Frame) -> None:
+        data = frame.encode()
+        for peer in tuple(self._peers.values()):
+            peer.send(data, needed=True)
 
     # The order
 
@@ -77,9 +136,8 @@ class Mesh:
                 self._channels.deliver(frame)
                 self._channels.pace(frame.name)
             share.spend()
-        if self._order.blocked and self._timer is None:
-            self._overdue = self._order.newest
-            self._set_timer()
+        if self._order.blocked:
+            self._set_timers()
 
     def _next(self) -> Frame | None:
         """Return the next message. Tickets that no worker can send any more are skipped."""
@@ -89,6 +147,20 @@ class Mesh:
             self._order.give_up(min(passed) if passed else self._order.newest)
             frame = self._order.pop()
         return frame
+
+    def _set_timers(self) -> None:
+        if self._timer is None:
+            self._overdue = self._order.newest
+            self._set_timer()
+        # A publisher writes down whose a ticket is in the moment after it has drawn it.
+        if self._glance is None and self._tickets.key(self._order.next) is None:
+            self._glance = get_hub().loop.timer(GLANCE)
+            self._glance.start(self._look)
+
+    def _look(self) -> None:
+        self._glance.close()
+        self._glance = None
+        spawn_raw(self._drain)
 
     def _set_timer(self) -> None:
         self._timer = get_hub().loop.timer(HOLD)
@@ -114,28 +186,82 @@ class Mesh:
     # The meeting's side (see meeting.Receiver)
 
     def greeting(self, address: str) -> Iterator[Frame]:
-        """Return the frames for a new worker: the last ticket, and requests for the past of channels that begin."""
+        """Return the frames for a new worker: the channels joined, the last ticket, and requests for their past."""
+        texts = list(pack_names(self._channels.names()))
+        if sum(map(len, texts)) > MOST_TEXT:
+            yield Frame(JOIN, number=EVERYTHING)
+        else:
+            for text in texts:
+                yield Frame(JOIN, text=text)
         yield Frame(CAUGHT_UP, ticket=self._tickets.last)
         yield from self.past.greeting(address)
 
+    def met(self, address: str) -> None:
+        """Take note of a worker that has connected to this one."""
+        self._interest.met(address)
+
     def heard(self, address: str, frame: Frame) -> None:
         """Take a frame from a worker."""
-        if frame.ticket > self._tickets.last or (frame.kind in {MESSAGE, PAST} and not frame.ticket):
+        kind = frame.kind
+        if frame.ticket > self._tickets.last or (kind in {MESSAGE, PAST} and not frame.ticket):
             raise ValueError(f"nobody has got the ticket {frame.ticket}")
-        if frame.kind in {MESSAGE, CAUGHT_UP} and address in self._peers:
+        if kind in {MESSAGE, CAUGHT_UP} and address in self._peers:
             self._passed[address] = frame.ticket
-        if frame.kind == MESSAGE:
+        if kind == MESSAGE:
             self._order.put(frame.ticket, frame, len(frame.text))
-        elif frame.kind == ASK:
-            self.past.asked(address, frame.name)
+        elif kind == PAST:
+            self._put_past(frame)
+        elif kind == CAUGHT_UP:
+            self._interest.introduced(address)
+            self.past.answered(address, frame.number)
+            if not self._order.blocked:
+                self._order.pass_over(frame.ticket + 1)
         else:
-            self.past.heard(address, frame)
+            self._heard_of_channels(address, frame)
         self._drain()
 
+    def _put_past(self, frame: Frame) -> None:
+        """Bring a message of an answer into the order, unless it is from before the channel began here."""
+        key = self._channels.key(frame.name)
+        if key is not None and self._interest.awaits(key, frame.ticket):
+            self._order.put(frame.ticket, frame, len(frame.text))
+        else:
+            self.past.heard(frame)
+
+    def _heard_of_channels(self, address: str, frame: Frame) -> None:
+        if frame.kind == JOIN and frame.number == EVERYTHING:
+            self._interest.joined_all(address)
+            return
+        names = unpack_names(frame.text)
+        if frame.kind == LEAVE:
+            self._interest.left(address, names)
+        else:
+            self._interest.joined(address, names)
+        if frame.kind == ASK:
+            self.past.asked(address, names, frame.number)
+
+    def publish(self, frame: Frame) -> str:
+        """Publish a message for a program that is no worker. Return what is wrong with it."""
+        if not is_name(frame.name):
+            return "a channel has a name"
+        try:
+            # JSON in one line, whatever it was before.
+            text = json.dumps(json.loads(frame.text), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except (ValueError, RecursionError) as error:
+            return f"it is no JSON: {error}"[:200]
+        if len(text.encode("utf-8", "surrogatepass")) > MAX_MESSAGE:
+            return "it is too large"
+        self._channels.publish_outside(frame.name, text)
+        return ""
+
     def left(self, address: str) -> None:
-        """Forget a worker that has gone."""
+        """Take note of a worker that cannot be reached."""
         self._passed.pop(address, None)
         self.past.left(address)
+
+    def gone(self, address: str) -> None:
+        """Forget a worker that has gone."""
+        self._interest.gone(address)
 
     def forsake(self) -> None:
         """Give up the connections in a forked process: they are its parent's."""

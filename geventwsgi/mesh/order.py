@@ -1,15 +1,18 @@
 """The order of the messages of many publishers: by their tickets, which are drawn from one counter.
 
-A message waits for those with lower tickets, so that every process gets the same order. A message that does not come in
-time is given up. If it comes later, it is let through out of order. This module knows no process, no channel and no
-clock.
+A message waits for those with lower tickets, so that every process gets the same order. Tickets of messages that do not
+come to this process are skipped. A message that does not come in time is given up. If it comes later, it is let through
+out of order. This module knows no process, no channel and no clock.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -19,11 +22,13 @@ class Order(Generic[T]):
 
     :param last: the ticket after which it begins.
     :param limit: the most size of the items that wait. Beyond it, missing tickets are given up.
+    :param skip: returns the first ticket of a range (start, stop) that may come here; stop if there is none.
     """
 
-    def __init__(self, last: int, limit: int) -> None:
+    def __init__(self, last: int, limit: int, skip: Callable[[int, int], int] = lambda start, _stop: start) -> None:
         #: The ticket that is to come next.
-        self._next = last + 1
+        self.next = last + 1
+        self._skip = skip
         #: The ticket below which missing ones are given up.
         self._floor = 0
         self._limit = limit
@@ -50,7 +55,7 @@ class Order(Generic[T]):
 
     def put(self, ticket: int, item: T, size: int = 0) -> None:
         """Take in an item. It is dropped if one with the same ticket waits."""
-        if ticket < self._next:
+        if ticket < self.next:
             self._late.append(item)
         elif ticket not in self._waiting:
             self._waiting[ticket] = item, size
@@ -63,16 +68,24 @@ class Order(Generic[T]):
         """Give up missing items up to this ticket."""
         self._floor = max(self._floor, ticket + 1)
 
+    def pass_over(self, stop: int) -> None:
+        """Skip the tickets below ``stop`` that do not come here, up to the first one that may."""
+        if self.next < stop:
+            self.next = self._skip(self.next, stop)
+
     def pop(self) -> T | None:
         """Return the next item; None if an earlier one is waited for, or there is none."""
         if self._late:
             return self._late.popleft()
-        if self._next < self._floor and self._next not in self._waiting:
-            self._next = min([self._floor, *self._tickets[:1]])
-        found = self._waiting.pop(self._next, None)
+        if self.next not in self._waiting:
+            if self.next < self._floor:
+                self.next = min([self._floor, *self._tickets[:1]])
+            if self._tickets:
+                self.pass_over(self._tickets[0])
+        found = self._waiting.pop(self.next, None)
         if found is None:
             return None
-        self._next += 1
+        self.next += 1
         heapq.heappop(self._tickets)
         self._size -= found[1]
         return found[0]

@@ -1,58 +1,74 @@
-"""A channel's past: when a channel begins in a worker, it asks all other workers for the messages that they keep.
+"""The past of channels: when channels begin in a worker, it asks all other workers for the messages that they keep.
 
-New messages of the channel wait until all have answered, or until the time is over. Answers that come later are
-delivered if they are new.
+Channels that begin in one turn of the loop are asked for together. New messages of a channel wait until all have
+answered, or until the time is over. Answers that come later are delivered if they are new.
 """
 
 from __future__ import annotations
 
+from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from gevent import get_hub, spawn_raw
 from gevent.event import Event
-from greenlet import getcurrent
 
-from geventwsgi.mesh.frames import ASK, CAUGHT_UP, PAST, Frame
+from geventwsgi.mesh.frames import ASK, CAUGHT_UP, MAX_NAMES, PAST, Frame, pack_names
 from geventwsgi.mesh.share import share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from geventwsgi.mesh.meeting import Meeting
     from geventwsgi.mesh.order import Order
     from geventwsgi.mesh.peer import Peer
-    from geventwsgi.mesh.place import Tickets
+    from geventwsgi.mesh.tickets import Tickets
 
-#: Seconds for which a channel waits at its start for the other workers' messages.
+#: Seconds for which channels wait at their start for the other workers' messages.
 CATCH_UP = 2.0
+#: The most questions of one worker that wait for an answer.
+MOST_ASKS = 1024
 
 
 class Channels(Protocol):
     """The channels of this process."""
 
+    def names(self) -> Iterable[str]:
+        """Return the names of all."""
+
+    def key(self, name: str) -> int | None:
+        """Return the key of a channel; None if it has not been joined here."""
+
+    def publish_outside(self, name: str, text: str) -> None:
+        """Publish a message for a program that is no worker."""
+
     def deliver(self, frame: Frame) -> None:
-        """Deliver a message to the channels of its name."""
+        """Deliver a message to the channel of its name."""
 
     def pace(self, name: str) -> None:
-        """Wait, after a burst, until the subscribers of the channels of this name have taken their messages."""
+        """Wait, after a burst, until the subscribers of a channel have taken their messages."""
 
     def kept(self, name: str) -> Iterator[Frame]:
         """Yield the messages that are kept of a channel."""
 
 
 class Beginning:
-    """A channel that begins."""
+    """Some channels that begin together.
 
-    def __init__(self) -> None:
+    :param number: this process's name for them.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.names: set[str] = set()
         #: The messages that have come so far, by ticket.
         self.frames: dict[int, Frame] = {}
         #: The workers that have not answered.
         self.waiting: set[str] = set()
         #: Set whenever a worker has answered.
         self.answer = Event()
-        #: Whether it has begun. Slow workers may still answer.
-        self.over = False
+        #: Set once they have begun. Slow workers may still answer.
+        self.over = Event()
 
     def take(self, frame: Frame) -> None:
         """Keep a message until it can be delivered. That of an answer is preferred, since it has more fields."""
@@ -77,112 +93,145 @@ class Past:
         self._tickets = tickets
         self._channels = channels
         self._order = order
-        self._beginnings: dict[str, Beginning] = {}
+        self._numbers = count(1)
+        #: What begins: by channel, by number, and what is asked for in the loop's next turn.
+        self._by_name: dict[str, Beginning] = {}
+        self._begun: dict[int, Beginning] = {}
+        self._next: list[Beginning] = []
         #: Workers that have not answered in time, and have not answered since.
         self._slow: set[str] = set()
-        #: The names of channels that workers have asked for and have no answer about yet.
-        self._asks: dict[str, list[str]] = {}
+        #: The channels that workers have asked for and have no answer about yet, with the numbers of their questions.
+        self._asks: dict[str, list[tuple[list[str], int]]] = {}
 
     # Asking
 
-    def begin(self, name: str) -> None:
-        """Ask all workers for a channel's past, and wait a while for their answers. In gevent's hub, do not wait."""
-        beginning = self._beginnings[name] = Beginning()
-        for address, peer in tuple(self._meeting.peers.items()):
-            beginning.waiting.add(address)
-            peer.send(Frame(ASK, name=name).encode())
-        done = Event()
-        spawn_raw(self._hear, beginning, name, done)
-        if getcurrent() is not get_hub():
-            done.wait()
+    def begin(self, name: str) -> Beginning:
+        """Ask all workers for a channel's past, in the loop's next turn."""
+        if not self._next:
+            get_hub().loop.run_callback(self._ask)
+        if not self._next or len(self._next[-1].names) == MAX_NAMES:
+            self._next.append(Beginning(next(self._numbers)))
+        beginning = self._by_name[name] = self._next[-1]
+        beginning.names.add(name)
+        return beginning
+
+    def _ask(self) -> None:
+        beginnings, self._next = self._next, []
+        for beginning in beginnings:
+            self._begun[beginning.number] = beginning
+            for address, peer in tuple(self._meeting.peers.items()):
+                beginning.waiting.add(address)
+                peer.send(_question(beginning).encode(), needed=True)
+            spawn_raw(self._hear, beginning)
 
     def end(self, name: str) -> None:
         """Forget a channel that has ended in this process."""
-        self._beginnings.pop(name, None)
+        beginning = self._by_name.pop(name, None)
+        if beginning is not None:
+            beginning.names.discard(name)
 
     def greeting(self, address: str) -> Iterator[Frame]:
         """Return the questions for a new worker, and answer those that it may have asked already."""
-        for name, beginning in self._beginnings.items():
-            if not beginning.over:
+        for beginning in self._begun.values():
+            if not beginning.over.is_set() and beginning.names:
                 beginning.waiting.add(address)
-                yield Frame(ASK, name=name)
+                yield _question(beginning)
         spawn_raw(self._answer, address)
 
     def takes(self, frame: Frame) -> bool:
         """Keep a new message if its channel begins; return whether it is kept."""
-        beginning = self._beginnings.get(frame.name)
-        if beginning is None or beginning.over:
+        beginning = self._by_name.get(frame.name)
+        if beginning is None or beginning.over.is_set():
             return False
         beginning.take(frame)
         return True
 
-    def heard(self, address: str, frame: Frame) -> None:
-        """Take an answer, or its end."""
-        beginning = self._beginnings.get(frame.name)
-        if frame.kind == CAUGHT_UP:
-            self._slow.discard(address)
-            self._strike(address, frame.name)
-        elif beginning is not None:
+    def heard(self, frame: Frame) -> None:
+        """Take a message of an answer, which may come late."""
+        beginning = self._by_name.get(frame.name)
+        if beginning is not None:
             beginning.take(frame)
+
+    def answered(self, address: str, number: int) -> None:
+        """Take the end of a worker's answer."""
+        self._slow.discard(address)
+        self._strike(address, self._begun.get(number))
 
     def left(self, address: str) -> None:
         """Forget a worker that has gone."""
         self._asks.pop(address, None)
         self._slow.discard(address)
-        for name in tuple(self._beginnings):
-            self._strike(address, name)
+        for beginning in tuple(self._begun.values()):
+            self._strike(address, beginning)
 
-    def _strike(self, address: str, name: str) -> None:
-        beginning = self._beginnings.get(name)
+    def _strike(self, address: str, beginning: Beginning | None) -> None:
         if beginning is not None and address in beginning.waiting:
             beginning.waiting.discard(address)
             beginning.answer.set()
-            if beginning.over:
-                spawn_raw(self._merge, beginning, name)
+            if beginning.over.is_set():
+                spawn_raw(self._merge, beginning)
 
-    def _hear(self, beginning: Beginning, name: str, done: Event) -> None:
+    def _hear(self, beginning: Beginning) -> None:
         """Wait until all have answered, then deliver the messages; a greenlet's body."""
         try:
             deadline = monotonic() + CATCH_UP
             self._meeting.met.wait(CATCH_UP)
             beginning.wait(self._slow, deadline)
             self._slow |= beginning.waiting
-            self._merge(beginning, name)
+            self._merge(beginning)
         finally:
-            beginning.over = True
-            done.set()
+            beginning.over.set()
 
-    def _merge(self, beginning: Beginning, name: str) -> None:
+    def _merge(self, beginning: Beginning) -> None:
         """Deliver the messages that have come, in order; a greenlet's body."""
         while beginning.frames:
             frames, beginning.frames = beginning.frames, {}
             for ticket in sorted(frames):
-                self._channels.deliver(frames[ticket])
+                if self._by_name.get(frames[ticket].name) is beginning:
+                    self._channels.deliver(frames[ticket])
                 share.spend()
-        beginning.over = True
-        if not beginning.waiting and self._beginnings.get(name) is beginning:
-            del self._beginnings[name]
+        beginning.over.set()
+        if not beginning.waiting and beginning.number in self._begun:
+            del self._begun[beginning.number]
+            for name in beginning.names:
+                if self._by_name.get(name) is beginning:
+                    del self._by_name[name]
 
     # Answering
 
-    def asked(self, address: str, name: str) -> None:
-        """Answer a worker, as soon as there is a connection to it."""
-        self._asks.setdefault(address, []).append(name)
-        spawn_raw(self._answer, address)
+    def asked(self, address: str, names: list[str], number: int) -> None:
+        """Answer a worker, as soon as there is a connection to it.
+
+        :raises ValueError: it asks more than a worker does.
+        """
+        asks = self._asks.setdefault(address, [])
+        if len(asks) >= MOST_ASKS:
+            raise ValueError(f"it has asked {len(asks)} times without waiting for an answer")
+        asks.append((names, number))
+        if len(asks) == 1:
+            spawn_raw(self._answer, address)
 
     def _answer(self, address: str) -> None:
         """Answer all questions of a worker; a greenlet's body."""
-        while (peer := self._meeting.peers.get(address)) and (names := self._asks.get(address)):
-            self._tell(peer, names.pop())
+        while (peer := self._meeting.peers.get(address)) and (asks := self._asks.get(address)):
+            self._tell(peer, *asks.pop())
 
-    def _tell(self, peer: Peer, name: str) -> None:
-        for frame in self._channels.kept(name):
-            peer.send(frame.encode())
-            peer.make_room()
-            share.spend()
-        # Messages that wait for earlier ones may have been published before that worker was there.
-        beginning = self._beginnings.get(name)
-        for frame in [*self._order.items(), *(beginning.frames.values() if beginning else ())]:
-            if frame.name == name:
+    def _tell(self, peer: Peer, names: list[str], number: int) -> None:
+        wanted = set(names)
+        # Messages that wait for earlier ones may have been published before that worker was there. Later ones are sent.
+        beginnings = {id(each): each for name in names if (each := self._by_name.get(name))}
+        waiting = [frame for each in beginnings.values() for frame in each.frames.values()]
+        for frame in [*self._order.items(), *waiting]:
+            if frame.name in wanted:
                 peer.send(frame._replace(kind=PAST).encode())
-        peer.send(Frame(CAUGHT_UP, name=name, ticket=self._tickets.last).encode())
+        for name in names:
+            for frame in self._channels.kept(name):
+                peer.send(frame.encode())
+                peer.make_room()
+                share.spend()
+        peer.send(Frame(CAUGHT_UP, number=number, ticket=self._tickets.last).encode(), needed=True)
+
+
+def _question(beginning: Beginning) -> Frame:
+    (text,) = pack_names(beginning.names)
+    return Frame(ASK, number=beginning.number, text=text)

@@ -58,11 +58,17 @@ class Peer:
             if not self._room.wait(PATIENCE) and self._size >= size:
                 self._stuck = True
 
-    def send(self, data: bytes) -> None:
-        """Send a frame, now or after the frames that wait. A stuck worker misses it."""
+    def send(self, data: bytes, *, needed: bool = False) -> None:
+        """Send a frame, now or after the frames that wait. A stuck worker misses it, unless it is needed.
+
+        :param needed: whether the connection would be of no use without it. If too many of those wait, it ends.
+        """
         if self._size > TOO_MUCH:
             self._stuck = True
-        if self._stuck or self._closed:
+        if self._closed or (self._stuck and not needed):
+            return
+        if self._size > 2 * TOO_MUCH:
+            self._lose()
             return
         if not self._writing:
             # It leaves at once: a publisher that then computes must not delay it.

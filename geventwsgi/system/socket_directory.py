@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 
 from geventwsgi.forks import close
 from geventwsgi.trusted import find
 
+_PREFIX = "gwsgi-"
+_NAME = re.compile(_PREFIX + "[0-9a-f]{32}")
 _TMP = "/tmp"  # noqa: S108 - what is made there has a secret name and is private
 
 
@@ -22,7 +25,16 @@ def meeting_place() -> str:
     suits = named.startswith("/") and len(named) < 40 and _is_writable(named)
     if suits and not _keeps(named) and _is_writable(_TMP):
         suits = False
-    return f"{named if suits else _TMP}/gwsgi-{os.urandom(16).hex()}"
+    return f"{named if suits else _TMP}/{_PREFIX}{os.urandom(16).hex()}"
+
+
+def meeting_places() -> list[str]:
+    """Return the directories that may be those of servers that run now. Whoever uses one looks whose it is."""
+    found = []
+    for parent in dict.fromkeys((os.environ.get("TMPDIR") or _TMP, _TMP)):
+        with suppress(OSError):
+            found += [f"{parent}/{name}" for name in os.listdir(parent) if _NAME.fullmatch(name)]
+    return found
 
 
 def _is_writable(directory: str) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from gevent.event import Event
 
 from geventwsgi.events import Channel
+from geventwsgi.events.topic import Topics
 from tests.support.eventually import eventually
 
 
@@ -162,24 +163,26 @@ class Elsewhere:
     world = "0123456789abcdef"
     last = None
 
+    def __init__(self):
+        self.topics = Topics(self)
+
     def join(self, channel):
         """Nothing comes by itself."""
 
-    def leave(self, channel):
+    def leave(self, channels):
         """See join."""
 
 
 @pytest.fixture
 def behind(monkeypatch):
     """A channel, and the place after the third message, which it has not heard yet."""
-    monkeypatch.setattr("geventwsgi.events.channel.relay", Elsewhere)
-    with Channel("news", keep=100) as made:
-        assert made.messages == []
+    with Channel("news", keep=100) as made, Channel("news", keep=100) as other:
+        monkeypatch.setattr("geventwsgi.events.channel.relay", Elsewhere)
+        for channel in (made, other):
+            assert channel.messages == []
         for number in range(1, 4):
-            made.deliver("other", number, str(number), ticket=number)
-        after = made.messages[-1].id
-        made._history = type(made._history)(100, made._own_world())
-        yield made, after
+            other._topic.deliver("other", number, str(number), ticket=number)
+        yield made, other.messages[-1].id
 
 
 def test_what_was_seen_in_another_worker_is_not_heard_again(behind):
@@ -187,7 +190,7 @@ def test_what_was_seen_in_another_worker_is_not_heard_again(behind):
     subscription = channel.subscribe(after=after)
     assert subscription.position == after
     for number in range(1, 6):
-        channel.deliver("other", number, str(number), ticket=number)
+        channel._topic.deliver("other", number, str(number), ticket=number)
     messages = subscription.batch()
     assert values(messages) == [4, 5]
     # They are the channel's own: what has been seen elsewhere makes no message dearer.
@@ -199,7 +202,7 @@ def test_what_was_seen_in_another_worker_ends_no_wait(behind):
     heard = gevent.spawn(lambda: next(iter(channel.subscribe(after=after))).data)
     for number in range(1, 5):
         gevent.sleep(0.01)
-        channel.deliver("other", number, str(number), ticket=number)
+        channel._topic.deliver("other", number, str(number), ticket=number)
     assert heard.get(timeout=5) == 4
 
 
@@ -208,7 +211,7 @@ def test_what_was_seen_in_another_worker_prolongs_no_wait(behind):
     subscription = channel.subscribe(after=after)
     waiting = gevent.spawn(subscription.batch, 0.1)
     gevent.sleep(0.01)
-    channel.deliver("other", 1, "1", ticket=1)
+    channel._topic.deliver("other", 1, "1", ticket=1)
     assert waiting.get(timeout=5) == []
     assert not subscription.ended
 
@@ -308,7 +311,7 @@ def test_a_thousand_publishers_break_no_place(channel):
     """A reload replaces all workers: each new one is a publisher of its own."""
     assert channel.messages == []
     for number in range(150):
-        channel.deliver(f"{number:08x}", 1, str(number))
+        channel._topic.deliver(f"{number:08x}", 1, str(number))
     last = channel.messages[-1]
     assert len(last.id) < 64
     assert channel.subscribe(after=last.id).batch(0) == []

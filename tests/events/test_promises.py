@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from geventwsgi.events.channel import Channel
+from geventwsgi.events.topic import Topics
 from geventwsgi.mesh.order import Order
 
 WORKERS = 3
@@ -41,10 +42,15 @@ class World:
         for _ in range(WORKERS):
             self.workers.append(Worker(self))
 
+    @property
+    def topics(self):
+        """Each worker has its own channels."""
+        return Topics(self)
+
     def join(self, channel):
         """A worker delivers to its channel itself."""
 
-    def leave(self, channel):
+    def leave(self, channels):
         """See join."""
 
     # What happens
@@ -107,7 +113,7 @@ class Worker:
         with patch("geventwsgi.events.channel.relay", lambda: world):
             assert self.channel.messages == []
         for message in self.past():
-            self.channel.deliver(*message[1:3], "0", ticket=message[0], total=message[3])
+            self.channel._topic.deliver(*message[1:3], "0", ticket=message[0], total=message[3])
 
     def past(self):
         """Be met by all others, and hear what they keep and what waits there."""
@@ -140,7 +146,7 @@ class Worker:
     def drain(self):
         while (message := self.order.pop()) is not None:
             ticket, source, number = message
-            self.channel.deliver(source, number, "0", ticket=ticket)
+            self.channel._topic.deliver(source, number, "0", ticket=ticket)
 
     def give_up(self):
         self.order.give_up(self.order.newest)

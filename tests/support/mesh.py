@@ -8,7 +8,7 @@ from unittest.mock import patch
 from geventwsgi.events import Channel
 from geventwsgi.events.relay import Relay
 from geventwsgi.mesh.frames import CAUGHT_UP, HELLO, Frame
-from geventwsgi.mesh.place import Tickets
+from geventwsgi.mesh.tickets import Tickets
 
 if TYPE_CHECKING:
     import socket

@@ -14,6 +14,8 @@ import gevent
 import gevent.monkey
 
 from geventwsgi.events import Channel, EventStream
+from geventwsgi.mesh.frames import MESSAGE
+from geventwsgi.mesh.peer import Peer
 
 channel = Channel("test", redis=os.environ.get("TEST_REDIS") or None)
 #: For each subscriber that runs in this worker: messages got, missed, and whether one came twice or out of order.
@@ -113,6 +115,50 @@ def fork(query, environ):
     return child
 
 
+# Many channels
+
+
+def rooms(query, environ):
+    """Subscribe to so many channels, each by an object that is made for it alone."""
+    for number in range(int(query["from"]), int(query["to"])):
+        ROOMS[number] = room(number).subscribe()
+
+
+def room(number):
+    return Channel(f"room {number}", redis=os.environ.get("TEST_REDIS") or None)
+
+
+def tell_rooms(query, environ):
+    """Publish one message in each of so many channels."""
+    for number in range(int(query["from"]), int(query["to"])):
+        room(number).publish(number)
+
+
+def heard(query, environ):
+    """Return how many messages have come, and those of them that are not their channel's own first one."""
+    for number, subscription in ROOMS.items():
+        GOT.extend((number, message.data, message.missed) for message in subscription.batch(0))
+    return {"count": len(GOT), "wrong": [got for got in GOT if got[0] != got[1] or got[2]]}
+
+
+def count_frames(query, environ):
+    """Count the messages that are sent to other workers from now on."""
+    send = Peer.send
+
+    def counting(self, data, *, needed=False):
+        FRAMES.append(data[0])
+        send(self, data, needed=needed)
+
+    Peer.send = counting
+
+
+def frames(query, environ):
+    return FRAMES.count(MESSAGE)
+
+
+ROOMS = {}
+GOT = []
+FRAMES = []
 STUCK = []
 HELD = []
 ACTIONS = {
@@ -126,5 +172,10 @@ ACTIONS = {
     "/exhaust": exhaust,
     "/release": release,
     "/fork": fork,
+    "/rooms": rooms,
+    "/tell": tell_rooms,
+    "/heard": heard,
+    "/count": count_frames,
+    "/frames": frames,
     "/pid": lambda query, environ: None,
 }

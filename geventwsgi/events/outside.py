@@ -1,0 +1,206 @@
+"""Publishing from a program that is no worker: a management command, a job of Celery or cron.
+
+The program hands the message to a worker of the server, at the socket by which the workers reach each other. Only the
+server's user can enter the directory of these sockets. It imports no gevent, and waits as the program's sockets do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import socket
+import stat
+import struct
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.events.event import dumps
+from geventwsgi.mesh.frames import ANSWER, MAX_MESSAGE, MAX_NAME, PUBLISH, Decoder, Frame, is_name
+from geventwsgi.mesh.place import HERE
+from geventwsgi.system.socket_directory import meeting_places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Seconds that a worker may take for its answer.
+TIMEOUT = 10.0
+#: A worker's socket: its process id and a random name.
+_ADDRESS = re.compile(r"([0-9]{1,10})\.[0-9a-f]{8}")
+#: The exit statuses of the command.
+FAILED, WRONG = 1, 2
+
+
+def publish(channel: str, value: Any, *, pid: int | None = None, pidfile: str | os.PathLike[str] | None = None) -> None:
+    """Send ``value`` to every subscriber of a channel of a server on this machine, from any program of its user.
+
+    Within a worker of a server it is the same as ``Channel(channel).publish(value)``. Return when a worker has
+    published it.
+
+    :param channel: the channel's name.
+    :param value: any value that JSON can represent.
+    :param pid: the process id of the server (of its master). Not needed if this user has only one server.
+    :param pidfile: instead of ``pid`` the file that the server's setting ``pidfile`` names.
+    :raises TypeError: JSON cannot represent the value.
+    :raises ValueError: the same, the message is larger than 16 MiB, the name is wrong, or the user has several servers.
+    :raises PermissionError: the server belongs to another user.
+    :raises ConnectionError: there is no such server, it has no channels, or it does not answer. Then the message may
+        have arrived.
+    """
+    if HERE.directory is not None and pid is None and pidfile is None:
+        from geventwsgi.events.channel import Channel  # noqa: PLC0415 - it imports gevent
+
+        Channel(channel).publish(value)
+        return
+    if not is_name(channel):
+        raise ValueError(f"a channel's name has 1 to {MAX_NAME} bytes: {channel[:80]!r}")
+    data = Frame(PUBLISH, name=channel, text=dumps(value)).encode()
+    if len(data) > MAX_MESSAGE:
+        raise ValueError(f"a message has at most {MAX_MESSAGE >> 20} MiB: publish where it can be found instead")
+    if pidfile is not None:
+        pid = _read(pidfile)
+    for path in _workers(pid):
+        with socket.socket(socket.AF_UNIX) as sock, suppress(ConnectionRefusedError, FileNotFoundError):
+            sock.settimeout(TIMEOUT)
+            sock.connect(str(path))
+            if _belongs(sock, path):
+                _hand_over(sock, data)
+                return
+    raise ConnectionError("no worker of the server takes messages: it has just ended")
+
+
+def _hand_over(sock: socket.socket, data: bytes) -> None:
+    decoder = Decoder()
+    try:
+        sock.sendall(data)
+        while received := sock.recv(1 << 16):
+            for frame in decoder.feed(received):
+                if frame.kind == ANSWER and frame.text:
+                    raise ValueError(f"the server refuses the message: {frame.text}")
+                return
+    except OSError as error:
+        reason = "no answer in time" if isinstance(error, TimeoutError) else error.strerror
+        raise ConnectionError(f"the server does not answer ({reason}); the message may have arrived") from None
+    raise ConnectionError("the server has ended without an answer; the message may have arrived")
+
+
+# Finding the server
+
+
+def _read(pidfile: str | os.PathLike[str]) -> int:
+    try:
+        return int(Path(pidfile).read_text("ascii"))
+    except OSError as error:
+        raise ConnectionError(f"no server found: {os.fspath(pidfile)}: {error.strerror}") from None
+    except ValueError:
+        raise ConnectionError(f"no server found: {os.fspath(pidfile)} contains no process id") from None
+
+
+def _workers(pid: int | None) -> list[Path]:
+    """Return the sockets of a server's workers.
+
+    :raises Exception: see :func:`publish`.
+    """
+    found: dict[int, list[Path]] = {}
+    for directory in map(Path, meeting_places()):
+        with suppress(OSError):
+            if _is_ours(directory, named=pid is not None):
+                for path in directory.iterdir():
+                    if (address := _ADDRESS.fullmatch(path.name)) and (master := _parent(int(address[1]))):
+                        found.setdefault(master, []).append(path)
+    if pid is not None:
+        if pid not in found:
+            raise _missing(pid)
+        return found[pid]
+    if not found:
+        raise ConnectionError(
+            "no server of this user has channels; for one with its own TMPDIR set the same TMPDIR here"
+        )
+    if len(found) > 1:
+        raise ValueError(f"this user has several servers; name the pid of one: {', '.join(map(str, sorted(found)))}")
+    return found.popitem()[1]
+
+
+def _missing(pid: int) -> OSError:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ConnectionError(f"there is no server with the pid {pid}")
+    except PermissionError:
+        return PermissionError(f"the server with the pid {pid} belongs to another user; publish as that user")
+    except OverflowError:
+        return ConnectionError(f"no process has the pid {pid}")
+    return ConnectionError(
+        f"the process {pid} is no server that has channels; if it has its own TMPDIR, set it here too"
+    )
+
+
+def _is_ours(directory: Path, *, named: bool) -> bool:
+    """Return whether a directory is private and belongs to this user. Root may use that of a server that it names."""
+    info = directory.lstat()
+    owned = info.st_uid == os.geteuid() or (named and os.geteuid() == 0)
+    return stat.S_ISDIR(info.st_mode) and owned and not info.st_mode & 0o077
+
+
+def _parent(pid: int) -> int | None:
+    """Return the process that has started another; None if that has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+    import subprocess  # noqa: PLC0415 - only systems without /proc need it
+
+    command = ["ps", "-o", "ppid=", "-p", str(pid)]
+    found = subprocess.run(command, capture_output=True, check=False).stdout.strip()  # noqa: S603 - no user's word
+    return int(found) if found.isdigit() else None
+
+
+def _belongs(sock: socket.socket, path: Path) -> bool:
+    """Return whether the worker itself listens there, as far as the system can tell (Linux)."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    pid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return path.name.startswith(f"{pid}.")
+
+
+# The command
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``geventwsgi publish CHANNEL JSON`` and return its exit status: 0, 1 (not delivered) or 2 (wrong).
+
+    :param arguments: those after ``publish``.
+    """
+    parser = argparse.ArgumentParser(
+        "geventwsgi publish", description="Publish a message in a channel of a server that runs on this machine."
+    )
+    parser.add_argument("channel", metavar="CHANNEL", help="the channel's name")
+    parser.add_argument("json", metavar="JSON", help="the message; - reads it from the standard input")
+    server = parser.add_mutually_exclusive_group()
+    server.add_argument("--pid", type=int, help="the server's process id, if this user has several servers")
+    server.add_argument("--pidfile", help="the file that has it")
+    asked = parser.parse_args(arguments)
+    try:
+        text = sys.stdin.read(MAX_MESSAGE + 1) if asked.json == "-" else asked.json
+        publish(asked.channel, _parsed(text), pid=asked.pid, pidfile=asked.pidfile)
+    except (TypeError, ValueError) as error:
+        return _complain(error, WRONG)
+    except OSError as error:
+        return _complain(error, FAILED)
+    return 0
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the message is no JSON: {error}; a text has quotes: '\"text\"'") from None
+
+
+def _complain(error: Exception, status: int) -> int:
+    sys.stderr.write(f"geventwsgi publish: {error}\n")
+    return status

@@ -1,0 +1,176 @@
+"""Channels made at run time: what they cost, what is shared, and when they are forgotten."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+
+import gevent
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geventwsgi.events import Channel, topic
+from geventwsgi.events.relay import Relay
+from tests.support.eventually import eventually
+
+
+class Left(Relay):
+    """A relay of one process that notes which channels it has left."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.left = []
+
+    def leave(self, channels):
+        self.left += channels
+
+
+@pytest.fixture
+def relay(monkeypatch):
+    made = Left()
+    monkeypatch.setattr("geventwsgi.events.channel.relay", lambda: made)
+    monkeypatch.setattr(topic, "LOOK", 0.01)
+    monkeypatch.setattr(topic, "LINGER", 0.0)
+    return made
+
+
+def is_forgotten(relay, name="room"):
+    return relay.topics.get(name) is None and name in relay.left
+
+
+def test_a_channel_that_is_made_for_each_call_has_one_history():
+    for number in range(5):
+        Channel("made anew").publish(number)
+    with Channel("made anew").subscribe(after="") as subscription:
+        Channel("made anew").publish(5)
+        assert [message.data for message in subscription.batch(0)] == list(range(6))
+        assert [message.missed for message in subscription.batch(0)] == []
+
+
+def test_an_object_that_is_never_used_joins_nothing(relay):
+    made = [Channel(f"room {number}") for number in range(100)]
+    assert relay.topics.names() == []
+    del made
+
+
+def test_a_channel_to_which_nobody_refers_is_forgotten(relay):
+    Channel("room").publish("x")
+    eventually(lambda: is_forgotten(relay))
+    assert relay.topics._recent == set()
+
+
+@pytest.mark.parametrize("reference", ["an object", "a subscription"])
+def test_a_channel_to_which_somebody_refers_is_kept(relay, reference):
+    channel = Channel("room")
+    channel.publish("x")
+    held = channel if reference == "an object" else channel.subscribe(after="")
+    del channel
+    Channel("another").publish("x")
+    eventually(lambda: is_forgotten(relay, "another"))
+    assert not is_forgotten(relay)
+    if reference == "a subscription":
+        assert [message.data for message in held.batch(0)] == ["x"]
+        held.close()
+    else:
+        assert [message.data for message in held.messages] == ["x"]
+    del held
+    eventually(lambda: is_forgotten(relay))
+
+
+def test_a_channel_lives_on_for_a_while_after_its_last_use(relay, monkeypatch):
+    monkeypatch.setattr(topic, "LINGER", 3600.0)
+    Channel("room").publish("x")
+    looked = []
+    monkeypatch.setattr(topic.Topics, "leave_lost", lambda _self: looked.append(1))
+    eventually(lambda: len(looked) > 3)
+    assert [message.data for message in Channel("room").messages] == ["x"]
+
+
+def test_a_closed_channel_is_forgotten_at_once(relay, monkeypatch):
+    monkeypatch.setattr(topic, "LINGER", 3600.0)
+    with Channel("room") as channel, channel.subscribe() as subscription:
+        channel.publish("x")
+    assert is_forgotten(relay)
+    assert [message.data for message in subscription.batch(0)] == ["x"]
+
+
+def test_a_subscription_that_nobody_closed_or_holds_keeps_nothing(relay):
+    Channel("room").subscribe()
+    gc.collect()
+    eventually(lambda: (gc.collect(), is_forgotten(relay))[1])
+
+
+def test_a_channel_that_was_forgotten_begins_anew(relay):
+    first = Channel("room")
+    subscription = first.subscribe()
+    for number in range(10):
+        first.publish(number)
+    place = subscription.batch(0)[-1].id
+    first.close()
+    assert is_forgotten(relay)
+    again = Channel("room")
+    with again.subscribe(after=place) as resumed:
+        again.publish("new")
+        again.publish("next")
+        assert [(message.data, message.missed) for message in resumed.batch(0)][-1] == ("next", 0)
+    again.close()
+
+
+def test_the_larger_keep_counts():
+    with Channel("news", keep=10) as small, Channel("news", keep=100) as large:
+        assert small.messages == large.messages == []
+        for number in range(500):
+            small.publish(number)
+        assert 100 <= len(small.messages) <= 200
+
+
+def test_a_silent_channel_takes_less_than_a_kilobyte():
+    relay = Relay(None)
+    names = [f"room {number}" for number in range(2000)]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        topics = [relay.topics.join(name, 1000) for name in names]
+        assert tracemalloc.get_traced_memory()[0] < 1000 * len(topics)
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_forgotten_gives_its_memory_back(relay):
+    def made():
+        for number in range(1000):
+            Channel(f"room {number}").publish("x" * 1000)
+        eventually(lambda: not relay.topics.names())
+        relay.left.clear()
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    made()
+    before = made()
+    assert made() < before + 500
+
+
+@given(st.lists(st.tuples(st.sampled_from(["publish", "drop", "subscribe"]), st.integers(0, 2)), max_size=40))
+def test_whatever_is_done_each_subscriber_gets_each_message_once(steps):
+    relay = Relay(None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geventwsgi.events.channel.relay", lambda: relay)
+        subscriptions, published = [], []
+        for step, number in steps:
+            name = f"room {number}"
+            if step == "publish":
+                Channel(name).publish(len(published))
+                published.append(name)
+            elif step == "subscribe":
+                subscriptions.append((name, len(published), Channel(name).subscribe()))
+            else:
+                relay.topics.let_go(list(relay.topics._recent))
+        gevent.sleep(0)
+        for name, since, subscription in subscriptions:
+            expected = [at for at, where in enumerate(published) if at >= since and where == name]
+            messages = subscription.batch(0)
+            assert [message.data for message in messages] == expected
+            assert not any(message.missed for message in messages)
+            subscription.close()
