@@ -27,6 +27,9 @@ _CURSOR = re.compile(r"([0-9a-f]{16})\.([0-9]{1,45})\.([0-9]{1,18})")
 SEQUENCE_BITS = 64
 #: Bits of a ticket in a rank; those above them number the worlds that this process has seen.
 TICKET_BITS = 160
+#: Publishers that are remembered however long they are silent. A late message of another one may be taken for an old
+#: one, and is dropped then.
+PUBLISHERS = 64
 #: Worlds whose cursors are understood: this one and those before it.
 WORLDS = 8
 
@@ -271,10 +274,11 @@ class History:
         del self._messages[: self._keep]
         self._dropped += self._keep
         self._ranks = None
-        # A publisher that has been silent for so long has no message left in any worker's history.
-        oldest = self.end - 4 * self._keep
-        for source in [source for source, (_, at) in self._sources.items() if at < oldest]:
-            del self._sources[source]
+        if len(self._sources) > PUBLISHERS:
+            # A publisher that has been silent for so long has no message left in any worker's history.
+            oldest = self.end - 4 * self._keep
+            for source in [source for source, (_, at) in self._sources.items() if at < oldest]:
+                del self._sources[source]
 
     def since(self, position: int, until: int | None = None, room: int | None = None) -> tuple[int, list[Message]]:
         """Return messages from a position on, and where the first of them stands: later, if some have been dropped.

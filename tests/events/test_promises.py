@@ -249,6 +249,25 @@ def test_what_is_no_longer_kept_is_counted(plan):
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
+@given(steps("publish", "publish", "arrive", "arrive", "move", "take", "take_some", "give_up"))
+@example([("publish", number) for number in (0, 0, 0, 0, 1, 0, 0, 0, 0)] + [("give_up", 0)])
+def test_what_comes_so_late_that_its_place_is_no_longer_kept_is_counted(plan):
+    world = World(keep=2)
+    for worker in world.workers:
+        worker.publish()
+    world.flush()
+    client = Client(world)
+    run(world, client, plan)
+    world.flush()
+    for worker in world.workers:
+        worker.publish()
+    world.flush()
+    client.take()
+    client.check()
+    client.check_whole(missed=True)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(steps("publish", "publish", "arrive", "arrive", "move", "take", "lose", "give_up"))
 @example([("publish", 1), ("publish", 0), ("give_up", 0), ("take", 0), ("publish", 0), ("move", 0)])
 def test_what_is_lost_on_the_way_is_counted_and_nothing_is_doubled(plan):
