@@ -83,6 +83,9 @@ MODULES = (
 )
 #: Paths that version 0.2 has documented, and where the module stands now.
 FORMER = {
+    "events.stream": "events.event_stream",
+    "master.listeners": "system.listeners",
+    "master.pidfile": "system.pidfile",
     "serving.client": "serving.request.client",
     "serving.extensions": "serving.request.extensions",
     "serving.request_deadline": "serving.request.request_deadline",

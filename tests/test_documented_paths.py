@@ -18,6 +18,9 @@ KEYS = {f"geventwsgi.{name}" for name in ("client", "deadline", "send_trailers",
 LOGGERS = {"geventwsgi.access", "geventwsgi.error"}
 #: What version 0.2 has named, wherever it stands by now.
 FORMER = (
+    "geventwsgi.events.stream.EventStream",
+    "geventwsgi.master.listeners.bind",
+    "geventwsgi.master.pidfile.PidFile",
     "geventwsgi.master.worker.Worker",
     "geventwsgi.observe.log.Logger",
     "geventwsgi.serving.client.Client",

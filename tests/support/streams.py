@@ -33,10 +33,16 @@ def raw(sock: socket.socket) -> Socket:
     return Socket(fd, family)
 
 
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Return two connected TCP sockets: the accepted one and the client's."""
+def tcp_pair(client_buffer: int = 0) -> tuple[socket.socket, socket.socket]:
+    """Return two connected TCP sockets: the accepted one and the client's.
+
+    :param client_buffer: bytes of the client's receive buffer; 0: the system's choice.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
-    client = socket.create_connection(listener.getsockname())
+    client = socket.socket()
+    if client_buffer:
+        client.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_RCVBUF, client_buffer)
+    client.connect(listener.getsockname())
     accepted, _ = listener.accept()
     listener.close()
     accepted.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
@@ -45,9 +51,11 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 @contextmanager
-def stream_pair(make_poller: Callable[[Any], Poller] = poller) -> Iterator[tuple[Stream, socket.socket]]:
-    """Yield a stream and its client."""
-    accepted, client = tcp_pair()
+def stream_pair(
+    make_poller: Callable[[Any], Poller] = poller, client_buffer: int = 0
+) -> Iterator[tuple[Stream, socket.socket]]:
+    """Yield a stream and its client; for the buffer see :func:`tcp_pair`."""
+    accepted, client = tcp_pair(client_buffer)
     loop = gevent.get_hub().loop
     events = make_poller(loop)
     stream = Stream(raw(accepted), Common(events, Deadlines(loop), Outbox()))

@@ -7,6 +7,7 @@ cdef class Socket:
     cpdef peek(self)
     cpdef discard(self)
     cpdef bint settled(self) noexcept
+    cdef bint _has_room(self, unsigned int size) noexcept
     cpdef Py_ssize_t send(self, data, bint more=*) except -1
     cpdef Py_ssize_t send_parts(self, first, second, third, fourth, bint more=*) except -1
     cpdef send_file(self, int fileno, long long offset, Py_ssize_t count)

@@ -43,7 +43,10 @@ DEFERRED = 1
 ON_ITS_WAY = 14600
 #: Asks Linux how many bytes of what was sent have not left yet: SIOCOUTQNSD, which the standard library does not name.
 NOT_SENT = 0x894B
+#: Where Linux's TCP_INFO has the bytes of a segment, the segments that may be on their way, and the client's window.
+_SEGMENT, _SEGMENTS, _WINDOW = slice(16, 20), slice(80, 84), slice(228, 232)
 
+_TCP_INFO = constants.TCP_INFO if sys.platform == "linux" else None
 _RESET_ON_CLOSE = array("i", (1, 0)).tobytes()
 #: A state of the kernel's connections: the client has connected, and the listener is not told.
 _SYN_RECV = b"03"
@@ -111,7 +114,7 @@ class Socket:
             raise ClientDisconnected(str(error)) from error
 
     def settled(self) -> bool:
-        """Return whether closing harms nothing that was sent, after :meth:`end_sending`.
+        """Return whether closing harms nothing that was sent.
 
         The system would reset the connection if bytes had come that nobody has read, or came later, and forget what it
         has yet to send (RFC 1122 section 4.2.2.13). Nothing comes from a client that has ended, or is gone.
@@ -123,7 +126,17 @@ class Socket:
         if ahead is not None:
             return not ahead
         owed = self.unread()
-        return not owed or (owed <= ON_ITS_WAY and not self._ask(NOT_SENT))
+        return not owed or (owed <= ON_ITS_WAY and (not self._ask(NOT_SENT) or self._has_room(owed)))
+
+    def _has_room(self, size: int) -> bool:
+        """Return whether the client's system takes ``size`` bytes at once: what is held back then leaves by a close."""
+        if self._sock.family == _UNIX or _TCP_INFO is None:
+            return False
+        info = self._sock.getsockopt(constants.IPPROTO_TCP, _TCP_INFO, _WINDOW.stop)
+        if len(info) < _WINDOW.stop:
+            return False
+        segment, segments, window = (int.from_bytes(info[at], sys.byteorder) for at in (_SEGMENT, _SEGMENTS, _WINDOW))
+        return size <= min(window, segment * segments)
 
     def send(self, data: Buffer, more: bool = False) -> int:
         """Send what the kernel takes of ``data``; return how much that is.

@@ -383,21 +383,23 @@ class Stream(sending.Sending):
         self.dismiss()
 
     def finished(self) -> bool:
-        """Say that nothing more will be sent; return whether closing at once harms nothing that was sent.
+        """Return whether to close now harms nothing that was sent; if it does, say that nothing more will be sent.
 
         It does while the client is still sending, and would while much of what was sent is still here, since the client
         may send more: the system would answer by a reset, which throws away what the client has not received yet
-        (RFC 9112 section 9.6).
+        (RFC 9112 section 9.6). Otherwise the close itself tells the client, which then finds no socket left here.
         """
         if self.kept:
             self.hand_over()
-        self._held = self.gathers = False
         self.interrupt()
-        try:
-            self._sock.end_sending()
-        except ClientDisconnected:
-            return True
-        return not self._ahead and self._sock.settled()
+        settled = not self.ahead() and self._sock.settled()
+        self._held = self.gathers = False
+        if not settled:
+            try:
+                self._sock.end_sending()
+            except ClientDisconnected:
+                return True
+        return settled
 
     def throw_away(self) -> bool:
         """Throw away what the client has sent, encrypted or not; return whether more may come.

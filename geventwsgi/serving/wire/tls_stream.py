@@ -258,7 +258,7 @@ class TLSStream(stream.Stream):
     def finished(self) -> bool:
         """See :meth:`Stream.finished`."""
         self._hand_over_end()
-        return super().finished() and not self.ahead()
+        return super().finished()
 
     def throw_away(self) -> bool:
         """See :meth:`Stream.throw_away`. What has come is not decrypted any more, and all that would do that let go."""

@@ -671,7 +671,28 @@ class TestEnding:
     def test_one_whose_client_is_silent_and_has_all_may_close(self, stream: Stream, client: socket.socket) -> None:
         stream.send(b"answer")
         assert stream.finished()
+        stream.close()
         assert read_all(client) == b"answer"
+
+    @pytest.mark.parametrize("more", [False, True])
+    def test_the_end_comes_with_the_close_and_not_before(
+        self, stream: Stream, client: socket.socket, more: bool
+    ) -> None:
+        stream.send(b"answer", more)
+        assert stream.finished()
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while client.recv(1):
+                pass
+        client.settimeout(10)
+        stream.close()
+        assert read_all(client) == (b"answer" if more else b"")
+
+    def test_one_that_holds_back_more_than_its_client_takes_at_once_may_not(self) -> None:
+        with stream_pair(client_buffer=2048) as (stream, client):
+            stream.send(b"x" * 10000, True)
+            assert not stream.finished()
+            assert len(read_all(client)) == 10000
 
     def test_one_whose_client_has_ended_may_close(self, stream: Stream, client: socket.socket) -> None:
         client.shutdown(socket.SHUT_WR)
@@ -705,8 +726,9 @@ class TestEnding:
         assert not stream.finished()
 
     def test_what_comes_is_thrown_away_until_the_end(self, stream: Stream, client: socket.socket) -> None:
+        stream.unread(b"x")
         stream.send(b"answer")
-        assert stream.finished()
+        assert not stream.finished()
         sender = gevent.spawn(lambda: (client.sendall(b"x" * BIG), client.shutdown(socket.SHUT_WR)))
         eventually(lambda: not stream.throw_away())
         assert read_all(client) == b"answer"

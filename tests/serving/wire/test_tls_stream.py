@@ -277,6 +277,7 @@ class TestWriting:
         stream.send(b"answer")
         stream.finish()
         assert stream.finished()
+        stream.close()
         assert read_all(client) == b"answer"
 
     def test_close_notify_waits_for_room(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
@@ -288,6 +289,7 @@ class TestWriting:
         stream.cut()
         stream.finish()
         stream.finished()
+        stream.close()
         with pytest.raises(ssl.SSLEOFError):
             client.recv(10)
 
