@@ -1,7 +1,8 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.http.limits cimport Limits as CLimits
 
 cdef class Body:
-    cdef public bint done
+    cdef public flag done
 
     cpdef tuple decode(self, bytes data)
     cpdef long long want(self, long long size) except? -1

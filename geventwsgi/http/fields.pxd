@@ -1,25 +1,26 @@
 cimport cython
 
+from geventwsgi.flag cimport flag
 from geventwsgi.http cimport _scan as scan
 from geventwsgi.http.limits cimport Limits as CLimits
 cdef class Fields:
     cdef public bytes raw
     cdef public tuple items
     cdef public object content_length
-    cdef public bint chunked
     cdef public frozenset connection
-    cdef public bint persists
-    cdef public bint expect_continue
     cdef public str host
-    cdef public bint upgrade
     cdef public dict cgi
     cdef public str scheme
-    cdef public bint plain
     cdef public tuple changes
     cdef public Fields former
-    cdef public bint known
-    cdef public bint takes_trailers
     cdef public dict cgi_trusted
+    cdef public flag chunked
+    cdef public flag persists
+    cdef public flag expect_continue
+    cdef public flag upgrade
+    cdef public flag plain
+    cdef public flag known
+    cdef public flag takes_trailers
 
 @cython.locals(found=tuple, items=tuple, changes=tuple)
 cpdef Fields changed_fields(Fields last, bytes raw, CLimits limits)

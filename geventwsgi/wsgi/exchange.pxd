@@ -1,30 +1,31 @@
 # The compiled form of exchange.py: what its attributes are in C, and which methods are called as C functions.
 
+from geventwsgi.flag cimport flag
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 
 cdef class ResponseHead:
     cdef public object status
-    cdef public int code
     cdef public object headers
     cdef public object length
-    cdef public bint closes
+    cdef public int code
+    cdef public flag closes
 
 cdef class Exchange:
     cdef public CRequestHead head
-    cdef public bint has_body
     cdef public str remote_addr
-    cdef public int remote_port
     cdef public str scheme
-    cdef public bint trusted
     cdef public CRepeated repeated
     cdef public list trailers
     cdef public object request
-    cdef public bint head_sent
     cdef public long long sent
-    cdef public bint taken
+    cdef public int remote_port
     cdef public int status
-    cdef public bint over
+    cdef public flag has_body
+    cdef public flag trusted
+    cdef public flag head_sent
+    cdef public flag taken
+    cdef public flag over
 
     cpdef read(self, Py_ssize_t size)
     cpdef spend(self, Py_ssize_t pieces)

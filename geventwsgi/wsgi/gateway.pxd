@@ -1,4 +1,5 @@
 from geventwsgi cimport _clock as clock
+from geventwsgi.flag cimport flag
 from geventwsgi.observe.error_stream cimport ErrorStream as CErrorStream
 from geventwsgi.wsgi.environ cimport EnvironBuilder as CEnvironBuilder
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange
@@ -8,19 +9,19 @@ cimport cython
 
 cdef class Gateway:
     cdef public object application
-    cdef public bint forsaken
     cdef CEnvironBuilder _environ
     cdef object _log
     cdef CErrorStream _errors
-    cdef bint _debug
-    cdef bint _use_sendfile
     cdef object _on_record
     cdef object _pre_request
     cdef object _post_request
     cdef tuple _interrupts
-    cdef bint _observed
-    cdef bint _shows
     cdef CLastHead _last_head
+    cdef public flag forsaken
+    cdef flag _debug
+    cdef flag _use_sendfile
+    cdef flag _observed
+    cdef flag _shows
 
     @cython.locals(response=CResponse, environ=dict)
     cpdef run(self, CExchange exchange)

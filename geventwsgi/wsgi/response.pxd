@@ -1,3 +1,4 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange, ResponseHead as CResponseHead
 
 cimport cython
@@ -15,9 +16,9 @@ cdef class Response:
     cdef CExchange _exchange
     cdef LastHead _last
     cdef CResponseHead _head
-    cdef bint _staged
     cdef public object failure
-    cdef public bint ended
+    cdef flag _staged
+    cdef public flag ended
 
     @cython.locals(piece=bytes)
     cpdef write(self, data)

@@ -1,4 +1,5 @@
 from geventwsgi cimport _clock as clock
+from geventwsgi.flag cimport flag
 from geventwsgi.serving.accept.capacity cimport Capacity as CCapacity
 from geventwsgi.serving.accept.connection cimport Connection as CConnection
 from geventwsgi.serving.accept.connection cimport Speaker as CSpeaker
@@ -11,12 +12,12 @@ cdef class Acceptor:
     cdef CCapacity _capacity
     cdef object _log
     cdef object _pause
-    cdef int _most
-    cdef bint _proxied
     cdef object _failures
     cdef object _unwatchable
     cdef public CSpeaker speaker
     cdef list _begun
+    cdef int _most
+    cdef flag _proxied
 
     @cython.locals(accepted=tuple)
     cpdef accept(self)

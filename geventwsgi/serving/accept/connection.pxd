@@ -1,3 +1,4 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.serving.accept cimport linger
 from geventwsgi.serving.accept.entrance cimport Entrance as CEntrance
 from geventwsgi.serving.accept.service cimport Service as CService
@@ -5,13 +6,13 @@ from geventwsgi.serving.accept.service cimport Service as CService
 cimport cython
 
 cdef class Connection(linger.Leaver):
-    cdef public int remote_port
-    cdef public bint trusted
-    cdef public bint introduced
     cdef public double idle_limit
-    cdef public bint cold
-    cdef public bint answered
-    cdef public bint unread
+    cdef public int remote_port
+    cdef public flag trusted
+    cdef public flag introduced
+    cdef public flag cold
+    cdef public flag answered
+    cdef public flag unread
 
     @cython.locals(entrance=CEntrance)
     cpdef begin(self, CService service, sock, address)

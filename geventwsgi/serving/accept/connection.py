@@ -224,12 +224,10 @@ class Connection(linger.Leaver):
     def end(self) -> None:
         """Close the connection so that all arrives that was sent, whatever the client sends meanwhile."""
         stream = self.stream
-        if not stream.closed:
-            settled = stream.finished()
-            if self.unread or not settled:
-                linger.begin(self)
-                return
-        self.close()
+        if stream.closed or stream.finished(self.unread):
+            self.close()
+        else:
+            linger.begin(self)
 
     def close(self) -> None:
         """Close the socket and leave the server's books; a second call does nothing."""

@@ -1,3 +1,4 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.serving.accept.capacity cimport Capacity as CCapacity
 from geventwsgi.serving.accept.entrance cimport Entrance as CEntrance
 from geventwsgi.serving.accept.timeouts cimport Timeouts as CTimeouts
@@ -13,11 +14,11 @@ cdef class Service:
     cdef public CTimeouts timeouts
     cdef public CEntrance entrance
     cdef public CPolicy policy
-    cdef public bint keeps_greenlets
-    cdef public bint greenlet_per_request
     cdef public CTrimmer trimmer
     cdef public set connections
     cdef public object empty
     cdef public object refused
-    cdef public bint draining
     cdef public long long served
+    cdef public flag keeps_greenlets
+    cdef public flag greenlet_per_request
+    cdef public flag draining

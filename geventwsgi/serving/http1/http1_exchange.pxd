@@ -1,4 +1,5 @@
 from geventwsgi cimport _clock as clock
+from geventwsgi.flag cimport flag
 from geventwsgi.http cimport encode
 from geventwsgi.http.body cimport Body as CBody
 from geventwsgi.http.head cimport RequestHead as CRequestHead
@@ -24,22 +25,22 @@ cdef class Http1Exchange(live_exchange.LiveExchange):
     cdef CConnection _connection
     cdef policies.Http1Policy _policy
     cdef CLane _lane
-    cdef bint _continue
     cdef double _credit
-    cdef bint _cut
-    cdef bint _finished
     cdef long long _excess
     cdef object _framing
-    cdef bint _keep_alive
     cdef long long _left
     cdef object _length
-    cdef bint _mid_chunk
     cdef double _last_piece
-    cdef int _pieces
     cdef tuple _trailers
     cdef object _raw_socket
     cdef exchange.ResponseHead _response
     cdef CStream _stream
+    cdef int _pieces
+    cdef flag _continue
+    cdef flag _cut
+    cdef flag _finished
+    cdef flag _keep_alive
+    cdef flag _mid_chunk
 
     cpdef enter(self, CLane lane)
     @cython.locals(timeouts=CTimeouts, forwarding=policies.Forwarding)

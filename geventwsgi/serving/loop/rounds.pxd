@@ -1,5 +1,7 @@
+from geventwsgi.flag cimport flag
+
 cdef class Round:
-    cdef public bint open
+    cdef public flag open
 
     cpdef begin(self)
     cpdef end(self)

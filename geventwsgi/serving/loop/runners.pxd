@@ -1,3 +1,4 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.serving.loop cimport _marks as marks
 from geventwsgi.serving.loop cimport _switching as switching
 from geventwsgi.serving.loop.rounds cimport Round as CRound
@@ -14,15 +15,15 @@ cdef class Runners:
     cdef CRound _around
     cdef list _given
     cdef list _turn
-    cdef bint _once
     cdef set _noted
     cdef dict _threads
     cdef list _idle
     cdef Py_ssize_t _least_idle
     cdef object _thinning
-    cdef bint _called
-    cdef bint _forsaken
     cdef object _working
+    cdef flag _once
+    cdef flag _called
+    cdef flag _forsaken
 
     cpdef Sleeper _next(self)
     cpdef _renewed(self, object me, object ident, object thread)

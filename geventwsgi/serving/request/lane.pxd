@@ -1,3 +1,4 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.serving.loop cimport _references as marks
 from geventwsgi.serving.loop cimport deadlines
 from geventwsgi.serving.request.live_exchange cimport LiveExchange as CLiveExchange
@@ -8,8 +9,8 @@ cdef class Lane
 cdef class Policy:
     cdef public object deadlines
     cdef public object log
-    cdef public bint cancels
-    cdef public bint half_close_ends
+    cdef public flag cancels
+    cdef public flag half_close_ends
 
 cdef class Clock(deadlines.Holder):
     cpdef follow(self, Lane lane)
@@ -17,11 +18,8 @@ cdef class Clock(deadlines.Holder):
 cdef class Lane:
     cdef public CStream transport
     cdef public Policy policy
-    cdef public bint remote
     cdef public CLiveExchange exchange
     cdef public object greenlet
-    cdef public bint departed
-    cdef public bint queued
     cdef public Clock clock
     cdef public object inquiry
     cdef object _client
@@ -30,6 +28,9 @@ cdef class Lane:
     cdef object _trailers
     cdef Py_ssize_t _known
     cdef object _audience
+    cdef public flag remote
+    cdef public flag departed
+    cdef public flag queued
 
     cpdef begin(self, CStream transport, Policy policy, bint remote)
     cpdef follow(self, Lane former)

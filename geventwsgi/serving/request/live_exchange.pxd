@@ -1,9 +1,10 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.wsgi cimport exchange
 
 cdef class LiveExchange(exchange.Exchange):
     cdef public object audience
-    cdef public bint ended
     cdef public double until
+    cdef public flag ended
 
     cpdef bytes probe(self)
     cpdef send_early_hints(self, headers)

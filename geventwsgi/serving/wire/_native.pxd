@@ -1,3 +1,5 @@
+from geventwsgi.flag cimport flag
+
 cdef class Socket:
     cdef int fd
     cdef int family
@@ -28,7 +30,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef class EpollSet:
     cdef int fd
-    cdef bint made
+    cdef flag made
 
     cpdef add(self, int fd, unsigned int events)
     cpdef renew(self, int fd, unsigned int events)

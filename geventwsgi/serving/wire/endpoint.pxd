@@ -1,7 +1,8 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.serving.loop cimport deadlines
 
 cdef class Endpoint(deadlines.Holder):
-    cdef public bint watched
+    cdef public flag watched
 
     cpdef happened(self, unsigned int events)
     cpdef bint at_end(self) except -1

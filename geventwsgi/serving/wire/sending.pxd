@@ -1,3 +1,4 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.serving.wire._native cimport Socket as CSocket
 from geventwsgi.serving.loop cimport deadlines
 from geventwsgi.serving.wire cimport endpoint
@@ -20,9 +21,9 @@ cdef class Common:
     cdef public double write_min_rate
 
 cdef class FileRange:
-    cdef readonly int fileno
     cdef long long _offset
     cdef long long _count
+    cdef readonly int fileno
     cdef int _own
 
     cpdef keep(self)
@@ -39,18 +40,18 @@ cdef class Stall(deadlines.Holder):
 cdef class Sending(endpoint.Endpoint):
     cdef public CSocket _sock
     cdef public Common _common
-    cdef public bint closed
     cdef public bytes kept
     cdef public bytes kept_too
-    cdef public bint in_flight
     cdef long long _turn
-    cdef int _yielding
-    cdef int _era
-    cdef public bint left
-    cdef bint _held
-    cdef public bint gathers
     cdef public Stall _stall
     cdef object _writer
+    cdef int _yielding
+    cdef int _era
+    cdef public flag closed
+    cdef public flag in_flight
+    cdef public flag left
+    cdef flag _held
+    cdef public flag gathers
 
     cpdef _work(self, int amount)
     cpdef take_turns(self)

@@ -284,7 +284,9 @@ class Sending(endpoint.Endpoint):
         :param more: as :meth:`send` has it; what follows may be the end of the connection.
         :raises ClientDisconnected: as :meth:`send`.
         """
-        self._work(1)
+        if self._turn > TURN:
+            self.yield_turn()
+        self._turn += 1
         if self.left or self._writer is not None:
             self._refuse()
         self._held = more

@@ -1,4 +1,5 @@
 from geventwsgi cimport _clock as clock
+from geventwsgi.flag cimport flag
 from geventwsgi.serving.wire cimport sending
 from geventwsgi.serving.loop.runners cimport Sleeper as CSleeper
 
@@ -11,14 +12,14 @@ cdef class Stream(sending.Sending):
     cdef public double waited
     cdef public double parked_until
     cdef public bytes _ahead
-    cdef public bint hot
     cdef object _reader
     cdef CSleeper _sleeper
-    cdef bint _expired
-    cdef public bint _interrupted
-    cdef public bint gone
-    cdef public bint lost
     cdef public object guard
+    cdef public flag hot
+    cdef flag _expired
+    cdef public flag _interrupted
+    cdef public flag gone
+    cdef public flag lost
 
     cpdef watch(self)
     cpdef bint in_use(self)
@@ -26,7 +27,7 @@ cdef class Stream(sending.Sending):
     cpdef bint dismiss(self) except -1
     cpdef close(self)
     cpdef finish(self)
-    cpdef bint finished(self)
+    cpdef bint finished(self, bint more_comes=*)
     cpdef bint throw_away(self) except -1
     cpdef _let_go(self)
     cpdef bytes recv(self, Py_ssize_t size, timeout=*)

@@ -255,10 +255,10 @@ class TLSStream(stream.Stream):
         with contextlib.suppress(OSError):
             self._sock.send(self._outgoing.read())
 
-    def finished(self) -> bool:
+    def finished(self, more_comes: bool = False) -> bool:
         """See :meth:`Stream.finished`."""
         self._hand_over_end()
-        return super().finished()
+        return super().finished(more_comes)
 
     def throw_away(self) -> bool:
         """See :meth:`Stream.throw_away`. What has come is not decrypted any more, and all that would do that let go."""
