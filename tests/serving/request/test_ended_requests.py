@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 ONE = b"POST /one HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nContent-Length: 4\r\n\r\nbody"
 UPGRADE = b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n"
+HANDSHAKE = (
+    b"GET /one HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 TWO = b"GET /two HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n\r\n"
 #: A response in chunks of which nothing is another request's.
 WHOLE = (
@@ -253,6 +257,22 @@ def test_a_deadline_says_nothing_of_the_next_requests(way: str, directory: Path)
     app = Two(lambda kept: kept["geventwsgi.deadline"].remaining)
     untouched(app, way, directory, request_timeout=60)
     assert app.met == [None] * 3
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "http/1.0"])
+def test_a_websocket_of_a_request_that_was_answered_otherwise_is_inert(way: str, directory: Path) -> None:
+    websocket = pytest.importorskip("geventwsgi.wsgi.websocket", reason="wsproto is not installed")
+
+    def act(kept: Kept) -> tuple[Any, ...]:
+        found = kept["wsgi.websocket"]
+        for call in (lambda: found.send("RAW"), found.receive):
+            with pytest.raises(websocket.WebSocketError):
+                call()
+        return found.closed, found.close(), found.path
+
+    app = Two(act)
+    untouched(app, way, directory, HANDSHAKE, wsgi_websocket=True)
+    assert app.met == [(True, None, "/one")] * 3
 
 
 class Hooks:
