@@ -34,7 +34,7 @@ from geventwsgi.system.socket_directory import remove_meeting_place
 from geventwsgi.system.systemd import Activation, Systemd, take_sockets
 from geventwsgi.worker import hooks
 from geventwsgi.worker.application import Application
-from geventwsgi.worker.boot_report import BootFailure, thrown, told
+from geventwsgi.worker.boot_report import BootFailure, thrown, told, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -223,8 +223,7 @@ class Arbiter(Compatible):
         except BaseException as error:
             if not thrown(error):
                 raise
-            # The loop's traceback says nothing of who called.
-            self.log.error("%s in the master, which goes on", told(error))  # noqa: TRY400
+            self.log.error("%s in the master, which goes on", told(error), exc_info=trace_of(error))  # noqa: TRY400
 
     def _tell(self, now: float) -> None:
         """Report the state of the server to systemd and to the launcher."""

@@ -26,9 +26,18 @@ def thrown(error: BaseException) -> bool:
 
     gevent hands ``SystemExit``, ``KeyboardInterrupt`` and ``SystemError`` to the main greenlet, whichever greenlet they
     left (``Hub.SYSTEM_ERROR``). A ``gevent.Timeout`` that nobody has cancelled is raised in the greenlet that started
-    it: at import, that is the main one. The server itself raises none of these while it waits.
+    it: at import, that is the main one. The server itself raises none of these while it waits. Any exception leaves a
+    plain ``greenlet`` that was made at import: its innermost frame is others' code.
     """
-    return isinstance(error, SystemError) or not isinstance(error, Exception)
+    if isinstance(error, SystemError) or not isinstance(error, Exception):
+        return True
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    return any(not is_ours(frame.filename) and "gevent" not in frame.filename.split(os.sep) for frame in frames)
+
+
+def trace_of(error: BaseException) -> BaseException | None:
+    """Return a :func:`thrown` exception if its traceback is to be logged: gevent has logged that of the others."""
+    return error if isinstance(error, Exception) and not isinstance(error, SystemError) else None
 
 
 def told(error: BaseException) -> str:

@@ -24,7 +24,7 @@ from geventwsgi.system.originals import original
 from geventwsgi.system.privileges import become
 from geventwsgi.worker import hooks, lastwords, stacks
 from geventwsgi.worker.application import Application
-from geventwsgi.worker.boot_report import thrown, told
+from geventwsgi.worker.boot_report import thrown, told, trace_of
 from geventwsgi.worker.heartbeat import Heartbeat, interval
 
 if TYPE_CHECKING:
@@ -231,8 +231,9 @@ class Worker:
             except BaseException as error:  # noqa: PERF203 - one turn for each exception
                 if not thrown(error):
                     raise
-                # The traceback is the loop's and does not show the cause.
-                self.log.error("%s outside of a request: worker %s is replaced", told(error), self.pid)  # noqa: TRY400
+                self.log.error(  # noqa: TRY400
+                    "%s outside of a request: worker %s is replaced", told(error), self.pid, exc_info=trace_of(error)
+                )
                 if self._slot is None or not self.cfg.timeout:  # without a timeout the master may sleep for long
                     self.alive = False
                 elif self.alive:

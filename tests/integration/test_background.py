@@ -144,6 +144,14 @@ def test_a_timeout_that_nobody_has_cancelled_ends_neither_master_nor_workers(tmp
         assert server.log_text().count("Timeout") == 1
 
 
+def test_an_exception_of_a_plain_greenlet_does_not_end_the_master(tmp_path: Path) -> None:
+    with running(tmp_path, "plain greenlet", "--preload", workers=1) as (server, notes):
+        server.wait_log("The application raised ZeroDivisionError in the master, which goes on")
+        assert "in divide" in server.log_text()
+        assert notes.more() == {server.pid}
+        assert server.stop() == 0
+
+
 def test_the_thread_has_ended_as_a_worker_sees_it(tmp_path: Path) -> None:
     with running(tmp_path, "thread", "--preload", workers=1) as (server, _):
         assert answer(server, "/thread") is False

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import gevent
 from gevent.threadpool import ThreadPool
+from greenlet import greenlet
 
 from geventwsgi.events import Channel
 
@@ -138,6 +139,17 @@ def start_timeout():
     start_thread()
 
 
+def divide():
+    time.sleep(PERIOD)
+    1 / 0  # noqa: B018 - it fails
+
+
+def start_plain_greenlet():
+    """Have one fail whose parent is the main greenlet."""
+    gevent.get_hub().loop.run_callback(greenlet(divide).switch)
+    start_thread()
+
+
 def start_computing(*kinds):
     """Have a greenlet compute for ever from the time on when there is a file of notes."""
 
@@ -171,6 +183,7 @@ START = {
     "gevent's pool": start_native_task,
     "queue": start_queue,
     "timeout": start_timeout,
+    "plain greenlet": start_plain_greenlet,
     "computes": start_computing,
     "computes and catches everything": lambda: start_computing(BaseException),
     "": lambda: None,
