@@ -24,7 +24,8 @@ ALL = "\n".join(TEXTS.values())
 FOREIGN_PAGES = {"development.md", "profile.md"}
 FOREIGN_FLAGS = {"--time"}  # of docker stop
 FLAG = re.compile(r"(?<![-\w])--[a-z][a-z0-9_-]*")
-OURS = {flag for setting in BY_NAME.values() for flag in setting.flags} | {"--help", "--version"}
+PUBLISHES = {"--pid", "--pidfile"}  # of `python -m geventwsgi publish`, which tests/integration/test_publish.py runs
+OURS = {flag for setting in BY_NAME.values() for flag in setting.flags} | {"--help", "--version"} | PUBLISHES
 
 
 @pytest.mark.parametrize("page", sorted(TEXTS.keys() - FOREIGN_PAGES))
