@@ -136,8 +136,6 @@ REMAINING = {
     "serving.accept.linger connection.lingering",
     "serving.accept.prologue connection.answered",
     "serving.accept.prologue connection.introduced",
-    "serving.http1.http1_connection connection.answered",
-    "serving.http1.http1_connection connection.idle_limit",
     "serving.http1.http1_connection error.head_only",
     "serving.http1.http1_connection exchange.over",
     "serving.http1.http1_connection lane.queued",
@@ -146,9 +144,12 @@ REMAINING = {
     "serving.http1.http1_exchange stream.waited",
     "serving.wire.descriptor self._stream._sock",
     "serving.wire.poller stream.watched",
+    # What all responses that send a piece share.
+    "serving.http1.http1_held piece.framed",
     # What of a request exists only once somebody asks for it.
     "serving.http1.http1_exchange self.audience.thrown",
     "serving.request.client self._lane.audience().cancels",
+    "serving.request.extensions exchange.offered",
     "serving.request.departure lane.audience().thrown",
     "serving.request.departure lane.departed",
     "serving.request.departure lane.inquiry",

@@ -14,16 +14,28 @@ if TYPE_CHECKING:
     from geventwsgi.events.event import Event, last_event_id
     from geventwsgi.events.event_stream import EventStream
     from geventwsgi.events.history import Message
+    from geventwsgi.events.long_poll import LongPoll
     from geventwsgi.events.outside import publish
     from geventwsgi.events.several import subscribe
     from geventwsgi.events.subscription import Subscription
 
-__all__ = ["Channel", "Event", "EventStream", "Message", "Subscription", "last_event_id", "publish", "subscribe"]
+__all__ = [
+    "Channel",
+    "Event",
+    "EventStream",
+    "LongPoll",
+    "Message",
+    "Subscription",
+    "last_event_id",
+    "publish",
+    "subscribe",
+]
 
 _HOMES = {
     "Channel": "channel",
     "Event": "event",
     "EventStream": "event_stream",
+    "LongPoll": "long_poll",
     "Message": "history",
     "Subscription": "subscription",
     "last_event_id": "event",

@@ -3,6 +3,9 @@
 Knows when something has to be sent although nothing has happened: at the beginning, so that the browser sees the stream
 open; in a silence, so that proxies keep the connection and a client that left is noticed; at the server's drain, so
 that the browser comes back soon, to a worker that stays.
+
+A stream of a channel is held where it can be (``wsgi.held``): then the loop asks it for messages, and it has no
+greenlet. Otherwise it is an iterator that waits.
 """
 
 from __future__ import annotations
@@ -12,21 +15,24 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.event import Event as GeventEvent
 
-from geventwsgi.events.channel import Channel
 from geventwsgi.events.event import HEARTBEAT, Event, last_event_id
 from geventwsgi.events.history import Message
 from geventwsgi.events.inbox import Inbox
-from geventwsgi.events.several import subscribe
-from geventwsgi.events.subscription import Reading
+from geventwsgi.events.waiting import WaitingBody, reading_of
+from geventwsgi.wsgi.held import Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from geventwsgi.events.channel import Channel
+    from geventwsgi.events.subscription import Reading
 
 #: The type of the event that tells how many messages were missed.
 MISSED = "missed"
+_COMMENT = Piece(HEARTBEAT)
 
 
-class EventStream:
+class EventStream(WaitingBody):
     """The body of a response of the type ``text/event-stream``. It is iterable once, and is a WSGI application too.
 
     Example::
@@ -44,6 +50,8 @@ class EventStream:
     :param heartbeat: seconds of silence after which a comment is sent.
     :param retry: seconds after which a client that has lost the stream reconnects.
     :param drain_retry: the same when the server ends the stream because it drains.
+    :param hold: whether a stream of a channel does without a greenlet, if nothing between the application and the
+        server changes its first bytes. Pass False if something changes later ones alone.
     """
 
     #: What the response needs beside its status: nothing may keep it for later, nginx included.
@@ -53,6 +61,8 @@ class EventStream:
         ("X-Accel-Buffering", "no"),
     )
 
+    __slots__ = ("_drain_retry", "_later")
+
     def __init__(
         self,
         environ: Mapping[str, Any],
@@ -61,35 +71,23 @@ class EventStream:
         heartbeat: float = 15.0,
         retry: float = 3.0,
         drain_retry: float = 0.5,
+        hold: bool = True,
     ) -> None:
-        self._heartbeat = heartbeat
-        self._retry = retry
         self._drain_retry = drain_retry
-        self._inbox: Reading | Pump
-        if isinstance(source, Channel):
-            self._inbox = source.subscribe(after=last_event_id(environ), environ=environ)
-        elif isinstance(source, list | tuple) and source and all(isinstance(each, Channel) for each in source):
-            self._inbox = subscribe(source, after=last_event_id(environ), environ=environ)
-        elif isinstance(source, Reading):
-            source.heed(environ)
-            self._inbox = source
-        else:
-            self._inbox = Pump(source, environ)
-
-    def __call__(
-        self, environ: Mapping[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]
-    ) -> EventStream:
-        """Answer a request: PEP 3333's application side."""
-        del environ
-        start_response("200 OK", list(self.headers))
-        return self
+        #: A message that follows the one that tells how many were missed before it.
+        self._later: Message | None = None
+        inbox: Reading | Pump | None = reading_of(source, last_event_id(environ))
+        if inbox is None:
+            inbox, hold = Pump(source), False  # type: ignore[arg-type]  # whatever else it is has to be iterable
+        super().__init__(environ, inbox, Event(retry=retry).encode(), heartbeat, hold=hold)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the stream's bytes until its source ends, the client leaves or the server drains."""
-        inbox = self._inbox
-        yield Event(retry=self._retry).encode()
+        inbox: Any = self._inbox
+        yield self.first
+        self._heed()
         while True:
-            items = inbox.portion(self._heartbeat)
+            items = inbox.portion(self.heartbeat)
             if items:
                 yield from _pieces(items)
             elif inbox.ended:
@@ -99,9 +97,38 @@ class EventStream:
         if inbox.draining:
             yield Event(retry=self._drain_retry).encode()
 
-    def close(self) -> None:
-        """End the subscription or the iterable."""
-        self._inbox.close()
+    # Held
+
+    def take(self) -> Piece | None:
+        """See :meth:`.Held.take`."""
+        inbox: Any = self._inbox
+        if self._later is not None:
+            message, self._later = self._later, None
+            return message.as_piece()
+        if self.over:
+            return None
+        messages = inbox.portion(0)
+        if messages:
+            return self._piece(messages)
+        if inbox.ended:
+            self.over = True
+            return Piece(Event(retry=self._drain_retry).encode()) if inbox.draining else None
+        inbox.call(self._outlet)
+        return None
+
+    def _piece(self, messages: list[Message]) -> Piece:
+        """Return a portion in one piece; but a large message as it is kept for all."""
+        if len(messages) > 1:
+            return Piece(b"".join(map(encoded, messages)))
+        message = messages[0]
+        if not message.missed:
+            return message.as_piece()
+        self._later = message
+        return Piece(_missed(message))
+
+    def silence(self) -> Piece:
+        """See :meth:`.Held.silence`."""
+        return _COMMENT
 
 
 class Pump(Inbox):
@@ -112,8 +139,8 @@ class Pump(Inbox):
 
     __slots__ = ("_error", "_greenlet", "_items", "_iterable", "_taken")
 
-    def __init__(self, iterable: Iterable[Any], environ: Mapping[str, Any]) -> None:
-        super().__init__(environ)
+    def __init__(self, iterable: Iterable[Any]) -> None:
+        super().__init__()
         self._iterable = iterable
         self._items: list[Any] = []
         self._taken = GeventEvent()

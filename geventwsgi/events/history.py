@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from geventwsgi.events.event import Event
+from geventwsgi.wsgi.held import Piece
 
 #: The cursor of those who have seen nothing; not empty, since parsers of query strings drop what is.
 NOTHING = "0"
@@ -65,7 +66,20 @@ class Message:
     :ivar missed: the number of messages that this subscriber lost just before this one.
     """
 
-    __slots__ = ("channel", "encoded", "id", "missed", "number", "original", "rank", "reach", "source", "text", "total")
+    __slots__ = (
+        "channel",
+        "encoded",
+        "id",
+        "missed",
+        "number",
+        "original",
+        "piece",
+        "rank",
+        "reach",
+        "source",
+        "text",
+        "total",
+    )
 
     def __init__(
         self,
@@ -93,6 +107,8 @@ class Message:
         self.missed = missed
         #: The server-sent event, once it has been encoded.
         self.encoded: bytes | None = None
+        #: The same for responses that are held.
+        self.piece: Piece | None = None
         #: The message that this is one subscriber's copy of.
         self.original: Message | None = None
 
@@ -116,6 +132,13 @@ class Message:
             message.encoded = Event(message.text, id=message.id).encode()
         return message.encoded
 
+    def as_piece(self) -> Piece:
+        """Return it as a piece of held responses, which all subscribers share."""
+        message = self.original or self
+        if message.piece is None:
+            message.piece = Piece(self.encode())
+        return message.piece
+
     def altered(self, missed: int) -> Message:
         """Return a copy for one subscriber."""
         altered = copy(self)
@@ -127,7 +150,7 @@ class Message:
         """Return a copy for one subscriber, to which it names another place."""
         found = copy(self)
         found.id = place
-        found.encoded = found.original = None
+        found.encoded = found.piece = found.original = None
         return found
 
 

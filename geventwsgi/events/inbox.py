@@ -1,12 +1,13 @@
 """Waiting for what others put somewhere: a greenlet that sleeps until it is woken, until a time, or until the end.
 
-Knows gevent and the two events that end a wait from outside, which the environ carries: the server drains, the client
-has gone. What is waited for is a subclass's business.
+Instead of a greenlet something else may wait, a held response for example: it is called once. Knows gevent and the two
+events that end a wait from outside, which the environ carries: the server drains, the client has gone. What is waited
+for is a subclass's business.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 from gevent import get_hub
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gevent.event import Event
+
+
+class Wakeable(Protocol):
+    """What waits at an inbox."""
+
+    def wake(self) -> None:
+        """Go on, soon."""
+
+
+class Sleep(Waiter):  # type: ignore[type-arg]  # at run time it takes none
+    """A greenlet that waits."""
+
+    def wake(self) -> None:
+        """Go on in the loop's next round."""
+        self.hub.loop.run_callback(self.switch, None)
 
 
 class Inbox:
@@ -29,7 +45,7 @@ class Inbox:
 
     def __init__(self, environ: Mapping[str, Any] | None = None) -> None:
         self.closed = False
-        self._waiter: Waiter[None] | None = None
+        self._waiter: Wakeable | None = None
         #: Set by :meth:`heed`; None without an environ, or with a server that has no such event.
         self._draining: Event | None = None
         self._gone: Event | None = None
@@ -44,6 +60,10 @@ class Inbox:
             _Bell.of(self._draining).inboxes.add(self)
         if self._gone is not None:
             self._gone.rawlink(self.wake)
+
+    def heed_drain(self, environ: Mapping[str, Any]) -> None:
+        """As :meth:`heed`, for one who is woken by the server itself when it drains, and learns of a departure."""
+        self._draining = getattr(environ.get("geventwsgi.server"), "draining", None)
 
     @property
     def draining(self) -> bool:
@@ -74,7 +94,7 @@ class Inbox:
         if self._waiter is not None:
             raise RuntimeError("another greenlet waits here already: each needs a subscription of its own")
         hub = get_hub()
-        waiter = self._waiter = Waiter(hub)
+        waiter = self._waiter = Sleep(hub)
         timer = None
         if timeout is not None:
             timer = hub.loop.timer(max(0, timeout))
@@ -87,10 +107,10 @@ class Inbox:
                 timer.close()
 
     def wake(self, _event: object = None) -> None:
-        """Wake the greenlet that waits, in the loop's next round."""
+        """Wake what waits, in the loop's next round."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            get_hub().loop.run_callback(waiter.switch, None)
+            waiter.wake()
 
 
 class _Bell:

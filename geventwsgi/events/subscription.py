@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from geventwsgi.events.history import Cursor
+    from geventwsgi.events.inbox import Wakeable
     from geventwsgi.events.topic import Topic
 
 #: Characters of messages that are taken at once to be sent. A client that does not read holds as many in memory.
@@ -74,6 +75,11 @@ class Reading(Inbox):
                 timeout = until - monotonic()
                 if timeout <= 0:
                     return []
+
+    def call(self, waiter: Wakeable) -> None:
+        """Have ``waiter`` woken once by the next message, or by the end, instead of waiting for it."""
+        self._waiter = waiter
+        self._wake_at_next()
 
     def _take(self, room: int | None) -> list[Message]:
         """Return the next messages.

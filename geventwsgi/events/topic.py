@@ -17,6 +17,7 @@ from greenlet import getcurrent
 
 from geventwsgi.clock import monotonic
 from geventwsgi.events.history import History, Message
+from geventwsgi.fanout import fanout_of
 from geventwsgi.mesh.share import share
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Topic:
             if self._turn is None:
                 self._turn = Event()
                 # Callbacks run in order: this one after those that wake the subscribers.
-                get_hub().loop.run_callback(self._end_turn)
+                get_hub().loop.run_callback(fanout_of().then, self._end_turn)
             self._turn.wait()
 
     def _end_turn(self) -> None:

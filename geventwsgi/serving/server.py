@@ -40,7 +40,8 @@ from geventwsgi.serving.wire.poller import poller
 from geventwsgi.serving.wire.sockets import deferred, end_deferral, prepare
 from geventwsgi.serving.wire.tls_attributes import TLSAttributes, server_context
 from geventwsgi.wsgi.environ import EnvironBuilder
-from geventwsgi.wsgi.gateway import Gateway, described
+from geventwsgi.wsgi.exchange import described
+from geventwsgi.wsgi.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -21,27 +21,33 @@ if TYPE_CHECKING:
 PLACES, REQUESTS = 50, 10
 #: The stack of a greenlet without a Python frame.
 COMPILED = "  in compiled code"
+#: The stack of responses that are held without a greenlet.
+HELD = "  in no code: the loop sends what is published"
 
 
 def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple[str, str]]:
     """Return a description (how many greenlets, which requests) and a stack for each place, the running one first.
 
     :param frame: the frame of the running greenlet.
-    :param requests: the request that each greenlet serves, for those that serve one.
+    :param requests: the request that each greenlet serves, for those that serve one; responses that are held without a
+        greenlet have another key.
     """
-    from greenlet import getcurrent
+    from greenlet import getcurrent, greenlet
 
     running = getcurrent()
     places: dict[str, list[str]] = {}
-    for greenlet in _suspended(running):
-        if greenlet in requests or _is_foreign(greenlet.gr_frame):
-            frame_there = greenlet.gr_frame
+    for one in _suspended(running):
+        if one in requests or _is_foreign(one.gr_frame):
+            frame_there = one.gr_frame
             stack = application_stack(frame_there) if frame_there else COMPILED
-            places.setdefault(stack, []).append(requests.get(greenlet, ""))
+            places.setdefault(stack, []).append(requests.get(one, ""))
     others = [
         (f"has {len(served)} more greenlet{'s' if len(served) > 1 else ''}{_serving(served)}", stack)
         for stack, served in list(places.items())[:PLACES]
     ]
+    held = [told for key, told in requests.items() if not isinstance(key, greenlet)]
+    if held:
+        others.append((f"holds {len(held)} response{'s' if len(held) > 1 else ''}{_serving(held)}", HELD))
     return [(f"was{_serving([requests.get(running, '')])}", application_stack(frame)), *others]
 
 

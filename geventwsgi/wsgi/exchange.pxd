@@ -18,6 +18,7 @@ cdef class Exchange:
     cdef public CRepeated repeated
     cdef public list trailers
     cdef public object request
+    cdef public object offered
     cdef public long long sent
     cdef public int remote_port
     cdef public int status
@@ -34,6 +35,8 @@ cdef class Exchange:
     cpdef send_file(self, int fileno, long long offset, long long count)
     cpdef close_after(self)
     cpdef finish(self)
+    cpdef bint can_hold(self) except -1
+    cpdef hold(self, call)
     cpdef fail(self, int status, detail=*)
     cpdef abort(self)
     cpdef thrown(self)

@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.observe.outputs.escape import escape
+
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
+    from geventwsgi.wsgi.held import Call, Held
     from geventwsgi.wsgi.repeated import Repeated
+
+#: Characters of method and target that a log line shows.
+LINE_LIMIT = 512
 
 Headers = Sequence[tuple[str, str]]
 
@@ -40,8 +46,8 @@ class Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "has_body", "head", "head_sent", "over", "remote_addr", "remote_port", "repeated", "request", "scheme", "sent",
-        "status", "taken", "trailers", "trusted",
+        "has_body", "head", "head_sent", "offered", "over", "remote_addr", "remote_port", "repeated", "request",
+        "scheme", "sent", "status", "taken", "trailers", "trusted",
     )  # fmt: skip
 
     head: RequestHead
@@ -70,6 +76,8 @@ class Exchange:
     status: int
     #: Whether the application has come to its end: nothing is thrown into its greenlet any more. Set by the gateway.
     over: bool
+    #: What the application would have the response held with; set by ``environ["geventwsgi.hold"]``.
+    offered: Held | None
 
     def read(self, size: int) -> bytes:
         """Return 1 to ``size`` bytes of the request body, ``b""`` at its end.
@@ -116,6 +124,18 @@ class Exchange:
         """End the response; return a complaint for the error log if the body was not as long as declared."""
         raise NotImplementedError
 
+    def can_hold(self) -> bool:
+        """Return whether the rest of the response can be sent without a greenlet, now that some of it has left."""
+        raise NotImplementedError
+
+    def hold(self, call: Call) -> None:
+        """Have the rest of the response come from what is :attr:`offered`, once the gateway has returned.
+
+        At its end ``call.gateway.conclude`` is called with the call, in a greenlet. What refers to this exchange, but
+        for the call's own, has no effect from now on.
+        """
+        raise NotImplementedError
+
     def fail(self, status: int, detail: str | None = None) -> None:
         """Answer with an error page and close if the head has not left; abort the connection otherwise.
 
@@ -138,3 +158,15 @@ class Exchange:
     def raw_socket(self) -> Any:
         """Return the value of ``environ["geventwsgi.socket"]``, a socket whose first use takes the connection over."""
         raise NotImplementedError
+
+
+def described(exchange: Exchange) -> str:
+    """Return the request line, quoted and escaped, and the client's address, for a line in a log.
+
+    The query, which may hold what is secret, is left out.
+    """
+    head = exchange.head
+    path, mark, _ = head.target.partition("?")
+    line = escape(f"{head.method} {path}{mark and '?...'}"[:LINE_LIMIT])
+    client = escape(exchange.remote_addr) or "a unix socket"
+    return f'"{line} HTTP/{head.version[0]}.{head.version[1]}" from {client}'

@@ -26,7 +26,9 @@ cdef class Gateway:
     @cython.locals(response=CResponse, environ=dict)
     cpdef run(self, CExchange exchange)
     cpdef _end(self, CExchange exchange, dict environ, result, CResponse response, double started)
-    cpdef _send(self, result, CResponse response)
-    cpdef _send_chunks(self, chunks, CResponse response)
-    cpdef _send_file(self, wrapper, CResponse response)
+    cpdef bint _send(self, CExchange exchange, result, CResponse response) except -1
+    cpdef bint _send_chunks(self, CExchange exchange, chunks, CResponse response) except -1
+    cpdef bint _holds(self, CExchange exchange, chunk) except -1
+    cpdef _hold(self, CExchange exchange, dict environ, result, CResponse response, double started)
+    cpdef _send_file(self, CExchange exchange, wrapper, CResponse response)
     cpdef _observe(self, CExchange exchange, dict environ, CResponse response, double started)

@@ -10,6 +10,7 @@ The rules of an ending:
 * A request that broke inside its body is answered with its own status, a client that left not at all. Whatever the
   application makes of either is no failure of its own: no traceback.
 * ``close()`` of the iterable runs once, after the last byte or the answer to a failure; then comes the access record.
+* A response that is held (:mod:`held`) ends later, in another greenlet, and by the same rules.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestError, RequestTimeout, ResponseError
 from geventwsgi.forks import leave
 from geventwsgi.observe.access import Record
-from geventwsgi.observe.outputs.escape import escape
+from geventwsgi.wsgi.exchange import described
 from geventwsgi.wsgi.files import FileWrapper, regular_extent
+from geventwsgi.wsgi.held import Call, recorded
 from geventwsgi.wsgi.input import Input
 from geventwsgi.wsgi.request import Request
 from geventwsgi.wsgi.response import LastHead, Response
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from geventwsgi.wsgi.environ import EnvironBuilder
     from geventwsgi.wsgi.exchange import Exchange
 
-#: Characters of method and target that a log line shows.
-LINE_LIMIT = 512
 SWITCHING_PROTOCOLS = 101
 CLIENT_LEFT = 499
 
@@ -116,7 +116,9 @@ class Gateway:
             if exchange.has_body:
                 body = environ["wsgi.input"]
             result = self.application(environ, response.start_response)
-            self._send(result, response)
+            if self._send(exchange, result, response):
+                self._hold(exchange, environ, result, response, started)
+                return
             complaint = response.finish()
             exchange.over = True
             if complaint is not None:
@@ -137,17 +139,18 @@ class Gateway:
 
     # Sending
 
-    def _send(self, result: Any, response: Response) -> None:
-        """Send what the application returned, each chunk at once."""
+    def _send(self, exchange: Exchange, result: Any, response: Response) -> bool:
+        """Send what the application returned, each chunk at once; return whether the rest is to be held."""
         if isinstance(result, (list, tuple)) and len(result) < 2:
             if result:
                 response.write_last(result[0], type(result) is list and self._post_request is None)
         elif type(result) is FileWrapper:
-            self._send_file(result, response)
+            self._send_file(exchange, result, response)
         else:
-            self._send_chunks(result, response)
+            return self._send_chunks(exchange, result, response)
+        return False
 
-    def _send_chunks(self, chunks: Iterable[bytes], response: Response) -> None:
+    def _send_chunks(self, exchange: Exchange, chunks: Iterable[bytes], response: Response) -> bool:
         if isinstance(chunks, (str, bytes)) or not (hasattr(chunks, "__iter__") or hasattr(chunks, "__getitem__")):
             kind = type(chunks).__name__
             raise ResponseError(f"the application returned {kind}: return an iterable of bytes, such as [b'text']")
@@ -156,8 +159,21 @@ class Gateway:
             response.write(chunk)
             if head_only and chunk:
                 break  # an endless stream would otherwise run on for a client that waits for nothing but the head
+            if exchange.offered is not None and chunk and self._holds(exchange, chunk):
+                return True
+        return False
 
-    def _send_file(self, wrapper: FileWrapper, response: Response) -> None:
+    def _holds(self, exchange: Exchange, chunk: bytes) -> bool:
+        """Return whether a response is to be held, now that its first chunk has been sent."""
+        unchanged = exchange.offered is not None and chunk is exchange.offered.first
+        if unchanged and exchange.can_hold():
+            return True
+        exchange.offered = None
+        reason = "it cannot be sent without one" if unchanged else "something changes the body on its way"
+        self._log.debug("The response to %s keeps its greenlet: %s", described(exchange), reason)
+        return False
+
+    def _send_file(self, exchange: Exchange, wrapper: FileWrapper, response: Response) -> None:
         """Send a file from its position to its end or to the Content-Length (PEP 3333, "Optional ... Handling")."""
         left = None if response.length is None else max(0, response.length - response.sent)
         extent = regular_extent(wrapper.filelike) if self._use_sendfile else None
@@ -165,9 +181,35 @@ class Gateway:
             fileno, offset, count = extent
             response.write_file(fileno, offset, count if left is None else min(left, count))
         else:
-            self._send_chunks(wrapper if left is None else wrapper.blocks(left), response)
+            self._send_chunks(exchange, wrapper if left is None else wrapper.blocks(left), response)
 
     # Ending
+
+    def _hold(
+        self, exchange: Exchange, environ: dict[str, Any], result: Any, response: Response, started: float
+    ) -> None:
+        """Leave the rest of a response to the exchange, with as little as its end needs."""
+        exchange.over = True
+        if self._errors is not None and self._errors.unfinished:
+            self._errors.flush()
+        if not self._observed:
+            exchange.hold(Call(self, result, None, None, 0.0))
+        else:
+            exchange.hold(Call(self, result, response, environ if self._shows else recorded(environ), started))
+
+    def conclude(self, call: Call, exchange: Exchange, error: BaseException | None) -> None:
+        """Do what comes after a held response, as :meth:`run` does after any other.
+
+        :param error: what has ended it; None if it has come to its end.
+        """
+        response = Response(exchange, self._last_head) if call.response is None else call.response
+        try:
+            if error is not None:
+                raise error  # noqa: TRY301 - as if the application's call had raised it
+        except BaseException:  # noqa: BLE001 - as in run
+            self._broke(exchange, call.environ, None, call.result, response, call.started)
+        else:
+            self._end(exchange, call.environ, call.result, response, call.started)
 
     def _broke(
         self, exchange: Exchange, environ: dict[str, Any] | None, body: Input | None, result: Any, response: Response,
@@ -285,15 +327,3 @@ class Gateway:
                 self._post_request(request, environ, response)
             except Exception:  # noqa: BLE001 - the operator's code
                 self._log.exception("Error in the post_request hook for %s", described(exchange))
-
-
-def described(exchange: Exchange) -> str:
-    """Return the request line, quoted and escaped, and the client's address, for a line in a log.
-
-    The query, which may hold what is secret, is left out.
-    """
-    head = exchange.head
-    path, mark, _ = head.target.partition("?")
-    line = escape(f"{head.method} {path}{mark and '?...'}"[:LINE_LIMIT])
-    client = escape(exchange.remote_addr) or "a unix socket"
-    return f'"{line} HTTP/{head.version[0]}.{head.version[1]}" from {client}'

@@ -85,6 +85,10 @@ class Request:
         """Return whether the connection ends with this request, as far as the request says."""
         return self.must_close or not self._exchange.head.keep_alive
 
+    def follow(self, exchange: Exchange) -> None:
+        """Belong to another exchange, which goes on with the response."""
+        self._exchange = exchange
+
     def apply(self, environ: dict[str, Any]) -> None:
         """Have the environ of this request, and its connection, follow what has been changed here."""
         exchange = self._exchange

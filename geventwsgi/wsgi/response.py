@@ -253,6 +253,11 @@ class Response:
         """Note, for the access log, that ``code`` is what became of the response."""
         self._head = ResponseHead(status_line(code), code, self.headers if self._exchange.head_sent else [])
 
+    def follow(self, exchange: Exchange) -> None:
+        """Tell of another exchange, which goes on with this response. Nothing is written by ``write`` any more."""
+        self._exchange = exchange
+        self.ended = True
+
     def cut(self) -> None:
         """Abort the response; if nothing of it has left, it has no status."""
         if not self._exchange.head_sent:

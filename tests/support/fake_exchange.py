@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from geventwsgi.wsgi.exchange import Headers
+    from geventwsgi.wsgi.held import Call
 
 GET = "GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
 
@@ -64,7 +65,7 @@ class FakeExchange(Exchange):
         self.has_body = True
         self.remote_addr, self.remote_port = remote_addr, remote_port
         self.scheme, self.trusted = scheme, trusted
-        self.repeated = self.request = None
+        self.repeated = self.request = self.offered = None
         self.trailers: list[tuple[str, str]] = []
         self.head_sent = False
         self.taken = False
@@ -89,6 +90,9 @@ class FakeExchange(Exchange):
         self.aborted = False
         self.misuse: list[str] = []
         self.socket = object()
+        #: Whether responses can be held, and what was left to be concluded.
+        self.holds = True
+        self.call: Call | None = None
         self._script: deque[bytes | BaseException] = deque(body)
         self._trailers = list(trailers)
         self._disconnect_after = disconnect_after
@@ -118,7 +122,7 @@ class FakeExchange(Exchange):
     def check(self) -> None:
         """Raise if the interface was broken, or if the exchange neither ended nor was given up."""
         assert not self.misuse, self.misuse
-        assert self.finished or self.aborted or self.failed, "the exchange was left open"
+        assert self.finished or self.aborted or self.failed or self.call, "the exchange was left open"
 
     # The interface
 
@@ -182,6 +186,13 @@ class FakeExchange(Exchange):
         if self.started is None or self.length is None or self._has_no_content or self.length == self.sent:
             return None
         return f"{self.length - self.sent} bytes too few"
+
+    def can_hold(self) -> bool:
+        return self.holds and self.head_sent and self.length is None and not self._has_no_content
+
+    def hold(self, call: Call) -> None:
+        self._called("hold", self.can_hold() and not self._over, "hold of a response that cannot be held")
+        self.call = call
 
     def fail(self, status: int, detail: str | None = None) -> None:
         self._called("fail", not self._over, "fail after the end")

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from gevent import socket
 
 from geventwsgi import WSGIServer
+from tests.support.certificates import certificates
+from tests.support.streams import tls_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -58,6 +61,29 @@ def running(app: Callable[..., Any], **settings: Any) -> Iterator[Running]:
         yield server
     finally:
         server.close()
+
+
+@contextmanager
+def serving(app: Callable[..., Any], way: str, directory: Path, **settings: Any) -> Iterator[Running]:
+    """Serve ``app``, over TLS if ``way`` is "tls", on a socket in ``directory`` if it is "unix"."""
+    if "tls" in way:
+        settings.update(certfile=certificates().certfile, keyfile=certificates().keyfile)
+    if way == "unix":
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"{directory}/socket")
+        listener.listen()
+        settings["listener"] = listener
+    with running(app, **settings) as server:
+        yield server
+
+
+def connect(server: Running, way: str) -> Any:
+    """Return a client of a server that is served in this way."""
+    client = server.connect()
+    if "tls" in way:
+        client = tls_client_context().wrap_socket(client, server_hostname="localhost")
+        server.clients.append(client)
+    return client
 
 
 def read_to(client: socket.socket, end: bytes) -> bytes:

@@ -23,6 +23,7 @@ from tests.support.certificates import certificates
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from geventwsgi.errors import ClientDisconnected
     from geventwsgi.serving.wire.poller import Poller
 
 
@@ -66,6 +67,16 @@ def stream_pair(
         stream.close()
         client.close()
         events.close()
+
+
+class Settled:
+    """Has offered bytes to a stream, and remembers what came of it."""
+
+    def __init__(self) -> None:
+        self.errors: list[ClientDisconnected | None] = []
+
+    def settled(self, error: ClientDisconnected | None) -> None:
+        self.errors.append(error)
 
 
 class Woken(Sleeper):

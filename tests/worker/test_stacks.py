@@ -64,6 +64,11 @@ def test_greenlet_without_a_request_is_told_of(event):
     greenlet.join()
 
 
+def test_responses_that_are_held_without_a_greenlet_are_counted():
+    who, _ = describe(sys._getframe(), {object(): "GET /1", object(): "GET /2"})[-1]
+    assert who == "holds 2 responses serving GET /1, GET /2"
+
+
 def test_a_main_greenlet_that_waits_in_others_code_is_told_of():
     told = gevent.spawn(lambda: describe(sys._getframe(), {})).get()
     assert any("test_a_main_greenlet_that_waits" in stack for who, stack in told[1:] if who == "has 1 more greenlet")

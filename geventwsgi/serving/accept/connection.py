@@ -36,13 +36,14 @@ holdings.spare(runners.Sleeper, Stream)  # they lead to the whole server
 class Left(Enum):
     """What a protocol leaves: a connection to close, to wait for, or with another request that has come already.
 
-    NOTHING has come, not even what the connection woke for: over TLS it may have been a part of a record.
+    NOTHING has come, not even what the connection woke for: over TLS it may have been a part of a record. A response
+    that is HELD goes on without a greenlet.
     """
 
-    ENDED, IDLE, MORE, NOTHING = range(4)
+    ENDED, IDLE, MORE, NOTHING, HELD = range(5)
 
 
-ENDED, IDLE, MORE, NOTHING = Left
+ENDED, IDLE, MORE, NOTHING, HELD = Left
 
 
 class Connection(linger.Leaver):
@@ -104,7 +105,7 @@ class Connection(linger.Leaver):
             self.end()
         elif left is NOTHING:
             self._park_on()
-        else:
+        elif left is MORE:
             self.stream.parked_until = 0.0
             self.service.runners.give(self)
 

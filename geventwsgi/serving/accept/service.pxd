@@ -15,6 +15,7 @@ cdef class Service:
     cdef public CEntrance entrance
     cdef public CPolicy policy
     cdef public CTrimmer trimmer
+    cdef public object fanout
     cdef public set connections
     cdef public object empty
     cdef public object refused

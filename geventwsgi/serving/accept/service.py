@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gevent.event import Event
 
+from geventwsgi.fanout import fanout_of
 from geventwsgi.forks import hold
 from geventwsgi.serving.loop.memory import Trimmer
 
@@ -39,7 +40,7 @@ class Service:
     """
 
     __slots__ = (
-        "capacity", "common", "connections", "draining", "empty", "entrance", "greenlet_per_request",
+        "capacity", "common", "connections", "draining", "empty", "entrance", "fanout", "greenlet_per_request",
         "keeps_greenlets", "policy", "refused", "runners", "served", "timeouts", "trimmer",
     )  # fmt: skip
 
@@ -56,6 +57,8 @@ class Service:
         self.keeps_greenlets = keeps_greenlets
         self.greenlet_per_request = greenlet_per_request
         self.trimmer = Trimmer(common.deadlines.loop)
+        #: Calls responses that are held when they have something to send.
+        self.fanout = fanout_of(common.hub)
         self.connections: set[Guest] = set()
         #: Set when the last of them closes; whoever waits for that clears it first.
         self.empty = Event()

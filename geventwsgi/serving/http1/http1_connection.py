@@ -22,7 +22,7 @@ from geventwsgi.http.lines import asks_head
 from geventwsgi.observe.access import Record
 from geventwsgi.serving.accept import connection as connections
 from geventwsgi.serving.accept import prologue
-from geventwsgi.serving.accept.connection import ENDED, IDLE, MORE, NOTHING
+from geventwsgi.serving.accept.connection import ENDED, HELD, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1.http1_exchange import Http1Exchange
 from geventwsgi.serving.loop import holdings, marks, thread_objects
 from geventwsgi.serving.loop.deadlines import NEVER
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.accept.connection import Left
     from geventwsgi.serving.accept.service import Service
+    from geventwsgi.serving.http1.http1_held import Http1Held
     from geventwsgi.serving.http1.http1_policy import Http1Policy
     from geventwsgi.serving.wire.sockets import Socket
     from geventwsgi.wsgi.repeated import Repeated
@@ -60,8 +61,8 @@ class Http1Connection(connections.Connection):
         #: whole. Forgotten when the connection gets cold.
         self.last_head: RequestHead | None = None
         self.last_data = b""
-        #: The request that is being served. None between two requests.
-        self.exchange: Http1Exchange | None = None
+        #: The request that is being served, or whose response is held. None between two requests.
+        self.exchange: Http1Exchange | Http1Held | None = None
         #: What the environs of its requests have in common.
         self.repeated: Repeated | None = None
         #: Where its requests run; made with the first of them. Forgotten as well.
@@ -73,6 +74,9 @@ class Http1Connection(connections.Connection):
 
         All else is in functions of its own: this one's frame is kept in memory for each request that waits.
         """
+        if self.exchange is not None:
+            self._conclude()
+            return
         if self.stream.closed:
             self.greenlet = None
             return  # killed before this greenlet had its turn
@@ -93,6 +97,41 @@ class Http1Connection(connections.Connection):
             self._broke()
         else:
             self._go_on(left)
+
+    def _conclude(self) -> None:
+        """Do what comes after a held response, and then go on."""
+        held: Any = self.exchange
+        self.greenlet = getcurrent()
+        try:
+            left = ENDED
+            if held.conclude():
+                left = MORE if self.stream.hot or self.stream.ahead() else IDLE
+            elif not self.stream.closed:
+                self.stream.finish()
+            self.exchange = None
+            self.forget()
+        except BaseException:  # noqa: BLE001 - as in run
+            self._broke()
+        else:
+            self.answered = True
+            self.idle_limit = self.service.timeouts.keepalive
+            self._go_on(left)
+
+    def wake(self, timed_out: bool) -> None:
+        """See :class:`~geventwsgi.serving.loop.runners.Sleeper`."""
+        held: Any = self.exchange
+        if held is None:
+            connections.Connection.wake(self, timed_out)
+        else:
+            held.woken()
+
+    def kill(self) -> None:
+        """See :class:`.Guest`."""
+        held: Any = self.exchange
+        if held is None or self.greenlet is not None:
+            connections.Connection.kill(self)
+        else:
+            held.kill()
 
     def _broke(self) -> None:
         """Act on the exception that is being handled; raise it on if it is meant for the greenlet."""
@@ -144,12 +183,16 @@ class Http1Connection(connections.Connection):
     def _references(self) -> list[int]:
         return marks.settled_references(self.greenlet)
 
-    def in_flight(self) -> tuple[tuple[Any, Http1Exchange], ...]:
+    def in_flight(self) -> tuple[tuple[Any, Http1Exchange | Http1Held], ...]:
         """See :class:`.Guest`."""
-        return () if self.exchange is None else ((self.greenlet, self.exchange),)
+        return () if self.exchange is None else ((self.greenlet or self, self.exchange),)
 
     def client_ended(self) -> None:
         """See :class:`~geventwsgi.serving.wire.stream.Guard`."""
+        if self.lane is None and self.exchange is not None:  # of a response that is held
+            self.lane = Lane.__new__(Lane)
+            self.lane.begin(self.stream, self.service.policy, self.remote_addr != "")
+            self.lane.serve(self.exchange, None)
         if self.lane is not None:
             departure.notice(self.lane)
 
@@ -245,11 +288,21 @@ def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
     lane.rest()
     if marks.references(exchange) != known:
         exchange.end()
+    if exchange.successor is not None:
+        return _hold(connection, exchange.successor)
     connection.answered = True
     connection.idle_limit = connection.service.timeouts.keepalive
     if not exchange.settle():
         return ENDED
     return MORE if stream.hot or stream.ahead() else IDLE
+
+
+def _hold(connection: Http1Connection, held: Http1Held) -> Left:
+    """Have a response go on without a greenlet."""
+    connection.forget()
+    connection.exchange = held
+    held.go_on()
+    return HELD
 
 
 def release(connection: Http1Connection) -> None:

@@ -15,6 +15,7 @@ from geventwsgi.http import encode
 from geventwsgi.http.body import body_for
 from geventwsgi.http.encode import CHUNKED, CLOSE, LENGTH, NONE
 from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
+from geventwsgi.serving.http1.http1_held import Http1Held
 from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.request import departure, live_exchange
 from geventwsgi.serving.request.extensions import extend
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.request.audience import Audience
     from geventwsgi.serving.request.lane import Lane
     from geventwsgi.wsgi.exchange import Headers
+    from geventwsgi.wsgi.held import Call
 
 #: Bytes of a body received at once at the most.
 BODY_RECV = 65536
@@ -83,6 +85,7 @@ class Http1Exchange(live_exchange.LiveExchange):
         "_response",
         "_stream",
         "_trailers",
+        "successor",
     )
 
     def begin(self, connection: Connection, policy: Http1Policy, head: RequestHead) -> None:
@@ -130,7 +133,9 @@ class Http1Exchange(live_exchange.LiveExchange):
         self.taken = False
         self._raw_socket: ClientSocket | None = None
         self.over = False
-        self.request = None
+        self.request = self.offered = None
+        #: What goes on with the response, if it is held; set by :meth:`hold`.
+        self.successor: Http1Held | None = None
         #: Set by :meth:`end`.
         self.ended = False
         #: When the application has to be done (monotonic time); set by :mod:`request_deadline`.
@@ -138,8 +143,7 @@ class Http1Exchange(live_exchange.LiveExchange):
         #: Set by :mod:`client` when the application asks for news of its client.
         self.audience: Audience | None = None
         self.head_sent = False
-        self.sent = 0
-        self.status = 0
+        self.sent = self.status = 0
         # The response as staged by start().
         self._response = _NO_HEAD
         self._length: int | None = None
@@ -468,6 +472,27 @@ class Http1Exchange(live_exchange.LiveExchange):
             extend(environ, self._lane, self)
 
     # The end
+
+    def can_hold(self) -> bool:
+        """See :meth:`Exchange.can_hold`. A connection that keeps its greenlet keeps it while a response is held too."""
+        return (
+            self._framing in (CHUNKED, CLOSE)
+            and self.status != 101
+            and (self._body is None or self._body.done)
+            and not (self.taken or self._cut or self._trailers or self._connection.service.keeps_greenlets)
+        )
+
+    def hold(self, call: Call) -> None:
+        """See :meth:`Exchange.hold`."""
+        source = self.offered
+        if source is None:
+            return
+        held = Http1Held.__new__(Http1Held)
+        chunked = self._framing is CHUNKED
+        held.begin(self._connection, self, call, source, chunked=chunked, keep_alive=self._keep_alive)
+        source.attach(held)
+        held.succeed(self)
+        self.successor = held
 
     def fail(self, status: int, detail: str | None = None) -> None:
         """See :meth:`Exchange.fail`."""

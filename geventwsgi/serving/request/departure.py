@@ -48,6 +48,7 @@ def depart(lane: Lane, exchange: LiveExchange) -> None:
     transport.give_up()
     if exchange.audience is not None:
         exchange.audience.tell(lane.policy.log)
+    exchange.client_left()
     get_hub().loop.run_callback(_cancel, lane, exchange)
 
 

@@ -7,6 +7,9 @@ cimport cython
 cdef class EarlyHints:
     cdef object _lane
 
+cdef class Hold:
+    cdef object _lane
+
 cdef class Trailers:
     cdef object _lane
 

@@ -1,4 +1,4 @@
-"""What the environ has beyond PEP 3333 that only a protocol can offer: the client, the deadline, hints, trailers.
+"""What an environ has beyond PEP 3333 that only a protocol can offer: client, deadline, hints, hold, trailers.
 
 They are objects of a lane and act on its request; see :mod:`lane`.
 """
@@ -16,6 +16,7 @@ from geventwsgi.wsgi.response import check_fields, exact_fields
 if TYPE_CHECKING:
     from geventwsgi.serving.request.lane import Lane
     from geventwsgi.serving.request.live_exchange import LiveExchange
+    from geventwsgi.wsgi.held import Held
 
 TRAILERS = "geventwsgi.send_trailers"
 
@@ -28,6 +29,7 @@ def extend(environ: dict[str, Any], lane: Lane, exchange: LiveExchange) -> None:
     head = exchange.head
     environ["geventwsgi.client"] = environ["waitress.client_disconnected"] = Client(lane)
     environ["geventwsgi.deadline"] = Deadline(lane)
+    environ["geventwsgi.hold"] = Hold(lane)
     environ["wsgi.early_hints"] = EarlyHints(lane)
     if head.minor and head.fields.takes_trailers:
         environ[TRAILERS] = Trailers(lane)
@@ -60,6 +62,26 @@ class EarlyHints:
         exchange = self._lane.exchange
         if exchange is not None:
             exchange.send_early_hints(fields)
+
+
+class Hold:
+    """``environ["geventwsgi.hold"]``."""
+
+    __slots__ = ("_lane",)
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    def __call__(self, held: Held) -> None:
+        """Offer to have the response's body come from ``held``, without a greenlet, from its first piece on.
+
+        The application then returns an iterable whose first piece is ``held.first``. Where that is not what the server
+        gets, since something changes the body, or where the response cannot do without a greenlet, the iterable is
+        asked for its next piece instead. Does nothing once the request has ended.
+        """
+        exchange = self._lane.exchange
+        if exchange is not None:
+            exchange.offered = held
 
 
 class Trailers:

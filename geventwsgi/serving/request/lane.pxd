@@ -25,6 +25,7 @@ cdef class Lane:
     cdef object _client
     cdef object _deadline
     cdef object _hints
+    cdef object _hold
     cdef object _trailers
     cdef Py_ssize_t _known
     cdef object _audience

@@ -58,7 +58,7 @@ class Lane:
     """See above; used until its last request has ended (:meth:`end`)."""
 
     __slots__ = (
-        "_audience", "_client", "_deadline", "_hints", "_known", "_trailers", "clock", "departed", "exchange",
+        "_audience", "_client", "_deadline", "_hints", "_hold", "_known", "_trailers", "clock", "departed", "exchange",
         "greenlet", "inquiry", "policy", "queued", "remote", "transport",
     )  # fmt: skip
 
@@ -86,6 +86,7 @@ class Lane:
         self._client: object = None
         self._deadline: object = None
         self._hints: object = None
+        self._hold: object = None
         self._trailers: object = None
         #: How many references these have while no request has them; 0 before :meth:`lend`.
         self._known = 0
@@ -118,19 +119,21 @@ class Lane:
         self._client = environ["geventwsgi.client"]
         self._deadline = environ["geventwsgi.deadline"]
         self._hints = environ["wsgi.early_hints"]
+        self._hold = environ["geventwsgi.hold"]
         self._trailers = environ.get("geventwsgi.send_trailers", self._client)
         self._known = self._references()
 
     def give(self) -> None:
         """Note that the objects are one request's alone: the lane ends with that."""
         self._known = 0
-        self._client = self._deadline = self._hints = self._trailers = None
+        self._client = self._deadline = self._hints = self._hold = self._trailers = None
 
     def _references(self) -> int:
         return (
             marks.references(self._client)
             + marks.references(self._deadline)
             + marks.references(self._hints)
+            + marks.references(self._hold)
             + marks.references(self._trailers)
         )
 

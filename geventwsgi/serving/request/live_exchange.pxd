@@ -6,6 +6,7 @@ cdef class LiveExchange(exchange.Exchange):
     cdef public double until
     cdef public flag ended
 
+    cpdef client_left(self)
     cpdef bytes probe(self)
     cpdef send_early_hints(self, headers)
     cpdef send_trailers(self, trailers)

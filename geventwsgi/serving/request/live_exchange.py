@@ -26,6 +26,9 @@ class LiveExchange(exchange.Exchange):
     #: When the application has to be done (``clock.monotonic``); set by :mod:`request_deadline`.
     until: float
 
+    def client_left(self) -> None:
+        """Act on the client's departure, beyond telling the audience; called in the hub."""
+
     def probe(self) -> bytes:
         """Return bytes that say nothing to a client that still reads this response; ``b""`` where there are none."""
         raise NotImplementedError

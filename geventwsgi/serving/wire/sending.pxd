@@ -5,6 +5,7 @@ from geventwsgi.serving.wire cimport endpoint
 from geventwsgi.serving.wire.outbox cimport Outbox as COutbox
 from geventwsgi.serving.loop.places cimport Places as CPlaces
 from geventwsgi.serving.wire.poller cimport Poller as CPoller
+from geventwsgi.serving.wire cimport rest as rests
 
 cimport cython
 
@@ -20,21 +21,9 @@ cdef class Common:
     cdef public double write_timeout
     cdef public double write_min_rate
 
-cdef class FileRange:
-    cdef long long _offset
-    cdef long long _count
-    cdef readonly int fileno
-    cdef int _own
-
-    cpdef keep(self)
-    @cython.locals(own=int)
-    cpdef let_go(self)
-    @cython.locals(step=Py_ssize_t, sent=Py_ssize_t)
-    cpdef bint send(self, CSocket sock) except -1
-
 cdef class Stall(deadlines.Holder):
     cdef object _sending
-    cdef FileRange file
+    cdef rests.Rest rest
     cdef int unread
 
 cdef class Sending(endpoint.Endpoint):
@@ -80,12 +69,16 @@ cdef class Sending(endpoint.Endpoint):
     cpdef gather(self, bint on)
     cpdef _let_leave(self)
     cpdef _send_all(self, data)
-    @cython.locals(file=FileRange, sent=Py_ssize_t)
+    @cython.locals(sent=Py_ssize_t)
+    cpdef bint offer(self, bytes data, taker) except -1
+    @cython.locals(stall=Stall)
+    cpdef _await_taker(self, offer)
+    @cython.locals(file=rests.FileRange, sent=Py_ssize_t)
     cpdef send_file(self, int fileno, long long offset, long long count, bytes head=*, bint more=*)
     @cython.locals(in_flight=bint)
-    cpdef _send_range(self, FileRange file)
+    cpdef _send_range(self, rests.FileRange file)
     @cython.locals(stall=Stall)
-    cpdef _wait_writable(self, FileRange file=*)
+    cpdef _wait_writable(self, rests.FileRange file=*)
     cpdef _await_room(self, Stall stall)
     @cython.locals(stall=Stall)
     cpdef _has_room(self)

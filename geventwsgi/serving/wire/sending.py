@@ -6,31 +6,26 @@ directly, as that does.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gevent.exceptions import ConcurrentObjectUseError
 from greenlet import getcurrent
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.forks import close
 from geventwsgi.serving.loop import deadlines
 from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.wire import endpoint
 from geventwsgi.serving.wire.poller import WRITABLE
+from geventwsgi.serving.wire.rest import FileRange, Offer
 
 if TYPE_CHECKING:
     from geventwsgi.serving.loop.deadlines import Deadlines
     from geventwsgi.serving.loop.places import Places
     from geventwsgi.serving.wire.outbox import Outbox
     from geventwsgi.serving.wire.poller import Poller
+    from geventwsgi.serving.wire.rest import Rest, Taker
     from geventwsgi.serving.wire.sockets import Socket
 
-#: Bytes of a file handed to the kernel at once, after which others get their turn. With the last of them goes a rest
-#: that is not worth a turn of its own.
-SENDFILE_STEP = 2 << 20
-SENDFILE_REST = 1 << 19
 #: Work that a greenlet may do without waiting before the others get their turn, in sends. A client whose bytes are
 #: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
 #: So many take a third of a millisecond.
@@ -72,61 +67,15 @@ class Common:
         self.write_min_rate = write_min_rate
 
 
-class FileRange:
-    """What is left to send of a regular file."""
-
-    __slots__ = ("_count", "_offset", "_own", "fileno")
-
-    def __init__(self, fileno: int, offset: int, count: int) -> None:
-        self.fileno = fileno
-        self._offset = offset
-        self._count = count
-        #: A duplicate of the application's descriptor, -1 without one; see :meth:`keep`.
-        self._own = -1
-
-    def keep(self) -> None:
-        """Hold the file by a descriptor of our own, since something is about to be waited for.
-
-        Whatever the application does meanwhile, no other file gets this number. Where there is no descriptor left, the
-        application's has to do.
-        """
-        with suppress(OSError):
-            self._own = self.fileno = os.dup(self.fileno)
-
-    def let_go(self) -> None:
-        """Close what :meth:`keep` has made."""
-        own, self._own = self._own, -1
-        if own >= 0:
-            close(own)
-
-    def send(self, sock: Socket) -> bool:
-        """Hand the kernel what it takes at once, a step at most; return whether anything is left.
-
-        :raises ClientDisconnected: the client has left, or the file ends early: nothing right can follow.
-        """
-        if not self._count:
-            return False
-        step = SENDFILE_STEP if self._count > SENDFILE_STEP + SENDFILE_REST else self._count
-        taken = sock.send_file(self.fileno, self._offset, step)
-        if taken is None:
-            return True
-        sent = taken  # a number, in C as well
-        if not sent:
-            raise ClientDisconnected("the file became shorter while it was sent")
-        self._offset += sent
-        self._count -= sent
-        return self._count > 0
-
-
 class Stall(deadlines.Holder):
-    """The wait of a greenlet whose client is to read."""
+    """The wait of a greenlet, or of an offer, whose client is to read."""
 
-    __slots__ = ("_sending", "file", "unread")
+    __slots__ = ("_sending", "rest", "unread")
 
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
         #: What the loop goes on to send when there is room, before it wakes the greenlet.
-        self.file: FileRange | None = None
+        self.rest: Rest | None = None
         #: How many bytes the client had yet to take when its time began.
         self.unread = 0
         self.deadline = NEVER
@@ -168,7 +117,7 @@ class Sending(endpoint.Endpoint):
         self.gathers = False
         #: The deadline of :meth:`_wait_writable`, made when it first waits.
         self._stall: Stall | None = None
-        #: The greenlet inside :meth:`_wait_writable`; set and reset there.
+        #: The greenlet inside :meth:`_wait_writable`, set and reset there; or the offer that waits for room.
         self._writer: Any = None
 
     # Turns
@@ -411,42 +360,83 @@ class Sending(endpoint.Endpoint):
             self._wait_writable(file)
         raise ClientDisconnected(LEFT)
 
+    def offer(self, data: bytes, taker: Taker) -> bool:
+        """Send bytes from the loop, without waiting; return whether the kernel has taken all of them.
+
+        Otherwise the rest follows when there is room, and then ``taker.settled`` is called; nothing may be sent before.
+        A client that takes nothing for ``write_timeout`` seconds, or too little, is given up, as in :meth:`send`.
+
+        :raises ClientDisconnected: the client has left.
+        :raises ConcurrentObjectUseError: something waits for room already.
+        """
+        if self.left or self._writer is not None:
+            self._refuse()
+        sent = self._sock.send(data)
+        if sent == len(data):
+            return True
+        self._await_taker(Offer(self, taker, data, sent))
+        return False
+
+    def _await_taker(self, offer: Offer) -> None:
+        """Go on with an offer when there is room."""
+        stall = self._stall
+        if stall is None:
+            stall = self._stall = Stall(self)
+        stall.rest = offer
+        self._await_room(stall)
+        self._writer = offer
+
+    def end_offer(self, *, stalled: bool) -> ClientDisconnected | None:
+        """See :class:`.Offerer`."""
+        self._writer = None
+        stall = self._stall
+        if stall is not None:
+            stall.rest = None
+            stall.deadline = NEVER
+        if stalled:
+            return self._silent()
+        return ClientDisconnected(LEFT) if self.left or self.closed else None
+
     def _wait_writable(self, file: FileRange | None = None) -> None:
         """Wait until there is room for what the greenlet has to send, or until ``file`` has been sent."""
         self._turn = 0
         stall = self._stall
         if stall is None:
             stall = self._stall = Stall(self)
-        stall.file = file
+        stall.rest = file
         self._await_room(stall)
         self._writer = getcurrent()
         try:
             stalled = self._common.hub.switch()
         finally:
-            self._writer = stall.file = None
+            self._writer = stall.rest = None
             stall.deadline = NEVER
         if stalled:
-            self._sock.reset_on_close()  # what was not taken is nothing for the system to keep
-            seconds = self._common.write_timeout
-            raise ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
+            raise self._silent()
+
+    def _silent(self) -> ClientDisconnected:
+        """Give up a client that does not read; return what its sender is told."""
+        self._sock.reset_on_close()  # what was not taken is nothing for the system to keep
+        seconds = self._common.write_timeout
+        return ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
 
     def _await_room(self, stall: Stall) -> None:
         stall.unread = self._sock.unread()
         self._common.deadlines.arm(stall, self._common.write_timeout)
-        if stall.file is None:
+        if stall.rest is None:
             self._common.poller.watch(self, self._sock.fileno(), _WRITABLE)
         else:  # there may be room still
             self._common.poller.tell_again(self, self._sock.fileno())
 
     def _has_room(self) -> None:
-        """Go on with the file that is being sent, or else with the greenlet that waits; called in the hub.
+        """Go on with the rest of what is being sent, or else with the greenlet that waits; called in the hub.
 
         To switch to the greenlet for each part of a file would cost more than all else that is done for the part.
         """
         stall = self._stall
-        if stall is not None and stall.file is not None and not self.left:
+        if stall is not None and stall.rest is not None and not self.left:
             try:
-                if stall.file.send(self._sock):
+                if stall.rest.send(self._sock):
                     self._await_room(stall)
                     return
             except OSError as error:

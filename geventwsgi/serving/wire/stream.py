@@ -250,8 +250,8 @@ class Stream(sending.Sending):
 
     @property
     def awaited(self) -> bool:
-        """Whether somebody waits for bytes."""
-        return self._reader is not None or self._sleeper is not None
+        """Whether somebody waits for bytes. Who is parked although some have come does not want them yet."""
+        return self._reader is not None or (self._sleeper is not None and not self.hot)
 
     def at_end(self) -> bool:
         """Return whether the next receive would find the end of the stream, or an error; takes nothing out."""
@@ -326,14 +326,15 @@ class Stream(sending.Sending):
     def park(self, sleeper: Sleeper, timeout: float) -> None:
         """Keep the connection without a greenlet until bytes or the client's end come, or ``timeout`` seconds pass.
 
-        What has come before is not told again: nothing may be :attr:`hot` or :meth:`ahead`.
+        What has come before is not told again: nothing may be :attr:`hot` or :meth:`ahead` if ``sleeper`` is to act on
+        it.
 
         :param sleeper: is woken once; at once, as if the time were over, where the system cannot tell of the client.
         """
         self._turn = 0
         self._sleeper = sleeper
         self._common.deadlines.arm(self, timeout)
-        if not self.watched:
+        if not (self.watched or self.hot):
             try:
                 self.watch()
             except ClientDisconnected:

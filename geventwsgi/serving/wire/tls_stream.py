@@ -15,10 +15,11 @@ from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.wire import stream
-from geventwsgi.serving.wire.sending import FileRange
+from geventwsgi.serving.wire.rest import FileRange, Offer
 from geventwsgi.serving.wire.stream import DeadlineExpired
 
 if TYPE_CHECKING:
+    from geventwsgi.serving.wire.rest import Taker
     from geventwsgi.serving.wire.sending import Common
     from geventwsgi.serving.wire.sockets import Socket
 
@@ -231,6 +232,27 @@ class TLSStream(stream.Stream):
         self._outgoing.write(record[super().send_aside(record) :])  # what is left goes first with the next send
         return len(data)
 
+    def offer(self, data: bytes, taker: Taker) -> bool:
+        """See :meth:`Stream.offer`."""
+        if self.left or self.writing:
+            self._refuse()
+        offer = EncryptedOffer(self, taker, data)
+        if not offer.send(self._sock):
+            return True
+        self._await_taker(offer)
+        return False
+
+    def encrypted_part(self, data: memoryview) -> bytes:
+        """Return what is to be sent for ``data``, a block at most, behind what was encrypted before.
+
+        :raises ClientDisconnected: the TLS object refuses.
+        """
+        try:
+            self.ssl_object.write(data)
+        except ssl.SSLError as error:
+            raise ClientDisconnected(f"TLS: {error.reason or error}") from error
+        return self._outgoing.read()
+
     def cut(self) -> None:
         """See :meth:`Stream.cut`: an end without close_notify."""
         self._ended = True
@@ -273,6 +295,29 @@ class TLSStream(stream.Stream):
         if not (self.closed or self._ended):
             self._hand_over_end()
         super().close()
+
+
+class EncryptedOffer(Offer):
+    """What is left of bytes that were offered. They are encrypted a block at a time, when the kernel has room."""
+
+    __slots__ = ("_record", "_stream")
+
+    def __init__(self, stream: TLSStream, taker: Taker, data: bytes) -> None:
+        super().__init__(stream, taker, data, 0)
+        self._stream = stream
+        #: What of the last block has not been sent yet.
+        self._record = b""
+
+    def send(self, sock: Socket) -> bool:
+        """See :meth:`.Rest.send`."""
+        while self._record or self._at < len(self._data):
+            if not self._record:
+                self._record = self._stream.encrypted_part(memoryview(self._data)[self._at : self._at + BLOCK])
+                self._at += BLOCK
+            self._record = self._record[sock.send(self._record) :]
+            if self._record:
+                return True
+        return False
 
 
 def _is_cut(error: ssl.SSLError) -> bool:

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import gc
 import re
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gevent
 import pytest
-from gevent import socket
 from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected, ResponseError
-from tests.support.certificates import certificates
 from tests.support.eventually import eventually
-from tests.support.servers import Running, read_to, running
-from tests.support.streams import tls_client_context
+from tests.support.servers import Running, connect, read_to, running, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,27 +51,6 @@ WHOLE_1_0 = b"HTTP/1.1 200 OK\r\nServer: geventwsgi\r\nDate: -\r\nConnection: cl
 def way(request: pytest.FixtureRequest) -> str:
     """How the second request comes."""
     return str(request.param)
-
-
-@contextmanager
-def serving(app: Callable[..., Any], way: str, directory: Path, **settings: Any) -> Iterator[Running]:
-    if "tls" in way:
-        settings.update(certfile=certificates().certfile, keyfile=certificates().keyfile)
-    if way == "unix":
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(f"{directory}/socket")
-        listener.listen()
-        settings["listener"] = listener
-    with running(app, **settings) as server:
-        yield server
-
-
-def connect(server: Running, way: str) -> Any:
-    client = server.connect()
-    if "tls" in way:
-        client = tls_client_context().wrap_socket(client, server_hostname="localhost")
-        server.clients.append(client)
-    return client
 
 
 class Two:

@@ -19,14 +19,14 @@ from gevent.exceptions import ConcurrentObjectUseError
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.loop.deadlines import Deadlines
-from geventwsgi.serving.wire import sending
+from geventwsgi.serving.wire import rest
 from geventwsgi.serving.wire.outbox import Outbox
 from geventwsgi.serving.wire.poller import EpollPoller, WatcherPoller
 from geventwsgi.serving.wire.sending import Common
 from geventwsgi.serving.wire.sockets import borrowed
 from geventwsgi.serving.wire.stream import DeadlineExpired, Stream
 from tests.support.eventually import eventually
-from tests.support.streams import Woken, iterations, raw, stream_pair
+from tests.support.streams import Settled, Woken, iterations, raw, stream_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -396,6 +396,56 @@ class TestWriting:
             writer.get(timeout=5)
 
 
+class TestOffering:
+    def test_what_the_kernel_takes_is_done(self, stream: Stream, client: socket.socket) -> None:
+        taker = Settled()
+        assert stream.offer(b"hello", taker)
+        assert client.recv(100) == b"hello"
+        assert taker.errors == []
+
+    def test_the_rest_follows_when_there_is_room(self, stream: Stream, client: socket.socket) -> None:
+        taker, data = Settled(), os.urandom(BIG)
+        assert not stream.offer(data, taker)
+        with pytest.raises(ConcurrentObjectUseError):
+            stream.offer(b"in its midst", taker)
+        received = bytearray()
+        while len(received) < BIG:
+            received += client.recv(1 << 20)
+        assert received == data
+        eventually(lambda: taker.errors == [None])
+        assert stream.offer(b"after", taker)
+        assert client.recv(100) == b"after"
+
+    def test_a_client_that_reads_nothing_is_given_up(self, stream: Stream) -> None:
+        taker = Settled()
+        stream._common.write_timeout = 0.05
+        assert not stream.offer(bytes(BIG), taker)
+        eventually(lambda: taker.errors)
+        assert "has read nothing" in str(taker.errors[0])
+
+    @pytest.mark.parametrize("end", ["close", "dismiss", "give_up"])
+    def test_the_end_settles_it(self, stream: Stream, end: str) -> None:
+        taker = Settled()
+        assert not stream.offer(bytes(BIG), taker)
+        getattr(stream, end)()
+        eventually(lambda: len(taker.errors) == 1)
+        assert isinstance(taker.errors[0], ClientDisconnected)
+        assert not stream.in_use()
+
+    def test_a_client_that_leaves_settles_it(self, stream: Stream, client: socket.socket) -> None:
+        taker = Settled()
+        assert not stream.offer(bytes(BIG), taker)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        client.close()
+        eventually(lambda: len(taker.errors) == 1)
+        assert isinstance(taker.errors[0], ClientDisconnected)
+
+    def test_nothing_is_offered_to_a_client_that_has_left(self, stream: Stream) -> None:
+        stream.give_up()
+        with pytest.raises(ClientDisconnected):
+            stream.offer(b"x", Settled())
+
+
 class TestGathering:
     """Small pieces, which the kernel may send together."""
 
@@ -608,7 +658,7 @@ class TestFiles:
                     raise OSError(errno.ENOMEM, "Cannot allocate memory")
                 super().tell_again(stream, fd)
 
-        monkeypatch.setattr(sending, "SENDFILE_STEP", 1 << 16)
+        monkeypatch.setattr(rest, "SENDFILE_STEP", 1 << 16)
         with stream_pair(Full) as (stream, _), tempfile.TemporaryFile() as file:
             file.truncate(1 << 20)
             writer = gevent.spawn(stream.send_file, file.fileno(), 0, 1 << 20)

@@ -1,0 +1,112 @@
+"""Calls for many, a slice at a time: one message to thousands of clients must not keep the loop from everybody else.
+
+Whoever has something to do is called once, in order, in the hub. After :data:`SLICE` seconds the rest waits for the
+loop's next iteration. Knows neither clients nor messages.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
+
+from gevent import get_hub
+
+from geventwsgi import clock
+from geventwsgi.forks import hold, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Seconds of calls after which the loop looks at sockets.
+SLICE = 0.002
+#: Calls between two looks at the clock.
+LOOK = 8
+#: Seconds, as few as make gevent wait for the loop's next iteration.
+ONE_ITERATION = 1e-9
+
+
+class Due(Protocol):
+    """What is called."""
+
+    def advance(self) -> None:
+        """Do what there is to do, without waiting."""
+
+
+class Fanout:
+    """The calls of one hub."""
+
+    __slots__ = ("__weakref__", "_called", "_due", "_hub", "_timer")
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
+        self._due: deque[Any] = deque()
+        #: Whether the loop will call :meth:`_run`.
+        self._called = False
+        self._timer: Any = None
+
+    def add(self, due: Due) -> None:
+        """Have ``due.advance()`` called soon, after those that have been added before."""
+        self._due.append(due)
+        if not self._called:
+            self._called = True
+            self._hub.loop.run_callback(self._run)
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Have ``callback()`` called once all that have been added by now were called."""
+        self.add(_Callback(callback))
+
+    def _run(self) -> None:
+        """Make the calls of one slice."""
+        due, until = self._due, clock.monotonic() + SLICE
+        left = LOOK
+        while due:
+            try:
+                due.popleft().advance()
+            except BaseException:  # noqa: BLE001 - the others are called all the same
+                self._hub.handle_error(self, *sys.exc_info())
+            left -= 1
+            if not left:
+                left = LOOK
+                if clock.monotonic() >= until:
+                    break
+        if not due:
+            self._called = False
+            return
+        if self._timer is None:
+            self._timer = self._hub.loop.timer(ONE_ITERATION)
+        self._timer.stop()
+        self._timer.start(self._run)
+
+    def let_go(self) -> None:
+        """See :class:`~geventwsgi.forks.Possession`: the clients are the parent's."""
+        hold(self._timer, tuple(self._due))
+        self._due.clear()
+        self._called, self._timer = False, None
+
+
+class _Callback:
+    """A function in the place of what is due."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+
+    def advance(self) -> None:
+        """See :class:`Due`."""
+        self._callback()
+
+
+_fanouts: WeakKeyDictionary[Any, Fanout] = WeakKeyDictionary()
+
+
+def fanout_of(hub: Any = None) -> Fanout:
+    """Return the fanout of a hub; without one, of the running thread's."""
+    hub = get_hub() if hub is None else hub
+    fanout = _fanouts.get(hub)
+    if fanout is None:
+        fanout = _fanouts[hub] = Fanout(hub)
+        keep(fanout)
+    return fanout

@@ -1,0 +1,123 @@
+"""Frameworks hand on a stream of events as it is: its response is held, and closed at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from geventwsgi.events import Channel, EventStream
+from tests.serving.http1.test_http1_held import begin, held
+from tests.support.eventually import eventually
+from tests.support.servers import read_to, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Stream = Callable[[Any], EventStream]
+
+
+def plain(stream: Stream) -> Any:
+    return lambda environ, start_response: stream(environ)(environ, start_response)
+
+
+def flask(stream: Stream) -> Any:
+    flask = pytest.importorskip("flask")
+    app = flask.Flask(__name__)
+    app.add_url_rule("/", view_func=lambda: stream(flask.request.environ))
+    return app
+
+
+def django(stream: Stream) -> Any:
+    urls = pytest.importorskip("django.urls")
+    response = pytest.importorskip("django.http").StreamingHttpResponse
+    settings = pytest.importorskip("django.conf").settings
+    wsgi = pytest.importorskip("django.core.handlers.wsgi")
+    if not settings.configured:
+        settings.configure()
+
+    def view(request: Any) -> Any:
+        body = stream(request.META)
+        return response(body, headers=dict(body.headers))
+
+    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": [urls.path("", view)]})
+    return wsgi.WSGIHandler()
+
+
+def bottle(stream: Stream) -> Any:
+    bottle = pytest.importorskip("bottle")
+    app = bottle.Bottle()
+    app.get("/", callback=lambda: stream(bottle.request.environ))
+    return app
+
+
+def falcon(stream: Stream) -> Any:
+    falcon = pytest.importorskip("falcon")
+
+    class Events:
+        def on_get(self, req: Any, resp: Any) -> None:
+            resp.stream = stream(req.env)
+
+    app = falcon.App()
+    app.add_route("/", Events())
+    return app
+
+
+def pyramid(stream: Stream) -> Any:
+    config = pytest.importorskip("pyramid.config").Configurator()
+    response = pytest.importorskip("pyramid.response").Response
+    config.add_route("events", "/")
+    config.add_view(lambda request: response(app_iter=stream(request.environ)), route_name="events")
+    return config.make_wsgi_app()
+
+
+class Closing(EventStream):
+    """Counts its ends."""
+
+    closed: list[int]
+
+    def close(self) -> None:
+        self.closed.append(1)
+        super().close()
+
+
+@pytest.fixture
+def channel() -> Iterator[Channel]:
+    with Channel("frameworks") as made:
+        yield made
+
+
+@pytest.mark.parametrize("framework", [plain, flask, django, bottle, falcon, pyramid])
+def test_its_stream_is_held(framework: Callable[[Stream], Any], channel: Channel) -> None:
+    closed: list[int] = []
+
+    def stream(environ: Any) -> EventStream:
+        made = Closing(environ, channel)
+        made.closed = closed
+        return made
+
+    with running(framework(stream)) as server:
+        client = begin(server)
+        channel.publish("one")
+        read_to(client, b'"one"\n\n\r\n')
+        client.close()
+        eventually(lambda: server.statuses == [499])
+        assert closed == [1]
+        assert held(server) == 0
+        assert server.errors.getvalue() == ""
+
+
+def test_middleware_that_compresses_keeps_the_greenlet(channel: Channel) -> None:
+    text = pytest.importorskip("django.utils.text")
+    app = plain(lambda environ: EventStream(environ, channel))
+
+    def compressed(environ: dict[str, Any], start_response: Any) -> Any:
+        return text.compress_sequence(app(environ, start_response))
+
+    with running(compressed, loglevel="debug") as server:
+        client = server.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        read_to(client, b"\r\n\r\n")
+        eventually(lambda: "keeps its greenlet: something changes the body" in server.errors.getvalue())
+        assert held(server) == 0
+        channel.close()
+        read_to(client, b"0\r\n\r\n")

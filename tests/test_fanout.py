@@ -1,0 +1,66 @@
+"""Calls for many: in order, a slice at a time, each whatever becomes of the others."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from geventwsgi import fanout
+from geventwsgi.fanout import Fanout, fanout_of
+from tests.support.eventually import eventually
+
+
+class Due:
+    def __init__(self, calls, name, seconds=0.0):
+        self.calls, self.name, self.seconds = calls, name, seconds
+
+    def advance(self):
+        self.calls.append(self.name)
+        if self.name == "broken":
+            raise RuntimeError("on purpose")
+
+
+@pytest.fixture
+def one():
+    return Fanout(gevent.get_hub())
+
+
+def test_there_is_one_for_each_hub():
+    assert fanout_of() is fanout_of(gevent.get_hub())
+
+
+def test_calls_are_in_order_and_callbacks_after_what_came_before(one):
+    calls = []
+    one.add(Due(calls, 1))
+    one.then(lambda: calls.append("then"))
+    one.add(Due(calls, 2))
+    assert calls == []
+    eventually(lambda: calls == [1, "then", 2])
+
+
+def test_a_call_that_fails_is_reported_and_the_others_follow(one, monkeypatch):
+    calls, reported = [], []
+    monkeypatch.setattr(gevent.get_hub(), "handle_error", lambda _context, *error: reported.append(error[0]), False)
+    for name in ("broken", 2):
+        one.add(Due(calls, name))
+    eventually(lambda: calls == ["broken", 2])
+    assert reported == [RuntimeError]
+
+
+def test_the_loop_turns_between_two_slices(one, monkeypatch):
+    monkeypatch.setattr(fanout, "SLICE", 0.0)
+    calls = []
+    for name in range(3 * fanout.LOOK):
+        one.add(Due(calls, name))
+    gevent.sleep(0)
+    assert len(calls) == fanout.LOOK
+    eventually(lambda: len(calls) == 3 * fanout.LOOK)
+    assert calls == sorted(calls)
+
+
+def test_a_process_that_is_forked_calls_nobody(one):
+    calls = []
+    one.add(Due(calls, 1))
+    one.let_go()
+    gevent.sleep(0.01)
+    assert calls == []
