@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PATH = re.compile(r"\bgeventwsgi(?:\.[A-Za-z_]\w*)+")
 #: Keys of the environ and names of loggers are written alike.
-KEYS = {f"geventwsgi.{name}" for name in ("client", "deadline", "send_trailers", "server", "socket", "trailers")}
+KEYS = {
+    f"geventwsgi.{name}" for name in ("client", "deadline", "hold", "send_trailers", "server", "socket", "trailers")
+}
 LOGGERS = {"geventwsgi.access", "geventwsgi.error"}
 #: What version 0.2 has named, wherever it stands by now.
 FORMER = (
