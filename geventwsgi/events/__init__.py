@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from geventwsgi.events.event import Event, last_event_id
     from geventwsgi.events.event_stream import EventStream
     from geventwsgi.events.history import Message
-    from geventwsgi.events.long_poll import LongPoll
     from geventwsgi.events.outside import publish
     from geventwsgi.events.several import subscribe
     from geventwsgi.events.subscription import Subscription
+    from geventwsgi.events.waiting import LongPoll
 
 __all__ = [
     "Channel",
@@ -35,7 +35,7 @@ _HOMES = {
     "Channel": "channel",
     "Event": "event",
     "EventStream": "event_stream",
-    "LongPoll": "long_poll",
+    "LongPoll": "waiting",
     "Message": "history",
     "Subscription": "subscription",
     "last_event_id": "event",
