@@ -338,7 +338,7 @@ class TestWriting:
     def test_what_is_held_leaves_with_the_end(self, stream: Stream, client: socket.socket) -> None:
         """In one packet, even where the client has sent more than anybody will read."""
         client.sendall(b"and more")
-        eventually(stream._readable)
+        eventually(stream.readable)
         began = time.monotonic()
         stream.send_parts(b"he", b"llo", b"", b"", True)
         client.setblocking(False)
@@ -469,7 +469,7 @@ class TestGathering:
     def test_everything_leaves_with_the_end(self, stream: Stream, client: socket.socket) -> None:
         """Even where the client has sent more than anybody will read."""
         client.sendall(b"and more")
-        eventually(stream._readable)
+        eventually(stream.readable)
         stream.gather(True)
         send_pieces(stream, 10)
         stream.close()
