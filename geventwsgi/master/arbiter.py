@@ -223,7 +223,8 @@ class Arbiter(Compatible):
         except BaseException as error:
             if not thrown(error):
                 raise
-            self.log.error("%s in the master, which goes on", told(error), exc_info=trace_of(error))  # noqa: TRY400
+            text = "%s in the master, which goes on: catch it in the code that the application has started there"
+            self.log.error(text, told(error), exc_info=trace_of(error))  # noqa: TRY400
 
     def _tell(self, now: float) -> None:
         """Report the state of the server to systemd and to the launcher."""
