@@ -33,7 +33,7 @@ _short.maxstring = _short.maxother = 80
 
 # Annotations are no text in this module: NamedTuple would compile each of them at every start.
 class Kind(NamedTuple):
-    """How a setting is read, and what its flag looks like.
+    """How a setting is read, and the form of its flag.
 
     :param parse: what was given -> value; raises ``ValueError`` with a predicate.
     :param metavar: the flag's argument in ``--help``; empty for a flag that takes none. A hook's parameters.
@@ -370,7 +370,7 @@ def _syslog(given: Any) -> str:
 
 
 def _statsd(given: Any) -> tuple[str, int] | str:
-    if isinstance(given, tuple) and len(given) == 2:  # what an earlier parse made of an address
+    if isinstance(given, tuple) and len(given) == 2:  # the result of an earlier parse
         given = "{}:{}".format(*given)
     return parse_statsd_address(_text(given))
 

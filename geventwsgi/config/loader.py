@@ -80,7 +80,7 @@ def load_object(spec: Any, what: str) -> Any:
     return _attribute(_imported(module_name, ConfigError, f"{what}: "), path.split("."), ConfigError, f"{what}: ")
 
 
-# --- what is asked for
+# --- the text that names an application
 
 
 def _parse(expression: str, spec: str) -> tuple[list[str], tuple[list[Any], dict[str, Any]] | None]:
@@ -111,7 +111,7 @@ def _refuse_file_name(module_name: str, expression: str, spec: str) -> None:
 
 
 def _imported(name: str, error: type[AppLoadError | ConfigError], prefix: str = "") -> ModuleType:
-    """Import a module, telling one that is not there from one that fails."""
+    """Import a module; distinguish a missing module from one that fails."""
     if not name or name.startswith("."):
         raise error(f"{prefix}{name!r} is no module's name: write PACKAGE.MODULE")
     try:
@@ -235,6 +235,6 @@ def _a(found: object) -> str:
 
 
 def make_importable(*directories: str) -> None:
-    """Put directories before all others on the import path, in their order, but for those that are on it already."""
+    """Put directories at the beginning of the import path, in their order, except those that are on it already."""
     absolute = [os.path.abspath(directory) for directory in directories]
     sys.path[:0] = [directory for directory in dict.fromkeys(absolute) if directory not in sys.path]

@@ -122,7 +122,7 @@ class Config:
         return "; ".join(f"{name} ({source})" for name, source in self._sources.items())
 
     def hook(self, name: str) -> Callable[..., Any] | None:
-        """Return a server hook, or None where the operator has set none, so that a hot path can leave it out."""
+        """Return a server hook; None if the operator has set none, so that a hot path can skip it."""
         function: Callable[..., Any] = self._values[name]
         return None if function is nothing else function
 

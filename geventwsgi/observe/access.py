@@ -102,7 +102,7 @@ def compile_format(text: str) -> Renderer:
 
 
 def format_faults(text: str) -> list[str]:
-    """Return a line for each part of an ``access_log_format`` that is wrong: the fault, and what is logged instead."""
+    """Return a line for each faulty part of an ``access_log_format``: the fault, and what is logged instead."""
     faults = []
     position = 0
     for match in _CONVERSION.finditer(text):

@@ -50,7 +50,7 @@ class _Umask:
 
     @classmethod
     def apply(cls, cfg: Config) -> None:
-        """Set the umask that ``cfg`` gives, or restore the one that the process was started with."""
+        """Set the umask of ``cfg``, or restore the one that the process was started with."""
         if cfg.source("umask") != "default":
             before = os.umask(cfg.umask)
             cls._found = before if cls._found is None else cls._found

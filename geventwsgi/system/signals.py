@@ -295,7 +295,7 @@ def _collect(_number: int, _frame: object) -> None:
 
 
 class _Repeats:
-    """A handler that ignores a signal for a moment, and then is what was found.
+    """A handler that ignores a signal for a moment, and then restores the former handler.
 
     :param found: ``SIG_DFL``, or Python's own handler of INT.
     """

@@ -269,7 +269,7 @@ class FileSink(DescriptorSink):
 
 
 class StandardSink(DescriptorSink):
-    """``sys.stdout`` or ``sys.stderr``, whatever object that is at the moment.
+    """The object that ``sys.stdout`` or ``sys.stderr`` is at the moment.
 
     Writes to the descriptor below it, so that a line does not wait in the stream's buffer.
     """
