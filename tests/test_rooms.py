@@ -127,10 +127,8 @@ REMAINING = {
     "serving.server events.complain",
     "serving.server self.__gateway.application",
     # What a process that was forked, or a server that stops, takes away.
-    "serving.accept.service self.capacity.balance",
     "serving.http1.http1_connection self.lane.clock.deadline",
     "serving.server self.__gateway.forsaken",
-    "serving.server service.draining",
     # What a protocol notes of its connection and of its socket.
     "serving.accept.connection self.stream.parked_until",
     "serving.accept.linger connection.lingering",

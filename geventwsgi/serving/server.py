@@ -56,8 +56,6 @@ SOFTWARE = "geventwsgi"
 READ = 1
 #: Seconds between two looks for clients that have connected and said nothing yet.
 AGAIN = 0.02
-#: Seconds that a greenlet gets to end after it was killed.
-KILL_MARGIN = 1.0
 #: Seconds between two looks for signals, in a script.
 LOOK = 0.5
 #: Requests that are named in the log when they are cut.
@@ -390,12 +388,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         return self.__in_flight()
 
     def __in_flight(self) -> dict[Any, str]:
-        connections = self.__service.connections if self.__service is not None else ()
-        return {
-            greenlet: described(exchange)
-            for connection in tuple(connections)
-            for greenlet, exchange in connection.in_flight()
-        }
+        requests = self.__service.in_flight() if self.__service is not None else ()
+        return {greenlet: described(exchange) for greenlet, exchange in requests}
 
     def drain(self, timeout: float, *, sweep: bool = False) -> bool:
         """Accept nothing more, let requests in flight end, then end what is left.
@@ -412,34 +406,16 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     def __drain(self, timeout: float, *, sweep: bool = False) -> bool:
         service = self.__service
         if service is not None:
-            service.draining = True
+            service.begin_drain()
             self.__view.draining.set()
             if sweep and not self.closed:
                 self.__sweep(min(timeout, LAST_CALL))
         self.close()
-        if service is None:
+        if service is None or service.drain(timeout):
             return True
-        if not service.connections:
-            return True
-        service.empty.clear()
-        for connection in tuple(service.connections):
-            connection.drain()
-        if service.empty.wait(timeout):
-            return True
-        return self.__cut(service, timeout)
-
-    def __cut(self, service: Service, timeout: float) -> bool:
-        """End what is left after ``timeout`` seconds of a drain; return whether all of it had been answered."""
         for request in list(self.__in_flight().values())[:NAMED] if timeout else ():
             self.__logger.warning("Cut, since it had not ended after %g s: %s", timeout, request)
-        answered = all(connection.lingering for connection in service.connections)
-        for connection in tuple(service.connections):
-            connection.kill()
-        service.empty.wait(KILL_MARGIN)
-        for connection in tuple(service.connections):
-            if connection.lingering:
-                connection.close()
-        return answered
+        return service.cut()
 
     def __sweep(self, timeout: float) -> None:
         """Accept what waits, and who has connected and says something within ``timeout`` seconds."""

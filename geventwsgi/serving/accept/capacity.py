@@ -93,6 +93,10 @@ class Capacity(balance.Load):
             config.limit_request_queue,
         )
 
+    def let_go(self) -> None:
+        """Publish nothing more: in a forked process the numbers are the parent's."""
+        self.balance = None
+
     def in_flight(self) -> int:
         """See :class:`.Load`."""
         return self.places.in_flight()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from geventwsgi.serving.loop.runners import Runners
     from geventwsgi.serving.request.lane import Policy
     from geventwsgi.serving.wire.sending import Common
+    from geventwsgi.wsgi.exchange import Exchange
+
+#: Seconds for connections to end after they were cut.
+KILL_MARGIN = 1.0
 
 
 class ServerView:
@@ -60,7 +64,7 @@ class Service:
         #: Calls responses that are held when they have something to send.
         self.fanout = fanout_of(common.hub)
         self.connections: set[Guest] = set()
-        #: Set when the last of them closes; whoever waits for that clears it first.
+        #: Set when the last of them closes; cleared by :meth:`drain`.
         self.empty = Event()
         #: Requests refused, by status: clients' faults are counted here and logged at debug, being no errors of ours.
         self.refused: Counter[int] = Counter()
@@ -69,6 +73,37 @@ class Service:
         #: Set when the server stops: answer what is there, keep nothing alive.
         self.draining = False
 
+    def in_flight(self) -> list[tuple[Any, Exchange]]:
+        """Return the requests that are being served, with their greenlets."""
+        return [request for connection in tuple(self.connections) for request in connection.in_flight()]
+
+    def begin_drain(self) -> None:
+        """Keep no connection alive from now on."""
+        self.draining = True
+
+    def drain(self, timeout: float) -> bool:
+        """End each connection as soon as its requests are answered; return whether all have ended in time.
+
+        :param timeout: seconds to wait.
+        """
+        if not self.connections:
+            return True
+        self.empty.clear()
+        for connection in tuple(self.connections):
+            connection.drain()
+        return bool(self.empty.wait(timeout))
+
+    def cut(self) -> bool:
+        """End the connections that are left; return whether all of them had been answered."""
+        answered = all(connection.lingering for connection in self.connections)
+        for connection in tuple(self.connections):
+            connection.kill()
+        self.empty.wait(KILL_MARGIN)
+        for connection in tuple(self.connections):
+            if connection.lingering:
+                connection.close()
+        return answered
+
     def let_go(self) -> None:
         """Serve nobody in a process that was forked (:mod:`geventwsgi.forks`): all connections are its parent's."""
         hold(self, *self.connections)
@@ -76,4 +111,4 @@ class Service:
             connection.let_go()
         self.connections = set()
         self.runners.let_go()
-        self.capacity.balance = None
+        self.capacity.let_go()
