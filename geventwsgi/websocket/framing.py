@@ -251,9 +251,13 @@ class FrameReader:
 
     def _decode(self, data: bytes, last: bool) -> str:
         """Return the characters that are complete; :attr:`_cut` keeps the bytes of one that is not."""
-        data = self._cut + data
+        if self._cut:
+            data = self._cut + data
         try:
-            text, used = utf_8_decode(data, "strict", last)
+            if last:
+                self._cut = b""
+                return data.decode("utf-8")
+            text, used = utf_8_decode(data, "strict", False)
         except UnicodeDecodeError:
             raise FrameError(INVALID_DATA, "text is not UTF-8") from None
         self._cut = data[used:]

@@ -36,8 +36,8 @@ with contextlib.suppress(ImportError):
     # An application that catches gevent-websocket's error is to catch ours.
     _Error = import_module("geventwebsocket.exceptions").WebSocketError
 
-#: Bytes received at once.
-RECV = 16384
+#: Bytes received at once, and after as many have come.
+RECV, LARGE_RECV = 16384, 65536
 #: Seconds that a client has to answer a close.
 CLOSE_WAIT = 2.0
 
@@ -89,6 +89,8 @@ class WebSocket:
         self._sock = sock if hasattr(sock, "breathe") else _Alone(sock)
         self._deflate = deflate
         self._reader = FrameReader(max_size, deflate)
+        #: How many bytes to ask for next.
+        self._size = RECV
 
     @property
     def opened(self) -> bool:
@@ -113,7 +115,7 @@ class WebSocket:
                 except ResponseError as error:
                     self._answer, self._closed, self._reason = answer, True, str(error)
                 except OSError:
-                    self._depart(lost=True)
+                    self._lose()
                 else:
                     self._sock.keep_alive(*self._pings, self._ping)
 
@@ -147,16 +149,23 @@ class WebSocket:
         self._begin()
         if self._closed:
             raise WebSocketError(self._reason)
-        with self._sock.receiving:
-            while not self._closed:
-                event = self._next_event()
-                if event is None:
-                    if not self._closed:  # by another greenlet that had its turn meanwhile
-                        self._receive_more()
-                elif type(event) is Control:
-                    self._obey(event)
-                else:
-                    return event  # type: ignore[return-value]  # a message
+        turns = self._sock.receiving
+        turns.take()
+        try:
+            return self._receive()
+        finally:
+            turns.give()
+
+    def _receive(self) -> str | bytes | None:
+        while not self._closed:
+            event = self._next_event()
+            if event is None:
+                if not self._closed:  # by another greenlet that had its turn meanwhile
+                    self._receive_more()
+            elif type(event) is Control:
+                self._obey(event)
+            else:
+                return event  # type: ignore[return-value]  # a message
         return None
 
     def _next_event(self) -> str | bytes | Control | None:
@@ -173,17 +182,18 @@ class WebSocket:
 
     def _receive_more(self) -> None:
         try:
-            data = self._sock.recv(RECV)
+            data = self._sock.recv(self._size)
         except OSError:
             data = b""
         if data:
+            self._size = RECV if len(data) < RECV else LARGE_RECV
             self._reader.feed(data)
         elif not self._closed:
-            self._depart(lost=True)
+            self._lose()
 
-    def _depart(self, *, lost: bool) -> None:
-        self._closed = self.departed = True
-        self.lost = lost
+    def _lose(self) -> None:
+        """Note that the client has gone."""
+        self._closed = self.departed = self.lost = True
 
     def _obey(self, control: Control) -> None:
         """Answer a control frame."""
@@ -201,22 +211,27 @@ class WebSocket:
         :param binary: its type; None for text if it is a ``str``, else binary.
         :raises WebSocketError: the WebSocket is closed, or the client has gone.
         """
+        is_text = isinstance(message, str)
         if isinstance(message, str):
             data = message.encode()
         else:
-            data = bytes(memoryview(message))
+            data = message if type(message) is bytes else bytes(memoryview(message))
             if binary is False:
                 data.decode()  # text is UTF-8
+        if binary is not None:
+            is_text = not binary
         self._begin()
-        is_text = isinstance(message, str) if binary is None else not binary
+        turns = self._sock.sending
+        turns.take()
         try:
-            with self._sock.sending:
-                self._send_message(TEXT if is_text else BINARY, data)
+            self._send_message(TEXT if is_text else BINARY, data)
         except WebSocketError:
             raise
         except OSError as error:
-            self._depart(lost=True)
+            self._lose()
             raise WebSocketError(f"the client has gone: {error}") from error
+        finally:
+            turns.give()
 
     def _send_message(self, opcode: int, data: bytes) -> None:
         if self._closed:
@@ -243,7 +258,7 @@ class WebSocket:
                 try:
                     self._sock.sendall(data)
                 except OSError:
-                    self._depart(lost=True)
+                    self._lose()
 
     # Closing
 
@@ -267,7 +282,7 @@ class WebSocket:
                 try:
                     self._sock.sendall(frame(CLOSE, payload))
                 except OSError:
-                    self._depart(lost=True)
+                    self._lose()
 
     def end(self, code: int) -> None:
         """Close, if the application has not, and give the client a moment to answer, whatever else it sends."""
@@ -317,7 +332,7 @@ class _Alone:
     def __exit__(self, *_error: object) -> None:
         """Leave."""
 
-    def take(self, _timeout: float) -> bool:
+    def take(self, _timeout: float | None = None) -> bool:
         """Return True."""
         return True
 

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+import weakref
 import zlib
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -192,6 +193,26 @@ class TestGreenlets:
         with serving(deed) as served, served.connect(deflate=True) as client:
             received = [client.receive() for _ in range(4)]
             assert received == [texts[0], *texts[2:], "last " * 100]
+
+    def test_an_application_may_note_things_on_it_and_on_the_socket(self) -> None:
+        def deed(websocket: Any) -> list[Any]:
+            noted = []
+            for one in (websocket, websocket.environ["geventwsgi.socket"]):
+                one.user = "somebody"
+                noted += [one.user, weakref.ref(one)() is one]
+            return noted
+
+        with serving(deed) as served, served.connect():
+            assert served.result() == ["somebody", True] * 2
+
+    @pytest.mark.parametrize("size", [16383, 16384, 65536, 100_000])
+    def test_messages_of_all_sizes_follow_each_other(self, size: int) -> None:
+        """However many bytes are asked for at once."""
+        with serving(receive_all) as served, served.connect() as client:
+            for length in (size, 3, size, size, 3):
+                client.send("x" * length)
+            client.close()
+            assert served.result() == ["x" * length for length in (size, 3, size, size, 3)]
 
     def test_what_is_no_message_is_not_sent(self) -> None:
         def deed(websocket: Any) -> int:

@@ -1,15 +1,16 @@
 """Switches to a greenlet. gevent's hub would look for a method ``switch_out`` of the current greenlet at each switch.
 
-``switch`` is greenlet's own method, or in the compiled core (``_switching.pyx``) greenlet's C function.
+Both functions are greenlet's own, or in the compiled core (``_switching.pyx``) greenlet's C functions.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 
+from greenlet import getcurrent as current
 from greenlet import greenlet
 
-__all__ = ["switch"]
+__all__ = ["current", "switch"]
 
 #: Run the given greenlet until another one switches back; return the value that this one passes.
 switch = greenlet.switch

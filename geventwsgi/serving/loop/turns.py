@@ -10,7 +10,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
-from greenlet import getcurrent
+
+from geventwsgi.serving.loop import switching
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,7 +31,7 @@ class Turns:
 
     def take(self, timeout: float | None = None) -> bool:
         """Wait for the turn; return False if it has not come within ``timeout`` seconds."""
-        me = getcurrent()
+        me = switching.current()
         if self._depth and self._owner is not me:
             if not self._wait(timeout):
                 return False

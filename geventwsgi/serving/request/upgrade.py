@@ -54,7 +54,7 @@ class ClientSocket:
     Where a response has begun that is no 101 (nor one to a CONNECT), every use but :meth:`close` raises
     :class:`~geventwsgi.errors.ResponseError`.
 
-    :param take_over: called by each use.
+    :param take_over: called by each use until one succeeds.
     :param websocket: whether the request asked for a WebSocket, so that what is sent after the handshake are frames,
         each by one call.
     :param lost: called once when the client is gone, or is given up.
@@ -71,7 +71,8 @@ class ClientSocket:
         deadlines: Deadlines | None = None,
     ) -> None:
         self._stream = stream
-        self._descriptor = Descriptor(stream, websocket=websocket)
+        #: Made when :meth:`fileno` is first called.
+        self._descriptor: Descriptor | None = None
         self._take_over = take_over
         self._lost = lost or _nothing
         self._deadlines = deadlines
@@ -130,7 +131,8 @@ class ClientSocket:
             return self._receive(min(size, LARGEST), until)
         finally:
             self.receiving.give()
-            self._descriptor.show_ahead()
+            if self._descriptor is not None:
+                self._descriptor.show_ahead()
 
     def _receive(self, size: int, until: float | None) -> bytes:
         stream = self._stream
@@ -209,7 +211,8 @@ class ClientSocket:
         del flags
         message = data if type(data) is bytes else bytes(memoryview(data))
         self._begin()
-        with self.sending:
+        self.sending.take()
+        try:
             if self._ended():
                 raise ClientDisconnected(self._reason)
             if not self._silenced:
@@ -217,6 +220,8 @@ class ClientSocket:
                 self._spoken = True
                 if self._draining:
                     self._say_goodbye()
+        finally:
+            self.sending.give()
 
     def _send(self, data: bytes) -> None:
         self._stream.take_turns()  # while nothing of the message has left
@@ -256,7 +261,11 @@ class ClientSocket:
 
         It is the socket's own, but with a WebSocket, with TLS, and where bytes have been received ahead.
         """
-        return -1 if self._ended() else self._descriptor.fileno()
+        if self._ended():
+            return -1
+        if self._descriptor is None:
+            self._descriptor = Descriptor(self._stream, websocket=self._websocket)
+        return self._descriptor.fileno()
 
     def getpeername(self) -> Any:
         """Return the client's address."""
@@ -318,8 +327,9 @@ class ClientSocket:
         """Take the connection over; return False if it has ended."""
         if self._over or self._stream.closed:
             return False
-        self._take_over()
-        self._taken = True
+        if not self._taken:
+            self._take_over()
+            self._taken = True
         return True
 
     def drain(self) -> None:
@@ -381,7 +391,8 @@ class ClientSocket:
         self._over = True
         self._reason = reason
         self._take_over = self._lost = _nothing
-        self._descriptor.end()
+        if self._descriptor is not None:
+            self._descriptor.end()
         pings, self._pings = self._pings, None
         if pings is not None:
             pings.stop()
@@ -397,7 +408,7 @@ class ClientSocket:
     @property
     def lent(self) -> bool:
         """Whether the application knows the connection's own descriptor: its number cannot be taken back."""
-        return self._descriptor.lent
+        return self._descriptor is not None and self._descriptor.lent
 
     def _ended(self) -> bool:
         return self._over or self._closed or self._stream.closed

@@ -40,6 +40,7 @@ cdef class Stream(sending.Sending):
     cpdef spend(self, long long receives)
     cpdef unread(self, bytes data)
     cpdef rouse(self)
+    cpdef bint wait(self, timeout) except -1
     cpdef park(self, CSleeper sleeper, double timeout)
     cpdef _wake(self, bint timed_out)
     @cython.locals(began=double, in_flight=bint)
