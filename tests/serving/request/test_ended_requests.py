@@ -16,6 +16,7 @@ import pytest
 from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected, ResponseError
+from geventwsgi.wsgi.held import Held
 from tests.support.eventually import eventually
 from tests.support.servers import Running, connect, read_to, running, serving
 
@@ -169,6 +170,12 @@ def late(deadline: Any) -> None:
         gevent.sleep(DEADLINE)
 
 
+class Late(Held):
+    """A response that a request offers after its end."""
+
+    first, heartbeat, over = b"two", 15, True
+
+
 seen: set[str] = set()
 FAILURE = (ValueError, ValueError("one"), None)
 OBJECTS = {
@@ -183,6 +190,7 @@ OBJECTS = {
     "deadline: remaining": Object("geventwsgi.deadline", lambda deadline: deadline.remaining),
     "hints": Object("wsgi.early_hints", lambda hints: hints([("Link", "</private>")])),
     "trailers": Object("geventwsgi.send_trailers", lambda send: send([("X-Private", "one")])),
+    "hold": Object("geventwsgi.hold", lambda hold: hold(Late())),
     "input: read": Object("wsgi.input", lambda body: body.read() in (b"body", b""), met=True),
     "input: readline": Object("wsgi.input", lambda body: body.readline() in (b"body", b""), met=True),
     "input: iterated": Object("wsgi.input", lambda body: list(body) in ([b"body"], []), met=True),
