@@ -248,46 +248,50 @@ def test_what_is_no_longer_kept_is_counted(plan):
     client.check_whole(missed=True)
 
 
+def publish_all(world):
+    """Have each worker publish, and each hear it."""
+    world.flush()
+    for worker in world.workers:
+        worker.publish()
+    world.flush()
+
+
+def follow(keep, plan):
+    """Run a plan; return its world and its client, who has still to take what has come.
+
+    In the beginning everybody knows everybody: of a stranger's first message nobody can tell what was before it. In the
+    end everybody is heard once more by everybody.
+    """
+    world = World(keep)
+    publish_all(world)
+    client = Client(world)
+    run(world, client, plan)
+    publish_all(world)
+    return world, client
+
+
+def check_counted(client):
+    client.take()
+    client.check()
+    client.check_whole(missed=True)
+
+
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(steps("publish", "publish", "arrive", "arrive", "move", "take", "take_some", "give_up"))
 @example([("publish", number) for number in (0, 0, 0, 0, 1, 0, 0, 0, 0)] + [("give_up", 0)])
 def test_what_comes_so_late_that_its_place_is_no_longer_kept_is_counted(plan):
-    world = World(keep=2)
-    for worker in world.workers:
-        worker.publish()
-    world.flush()
-    client = Client(world)
-    run(world, client, plan)
-    world.flush()
-    for worker in world.workers:
-        worker.publish()
-    world.flush()
-    client.take()
-    client.check()
-    client.check_whole(missed=True)
+    _, client = follow(2, plan)
+    check_counted(client)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(steps("publish", "publish", "arrive", "arrive", "move", "take", "lose", "give_up"))
 @example([("publish", 1), ("publish", 0), ("give_up", 0), ("take", 0), ("publish", 0), ("move", 0)])
 def test_what_is_lost_on_the_way_is_counted_and_nothing_is_doubled(plan):
-    world = World(keep=1000)
-    # Everybody knows everybody: of a stranger's first message nobody can tell what was before it.
-    for worker in world.workers:
-        worker.publish()
-    world.flush()
-    client = Client(world)
-    run(world, client, plan)
-    # In the end everybody is heard once more by everybody.
-    world.flush()
-    for worker in world.workers:
-        worker.publish()
-    world.flush()
+    world, client = follow(1000, plan)
     for worker in world.workers:
         worker.give_up()
-    client.take()
-    client.check()
-    client.check_whole(missed=True)
+    check_counted(client)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
