@@ -242,9 +242,9 @@ class History:
 
     def place(self, rank: int) -> tuple[int, int, str]:
         """Return where to go on after a rank: the position, the number of messages up to it, and the cursor."""
-        at = bisect_right(self._messages, rank, key=_reach)
-        if at == len(self._messages):
+        if rank >= self.reach:
             return self.end, self.total, self.cursor(self.reach, self.total)
+        at = bisect_right(self._messages, rank, key=_reach)
         count = self._messages[at].total - 1 - self._messages[at].missed
         return self._dropped + at, count, self.cursor(rank, count)
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from geventwsgi.mesh.tickets import Tickets
 
 
+#: The most messages that a channel keeps because the worker that it is inherited from says so.
+MOST_ADOPTED = 1 << 20
+
+
 class Relay:
     """The carrier of this process.
 
@@ -53,9 +57,27 @@ class Relay:
         """See :class:`~geventwsgi.events.carrier.Carrier`. With the first channel this process connects to others."""
         if self._directory is None or self._tickets is None:
             return None
+        return self._met(self._directory, self._tickets).join(channel.name, channel.key).over
+
+    def _met(self, directory: Path, tickets: Tickets) -> Mesh:
         if self._mesh is None:
-            self._mesh = Mesh(self._directory, self.source, self._tickets, self)
-        return self._mesh.join(channel.name, channel.key).over
+            self._mesh = Mesh(directory, self.source, tickets, self)
+        return self._mesh
+
+    def attend(self) -> None:
+        """Connect to the other workers if they use channels, also if this one has none yet: it may inherit some."""
+        if self._directory is not None and self._tickets is not None and self._directory.is_dir():
+            self._met(self._directory, self._tickets)
+
+    def begin_to_leave(self) -> None:
+        """See :class:`~geventwsgi.mesh.place.Leaver`."""
+        if self._mesh is not None:
+            self._mesh.begin_to_leave()
+
+    def hand_over(self) -> None:
+        """See :class:`~geventwsgi.mesh.place.Leaver`."""
+        if self._mesh is not None:
+            self._mesh.hand_over(self.topics.filled())
 
     def leave(self, channels: dict[str, int]) -> None:
         """See :class:`~geventwsgi.events.carrier.Carrier`."""
@@ -95,6 +117,10 @@ class Relay:
         topic.use()
         self._send(topic, text)
         topic.pace()
+
+    def adopt(self, name: str, keep: int) -> None:
+        """Join a channel for a worker that ends, and keep its messages for a while."""
+        self.topics.join(name, min(max(1, keep), MOST_ADOPTED))
 
     def deliver(self, frame: Frame) -> None:
         """Deliver a message to the channel of its name."""
@@ -139,6 +165,7 @@ class _Own:
         if self.relay is not None:
             self.relay.forsake()
             self.relay = None
+            HERE.forget_departure()
 
 
 _own = _Own()
@@ -150,4 +177,5 @@ def relay() -> Relay:
     if _own.relay is None or _own.pid != os.getpid():
         _own.pid = os.getpid()
         _own.relay = Relay(HERE.directory, HERE.tickets)
+        HERE.on_departure(_own.relay)
     return _own.relay

@@ -238,6 +238,10 @@ class Topics:
         """Return the names of all."""
         return list(self._topics)
 
+    def filled(self) -> dict[str, int]:
+        """Return the names of all that have messages, with the number of messages that they keep."""
+        return {topic.name: topic.keep for topic in list(self._topics.values()) if topic.history.end}
+
     def forsake(self) -> None:
         """Forget all, in a forked process."""
         self._recent.clear()

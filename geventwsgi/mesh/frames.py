@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 #: Kinds of frames: the sender's address; a message that it publishes; the end of the messages that it has kept of some
 #: channels; a request for these; one of them; the channels whose messages it wants; those it no longer wants; a message
-#: that a worker is to publish for a program; what came of it, "" for success.
-HELLO, MESSAGE, CAUGHT_UP, ASK, PAST, JOIN, LEAVE, PUBLISH, ANSWER = range(9)
+#: that a worker is to publish for a program; what came of it, "" for success; word that the sender is about to end;
+#: channels that another worker is to keep instead of it.
+HELLO, MESSAGE, CAUGHT_UP, ASK, PAST, JOIN, LEAVE, PUBLISH, ANSWER, LEAVING, ADOPT = range(11)
 #: The fields of a head: kind, bytes of the name, bytes of the text, the publisher's number, the ticket, the number of
 #: messages so far, the publisher. The name and the text follow.
 HEAD = struct.Struct("!BBIQQQ8s")
@@ -92,7 +93,7 @@ class Decoder:
         while len(buffer) - start >= self._needed:
             kind, name_size, text_size, number, ticket, total, source = HEAD.unpack_from(buffer, start)
             most = MAX_MESSAGE if kind in {MESSAGE, PAST, PUBLISH} else MAX_NAMES_TEXT
-            if kind > ANSWER or name_size > MAX_NAME or text_size > most:
+            if kind > ADOPT or name_size > MAX_NAME or text_size > most:
                 raise ValueError(f"no frame has kind {kind}, a name of {name_size} bytes and a text of {text_size}")
             name_at = start + HEAD.size
             text_at = name_at + name_size

@@ -28,6 +28,8 @@ class Interest:
         self._theirs: dict[str, set[str] | None] = {}
         #: The workers that have not named all of them yet.
         self._new: set[str] = set()
+        #: The workers that are about to end.
+        self._leaving: set[str] = set()
 
     # This worker
 
@@ -85,6 +87,15 @@ class Interest:
         """Forget a worker."""
         self._theirs.pop(address, None)
         self._new.discard(address)
+        self._leaving.discard(address)
+
+    def leaving(self, address: str) -> None:
+        """Take note of a worker that is about to end."""
+        self._leaving.add(address)
+
+    def stays(self, address: str) -> bool:
+        """Return whether a worker is not known to be about to end."""
+        return address not in self._leaving
 
     def wants(self, address: str, name: str) -> bool:
         """Return whether a worker wants the messages of a channel."""

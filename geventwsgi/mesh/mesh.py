@@ -7,16 +7,20 @@ the publishers' numbers. A message that does not come is waited for a moment as 
 from __future__ import annotations
 
 import json
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from gevent import get_hub, spawn_raw
 from greenlet import getcurrent
 
 from geventwsgi.mesh.frames import (
+    ADOPT,
     ASK,
     CAUGHT_UP,
     JOIN,
     LEAVE,
+    LEAVING,
     MAX_MESSAGE,
     MESSAGE,
     PAST,
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
 
 #: Seconds. A message waits for one that was published earlier for twice as long at the most.
 HOLD = 0.5
+#: Seconds that a worker that ends waits at most until another has its channels.
+HAND_OVER = 2.0
 #: Seconds until a worker looks again whose ticket one is that was drawn a moment ago.
 GLANCE = 0.002
 #: The most characters of messages that wait for earlier ones.
@@ -92,6 +98,38 @@ class Mesh:
             self.past.end(name)
         for text in pack_names(channels):
             self._send_all(Frame(LEAVE, text=text))
+
+    # Leaving
+
+    def begin_to_leave(self) -> None:
+        """Tell the others that this worker is about to end."""
+        self._send_all(Frame(LEAVING))
+
+    def hand_over(self, channels: dict[str, int]) -> None:
+        """Give the channels that no worker would keep to one that stays; wait until it has their messages.
+
+        :param channels: those that have messages, with the number of messages that they keep.
+        """
+        # At the end of the server all workers say at once that they leave.
+        gevent.sleep(GLANCE)
+        staying = [address for address in self._peers if self._interest.stays(address)]
+        alone = [name for name in channels if not any(self._interest.wants(each, name) for each in staying)]
+        if not alone or not staying:
+            return
+        # The worker that came last is the least likely to be the next to end.
+        heir = staying[-1]
+        for text in pack_names(alone):
+            keep = max(channels[name] for name in unpack_names(text))
+            self._peers[heir].send(Frame(ADOPT, number=keep, text=text).encode(), needed=True)
+        deadline = monotonic() + HAND_OVER
+        while monotonic() < deadline and not self._has_adopted(heir, alone):
+            gevent.sleep(GLANCE)
+
+    def _has_adopted(self, heir: str, names: list[str]) -> bool:
+        peer = self._peers.get(heir)
+        if peer is None:
+            return True
+        return all(self._interest.wants(heir, name) for name in names) and self.past.has_answered and peer.idle
 
     # Publishing
 
@@ -232,7 +270,14 @@ class Mesh:
         if frame.kind == JOIN and frame.number == EVERYTHING:
             self._interest.joined_all(address)
             return
+        if frame.kind == LEAVING:
+            self._interest.leaving(address)
+            return
         names = unpack_names(frame.text)
+        if frame.kind == ADOPT:
+            for name in names:
+                self._channels.adopt(name, frame.number)
+            return
         if frame.kind == LEAVE:
             self._interest.left(address, names)
         else:

@@ -42,6 +42,9 @@ class Channels(Protocol):
     def publish_outside(self, name: str, text: str) -> None:
         """Publish a message for a program that is no worker."""
 
+    def adopt(self, name: str, keep: int) -> None:
+        """Join a channel for a worker that ends, and keep its messages for a while. Does not wait."""
+
     def deliver(self, frame: Frame) -> None:
         """Deliver a message to the channel of its name."""
 
@@ -102,6 +105,8 @@ class Past:
         self._slow: set[str] = set()
         #: The channels that workers have asked for and have no answer about yet, with the numbers of their questions.
         self._asks: dict[str, list[tuple[list[str], int]]] = {}
+        #: How many questions are being answered.
+        self._telling = 0
 
     # Asking
 
@@ -214,7 +219,16 @@ class Past:
     def _answer(self, address: str) -> None:
         """Answer all questions of a worker; a greenlet's body."""
         while (peer := self._meeting.peers.get(address)) and (asks := self._asks.get(address)):
-            self._tell(peer, *asks.pop())
+            self._telling += 1
+            try:
+                self._tell(peer, *asks.pop())
+            finally:
+                self._telling -= 1
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether no question waits for an answer."""
+        return not self._telling and not any(self._asks.values())
 
     def _tell(self, peer: Peer, names: list[str], number: int) -> None:
         wanted = set(names)

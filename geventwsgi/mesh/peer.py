@@ -49,6 +49,11 @@ class Peer:
         """Whether publishers need not wait for it."""
         return self._stuck or self._closed or self._room.is_set()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be sent, or ever will be."""
+        return self._closed or not self._size
+
     def make_room(self) -> None:
         """Wait until it has room, as long as it takes anything. In gevent's hub, do nothing."""
         if getcurrent() is get_hub():

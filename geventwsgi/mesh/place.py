@@ -26,6 +26,16 @@ class Newcomer(Protocol):
         """Wait until it has begun."""
 
 
+class Leaver(Protocol):
+    """What has something that must not end with the worker."""
+
+    def begin_to_leave(self) -> None:
+        """Take note that the worker ends; does not wait."""
+
+    def hand_over(self) -> None:
+        """Give to others what must not be lost; may wait a moment."""
+
+
 class Place:
     """This process's place among the workers of one master."""
 
@@ -37,6 +47,7 @@ class Place:
         self._complain: Callable[..., object] = logging.getLogger("geventwsgi.events").error
         self._arrived = False
         self._newcomers: WeakSet[Newcomer] = WeakSet()
+        self._leavers: list[Leaver] = []
 
     def settle(self, directory: str, tickets: Tickets, complain: Callable[..., object]) -> None:
         """Take a place: called by a worker before its application is loaded.
@@ -65,6 +76,24 @@ class Place:
             newcomer.begin()
         for newcomer in newcomers:
             newcomer.wait()
+
+    def on_departure(self, leaver: Leaver) -> None:
+        """Have something told when the worker is about to end."""
+        self._leavers.append(leaver)
+
+    def forget_departure(self) -> None:
+        """Tell nobody, in a process that was forked."""
+        self._leavers.clear()
+
+    def leave(self) -> None:
+        """Tell everything that the worker begins to end. A worker calls this when it accepts no more."""
+        for leaver in self._leavers:
+            leaver.begin_to_leave()
+
+    def depart(self) -> None:
+        """Let everything hand over what others need. A worker calls this after its last request."""
+        for leaver in self._leavers:
+            leaver.hand_over()
 
 
 HERE = Place()

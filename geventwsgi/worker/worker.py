@@ -207,6 +207,7 @@ class Worker:
         for listener in self.sockets:
             listener.listen(self.cfg.backlog)
         HERE.arrive()
+        self._attend()
         for server in self.servers:
             server.start()
         if self._balance is not None:
@@ -257,12 +258,23 @@ class Worker:
 
         if self._balance is not None:
             self._balance.leave()
+        HERE.leave()
         seconds = 0 if self._quick else self.cfg.graceful_timeout
         sweep = not self._quick and self._slot is not None and self._slot.sweep
         drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
         self._go_through(lambda: gevent.joinall(drains))
         if not all(drain.value for drain in drains) and not self._quick:
             self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
+        if not self._quick:
+            HERE.depart()
+
+    @staticmethod
+    def _attend() -> None:
+        """Meet the other workers, if they use channels: when they end, they hand their channels over."""
+        if HERE.directory is not None and os.path.isdir(HERE.directory):
+            from geventwsgi.events.relay import relay
+
+            relay().attend()
 
     def _start_heartbeat(self) -> None:
         self.every(interval(self.cfg.timeout), self.notify)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,47 @@ def test_each_message_reaches_its_only_subscriber_and_no_other_worker(channels: 
         check_each_has_its_own(clients, channels)
         assert answer(publisher, "/frames") == channels * 3 // 4
         assert "[ERROR]" not in server.log_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_messages_of_channels_that_were_made_later_outlive_a_reload(workers: int) -> None:
+    with Gwsgi("--workers", str(workers), app=APP) as server:
+        with client_of_each(server.url, workers=workers) as by_pid:
+            answer(next(iter(by_pid.values())), "/tell?from=0&to=150")
+        for reload in range(1, 3):
+            server.signal(signal.SIGHUP)
+            wait_until(lambda: server.log_text().count("Reload: done") == reload)  # noqa: B023 - called at once
+            wait_until(lambda: len(server.worker_pids()) == workers)
+        with client_of_each(server.url, workers=workers) as by_pid:
+            for client in by_pid.values():
+                answer(client, "/rooms?from=0&to=150&after=0")
+                assert answer(client, "/heard") == {"count": 150, "wrong": []}
+
+
+def test_a_client_of_a_channel_of_its_own_loses_nothing_over_reloads() -> None:
+    with Gwsgi("--workers", "2", app=APP) as server:
+        after, got = "0", []
+        for number in range(2):
+            with client_of_each(server.url, workers=2) as by_pid:
+                one, other = by_pid.values()
+                answer(other, f"/publish?name={number}&count=3&room=1")
+                reply = answer(one, f"/poll?after={after}&timeout=5&room=1")
+                after = reply["after"]
+                got += [message[:2] for message in reply["messages"]]
+                answer(one, f"/publish?name=more-{number}&count=2&room=1")
+            server.signal(signal.SIGHUP)
+            wait_until(lambda: server.log_text().count("Reload: done") == number + 1)  # noqa: B023 - called at once
+            wait_until(lambda: len(server.worker_pids()) == 2)
+        with client_of_each(server.url, workers=2) as by_pid:
+            one, _ = by_pid.values()
+            got += [message[:2] for message in answer(one, f"/poll?after={after}&timeout=0&room=1")["messages"]]
+    expected = [
+        [name, at]
+        for number in range(2)
+        for name, count in ((str(number), 3), (f"more-{number}", 2))
+        for at in range(count)
+    ]
+    assert got == expected
 
 
 @needs_redis

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geventwsgi.mesh.frames import ANSWER, ASK, CAUGHT_UP, HEAD, HELLO, MAX_MESSAGE, MESSAGE, PAST, Decoder, Frame
+from geventwsgi.mesh.frames import ADOPT, ASK, CAUGHT_UP, HEAD, HELLO, MAX_MESSAGE, MESSAGE, PAST, Decoder, Frame
 
 FRAMES = [
     Frame(HELLO, text="123.abcd"),
@@ -34,7 +34,7 @@ def test_frames_arrive_however_they_are_cut(frames, size):
         b"\xff" * 100,
         HEAD.pack(MESSAGE, 1, MAX_MESSAGE + 1, 0, 0, 0, b""),
         HEAD.pack(MESSAGE, 201, 0, 0, 0, 0, b""),
-        HEAD.pack(ANSWER + 1, 0, 0, 0, 0, 0, b""),
+        HEAD.pack(ADOPT + 1, 0, 0, 0, 0, 0, b""),
         HEAD.pack(MESSAGE, 1, 1, 0, 0, 0, b"") + b"\xff\xff",
         HEAD.pack(MESSAGE, 1, 1, 0, 0, 0, b"\xff") + b"aa",
     ],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from geventwsgi.mesh import interest, mesh, past, tickets
 from geventwsgi.mesh.frames import (
+    ADOPT,
     ANSWER,
     ASK,
     CAUGHT_UP,
@@ -271,6 +272,92 @@ def test_a_worker_that_has_gone_is_forgotten(nodes, monkeypatch):
     eventually(lambda: list(one.relay._mesh._interest._theirs) == [two.meeting.address])
 
 
+# A worker that ends
+
+
+def adopted(node, name="room"):
+    topic = node.relay.topics.get(name)
+    return [message.data for message in topic.history.since(0)[1]] if topic else None
+
+
+def end(node):
+    node.relay.begin_to_leave()
+    node.relay.hand_over()
+    node.die()
+
+
+def test_a_worker_that_ends_hands_over_what_it_alone_keeps(nodes):
+    one, two, three = knit(nodes, 3)
+    rooms = [one.open(f"room {number}") for number in range(250)]
+    for number, room in enumerate(rooms):
+        room.publish(number)
+        room.publish("second")
+    place = rooms[7].messages[0].id
+    end(one)
+    expected = [[number, "second"] for number in range(250)]
+    eventually(
+        lambda: [adopted(two, f"room {at}") or adopted(three, f"room {at}") for at in range(250)] == expected, timeout=20
+    )
+    again = two.open("room 7")
+    assert [message.data for message in again.subscribe(after=place).batch(0)] == ["second"]
+
+
+def test_what_another_worker_keeps_is_not_handed_over(nodes):
+    one, two, three = knit(nodes, 3)
+    room, theirs = one.open("room"), two.open("room")
+    room.publish(1)
+    eventually(lambda: theirs.messages)
+    one.channel.publish("in all")
+    end(one)
+    assert adopted(three) is None
+    assert adopted(two) == [1]
+
+
+def test_a_worker_that_ends_too_inherits_nothing(nodes):
+    one, two, three = knit(nodes, 3)
+    one.open("room").publish(1)
+    three.relay.begin_to_leave()
+    eventually(lambda: not one.relay._mesh._interest.stays(three.meeting.address))
+    end(one)
+    eventually(lambda: adopted(two) == [1])
+    assert adopted(three) is None
+
+
+def test_the_last_worker_ends_at_once(nodes):
+    one, two = knit(nodes, 2)
+    one.open("room").publish(1)
+    two.relay.begin_to_leave()
+    eventually(lambda: not one.relay._mesh._interest.stays(two.meeting.address))
+    started = time.monotonic()
+    end(one)
+    end(two)
+    assert time.monotonic() - started < mesh.HAND_OVER
+
+
+def test_an_heir_that_does_nothing_is_waited_for_a_moment(nodes, monkeypatch):
+    monkeypatch.setattr(mesh, "HAND_OVER", 0.1)
+    one, two = knit(nodes, 2)
+    one.open("room").publish(1)
+    monkeypatch.setattr(two.relay, "adopt", lambda *_: None)
+    started = time.monotonic()
+    end(one)
+    assert 0.1 <= time.monotonic() - started < 5
+
+
+def test_a_worker_without_channels_meets_those_with_some(nodes):
+    one = nodes.add()
+    late = nodes.idle()
+    late.attend()
+    eventually(lambda: late._mesh is not None and one.meeting.peers)
+    one.open("room").publish(1)
+    eventually(lambda: not one.relay._mesh._interest._new)
+    one.relay.hand_over()
+    eventually(lambda: late.topics.get("room") is not None)
+    stopped = late._mesh._meeting
+    stopped._forsaken = True
+    late._mesh.forsake()
+
+
 # By hand
 
 
@@ -358,7 +445,7 @@ def test_the_largest_key_comes_back():
 
 # Frames of a program that is no worker
 
-KINDS = st.sampled_from([*range(ANSWER + 3), 255])
+KINDS = st.sampled_from([*range(ADOPT + 3), 255])
 TEXTS = st.one_of(
     st.binary(max_size=200),
     st.just(b'["news"]'),

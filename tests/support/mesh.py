@@ -65,6 +65,10 @@ class Nodes:
         self.all.append(Node(self.directory, self.tickets, keep=self.keep))
         return self.all[-1]
 
+    def idle(self) -> Relay:
+        """Return the relay of a worker that has no channel."""
+        return Relay(str(self.directory), self.tickets)
+
     def stop(self) -> None:
         """End all."""
         for node in self.all:

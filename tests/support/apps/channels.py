@@ -34,8 +34,9 @@ def application(environ, start_response):
 
 def publish(query, environ):
     """Publish ``count`` messages, each with the publisher's name and its number."""
+    news = room(int(query["room"])) if "room" in query else channel
     for number in range(int(query.get("from", "0")), int(query["count"])):
-        channel.publish([query["name"], number, query.get("text", "x" * 40)])
+        news.publish([query["name"], number, query.get("text", "x" * 40)])
 
 
 def watch(query, environ):
@@ -81,7 +82,8 @@ def report(query, environ):
 
 
 def poll(query, environ):
-    with channel.subscribe(after=query.get("after"), environ=environ) as news:
+    source = room(int(query["room"])) if "room" in query else channel
+    with source.subscribe(after=query.get("after"), environ=environ) as news:
         messages = news.batch(float(query.get("timeout", "20")))
         return {"messages": [message.data for message in messages], "after": news.position}
 
@@ -121,7 +123,7 @@ def fork(query, environ):
 def rooms(query, environ):
     """Subscribe to so many channels, each by an object that is made for it alone."""
     for number in range(int(query["from"]), int(query["to"])):
-        ROOMS[number] = room(number).subscribe()
+        ROOMS[number] = room(number).subscribe(after=query.get("after"))
 
 
 def room(number):
