@@ -296,7 +296,8 @@ def test_a_worker_that_ends_hands_over_what_it_alone_keeps(nodes):
     end(one)
     expected = [[number, "second"] for number in range(250)]
     eventually(
-        lambda: [adopted(two, f"room {at}") or adopted(three, f"room {at}") for at in range(250)] == expected, timeout=20
+        lambda: [adopted(two, f"room {at}") or adopted(three, f"room {at}") for at in range(250)] == expected,
+        timeout=20,
     )
     again = two.open("room 7")
     assert [message.data for message in again.subscribe(after=place).batch(0)] == ["second"]
