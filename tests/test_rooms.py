@@ -126,12 +126,8 @@ REMAINING = {
     "serving.server acceptor.speaker",
     "serving.server events.complain",
     "serving.server self.__gateway.application",
-    # What a process that was forked, or a server that stops, takes away.
-    "serving.http1.http1_connection self.lane.clock.deadline",
-    "serving.server self.__gateway.forsaken",
     # What a protocol notes of its connection and of its socket.
     "serving.accept.connection self.stream.parked_until",
-    "serving.accept.linger connection.lingering",
     "serving.accept.prologue connection.answered",
     "serving.accept.prologue connection.introduced",
     "serving.http1.http1_connection error.head_only",

@@ -477,7 +477,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         if self.__service is not None:
             self.__service.let_go()
         if self.__gateway is not None:
-            self.__gateway.forsaken = True
+            self.__gateway.let_go()
         displace(*(sock.fileno() for sock in self.__handled))
         if getcurrent().parent is not None and not self.closed:
             displace(self.socket.fileno())

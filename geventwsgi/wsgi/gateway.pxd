@@ -17,7 +17,7 @@ cdef class Gateway:
     cdef object _post_request
     cdef tuple _interrupts
     cdef CLastHead _last_head
-    cdef public flag forsaken
+    cdef flag _forsaken
     cdef flag _debug
     cdef flag _use_sendfile
     cdef flag _observed

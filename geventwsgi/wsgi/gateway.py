@@ -87,7 +87,7 @@ class Gateway:
         #: May be replaced while requests run; they go on with the one they began with.
         self.application = application
         #: Whether this process was forked in a request, and is not to answer it (:mod:`geventwsgi.forks`).
-        self.forsaken = False
+        self._forsaken = False
         self._environ = environ
         self._log = log
         self._debug = debug
@@ -100,6 +100,10 @@ class Gateway:
         self._shows = shows or pre_request is not None or post_request is not None
         self._observed = on_record is not None or self._shows
         self._last_head = LastHead(log)
+
+    def let_go(self) -> None:
+        """Answer nothing more, in a process that was forked in a request."""
+        self._forsaken = True
 
     def run(self, exchange: Exchange) -> None:
         """Answer one request, or abort its connection; only an exception of ``interrupts`` comes out of it.
@@ -217,7 +221,7 @@ class Gateway:
     ) -> None:  # fmt: skip
         """Act on the exception that is being handled; raise it on if it is an interrupt."""
         error: BaseException = sys.exc_info()[1]  # type: ignore[assignment]  # there is one
-        if self.forsaken:
+        if self._forsaken:
             self._leave_process(error, exchange)
         try:
             if isinstance(error, self._interrupts):

@@ -35,7 +35,7 @@ class Guest(runners.Sleeper):
     counted: bool
     #: Its client's address; "" for a unix socket.
     remote_addr: str
-    #: Whether the only thing left to do is to discard what its client sends; set by :mod:`linger`.
+    #: Whether the only thing left to do is to discard what its client sends.
     lingering: bool
 
     def in_flight(self) -> Iterable[tuple[Any, Exchange]]:
@@ -141,6 +141,12 @@ class Capacity(balance.Load):
             left = self._by_address.pop(address, 1) - 1
             if left:
                 self._by_address[address] = left
+
+    def let_linger(self, connection: Guest) -> None:
+        """Note that a connection lingers, and may be closed to make room."""
+        connection.lingering = True
+        self.parked.pop(connection, None)
+        self.lingering[connection] = None
 
     def open(self) -> int:
         """See :class:`.Load`."""

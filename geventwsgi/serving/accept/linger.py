@@ -57,10 +57,8 @@ def begin(connection: Leaver) -> None:
     if not service.timeouts.linger_timeout:
         connection.close()
         return
-    connection.lingering = True
+    service.capacity.let_linger(connection)
     connection.forget()
-    service.capacity.parked.pop(connection, None)
-    service.capacity.lingering[connection] = None
     Linger(connection).wake(timed_out=False)
 
 

@@ -25,7 +25,6 @@ from geventwsgi.serving.accept import prologue
 from geventwsgi.serving.accept.connection import ENDED, HELD, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1.http1_exchange import Http1Exchange
 from geventwsgi.serving.loop import holdings, marks, thread_objects
-from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.request import departure, request_deadline
 from geventwsgi.serving.request.lane import Lane
 from geventwsgi.serving.wire.stream import DeadlineExpired
@@ -217,7 +216,7 @@ class Http1Connection(connections.Connection):
         """See :meth:`.Connection.let_go`."""
         super().let_go()
         if self.lane is not None and self.lane.clock is not None:
-            self.lane.clock.deadline = NEVER
+            self.lane.clock.let_go()
 
 
 class Http1Speaker(connections.Speaker):

@@ -36,6 +36,10 @@ class Holder:
         """Act on the passed deadline; called from the loop."""
         raise NotImplementedError
 
+    def let_go(self) -> None:
+        """Have no deadline in a process that was forked, without a look at the parent's buckets."""
+        self.deadline = NEVER
+
 
 class Deadlines:
     """The buckets of one loop."""
