@@ -117,7 +117,7 @@ class WebSocket:
                 except OSError:
                     self._lose()
                 else:
-                    self._sock.keep_alive(*self._pings, self._ping)
+                    self._sock.keep_alive(*self._pings, frame(PING, b""))
 
     @property
     def version(self) -> str | None:
@@ -198,7 +198,7 @@ class WebSocket:
     def _obey(self, control: Control) -> None:
         """Answer a control frame."""
         if control.opcode == PING:
-            self._send_aside(frame(PONG, control.payload))
+            self._send_pong(control.payload)
         elif control.opcode == CLOSE:  # the client's, or the answer to its fault
             self._close(control.payload)
             self.departed = True
@@ -248,15 +248,11 @@ class WebSocket:
                 self._deflate.restart()
             raise
 
-    def _ping(self) -> None:
-        self._send_aside(frame(PING, b""))
-
-    def _send_aside(self, data: bytes) -> None:
-        """Send a ping or pong, unless the WebSocket is closed."""
+    def _send_pong(self, payload: bytes) -> None:
         with self._sock.sending:
             if not self._closed:
                 try:
-                    self._sock.sendall(data)
+                    self._sock.sendall(frame(PONG, payload))
                 except OSError:
                     self._lose()
 
@@ -279,6 +275,7 @@ class WebSocket:
         with self._sock.sending:
             if not self._closed:
                 self._closed = True
+                self._sock.keep_alive(*NO_PINGS, b"")
                 try:
                     self._sock.sendall(frame(CLOSE, payload))
                 except OSError:

@@ -69,6 +69,8 @@ INTERNAL = {
         "hurry",
         "keep_alive",
         "lent",
+        "ping",
+        "takes",
         "used",
     },
     "WebSocket": {"end", "opened"},

@@ -498,6 +498,31 @@ class TestPings:
             done.append(True)
             assert served.result() == "answer"
 
+    @pytest.mark.parametrize("secure", [False, True])
+    def test_none_is_sent_in_the_midst_of_a_message(self, secure: bool) -> None:
+        """Pings are due while the message waits for room."""
+        made, text = certificates(), "x" * (8 << 20)
+        tls = {"certfile": made.certfile, "keyfile": made.keyfile} if secure else {}
+        context = made.client_context() if secure else None
+        pinged: list[float] = []
+
+        def deed(websocket: Any) -> Any:
+            reader = gevent.spawn(websocket.receive)
+            sender = gevent.spawn(websocket.send, text)
+            gevent.sleep(0.5)
+            pinged.append(time.monotonic())
+            sender.join(20)
+            return reader.get(timeout=20)
+
+        with (
+            serving(deed, websocket_ping_interval=0.1, websocket_ping_timeout=0, **tls) as served,
+            served.connect(tls=context) as client,
+        ):
+            wait_until(lambda: pinged, 20)
+            assert client.receive() == text
+            client.send("got it")
+            assert served.result() == "got it"
+
     @pytest.mark.parametrize("who", ["client", "server"])
     def test_there_is_none_after_a_close(self, who: str) -> None:
         def deed(websocket: Any) -> None:

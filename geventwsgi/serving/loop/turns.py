@@ -29,6 +29,11 @@ class Turns:
         self._depth = 0
         self._waiting: deque[Event] = deque()
 
+    @property
+    def taken(self) -> bool:
+        """Whether it is anybody's turn."""
+        return self._depth > 0
+
     def take(self, timeout: float | None = None) -> bool:
         """Wait for the turn; return False if it has not come within ``timeout`` seconds."""
         me = switching.current()

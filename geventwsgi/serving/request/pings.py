@@ -1,21 +1,16 @@
 """Pings to a WebSocket's client: proxies do not take the connection for dead, and a client that is dead is noticed.
 
-One deadline for each session, and no greenlet but for the moment in which a ping is sent. What a ping looks like is its
-sender's business, and whatever the client sends is an answer.
+One deadline for each session, and no greenlet. What a ping looks like is its sender's business, and whatever the client
+sends is an answer.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-import gevent
+from typing import Protocol
 
 from geventwsgi import clock
 from geventwsgi.serving.loop import deadlines
 from geventwsgi.serving.loop.deadlines import NEVER
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Pinged(Protocol):
@@ -24,8 +19,14 @@ class Pinged(Protocol):
     #: How many times bytes of the client's have been received.
     received: int
 
+    def ping(self) -> bool:
+        """Send a ping, unless a message is being sent; return whether one was. Called in the hub."""
+
     def awaited(self) -> bool:
-        """Return whether a greenlet waits for bytes, and none have come."""
+        """Return whether a greenlet waits for bytes of the client's, and none have come."""
+
+    def takes(self) -> bool:
+        """Return whether it is still taking what was sent before, less of which is left than at the last call."""
 
     def drop(self, reason: str) -> None:
         """End the connection: the client is as good as gone."""
@@ -37,26 +38,17 @@ class Pings(deadlines.Holder):
     :param buckets: where the deadline stands.
     :param interval: seconds from one ping to the next.
     :param timeout: seconds after a ping within which something has to come; 0 for any time.
-    :param ping: sends one; called in a greenlet of its own.
     """
 
-    __slots__ = ("_before", "_buckets", "_client", "_due", "_interval", "_next", "_ping", "_timeout")
+    __slots__ = ("_before", "_buckets", "_client", "_due", "_interval", "_next", "_timeout")
 
-    def __init__(
-        self,
-        buckets: deadlines.Deadlines,
-        client: Pinged,
-        interval: float,
-        timeout: float,
-        ping: Callable[[], object],
-    ) -> None:
+    def __init__(self, buckets: deadlines.Deadlines, client: Pinged, interval: float, timeout: float) -> None:
         self.deadline = NEVER
         self.tick = 0
         self._buckets = buckets
         self._client = client
         self._interval = interval
         self._timeout = timeout or NEVER
-        self._ping = ping
         #: When the next ping is to be sent, and when something must have come; how much had come at that ping.
         self._next = clock.monotonic() + interval
         self._due = NEVER
@@ -75,12 +67,14 @@ class Pings(deadlines.Holder):
         if now >= self._due:
             self._due = NEVER
             if self._client.awaited():  # else the answer may have come, and nobody has received it
-                self._client.drop("the client has not answered a ping")
-                return
+                if not self._client.takes():
+                    self._client.drop("the client has not answered a ping")
+                    return
+                self._due = now + self._timeout  # the ping is still on its way
         if now >= self._next:
-            gevent.spawn(self._ping)
             self._next = now + self._interval
-            if self._due == NEVER:
+            if self._client.ping() and self._due == NEVER:
                 self._due = now + self._timeout
                 self._before = self._client.received
+                self._client.takes()
         self._buckets.arm(self, min(self._next, self._due) - now)

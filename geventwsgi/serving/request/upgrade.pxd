@@ -10,6 +10,7 @@ cdef class ClientSocket:
     cdef readonly CTurns receiving
     cdef readonly CTurns sending
     cdef readonly long long received
+    cdef long long _owed
     cdef readonly bint concluded
     cdef readonly CStream _stream
     cdef object _descriptor
@@ -17,6 +18,7 @@ cdef class ClientSocket:
     cdef object _lost
     cdef object _deadlines
     cdef object _pings
+    cdef bytes _ping
     cdef bint _websocket
     cdef object _timeout
     cdef double _since

@@ -77,8 +77,11 @@ class ClientSocket:
         self._lost = lost or _nothing
         self._deadlines = deadlines
         self._pings: Pings | None = None
+        self._ping = b""
         #: How many times bytes have been received.
         self.received = 0
+        #: How many bytes the client had yet to take at the last :meth:`takes`.
+        self._owed = 0
         self._websocket = websocket
         self._timeout: float | None = None
         #: Whose turn it is to receive, and to send. A library takes the turn itself where more than one call belongs
@@ -355,17 +358,35 @@ class ClientSocket:
             self._forget("the client has not answered the close frame")
             self._stream.rouse()
 
-    def keep_alive(self, interval: float, timeout: float, ping: Callable[[], object]) -> None:
-        """Have ``ping`` called every ``interval`` seconds, in a greenlet of its own, until the end; 0 for never.
+    def keep_alive(self, interval: float, timeout: float, ping: bytes) -> None:
+        """Send ``ping`` every ``interval`` seconds, until the end or the next call; 0 for never.
 
         A client from which nothing comes for ``timeout`` seconds after that, although a greenlet receives, is dropped.
         """
+        former, self._pings = self._pings, None
+        if former is not None:
+            former.stop()
         if interval and self._deadlines is not None and not self._over:
-            self._pings = Pings(self._deadlines, self, interval, timeout, ping)
+            self._ping = ping
+            self._pings = Pings(self._deadlines, self, interval, timeout)
+
+    def ping(self) -> bool:
+        """See :class:`.Pinged`."""
+        if self.sending.taken or self._silenced or self._over:
+            return False
+        sent = self._stream.send_aside(self._ping)
+        if 0 < sent < len(self._ping):
+            self.drop("the connection is broken: a ping was cut while it was sent")
+        return sent > 0
 
     def awaited(self) -> bool:
         """See :class:`.Pinged`."""
         return self._stream.awaited and not self._stream.readable()
+
+    def takes(self) -> bool:
+        """See :class:`.Pinged`."""
+        before, self._owed = self._owed, self._stream.owed()
+        return self.sending.taken or 0 < self._owed < before
 
     def drop(self, reason: str) -> None:
         """End the connection before the application does: the client is gone, or as good as gone."""
@@ -393,9 +414,7 @@ class ClientSocket:
         self._take_over = self._lost = _nothing
         if self._descriptor is not None:
             self._descriptor.end()
-        pings, self._pings = self._pings, None
-        if pings is not None:
-            pings.stop()
+        self.keep_alive(0, 0, b"")
         farewell, self._farewell = self._farewell, None
         if farewell is not None and farewell is not gevent.getcurrent():
             farewell.kill(block=False)

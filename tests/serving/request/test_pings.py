@@ -19,6 +19,9 @@ class Bench:
         self.now = 100.0
         self.received = 0
         self.waits = True
+        self.free = True
+        self.owed = 0
+        self.before = 0
         self.sent: list[float] = []
         self.dropped: list[float] = []
         self.due = 0.0
@@ -27,6 +30,15 @@ class Bench:
 
     def awaited(self) -> bool:
         return self.waits
+
+    def takes(self) -> bool:
+        before, self.before = self.before, self.owed
+        return 0 < self.owed < before
+
+    def ping(self) -> bool:
+        if self.free:
+            self.sent.append(self.now)
+        return self.free
 
     def drop(self, reason: str) -> None:
         assert reason == "the client has not answered a ping"
@@ -52,12 +64,11 @@ class Bench:
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench = Bench()
     monkeypatch.setattr(pings.clock, "monotonic", lambda: bench.now)
-    monkeypatch.setattr(pings.gevent, "spawn", lambda ping: ping())
     return bench
 
 
 def made(bench: Bench, interval: float, timeout: float) -> pings.Pings:
-    return pings.Pings(bench, bench, interval, timeout, lambda: bench.sent.append(bench.now))  # type: ignore[arg-type]
+    return pings.Pings(bench, bench, interval, timeout)  # type: ignore[arg-type]
 
 
 def test_a_ping_is_sent_every_interval(bench: Bench) -> None:
@@ -108,3 +119,27 @@ def test_it_can_be_stopped(bench: Bench) -> None:
     holder.stop()
     bench.run(holder, 300)
     assert bench.sent == []
+
+
+def test_a_ping_behind_a_large_message_has_its_time(bench: Bench) -> None:
+    """Less of the message is left at each look; when nothing more is taken, the client is gone."""
+    holder = made(bench, 25, 20)
+    bench.owed = 3000
+    bench.run(holder, 130)
+    bench.owed = 2000
+    bench.run(holder, 150)
+    bench.owed = 1000
+    bench.run(holder, 170)
+    assert bench.dropped == []
+    bench.run(holder, 300)
+    assert bench.dropped == [185]
+
+
+def test_a_ping_that_was_not_sent_needs_no_answer(bench: Bench) -> None:
+    holder = made(bench, 25, 20)
+    bench.free = False
+    bench.run(holder, 190)
+    assert bench.dropped == []
+    bench.free = True
+    bench.run(holder, 300)
+    assert (bench.sent, bench.dropped) == ([200], [220])
