@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 import gevent
 
-from geventwsgi.events import Channel, Event, EventStream
+from geventwsgi.events import Channel, Event, EventStream, LongPoll
 
 PAGE = Path(__file__).with_name("page.html").read_bytes()
 #: Seconds that a long-poll waits for the first message; less than proxies do.
@@ -32,7 +32,7 @@ def app(environ, start_response):
         say(json.load(environ["wsgi.input"]))
         return reply(start_response, "204 No Content", "text/plain", b"")
     if path == "/poll":
-        return reply(start_response, "200 OK", "application/json", poll(environ, query.get("after")))
+        return poll(environ, query.get("after"))(environ, start_response)
     if path == "/events":
         return EventStream(environ, events(environ, query.get("after")))(environ, start_response)
     if path == "/socket" and "wsgi.websocket" in environ:
@@ -49,19 +49,21 @@ def as_json(message):
     return {"id": message.id, "missed": message.missed, **message.data}
 
 
-def hello(news):
+def hello(place):
     """Return the first message to a client: its place in the channel, and its worker."""
-    return {"hello": os.getpid(), "id": news.position}
+    return {"hello": os.getpid(), "id": place}
 
 
-# Long-poll: a request that is answered when there is a message
+# Long-poll: a request that is answered when there is a message. While it waits, it has no greenlet
 
 
 def poll(environ, after):
-    with chat.subscribe(after=after, environ=environ) as news:
-        # A client without a place gets one at once.
-        messages = news.batch(timeout=WAIT if after else 0)
-        return json.dumps([hello(news), *map(as_json, messages)]).encode()
+    # A client without a place gets one at once.
+    return LongPoll(environ, chat, after=after, timeout=WAIT, body=answer)
+
+
+def answer(messages, place):
+    return json.dumps([hello(place), *map(as_json, messages)]).encode()
 
 
 # Server-sent events: a response that does not end
@@ -71,7 +73,7 @@ def events(environ, after):
     """Yield what the page gets. EventStream(environ, chat) would do for messages alone."""
     after = environ.get("HTTP_LAST_EVENT_ID") or after
     with chat.subscribe(after=after, environ=environ) as news:
-        yield Event(json.dumps(hello(news)), id=news.position)
+        yield Event(json.dumps(hello(news.position)), id=news.position)
         for message in news:
             yield Event(json.dumps(as_json(message)), id=message.id)
 
@@ -81,7 +83,7 @@ def events(environ, after):
 
 def converse(environ, websocket, after):
     with chat.subscribe(after=after, environ=environ) as news:
-        websocket.send(json.dumps(hello(news)))
+        websocket.send(json.dumps(hello(news.position)))
         listening = gevent.spawn(forward, news, websocket)
         try:
             while (text := websocket.receive()) is not None:

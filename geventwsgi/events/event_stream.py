@@ -105,8 +105,11 @@ class EventStream(WaitingBody):
         if self._later is not None:
             message, self._later = self._later, None
             return message.as_piece()
-        if self.over:
+        if self.over or inbox.waits:
             return None
+        only: Message | None = inbox.next_or_call(self._outlet)
+        if only is not None:
+            return only.as_piece()
         messages = inbox.portion(0)
         if messages:
             return self._piece(messages)
@@ -119,7 +122,7 @@ class EventStream(WaitingBody):
     def _piece(self, messages: list[Message]) -> Piece:
         """Return a portion in one piece; but a large message as it is kept for all."""
         if len(messages) > 1:
-            return Piece(b"".join(map(encoded, messages)))
+            return _joined.piece(messages)
         message = messages[0]
         if not message.missed:
             return message.as_piece()
@@ -189,6 +192,26 @@ def _pieces(items: list[Any]) -> Iterator[bytes]:
         yield items[0].encode()
     else:
         yield b"".join(map(encoded, items))
+
+
+class Joined:
+    """The last portion that was joined: subscribers that are equally far behind take the same one after each other."""
+
+    __slots__ = ("_messages", "_piece")
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._piece = _COMMENT
+
+    def piece(self, messages: list[Message]) -> Piece:
+        """Return several messages in one piece."""
+        if messages != self._messages:  # by identity: messages do not compare otherwise
+            self._piece = Piece(b"".join(map(encoded, messages)))
+            self._messages = messages
+        return self._piece
+
+
+_joined = Joined()
 
 
 def encoded(item: Any) -> bytes:

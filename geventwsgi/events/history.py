@@ -303,6 +303,11 @@ class History:
             for source in [source for source, (_, at) in self._sources.items() if at < oldest]:
                 del self._sources[source]
 
+    def last_at(self, position: int) -> Message | None:
+        """Return the last message if it is at a position, None otherwise."""
+        messages = self._messages
+        return messages[-1] if messages and position == self._dropped + len(messages) - 1 else None
+
     def since(self, position: int, until: int | None = None, room: int | None = None) -> tuple[int, list[Message]]:
         """Return messages from a position on, and where the first of them stands: later, if some have been dropped.
 

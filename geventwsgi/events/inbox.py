@@ -66,6 +66,11 @@ class Inbox:
         self._draining = getattr(environ.get("geventwsgi.server"), "draining", None)
 
     @property
+    def waits(self) -> bool:
+        """Whether something waits here, and so has taken all that had come."""
+        return self._waiter is not None
+
+    @property
     def draining(self) -> bool:
         """Whether the server is about to stop."""
         return self._draining is not None and self._draining.is_set()

@@ -81,6 +81,14 @@ class Reading(Inbox):
         self._waiter = waiter
         self._wake_at_next()
 
+    def next_or_call(self, waiter: Wakeable) -> Message | None:
+        """Return the next message where it is the only one, and then :meth:`call`; None if it takes a :meth:`portion`.
+
+        This is what a subscriber that keeps up does for each message.
+        """
+        del waiter
+        return None
+
     def _take(self, room: int | None) -> list[Message]:
         """Return the next messages.
 
@@ -191,6 +199,25 @@ class Subscription(Reading):
         """See :meth:`Reading._wake_at_next`."""
         if self._channel is not None:
             self._channel.wake_at_next(self)
+
+    def next_or_call(self, waiter: Wakeable) -> Message | None:
+        """See :meth:`Reading.next_or_call`."""
+        history, channel = self._history, self._channel
+        if self._begun and self._until is None and channel is not None and not self.draining:
+            message = history.last_at(self._next)
+            if (
+                message is not None
+                and message.rank > self._seen
+                and self._count == message.total - 1
+                and not message.missed
+                and self._next >= history.strays_until
+            ):
+                self._next += 1
+                self._count, self._position, self._may_be_anew = message.total, message.id, False
+                self._waiter = waiter
+                channel.wake_at_next(self)
+                return message
+        return None
 
     def _take(self, room: int | None) -> list[Message]:
         """See :meth:`Reading._take`."""

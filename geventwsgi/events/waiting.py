@@ -99,8 +99,7 @@ class WaitingBody(Held):
 
     def drain(self) -> None:
         """See :meth:`.Held.drain`: the inbox has ended now."""
-        if self._outlet is not None:
-            self._outlet.wake()
+        self._inbox.wake()
 
 
 def as_json(messages: list[Message], after: str) -> bytes:

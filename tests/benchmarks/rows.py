@@ -43,7 +43,7 @@ class Row:
     """One row of the benchmark.
 
     :param kind: who measures it: ``load`` (wrk), ``idle``, ``hold`` (memory per connection), ``start`` (time),
-        ``echo`` (messages of a WebSocket).
+        ``echo`` (messages of a WebSocket), ``publish`` (deliveries of server-sent events), ``subscribed`` (memory).
     :param servers: the names of those that take part, of ``servers.SERVERS``.
     :param variants: what each of them is measured with besides the plain way: ``+log``, ``+crowd``.
     :param chunks: the chunks that the response must come in.
@@ -66,7 +66,7 @@ class Row:
     @property
     def unit(self) -> str:
         """What the row compares: ``us`` of CPU per request, ``bytes`` per connection, or ``ms``."""
-        return {"load": "us", "echo": "us", "start": "ms"}.get(self.kind, "bytes")
+        return {"load": "us", "echo": "us", "publish": "us", "start": "ms"}.get(self.kind, "bytes")
 
 
 OURS = ("ours", "ours-plain")
@@ -160,6 +160,15 @@ ROWS = (
         body=b"x" * (16 * KIB),
         connections=500,
     ),
+    Row(
+        "events",
+        "server-sent events: 150 bytes to 3,000 subscribers, CPU per delivery",
+        (*OURS, "nchan"),
+        kind="publish",
+        body=b"x" * 150,
+        connections=3000,
+    ),
+    Row("subscribers", "private bytes per subscriber", (*OURS, "nchan"), kind="subscribed", connections=3000),
     Row("start", "from exec to the first answer", (*WSGI, "nginx", "floor"), kind="start"),
 )
 #: Open connections in the ``+crowd`` variant, those that are active included.
@@ -203,5 +212,7 @@ TARGETS = (
     Target("echo", "ours", "ws", 0.9),
     Target("echo", "ours-plain", "gevent-websocket", 0.8),
     Target("echo-large", "ours", "ws", 0.9),
+    Target("events", "ours", "nchan", 1.0),
+    Target("subscribers", "ours", "", 1500),
     Target("start", "ours", "gunicorn", 0.6),
 )

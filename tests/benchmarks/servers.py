@@ -109,8 +109,15 @@ def _waitress(way: Way) -> list[str]:
     return [way.python, "-m", "waitress", f"--listen={way.address}", "benchapp:app"]
 
 
+#: Where Debian's libnginx-mod-nchan is.
+NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+NCHAN_LOCATIONS = (
+    "location = /events { nchan_subscriber eventsource; nchan_channel_id x; nchan_subscriber_first_message newest; }"
+    " location = /publish { nchan_publisher http; nchan_channel_id x; }"
+)
 NGINX = """\
-{user}daemon off; master_process off; worker_processes 1; pid {scratch}/nginx.pid; error_log {scratch}/nginx.err;
+{modules}{user}daemon off; master_process off; worker_processes 1;
+pid {scratch}/nginx.pid; error_log {scratch}/nginx.err;
 events {{ worker_connections 16384; }}
 http {{
     access_log {log}; sendfile on; default_type text/plain; keepalive_requests 1000000000;
@@ -121,13 +128,22 @@ http {{
         {certificate}
         location / {{ return 200 "ok"; }}
         location = /file {{ alias {scratch}/file; }}
+        {locations}
     }}
 }}
 """
 
 
-def _nginx(way: Way) -> list[str]:
+def _nchan(way: Way) -> list[str]:
+    if not NCHAN.exists():
+        raise LeftOutError("nchan is not installed: libnginx-mod-nchan")
+    return _nginx(way, f"load_module {NCHAN}; ", NCHAN_LOCATIONS)
+
+
+def _nginx(way: Way, modules: str = "", locations: str = "") -> list[str]:
     text = NGINX.format(
+        modules=modules,
+        locations=locations,
         user="user root; " if os.geteuid() == 0 else "",
         scratch=way.scratch,
         address=way.address,
@@ -179,6 +195,7 @@ SERVERS = {
     "waitress": Server("waitress", _waitress, "waitress"),
     "cheroot": Server("cheroot", _script("cheroot"), "cheroot"),
     "nginx": Server("nginx", _nginx, peer=False),
+    "nchan": Server("Nchan (nginx)", _nchan, peer=False),
     "ws": Server("ws on Node.js", _ws, env=(("NODE_PATH", str(NODE_MODULES)),)),
     "gevent-websocket": Server("gevent-websocket", _script("gevent_websocket"), "gevent-websocket", ("gevent",)),
     "floor": Server("C epoll loop, parses nothing", _floor, peer=False),
@@ -227,7 +244,7 @@ def versions(names: list[str], pythons: dict[str, str]) -> dict[str, str]:
     found |= {distribution: version(distribution) for distribution in distributions}
     found |= {"Python (peers)": platform.python_version()}
     found["wrk"] = _said("wrk", "--version").removeprefix("wrk ").partition("[")[0]
-    if "nginx" in names:
+    if {"nginx", "nchan"} & set(names):
         found["nginx"] = _said(shutil.which("nginx", path=PATHS) or "nginx", "-v").partition(": ")[2]
     if "ws" in names:
         found["Node.js"] = _said("node", "--version").removeprefix("v")

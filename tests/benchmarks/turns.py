@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import client, echo
+from tests.benchmarks import client, echo, fanout
 from tests.benchmarks.processes import Session, free_port, running
 from tests.benchmarks.rows import CROWD, file_bytes, request
 from tests.benchmarks.servers import MEASURED, SERVERS, LeftOutError, Way, environment
@@ -90,7 +90,7 @@ def take_turn(bench: Bench, row: Row, contender: str) -> dict[str, float]:
     with started(bench, row, name, log=variant == "log") as server:
         if row.kind == "start":
             return {"ms": server.started_in * 1000}
-        if row.kind not in ("hold", "echo"):
+        if row.kind not in ("hold", "echo", "publish", "subscribed"):
             check(row, client.ask(server.port, row.request, tls=row.tls, closing=row.close))
         with client.Crowd(server.port) as crowd:
             if variant == "crowd":
@@ -169,6 +169,25 @@ def measure_echo(bench: Bench, row: Row, server: Started, _crowd: client.Crowd) 
     return {"us": used / found.requests * 1e6, "rate": found.rate, "p50": found.p50, "p99": found.p99}
 
 
+def measure_publish(bench: Bench, row: Row, server: Started, _crowd: client.Crowd) -> dict[str, float]:
+    """Publish messages, and divide the CPU that was used by the number of deliveries."""
+    with fanout.subscribed(server.port, row.connections) as subscribers:
+        subscribers.deliver(row.body)
+        before = server.session.settled_cpu()
+        found = subscribers.deliver_for(row.body, bench.seconds)
+        used = server.session.settled_cpu() - before
+    return {"us": used / found.count * 1e6, "last": found.last * 1000}
+
+
+def measure_subscribed(_bench: Bench, row: Row, server: Started, _crowd: client.Crowd) -> dict[str, float]:
+    """Let subscribers wait; return the memory of each."""
+    with fanout.subscribed(server.port, 10):
+        before = server.session.private_bytes()
+        with fanout.subscribed(server.port, row.connections):
+            time.sleep(3)
+            return {"bytes": (server.session.private_bytes() - before) / row.connections}
+
+
 def path_of(row: Row) -> str:
     """Return the request target of a row."""
     return row.request.split(maxsplit=2)[1].decode()
@@ -198,6 +217,8 @@ def measure_hold(bench: Bench, row: Row, server: Started, crowd: client.Crowd) -
 KINDS: dict[str, Callable[[Bench, Row, Started, client.Crowd], dict[str, float]]] = {
     "load": measure_load,
     "echo": measure_echo,
+    "publish": measure_publish,
+    "subscribed": measure_subscribed,
     "idle": measure_idle,
     "hold": measure_hold,
 }

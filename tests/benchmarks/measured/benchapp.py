@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from functools import cache
 
 PIECE = 64 * 1024
 WAIT = 0.1  # seconds
@@ -72,12 +73,41 @@ def echo(environ, start_response):
     return []
 
 
+def events(environ, start_response):
+    return channels().EventStream(environ, channel())(environ, start_response)
+
+
+def publish(environ, start_response):
+    channel().publish(environ["wsgi.input"].read().decode())
+    return text(start_response, b"published")
+
+
+def channels():
+    import geventwsgi.events  # noqa: PLC0415 - only our own server has these rows
+
+    return geventwsgi.events
+
+
+@cache
+def channel():
+    return channels().Channel("events")
+
+
 def text(start_response, body):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
 
-PATHS = {"/upload": upload, "/file": send_file, "/stream": stream, "/wait": wait, "/hold": hold, "/echo": echo}
+PATHS = {
+    "/upload": upload,
+    "/file": send_file,
+    "/stream": stream,
+    "/wait": wait,
+    "/hold": hold,
+    "/echo": echo,
+    "/events": events,
+    "/publish": publish,
+}
 
 counter = None
 

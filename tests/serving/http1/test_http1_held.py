@@ -181,11 +181,13 @@ class TestStreams:
 
     def test_many_that_came_at_once_are_sent_together(self, channel: Channel) -> None:
         with running(streaming(channel)) as server:
-            client = begin(server)
-            for value in "abc":
-                channel.publish(value)
-            messages = b"".join(message.encode() for message in channel.messages)
-            assert read_to(client, b'"c"\n\n\r\n') == chunk(messages)
+            clients = [begin(server) for _ in range(3)]
+            for values in ("abc", "def", "g"):
+                for value in values:
+                    channel.publish(value)
+                messages = b"".join(message.encode() for message in channel.messages[-len(values) :])
+                for client in clients:
+                    assert read_to(client, b'%c"\n\n\r\n' % values[-1].encode()) == chunk(messages)
 
     def test_who_falls_behind_is_told_what_was_missed(self, channel: Channel) -> None:
         with running(streaming(channel)) as server:
@@ -221,6 +223,17 @@ class TestStreams:
             assert read_all(client) == HINT + LAST
             assert stop.get(timeout=10) is True
             assert server.statuses == [200]
+
+    def test_a_drain_ends_it_when_its_client_has_taken_what_waits(self, channel: Channel) -> None:
+        with running(streaming(channel)) as server:
+            client = begin(server)
+            channel.publish("x" * (8 << 20))
+            gevent.sleep(0.01)
+            stop = gevent.spawn(server.server.drain, 10)
+            gevent.sleep(0.01)
+            channel.publish("late")
+            assert read_all_of(client, LAST).endswith(b'"late"\n\n\r\n' + HINT + LAST)
+            assert stop.get(timeout=10)
 
     def test_a_drain_that_came_while_it_began_ends_it(self, channel: Channel) -> None:
         def app(environ: dict[str, Any], start_response: Any) -> Any:
