@@ -123,15 +123,10 @@ class Relay:
         self.topics.join(name, min(max(1, keep), MOST_ADOPTED))
 
     def deliver(self, frame: Frame) -> None:
-        """Deliver a message to the channel of its name."""
+        """Deliver a message to the channel of its name. After a burst, wait until its subscribers have taken theirs."""
         topic = self.topics.get(frame.name)
         if topic is not None:
             topic.deliver(frame.source, frame.number, frame.text, ticket=frame.ticket, total=frame.total)
-
-    def pace(self, name: str) -> None:
-        """Wait, after a burst, until the subscribers of a channel have taken their messages."""
-        topic = self.topics.get(name)
-        if topic is not None:
             topic.pace()
 
     def kept(self, name: str) -> Iterator[Frame]:

@@ -86,7 +86,7 @@ class Topic:
         #: Set once its past has been delivered; None after that.
         self._beginning: Event | None = None
         #: The monotonic time of its last use, and whether it is among those that are kept alive for that.
-        self.used_at = 0
+        self.used_at = 0.0
         self.recent = False
 
     def __del__(self) -> None:
@@ -116,7 +116,7 @@ class Topic:
 
     def use(self) -> None:
         """Take note that somebody uses it."""
-        self.used_at = int(monotonic())
+        self.used_at = monotonic()
         if not self.recent:
             self._topics.keep_alive(self)
 
@@ -167,7 +167,9 @@ class Topic:
     def deliver(self, source: str, number: int, text: str, lost: int = 0, *, ticket: int = 0, total: int = 0) -> None:
         """Take in a message (see :meth:`.History.append`) and wake the subscribers; a known one is dropped."""
         if self.history.append(source, number, text, lost, ticket=ticket, total=total):
-            self.use()
+            self.used_at = monotonic()
+            if not self.recent:
+                self._topics.keep_alive(self)
             if self.subscriptions:
                 self._burst += 1
             waiting, self._waiting = self._waiting, None

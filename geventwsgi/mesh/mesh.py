@@ -135,14 +135,15 @@ class Mesh:
 
     def make_room(self, name: str) -> None:
         """Wait until the workers that want a channel have room for messages, except those that are stuck."""
-        while not all(peer.has_room for peer in self._peers.values()):
+        while any([not peer.has_room for peer in self._peers.values()]):  # noqa: C419 - quicker for a few
             full = next((peer for peer in self._wanting(name) if not peer.has_room), None)
             if full is None or getcurrent() is get_hub():
                 break
             full.make_room()
 
     def _wanting(self, name: str) -> list[Peer]:
-        return [peer for address, peer in self._peers.items() if self._interest.wants(address, name)]
+        wants = self._interest.wants
+        return [peer for address, peer in self._peers.items() if wants(address, name)]
 
     def send(self, frame: Frame, key: int) -> None:
         """Give a message its ticket, send it to the workers that want it, and deliver the messages that are next.
@@ -170,10 +171,10 @@ class Mesh:
     def _drain(self) -> None:
         """Deliver the messages that are next. Between them, wait for the subscribers of a channel with many."""
         while (frame := self._next()) is not None:
-            if not self.past.takes(frame):
+            if self.past.takes(frame):
+                share.spend()
+            else:
                 self._channels.deliver(frame)
-                self._channels.pace(frame.name)
-            share.spend()
         if self._order.blocked:
             self._set_timers()
 

@@ -77,14 +77,16 @@ class Order(Generic[T]):
         """Return the next item; None if an earlier one is waited for, or there is none."""
         if self._late:
             return self._late.popleft()
-        if self.next not in self._waiting:
-            if self.next < self._floor:
-                self.next = min([self._floor, *self._tickets[:1]])
-            if self._tickets:
-                self.pass_over(self._tickets[0])
         found = self._waiting.pop(self.next, None)
         if found is None:
-            return None
+            if self.next < self._floor:
+                self.next = min([self._floor, *self._tickets[:1]])
+            if not self._tickets:
+                return None
+            self.pass_over(self._tickets[0])
+            found = self._waiting.pop(self.next, None)
+            if found is None:
+                return None
         self.next += 1
         heapq.heappop(self._tickets)
         self._size -= found[1]

@@ -46,10 +46,7 @@ class Channels(Protocol):
         """Join a channel for a worker that ends, and keep its messages for a while. Does not wait."""
 
     def deliver(self, frame: Frame) -> None:
-        """Deliver a message to the channel of its name."""
-
-    def pace(self, name: str) -> None:
-        """Wait, after a burst, until the subscribers of a channel have taken their messages."""
+        """Deliver a message to the channel of its name. After a burst, wait until its subscribers have taken theirs."""
 
     def kept(self, name: str) -> Iterator[Frame]:
         """Yield the messages that are kept of a channel."""
