@@ -15,7 +15,7 @@ from geventwsgi.serving.assembly import leniency_of, limits_of
 
 PACKAGE = Path(geventwsgi.__file__).parent
 #: Parameters that have the name of a setting and mean something else.
-OTHERS = {("worker.worker", "max_requests")}
+OTHERS = {("worker.worker", "max_requests"), ("events.waiting", "timeout")}
 
 
 def parameters(tree: ast.Module):
