@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Seconds that threads have to end after the server; Python would wait for them for ever.
 PATIENCE = 1.0
+#: The options that show the usage of ``publish``; its other options stand behind the channel and the message.
+HELP = ("-h", "--help")
 #: What a shell makes of a command that INT ended.
 INTERRUPTED = 130
 
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: the arguments, without the program's name; those of the process by default.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["publish"] and len(arguments) > 1 and not arguments[1].startswith("-"):
+    if arguments[:1] == ["publish"] and len(arguments) > 1 and (arguments[1] in HELP or arguments[1][:1] != "-"):
         from geventwsgi.events.outside import main as publish  # noqa: PLC0415 - no server needs it
 
         return publish(arguments[1:])

@@ -5,11 +5,12 @@ Knows the format (HTML Standard, "Server-sent events", sections 9.2.5 and 9.2.6)
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from geventwsgi.mesh.frames import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +90,7 @@ def dumps(value: Any) -> str:
         6 and 9).
     """
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return json_text(value)
     except RecursionError:
         raise ValueError("the value is nested too deeply for JSON: publish a flatter one") from None
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0
 #: A worker's socket: its process id and a random name.
 _ADDRESS = re.compile(r"([0-9]{1,10})\.[0-9a-f]{8}")
+TOO_LARGE = f"a message has at most {MAX_MESSAGE >> 20} MiB: publish where it can be found instead"
 #: The exit statuses of the command.
 FAILED, WRONG = 1, 2
 
@@ -59,7 +60,7 @@ def publish(channel: str, value: Any, *, pid: int | None = None, pidfile: str | 
         raise ValueError(f"a channel's name has 1 to {MAX_NAME} bytes: {channel[:80]!r}")
     data = Frame(PUBLISH, name=channel, text=dumps(value)).encode()
     if len(data) > MAX_MESSAGE:
-        raise ValueError(f"a message has at most {MAX_MESSAGE >> 20} MiB: publish where it can be found instead")
+        raise ValueError(TOO_LARGE)
     if pidfile is not None:
         pid = _read(pidfile)
     for path in _workers(pid):
@@ -176,7 +177,10 @@ def main(arguments: Sequence[str]) -> int:
     :param arguments: those after ``publish``.
     """
     parser = argparse.ArgumentParser(
-        "geventwsgi publish", description="Publish a message in a channel of a server that runs on this machine."
+        "geventwsgi publish",
+        # With an option in front, the command line starts a server whose application is named "publish".
+        usage="%(prog)s CHANNEL JSON [--pid PID | --pidfile FILE]",
+        description="Publish a message in a channel of a server that runs on this machine.",
     )
     parser.add_argument("channel", metavar="CHANNEL", help="the channel's name")
     parser.add_argument("json", metavar="JSON", help="the message; - reads it from the standard input")
@@ -185,8 +189,9 @@ def main(arguments: Sequence[str]) -> int:
     server.add_argument("--pidfile", help="the file that has it")
     asked = parser.parse_args(arguments)
     try:
-        text = sys.stdin.read(MAX_MESSAGE + 1) if asked.json == "-" else asked.json
-        publish(asked.channel, _parsed(text), pid=asked.pid, pidfile=asked.pidfile)
+        data = sys.stdin.buffer.read(MAX_MESSAGE + 1) if asked.json == "-" else os.fsencode(asked.json)
+        name = _decoded(os.fsencode(asked.channel), "the channel's name")
+        publish(name, _parsed(data), pid=asked.pid, pidfile=asked.pidfile)
     except (TypeError, ValueError) as error:
         return _complain(error, WRONG)
     except OSError as error:
@@ -194,9 +199,18 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parsed(text: str) -> Any:
+def _decoded(data: bytes, name: str) -> str:
     try:
-        return json.loads(text)
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8: {error}") from None
+
+
+def _parsed(data: bytes) -> Any:
+    if len(data) > MAX_MESSAGE:
+        raise ValueError(TOO_LARGE)
+    try:
+        return json.loads(_decoded(data, "it"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the message is no JSON: {error}; a text has quotes: '\"text\"'") from None
 

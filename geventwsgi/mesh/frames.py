@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,6 +73,23 @@ def unpack_names(text: str) -> list[str]:
 def is_name(name: object) -> bool:
     """Return whether a channel may have this name."""
     return isinstance(name, str) and 0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME
+
+
+def json_text(value: Any) -> str:
+    """Return ``value`` as JSON in one line, which can always be sent as UTF-8 (RFC 8259 section 8.1).
+
+    Half of a surrogate pair, which a client may send as an escape, stays an escape (section 8.2).
+
+    :raises TypeError: JSON has nothing like it.
+    :raises ValueError: it is not a number, infinite or within itself.
+    :raises RecursionError: it is nested too deeply.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text
 
 
 class Decoder:

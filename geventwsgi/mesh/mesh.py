@@ -26,6 +26,7 @@ from geventwsgi.mesh.frames import (
     PAST,
     Frame,
     is_name,
+    json_text,
     pack_names,
     unpack_names,
 )
@@ -291,8 +292,7 @@ class Mesh:
         if not is_name(frame.name):
             return "a channel has a name"
         try:
-            # JSON in one line, whatever it was before.
-            text = json.dumps(json.loads(frame.text), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            text = json_text(json.loads(frame.text))
         except (ValueError, RecursionError) as error:
             return f"it is no JSON: {error}"[:200]
         if len(text.encode("utf-8", "surrogatepass")) > MAX_MESSAGE:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from geventwsgi.events import Event, last_event_id
+from geventwsgi.events.event import dumps
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,12 @@ def nested():
 def test_what_json_cannot_hold_is_refused(value):
     with pytest.raises(ValueError, match=r"JSON"):
         Event.of(value)
+
+
+@pytest.mark.parametrize("value", ["\ud83d", {"\udc00": ["é", "\ud800x"]}, "é\U0001f600"])
+def test_json_is_always_utf8(value):
+    text = dumps(value)
+    assert json.loads(text.encode("utf-8")) == value
 
 
 def test_values_become_events():

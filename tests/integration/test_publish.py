@@ -38,10 +38,12 @@ def server(server_and_tmpdir: tuple[Gwsgi, str], monkeypatch: pytest.MonkeyPatch
     return running
 
 
-def run(*arguments: str, text: str = "", **options: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | bytes, text: str | bytes = "", **options: object) -> subprocess.CompletedProcess[str]:
     """Run the command."""
     command = [sys.executable, "-m", "geventwsgi", "publish", *arguments]
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=30, check=False, **options)  # type: ignore[call-overload, no-any-return]
+    data = text.encode() if isinstance(text, str) else text
+    done = subprocess.run(command, input=data, capture_output=True, timeout=30, check=False, **options)  # type: ignore[call-overload]
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def everything(client: object) -> list[object]:
@@ -123,6 +125,23 @@ def test_a_message_that_is_too_large_is_refused(server: Gwsgi) -> None:
         publish("test", "x" * MAX_MESSAGE, pid=server.pid)
     done = run("test", "-", "--pid", str(server.pid), text='"' + "x" * MAX_MESSAGE + '"')
     assert done.returncode == 2
+    assert "at most 16 MiB" in done.stderr
+
+
+def test_a_message_that_is_not_utf8_is_refused(server: Gwsgi) -> None:
+    done = run("test", "-", "--pid", str(server.pid), text=b'"\xff"')
+    assert (done.returncode, "UTF-8" in done.stderr) == (2, True)
+
+
+def test_arguments_that_are_not_utf8_are_refused(server: Gwsgi) -> None:
+    for arguments in (["test", b'"\xff"'], [b"\xff", "1"]):
+        done = run(*arguments, "--pid", str(server.pid))
+        assert (done.returncode, "UTF-8" in done.stderr) == (2, True)
+
+
+def test_the_usage_works_as_it_is_written() -> None:
+    done = run("--help")
+    assert done.stdout.startswith("usage: geventwsgi publish CHANNEL JSON ")
     assert len(done.stderr) < 300
 
 

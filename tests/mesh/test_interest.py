@@ -526,6 +526,15 @@ def test_a_text_of_several_lines_is_published_in_one(nodes):
     sock.close()
 
 
+def test_the_text_of_half_a_surrogate_pair_is_utf8(nodes):
+    one, two = knit(nodes, 2)
+    sock = nodes.connect(one, address=None)
+    sock.sendall(Frame(PUBLISH, name="news", text='"\\ud83d"').encode())
+    eventually(lambda: two.values == ["\ud83d"])
+    assert two.channel.messages[0].text.encode() == b'"\\ud83d"'
+    sock.close()
+
+
 @pytest.mark.parametrize("kind", [JOIN, LEAVE, ASK])
 def test_channels_that_nobody_can_have_are_refused(nodes, kind):
     one, two = knit(nodes, 2)
