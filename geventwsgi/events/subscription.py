@@ -76,6 +76,10 @@ class Reading(Inbox):
                 if timeout <= 0:
                     return []
 
+    def begin(self) -> None:
+        """Wait, a while at the most, until the messages that other workers keep are here; the place is known then."""
+        _ = self.position
+
     def call(self, waiter: Wakeable) -> None:
         """Have ``waiter`` woken once by the next message, or by the end, instead of waiting for it."""
         self._waiter = waiter

@@ -96,6 +96,8 @@ class WaitingBody(Held):
         environ, self._environ = self._environ, None
         if environ is not None:
             self._inbox.heed_drain(environ)
+        inbox: Any = self._inbox
+        inbox.begin()  # in the hub, where messages are taken from now on, nothing can wait for that
 
     def drain(self) -> None:
         """See :meth:`.Held.drain`: the inbox has ended now."""

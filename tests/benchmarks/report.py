@@ -26,9 +26,10 @@ Starts are measured in an environment with only the server and its dependencies.
 
 `tox -e bench` in a clone measures on your machine and writes this page; `tox -e bench -- --help` shows how to measure
 a part. It needs Linux and wrk. bjoern needs a C compiler and libev's headers, the floor needs a C compiler, and nginx
-comes from the system; ws needs Node.js and npm. Missing servers are left out, by name.
+comes from the system; ws needs Node.js and npm, Nchan libnginx-mod-nchan. Missing servers are left out, by name.
 
 The cost of a WebSocket message is measured in the same way: a client keeps one message under way on each connection.
+That of a server-sent event is the server's CPU for one message to all subscribers, divided by their number.
 """
 
 NAMES = {

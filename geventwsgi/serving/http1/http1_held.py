@@ -207,9 +207,10 @@ class Http1Held(live_exchange.LiveExchange):
             self._waits = 0
 
     def client_left(self) -> None:
-        """See :class:`.LiveExchange`."""
-        self.status = 499
-        self._conclude(ClientDisconnected(LEFT))
+        """See :class:`.LiveExchange`; after the end it changes nothing."""
+        if not self.over:
+            self.status = 499
+            self._conclude(ClientDisconnected(LEFT))
 
     def _lose(self, error: ClientDisconnected) -> None:
         """Note that the client has left, as sending shows."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import gevent
+import gevent.event
 import pytest
 from gevent import socket
 from greenlet import greenlet
@@ -179,6 +180,17 @@ class TestStreams:
             client = begin(server, request=GET[:-2] + b"Last-Event-ID: " + seen + b"\r\n\r\n")
             assert read_to(client, b'"c"\n\n\r\n').count(b"data: ") == 2
 
+    def test_what_other_workers_keep_is_waited_for(self, channel: Channel) -> None:
+        channel.publish("kept")
+        topic = channel.join()
+        topic._beginning = beginning = gevent.event.Event()
+        with running(streaming(channel)) as server:
+            client = server.connect(GET[:-2] + b"Last-Event-ID: 0\r\n\r\n")
+            read_to(client, FIRST)
+            gevent.spawn_later(0.05, beginning.set)
+            read_to(client, b'"kept"\n\n\r\n')
+            assert held(server) == 1
+
     def test_many_that_came_at_once_are_sent_together(self, channel: Channel) -> None:
         with running(streaming(channel)) as server:
             clients = [begin(server) for _ in range(3)]
@@ -283,6 +295,19 @@ class TestDeparture:
             client.close()
             eventually(lambda: server.statuses == [499])
 
+    def test_after_the_end_it_changes_nothing(self, way: str, tmp_path: Path) -> None:
+        app, go = App(), gevent.event.Event()
+        app.closes = lambda: go.wait(10)
+        with serving(app, way, tmp_path) as server:
+            client = begin(server, way, end=b"first\r\n")
+            app.script.put(None)
+            read_to(client, LAST)
+            client.close()
+            eventually(lambda: app.bodies[0].closed)
+            gevent.sleep(0.05)
+            go.set()
+            eventually(lambda: server.statuses == [200])
+
     def test_the_record_has_the_true_bytes(self) -> None:
         app = App()
         with running(app, access_log_format="%(s)s %(B)s %(r)s %(a)s") as server:
@@ -304,7 +329,7 @@ class TestDeparture:
 
     def test_a_client_that_closes_its_side_has_left_if_that_is_set(self) -> None:
         app = App()
-        with running(app, half_close="gone") as server:
+        with running(app, half_close="gone", on_disconnect="cancel") as server:
             client = begin(server, end=b"first\r\n")
             client.shutdown(socket.SHUT_WR)
             eventually(lambda: server.statuses == [499])
