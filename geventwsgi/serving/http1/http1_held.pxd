@@ -14,6 +14,7 @@ cdef class Http1Held(live_exchange.LiveExchange):
     cdef CConnection _connection
     cdef CCall _call
     cdef object _source
+    cdef object _context
     cdef object _error
     cdef double _heartbeat
     cdef double _silent_until

@@ -6,11 +6,14 @@ what the application has returned, and the connection goes on. How a response is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestTimeout
 from geventwsgi.http import encode
+from geventwsgi.serving.loop import holdings
 from geventwsgi.serving.request import live_exchange
 from geventwsgi.serving.wire.sending import LEFT
 
@@ -29,8 +32,8 @@ class Http1Held(live_exchange.LiveExchange):
     """See above. For the gateway and the access log it is the exchange."""
 
     __slots__ = (
-        "_call", "_chunked", "_connection", "_error", "_finishing", "_heartbeat", "_keep_alive", "_silent_until",
-        "_source", "_waits",
+        "_call", "_chunked", "_connection", "_context", "_error", "_finishing", "_heartbeat", "_keep_alive",
+        "_silent_until", "_source", "_waits",
     )  # fmt: skip
 
     def begin(
@@ -45,6 +48,8 @@ class Http1Held(live_exchange.LiveExchange):
         self._connection = connection
         self._call = call
         self._source: Held | None = source
+        #: The context variables of the request, in which its objects are closed; None if there are none.
+        self._context = getcurrent().gr_context or None
         self._chunked = chunked
         self._keep_alive = keep_alive
         self._heartbeat = source.heartbeat
@@ -243,10 +248,14 @@ class Http1Held(live_exchange.LiveExchange):
         """Do what comes after the response, in a greenlet; return whether the connection can take the next request."""
         error, self._error = self._error, None
         connection, call = self._connection, self._call
+        greenlet: Any = getcurrent()
+        if self._context is not None:
+            greenlet.gr_context, self._context = self._context, None
         try:
             call.gateway.conclude(call, self, error)
         finally:
             del error  # its traceback leads back to here
+            holdings.drop_context(greenlet)
         stream = connection.stream
         if self._keep_alive and not (stream.closed or connection.service.draining):
             return True

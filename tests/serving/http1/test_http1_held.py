@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+VARIABLE: ContextVar[str] = ContextVar("VARIABLE")
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 OLD = b"GET / HTTP/1.0\r\nHost: x\r\n\r\n"
 OTHER = b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -461,6 +463,35 @@ class TestConnection:
             client.sendall(OTHER)
             read_to(client, b"other")
             eventually(lambda: server.statuses == [200, 200])
+
+    def test_close_sees_the_context_variables_of_its_request(self) -> None:
+        tokens = []
+        app = App(before=lambda _environ: tokens.append(VARIABLE.set("mine")))
+        app.closes = lambda: (seen.append(VARIABLE.get(None)), VARIABLE.reset(tokens[-1]))
+        seen: list[Any] = []
+        with running(app) as server:
+            client = begin(server, end=b"first\r\n")
+            app.script.put(None)
+            read_to(client, LAST)
+            eventually(lambda: seen == ["mine"])
+            client.close()
+        assert server.errors.getvalue() == ""
+
+    def test_the_next_request_has_none_of_its_context_variables(self) -> None:
+        seen: list[Any] = []
+
+        def before(_environ: dict[str, Any]) -> None:
+            seen.append(VARIABLE.get(None))
+            VARIABLE.set("mine")
+
+        app = App(before)
+        with running(app) as server:
+            client = begin(server, end=b"first\r\n")
+            client.sendall(GET)
+            app.script.put(None)
+            read_to(client, b"first\r\n")
+            client.close()
+        assert seen == [None, None]
 
     def test_what_is_kept_of_the_request_has_no_effect(self) -> None:
         kept: dict[str, Any] = {}
