@@ -71,7 +71,9 @@ def test_any_of_the_channels_wakes_who_waits(channels):
 
 
 def test_it_ends_with_the_last_channel(channels):
-    heard = gevent.spawn(lambda: got(subscribe(channels)))
+    subscription = subscribe(channels)
+    assert subscription.position  # it has begun, whatever greenlets wait for before
+    heard = gevent.spawn(lambda: got(subscription))
     gevent.sleep(0)
     channels[0].close()
     channels[1].publish(1)
