@@ -52,7 +52,7 @@ class Http1Held(live_exchange.LiveExchange):
         self._context = getcurrent().gr_context or None
         self._chunked = chunked
         self._keep_alive = keep_alive
-        self._heartbeat = source.heartbeat
+        self._heartbeat = float(source.heartbeat)
         #: When something has to be sent although there is nothing.
         self._silent_until = 0.0
         #: The bytes of body of the piece that waits for room; nothing is sent before :meth:`go_on` either.

@@ -458,6 +458,14 @@ class TestConnection:
             assert "Error handling request" in server.errors.getvalue()
             assert app.bodies[0].closed == 1
 
+    def test_a_heartbeat_that_is_no_number_is_the_applications_failure(self) -> None:
+        with running(App(heartbeat=None)) as server:
+            client = connect(server, "tcp")
+            client.sendall(GET)
+            with pytest.raises(ConnectionResetError):
+                read_all(client)
+            assert "Error handling request" in server.errors.getvalue()
+
     def test_a_stop_without_time_closes_it_in_order(self) -> None:
         app = App()
         app.closes = lambda: gevent.sleep(0.01)
