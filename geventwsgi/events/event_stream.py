@@ -50,8 +50,8 @@ class EventStream(WaitingBody):
     :param heartbeat: seconds of silence after which a comment is sent.
     :param retry: seconds after which a client that has lost the stream reconnects.
     :param drain_retry: the same when the server ends the stream because it drains.
-    :param hold: whether a stream of a channel does without a greenlet, if nothing between the application and the
-        server changes its first bytes. Pass False if something changes later ones alone.
+    :param hold: whether a stream of a channel does without a greenlet, if there is nothing between the application and
+        the server that may change the body.
     """
 
     #: What the response needs beside its status: nothing may keep it for later, nginx included.

@@ -66,8 +66,8 @@ class WaitingBody(Held):
         self._outlet: Outlet | None = None
         #: What the inbox has yet to heed; None once it is known what waits there.
         self._environ: Mapping[str, Any] | None = environ
-        if hold and "geventwsgi.hold" in environ:
-            environ["geventwsgi.hold"](self)
+        if hold and "geventwsgi.hold" in environ and type(self).__iter__.__module__.startswith("geventwsgi."):
+            environ["geventwsgi.hold"](self)  # a subclass may iterate in a way of its own
 
     def __call__(
         self, environ: Mapping[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]
@@ -76,6 +76,10 @@ class WaitingBody(Held):
         del environ
         start_response("200 OK", list(self.headers))
         return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the body's bytes, in a greenlet that waits."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """End the subscription or the iterable."""
@@ -88,6 +92,13 @@ class WaitingBody(Held):
             self._inbox.heed(environ)
 
     # Held
+
+    def is_body(self, iterable: Any) -> bool:
+        """See :meth:`.Held.is_body`: this object, or an iterator that it has returned."""
+        if iterable is self:
+            return True
+        frame = getattr(iterable, "gi_frame", None)
+        return frame is not None and frame.f_code is type(self).__iter__.__code__ and frame.f_locals["self"] is self
 
     def attach(self, outlet: Outlet) -> None:
         """See :meth:`.Held.attach`."""

@@ -56,6 +56,10 @@ class RequestHead:
         #: a tunnel (RFC 9931 section 8).
         self.keep_alive = self.fields.persists and not self.tunnel
 
+    def without_fields(self) -> RequestHead:
+        """Return a head that has the request line alone, for what is kept for long and only named in a log."""
+        return RequestHead(self.method, self.target, self.version, None, "", "", _NO_FIELDS, 0)
+
     @property
     def uri(self) -> str:
         """The request target, under the name that gunicorn's hooks know."""
@@ -72,6 +76,7 @@ class RequestHead:
         return None if self.target[0] == "/" or "://" not in self.target else self.target.partition(":")[0].lower()
 
 
+_NO_FIELDS = parse_fields(b"", Limits())
 _VERSIONS = {"0": (1, 0), "1": (1, 1)}
 #: Bytes of a request line's end that count towards the fields: "1.1" and the CRLF.
 _VERSION_SIZE = 5

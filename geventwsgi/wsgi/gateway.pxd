@@ -28,7 +28,7 @@ cdef class Gateway:
     cpdef _end(self, CExchange exchange, dict environ, result, CResponse response, double started)
     cpdef bint _send(self, CExchange exchange, result, CResponse response) except -1
     cpdef bint _send_chunks(self, CExchange exchange, chunks, CResponse response) except -1
-    cpdef bint _holds(self, CExchange exchange, chunk) except -1
+    cpdef bint _holds(self, CExchange exchange, chunks, chunk) except -1
     cpdef _hold(self, CExchange exchange, dict environ, result, CResponse response, double started)
     cpdef _send_file(self, CExchange exchange, wrapper, CResponse response)
     cpdef _observe(self, CExchange exchange, dict environ, CResponse response, double started)

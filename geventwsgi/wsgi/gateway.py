@@ -30,6 +30,7 @@ from geventwsgi.wsgi.held import Call, recorded
 from geventwsgi.wsgi.input import Input
 from geventwsgi.wsgi.request import Request
 from geventwsgi.wsgi.response import LastHead, Response
+from geventwsgi.wsgi.wrappers import unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -163,17 +164,18 @@ class Gateway:
             response.write(chunk)
             if head_only and chunk:
                 break  # an endless stream would otherwise run on for a client that waits for nothing but the head
-            if exchange.offered is not None and chunk and self._holds(exchange, chunk):
+            if exchange.offered is not None and chunk and self._holds(exchange, chunks, chunk):
                 return True
         return False
 
-    def _holds(self, exchange: Exchange, chunk: bytes) -> bool:
+    def _holds(self, exchange: Exchange, chunks: Iterable[bytes], chunk: bytes) -> bool:
         """Return whether a response is to be held, now that its first chunk has been sent."""
-        unchanged = exchange.offered is not None and chunk is exchange.offered.first
+        held = exchange.offered
+        unchanged = held is not None and chunk is held.first and held.is_body(unwrapped(chunks))
         if unchanged and exchange.can_hold():
             return True
         exchange.offered = None
-        reason = "it cannot be sent without one" if unchanged else "something changes the body on its way"
+        reason = "it cannot be sent without one" if unchanged else "something may change the body on its way"
         self._log.debug("The response to %s keeps its greenlet: %s", described(exchange), reason)
         return False
 

@@ -1,7 +1,8 @@
 """A held response: the application has returned, and what follows is sent by the loop, without a greenlet.
 
 An application offers a :class:`Held` by ``environ["geventwsgi.hold"]``, and returns an iterable whose first piece is
-:attr:`Held.first`, the very object. If that object arrives at the gateway, nothing on the way changes the body: the
+:attr:`Held.first`, the very object. If that object arrives at the gateway, and the iterable is the application's own
+(:meth:`Held.is_body`) but for wrappers that change no piece (``wrappers``), nothing on the way changes the body: the
 gateway leaves the response with the exchange, as a :class:`Call` to be concluded. Otherwise the iterable is asked for
 its next piece, as any other.
 
@@ -49,6 +50,10 @@ class Held:
     heartbeat: float
     #: Whether nothing more follows. Looked at when :meth:`take` has returned None, and after :meth:`silence`.
     over: bool
+
+    def is_body(self, iterable: Any) -> bool:
+        """Return whether an iterable is the one that the application has returned with this; mostly, this itself."""
+        return iterable is self
 
     def attach(self, outlet: Outlet) -> None:
         """Begin. Called once, in the greenlet that the request had, before the first :meth:`take`; it may wait."""

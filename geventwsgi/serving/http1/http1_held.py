@@ -61,7 +61,7 @@ class Http1Held(live_exchange.LiveExchange):
         self._finishing = False
         #: What has ended the response; None for its own end.
         self._error: BaseException | None = None
-        self.head = former.head
+        self.head = former.head if call.response is not None else former.head.without_fields()
         self.remote_addr, self.remote_port = former.remote_addr, former.remote_port
         self.scheme, self.trusted = former.scheme, former.trusted
         self.request, self.audience = former.request, None

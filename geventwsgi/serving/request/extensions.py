@@ -75,9 +75,10 @@ class Hold:
     def __call__(self, held: Held) -> None:
         """Offer to have the response's body come from ``held``, without a greenlet, from its first piece on.
 
-        The application then returns an iterable whose first piece is ``held.first``. Where that is not what the server
-        gets, since something changes the body, or where the response cannot do without a greenlet, the iterable is
-        asked for its next piece instead. Does nothing once the request has ended.
+        The application then returns ``held``, or another iterable (:meth:`.Held.is_body`) whose first piece is
+        ``held.first``. Where that is not what the server gets, since something may change the body, or where the
+        response cannot do without a greenlet, the iterable is asked for its next piece instead. Does nothing once the
+        request has ended.
         """
         exchange = self._lane.exchange
         if exchange is not None:
