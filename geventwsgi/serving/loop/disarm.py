@@ -74,6 +74,7 @@ def _silence(one: Any, loop: Any, keeper: Any) -> None:
         hold(callback, args)
         one.stop()
     elif isinstance(one, Waiter):
+        hold(*gc.get_referents(one))  # a plain greenlet may have no other reference: it would be ended here
         one.clear()
     elif isinstance(one, AbstractLinkable):
         for links in gc.get_referents(one):
