@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a worker may take for its answer.
 TIMEOUT = 10.0
+#: Characters that are read of a pidfile: it may be any file, an endless one too.
+PIDFILE_SIZE = 64
 #: A worker's socket: its process id and a random name.
 _ADDRESS = re.compile(r"([0-9]{1,10})\.[0-9a-f]{8}")
 TOO_LARGE = f"a message has at most {MAX_MESSAGE >> 20} MiB: publish where it can be found instead"
@@ -93,7 +95,8 @@ def _hand_over(sock: socket.socket, data: bytes) -> None:
 
 def _read(pidfile: str | os.PathLike[str]) -> int:
     try:
-        return int(Path(pidfile).read_text("ascii"))
+        with Path(pidfile).open(encoding="ascii") as file:
+            return int(file.read(PIDFILE_SIZE))
     except OSError as error:
         raise ConnectionError(f"no server found: {os.fspath(pidfile)}: {error.strerror}") from None
     except ValueError:
