@@ -7,6 +7,7 @@ master, ``redis`` for several machines).
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
@@ -30,6 +31,9 @@ KEEP = 1000
 #: Seconds after its last message or call for which a channel is kept that no object refers to, and between two looks
 #: for such channels.
 LINGER, LOOK = 300.0, 60.0
+#: The most channels that are kept although no object may refer to them: those that were used last. A client may choose
+#: the names of channels, and must not fill the memory by that.
+MOST_UNREFERRED = 10_000
 
 
 class Subscriber(Protocol):
@@ -60,9 +64,7 @@ class Topic:
         "keep",
         "key",
         "name",
-        "recent",
         "subscriptions",
-        "used_at",
     )
 
     def __init__(self, topics: Topics, name: str, keep: int) -> None:
@@ -85,9 +87,6 @@ class Topic:
         self._number = 0
         #: Set once its past has been delivered; None after that.
         self._beginning: Event | None = None
-        #: The monotonic time of its last use, and whether it is among those that are kept alive for that.
-        self.used_at = 0.0
-        self.recent = False
 
     def __del__(self) -> None:
         # The collector may call this anywhere: the carrier gets to know it later.
@@ -116,9 +115,7 @@ class Topic:
 
     def use(self) -> None:
         """Take note that somebody uses it."""
-        self.used_at = monotonic()
-        if not self.recent:
-            self._topics.keep_alive(self)
+        self._topics.keep_alive(self)
 
     def sign(self) -> tuple[str, int]:
         """Return the name of this process as a publisher of the channel, and the number of its next message."""
@@ -129,7 +126,7 @@ class Topic:
 
     def drop(self) -> Topics:
         """Do not keep it alive for its last use."""
-        self._topics.let_go([self])
+        self._topics.let_go(self)
         return self._topics
 
     # The subscribers' side
@@ -167,9 +164,7 @@ class Topic:
     def deliver(self, source: str, number: int, text: str, lost: int = 0, *, ticket: int = 0, total: int = 0) -> None:
         """Take in a message (see :meth:`.History.append`) and wake the subscribers; a known one is dropped."""
         if self.history.append(source, number, text, lost, ticket=ticket, total=total):
-            self.used_at = monotonic()
-            if not self.recent:
-                self._topics.keep_alive(self)
+            self._topics.keep_alive(self)
             if self.subscriptions:
                 self._burst += 1
             waiting, self._waiting = self._waiting, None
@@ -205,14 +200,16 @@ class Topic:
 class Topics:
     """The channels of this process that one carrier brings.
 
-    They are referred to weakly, except those that have been used a moment ago. So a channel to which nobody refers is
-    forgotten after a while, and the carrier then leaves it.
+    They are referred to weakly, except those that have been used a moment ago, and of these only the last
+    :data:`MOST_UNREFERRED`. So a channel to which nobody refers is forgotten after a while, and the carrier then leaves
+    it.
     """
 
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
         self._topics: WeakValueDictionary[str, Topic] = WeakValueDictionary()
-        self._recent: set[Topic] = set()
+        #: The channels that have been used a moment ago, with the monotonic time of the last use; the last used last.
+        self._recent: OrderedDict[Topic, float] = OrderedDict()
         #: The channels that have been forgotten, with their keys, until the carrier has left them.
         self._lost: dict[str, int] = {}
         self._looking = False
@@ -253,8 +250,10 @@ class Topics:
 
     def keep_alive(self, topic: Topic) -> None:
         """Refer to a channel until it has not been used for a while."""
-        topic.recent = True
-        self._recent.add(topic)
+        self._recent[topic] = monotonic()
+        self._recent.move_to_end(topic)
+        if len(self._recent) > MOST_UNREFERRED:
+            self._recent.popitem(last=False)
         if not self._looking:
             self._looking = True
             spawn_raw(self._look)
@@ -272,17 +271,18 @@ class Topics:
                 hub.wait(timer)
             finally:
                 timer.close()
-            oldest = monotonic() - LINGER
-            self.let_go([topic for topic in self._recent if topic.used_at < oldest])
+            self._let_go_unused(monotonic() - LINGER)
             self.leave_lost()
         self._looking = False
 
-    def let_go(self, topics: list[Topic]) -> None:
-        """Refer no more to channels because of their last use."""
-        while topics:
-            topic = topics.pop()
-            topic.recent = False
-            self._recent.discard(topic)
+    def _let_go_unused(self, since: float) -> None:
+        """Refer no more to channels that have not been used since a monotonic time."""
+        while self._recent and next(iter(self._recent.values())) < since:
+            self._recent.popitem(last=False)
+
+    def let_go(self, topic: Topic) -> None:
+        """Refer no more to a channel because of its last use."""
+        self._recent.pop(topic, None)
 
     def leave_lost(self) -> None:
         """Have the carrier leave the channels that have been forgotten."""

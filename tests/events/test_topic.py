@@ -59,7 +59,7 @@ def test_an_object_that_is_never_used_joins_nothing(relay):
 def test_a_channel_to_which_nobody_refers_is_forgotten(relay):
     Channel("room").publish("x")
     eventually(lambda: is_forgotten(relay))
-    assert relay.topics._recent == set()
+    assert not relay.topics._recent
 
 
 @pytest.mark.parametrize("reference", ["an object", "a subscription"])
@@ -87,6 +87,40 @@ def test_a_channel_lives_on_for_a_while_after_its_last_use(relay, monkeypatch):
     monkeypatch.setattr(topic.Topics, "leave_lost", lambda _self: looked.append(1))
     eventually(lambda: len(looked) > 3)
     assert [message.data for message in Channel("room").messages] == ["x"]
+
+
+def test_channels_to_which_nobody_refers_are_bounded_in_number(relay, monkeypatch):
+    monkeypatch.setattr(topic, "LINGER", 3600.0)
+    monkeypatch.setattr(topic, "MOST_UNREFERRED", 10)
+    for number in range(100):
+        Channel(f"room {number}").publish("x")
+    assert sorted(relay.topics.names()) == [f"room {number}" for number in range(90, 100)]
+    eventually(lambda: len(relay.left) == 90)
+
+
+@pytest.mark.parametrize("use", ["publish", "subscribe", "a message of another worker"])
+def test_the_channel_that_was_unused_for_longest_is_forgotten_first(relay, monkeypatch, use):
+    monkeypatch.setattr(topic, "LINGER", 3600.0)
+    monkeypatch.setattr(topic, "MOST_UNREFERRED", 3)
+    for name in "abc":
+        Channel(name).publish("x")
+    if use == "publish":
+        Channel("a").publish("y")
+    elif use == "subscribe":
+        Channel("a").subscribe().close()
+    else:
+        relay.topics.get("a").deliver("another", 1, '"y"')
+    Channel("d").publish("x")
+    assert sorted(relay.topics.names()) == ["a", "c", "d"]
+
+
+def test_the_bound_forgets_no_channel_to_which_somebody_refers(relay, monkeypatch):
+    monkeypatch.setattr(topic, "MOST_UNREFERRED", 1)
+    kept = Channel("kept")
+    kept.publish("x")
+    for number in range(5):
+        Channel(f"room {number}").publish("x")
+    assert [message.data for message in kept.messages] == ["x"]
 
 
 def test_a_closed_channel_is_forgotten_at_once(relay, monkeypatch):
@@ -167,7 +201,8 @@ def test_whatever_is_done_each_subscriber_gets_each_message_once(steps):
             elif step == "subscribe":
                 subscriptions.append((name, len(published), Channel(name).subscribe()))
             else:
-                relay.topics.let_go(list(relay.topics._recent))
+                while relay.topics._recent:
+                    relay.topics.let_go(next(iter(relay.topics._recent)))
         gevent.sleep(0)
         for name, since, subscription in subscriptions:
             expected = [at for at, where in enumerate(published) if at >= since and where == name]

@@ -25,8 +25,10 @@ class Node:
     def open(self, name: str, *, keep: int = 100) -> Channel:
         """Join a channel."""
         channel = Channel(name, keep=keep)
+        # Nothing waits in here: another greenlet that patches the same would take this patch for what was there before.
         with patch("geventwsgi.events.channel.relay", lambda: self.relay):
-            assert channel.messages is not None
+            channel.join()
+        channel.wait()
         return channel
 
     @property
