@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.mesh.frames import json_text
@@ -30,7 +31,8 @@ class Event:
     :param event: the type, for which the page listens by ``addEventListener``; None for "message".
     :param id: the value that the client sends as Last-Event-ID when it reconnects.
     :param retry: seconds after which the client reconnects when it has lost the stream.
-    :raises ValueError: a line end in ``event`` or ``id``, a NUL in ``id``, or a ``retry`` that is no number of seconds.
+    :raises ValueError: a line end in ``event`` or ``id``, a NUL in ``id``, or a ``retry`` that is negative or infinite.
+    :raises TypeError: ``retry`` is no number.
     """
 
     data: str = ""
@@ -48,8 +50,8 @@ class Event:
             raise ValueError(f"the type of an event is one line: {self.event[:80]!r}")
         if self.id is not None and ("\0" in self.id or _LINE_END.search(self.id)):
             raise ValueError(f"the id of an event is one line without NUL: {self.id[:80]!r}")
-        if self.retry is not None and not 0 <= self.retry < math.inf:
-            raise ValueError(f"retry is a number of seconds: {self.retry!r}")
+        if self.retry is not None:
+            seconds("retry", self.retry)
 
     def encode(self) -> bytes:
         """Return the event's bytes."""
@@ -93,6 +95,20 @@ def dumps(value: Any) -> str:
         return json_text(value)
     except RecursionError:
         raise ValueError("the value is nested too deeply for JSON: publish a flatter one") from None
+
+
+def seconds(name: str, value: float, *, above: float = -1.0) -> float:
+    """Return the value of an argument that is a number of seconds.
+
+    :param above: what it must exceed; it is never negative.
+    :raises TypeError: it is no number.
+    :raises ValueError: it is too small, infinite, or not a number (``nan``).
+    """
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if not (0 <= value < math.inf and value > above):
+        raise ValueError(f"{name} is a number of seconds{' above 0' if above >= 0 else ''}: {value!r}")
+    return value
 
 
 def last_event_id(environ: Mapping[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.event import Event as GeventEvent
 
-from geventwsgi.events.event import HEARTBEAT, Event, last_event_id
+from geventwsgi.events.event import HEARTBEAT, Event, last_event_id, seconds
 from geventwsgi.events.history import Message
 from geventwsgi.events.inbox import Inbox
 from geventwsgi.events.waiting import WaitingBody, reading_of
@@ -52,6 +52,9 @@ class EventStream(WaitingBody):
     :param drain_retry: the same when the server ends the stream because it drains.
     :param hold: whether a stream of a channel does without a greenlet, if there is nothing between the application and
         the server that may change the body.
+    :raises ValueError: ``heartbeat`` is not above 0, a number of seconds is negative, infinite or not a number, or a
+        channel is closed.
+    :raises TypeError: a number of seconds is no number.
     """
 
     #: What the response needs beside its status: nothing may keep it for later, nginx included.
@@ -73,13 +76,15 @@ class EventStream(WaitingBody):
         drain_retry: float = 0.5,
         hold: bool = True,
     ) -> None:
-        self._drain_retry = drain_retry
+        self._drain_retry = seconds("drain_retry", drain_retry)
         #: A message that follows the one that tells how many were missed before it.
         self._later: Message | None = None
+        first = Event(retry=retry).encode()
+        seconds("heartbeat", heartbeat, above=0)
         inbox: Reading | Pump | None = reading_of(source, last_event_id(environ))
         if inbox is None:
             inbox, hold = Pump(source), False  # type: ignore[arg-type]  # whatever else it is has to be iterable
-        super().__init__(environ, inbox, Event(retry=retry).encode(), heartbeat, hold=hold)
+        super().__init__(environ, inbox, first, heartbeat, hold=hold)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the stream's bytes until its source ends, the client leaves or the server drains."""

@@ -72,7 +72,12 @@ class Several(Reading):
     @property
     def ended(self) -> bool:
         """See :attr:`.Inbox.ended`."""
-        return super().ended or all(part.closed for part in self._parts)
+        return self.over or all(part.closed for part in self._parts)
+
+    @property
+    def over(self) -> bool:
+        """Whether it ends as a whole: it is closed, the server drains, or the client has gone."""
+        return super().ended
 
     def close(self) -> None:
         """End it. Messages that have come can still be taken."""
@@ -106,6 +111,11 @@ class Part(Subscription):
     def __init__(self, channel: Topic, owner: object, after: str | None, whole: Several) -> None:
         super().__init__(channel, owner, after)
         self._whole = whole
+
+    @property
+    def ended(self) -> bool:
+        """See :attr:`.Inbox.ended`."""
+        return super().ended or self._whole.over
 
     def wake(self, _event: object = None) -> None:
         """Wake whoever waits for all."""

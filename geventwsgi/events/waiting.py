@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.events.channel import Channel
-from geventwsgi.events.event import dumps
+from geventwsgi.events.event import dumps, seconds
 from geventwsgi.events.several import subscribe
 from geventwsgi.events.subscription import Reading
 from geventwsgi.wsgi.held import Held, Piece
@@ -134,11 +134,13 @@ class LongPoll(WaitingBody):
     :param source: a :class:`Channel`, a list or tuple of channels, or a subscription.
     :param after: where the client has come to: ``after`` of the answer before. Without one, the answer comes at once,
         and says where the channel stands.
-    :param timeout: seconds after which the answer has no messages.
+    :param timeout: seconds after which the answer has no messages; 0 to wait for none.
     :param body: makes the answer of the messages, a list, and the place behind them.
     :param headers: what the response needs beside its status.
     :param first: what is sent before the answer, and must not matter to the client; not empty.
     :param hold: see :class:`EventStream`.
+    :raises ValueError: ``timeout`` is negative, infinite or not a number, or a channel is closed.
+    :raises TypeError: ``timeout`` is no number, or ``source`` something else.
     """
 
     __slots__ = ("_body", "headers")
@@ -155,14 +157,15 @@ class LongPoll(WaitingBody):
         first: bytes = b"\n",
         hold: bool = True,
     ) -> None:
+        seconds("timeout", timeout)
         self._body = body
         self.headers = headers
         inbox = reading_of(source, after)
         if inbox is None:
             raise TypeError(f"a long-poll waits at a channel, several ones, or a subscription, not at {source!r}")
-        waits = bool(after) or inbox is source
+        time = timeout if after or inbox is source else 0.0
         # An object that nobody else has: single bytes are shared.
-        super().__init__(environ, inbox, bytes(bytearray(first * 2)), timeout if waits else 0.0, hold=hold and waits)
+        super().__init__(environ, inbox, bytes(bytearray(first * 2)), time, hold=hold and time > 0)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the bytes before the answer, and then the answer, when there is one."""

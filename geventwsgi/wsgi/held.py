@@ -46,7 +46,7 @@ class Held:
 
     #: The body's first bytes, an object that nobody else has; not empty.
     first: bytes
-    #: Seconds without a piece after which :meth:`silence` is asked for one.
+    #: Seconds without a piece, above 0, after which :meth:`silence` is asked for one.
     heartbeat: float
     #: Whether nothing more follows. Looked at when :meth:`take` has returned None, and after :meth:`silence`.
     over: bool

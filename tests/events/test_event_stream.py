@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from itertools import islice
 
@@ -62,6 +63,19 @@ def test_silence_is_filled_with_comments(channel):
     channel.publish(1)
     assert next(chunks).startswith(b"id: ")
     stream.close()
+
+
+@pytest.mark.parametrize("name", ["heartbeat", "retry", "drain_retry"])
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "15"])
+def test_what_is_no_number_of_seconds_is_refused(channel, name, value):
+    with pytest.raises((TypeError, ValueError), match=f"^{name} is a number of seconds.*{value!r}"):
+        EventStream({}, channel, **{name: value})
+    assert not channel.join().subscriptions
+
+
+def test_a_heartbeat_without_a_pause_is_refused(channel):
+    with pytest.raises(ValueError, match="^heartbeat is a number of seconds above 0"):
+        EventStream({}, channel, heartbeat=0)
 
 
 @pytest.mark.parametrize("kind", ["channel", "subscription", "iterable"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -110,6 +111,22 @@ def test_the_answer_may_be_made_by_a_function(channel: Channel, *, hold: bool) -
         assert held(server) == hold
         channel.publish("one")
         assert read_to(client, LAST).count(b"[1, ") == 1
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "25", None])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused(channel: Channel, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^timeout is a number of seconds.*{value!r}"):
+        LongPoll({}, channel, timeout=value)
+    assert not channel.join().subscriptions
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_without_time_the_answer_comes_at_once(channel: Channel, *, hold: bool) -> None:
+    with running(polling(channel, timeout=0, hold=hold)) as server:
+        client = server.connect()
+        place = channel.subscribe().position
+        ask(client, place)
+        assert answer(client) == {"messages": [], "after": place}
 
 
 def test_it_waits_at_channels_only(channel: Channel) -> None:

@@ -104,6 +104,27 @@ def test_it_ends_with_its_request(channels, cause):
     assert not any(channel._topic.subscriptions for channel in channels)
 
 
+@pytest.mark.parametrize("cause", ["drain", "departure", "close"])
+def test_the_end_leaves_what_had_come_although_more_is_published(channels, cause):
+    class Server:
+        draining = Event()
+
+    class Client:
+        gone = Event()
+
+    environ = {"geventwsgi.server": Server(), "geventwsgi.client": Client()}
+    subscription = subscribe(channels, after="", environ=environ)
+    for number in range(10):
+        channels[number % 3].publish([number, "x" * 10_000])
+    {"drain": Server.draining.set, "departure": Client.gone.set, "close": subscription.close}[cause]()
+    taken = []
+    for message in subscription:
+        channels[0].publish("more")
+        taken.append(message)
+        assert len(taken) <= 10
+    assert sorted(message.data[0] for message in taken) == list(range(10))
+
+
 def test_a_stream_of_several_channels_goes_on_after_the_last_event_id(channels):
     a, b, _ = channels
     with subscribe(channels) as subscription:

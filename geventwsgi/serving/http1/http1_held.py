@@ -53,6 +53,8 @@ class Http1Held(live_exchange.LiveExchange):
         self._chunked = chunked
         self._keep_alive = keep_alive
         self._heartbeat = float(source.heartbeat)
+        if not self._heartbeat > 0:
+            raise ValueError(f"the heartbeat of a held response is a number of seconds above 0: {source.heartbeat!r}")
         #: When something has to be sent although there is nothing.
         self._silent_until = 0.0
         #: The bytes of body of the piece that waits for room; nothing is sent before :meth:`go_on` either.

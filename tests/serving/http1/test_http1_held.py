@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import re
 import tracemalloc
 from contextlib import contextmanager
@@ -475,8 +476,9 @@ class TestConnection:
             assert "Error handling request" in server.errors.getvalue()
             assert app.bodies[0].closed == 1
 
-    def test_a_heartbeat_that_is_no_number_is_the_applications_failure(self) -> None:
-        with running(App(heartbeat=None)) as server:
+    @pytest.mark.parametrize("heartbeat", [None, 0, -1, math.nan])
+    def test_a_heartbeat_that_is_no_time_is_the_applications_failure(self, heartbeat: Any) -> None:
+        with running(App(heartbeat=heartbeat)) as server:
             client = connect(server, "tcp")
             client.sendall(GET)
             with pytest.raises(ConnectionResetError):
