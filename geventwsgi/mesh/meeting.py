@@ -12,6 +12,9 @@ import math
 import os
 import re
 import stat
+from array import array
+from fcntl import ioctl
+from termios import FIONREAD
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +37,8 @@ RECV = 1 << 16
 RETRY, LOOK = 0.5, 10.0
 #: Seconds for which a connection may be open before it sends its address.
 GREETING = 10.0
+#: Seconds for which a worker that begins waits for the others to connect to it.
+INTRODUCTION = 1.0
 #: A worker's address: its process id and a random name.
 _ADDRESS = re.compile(r"[0-9]{1,10}\.[0-9a-f]{8}")
 
@@ -74,7 +79,7 @@ class Meeting:
         self.address = f"{os.getpid()}.{source}"
         #: The others, by address.
         self.peers: dict[str, Peer] = {}
-        #: Set once a connection to each worker has been made or has failed.
+        #: Set once this worker and each other one are connected, both ways, or that has failed or taken too long.
         self.met = Event()
         self._directory = directory
         self._receiver = receiver
@@ -83,6 +88,8 @@ class Meeting:
         self._heard: dict[Any, str] = {}
         #: Monotonic time at which each worker has sent its last bytes; infinity while its frames are being taken.
         self._heard_at: dict[str, float] = {}
+        #: Set whenever a worker has connected to this one, or cannot be reached any more.
+        self._changed = Event()
         self._wanted = Event()
         #: Failures that have been logged and have not ended.
         self._told: set[str] = set()
@@ -96,11 +103,23 @@ class Meeting:
         """Look at the directory again and again; a greenlet's body."""
         while not self._forsaken:
             failed = self._try("listen and connect", self._look)
-            self.met.set()
+            if not self.met.is_set():
+                self._await_others()
+                self.met.set()
             self._wanted.wait(RETRY if failed else LOOK)
             if self._wanted.is_set():
                 self._wanted.clear()
                 gevent.sleep(RETRY)
+
+    def _await_others(self) -> None:
+        """Wait until the workers that this one has connected to have taken the connection and made their own.
+
+        Otherwise one of them might get a message of this worker later than those that others publish after it.
+        """
+        deadline = monotonic() + INTRODUCTION
+        while set(self.peers).difference(self._heard.values()) and (left := deadline - monotonic()) > 0:
+            self._changed.clear()
+            self._changed.wait(left)
 
     def _try(self, what: str, function: Any, *args: Any) -> bool:
         """Call ``function``; return whether it failed. A failure is logged once, until the function succeeds."""
@@ -185,6 +204,7 @@ class Meeting:
     def _drop(self, address: str, peer: Peer) -> None:
         if self.peers.get(address) is peer:
             del self.peers[address]
+            self._changed.set()
             self._receiver.left(address)
             self._forget(address)
             self._wanted.set()
@@ -222,6 +242,7 @@ class Meeting:
                 for frame in decoder.feed(data):
                     if frame.kind == HELLO:
                         address = self._heard[sock] = self._greeted(frame.text)
+                        self._changed.set()
                         sock.settimeout(None)
                     elif frame.kind == PUBLISH:
                         sock.sendall(Frame(ANSWER, text=self._receiver.publish(frame)).encode())
@@ -246,6 +267,8 @@ class Meeting:
 
     def is_silent(self, address: str, seconds: float) -> bool:
         """Return whether a worker has sent nothing for ``seconds``, and all that it sent before has been taken."""
+        if any(_unread(sock) for sock, each in self._heard.items() if each == address):
+            return False  # this process has been busy with something else
         return monotonic() - self._heard_at.get(address, 0) >= seconds
 
     def _greeted(self, address: str) -> str:
@@ -267,6 +290,14 @@ class Meeting:
             if sock is not None and sock.fileno() >= 0:
                 os.dup2(nothing, sock.fileno(), inheritable=False)
         close(nothing)
+
+
+def _unread(sock: Any) -> int:
+    """Return how many bytes have been received that nobody has read yet; 0 of a socket that is closed."""
+    size = array("i", [0])
+    with contextlib.suppress(OSError, ValueError):
+        ioctl(sock.fileno(), FIONREAD, size)
+    return size[0]
 
 
 def _make_private(directory: Path) -> None:

@@ -77,7 +77,8 @@ class Mesh:
         self._meeting = Meeting(directory, source, self)
         self._peers = self._meeting.peers
         self.past = Past(self._meeting, tickets, channels, self._order)
-        #: The ticket, by worker, below which no more messages come from it.
+        #: By worker the ticket up to which no more messages come from it. It has all workers that may send any: a
+        #: connection in one direction at least is there.
         self._passed: dict[str, int] = {}
         #: The timer while messages wait for an earlier one, and the one for a look at a ticket.
         self._timer: Any = None
@@ -135,7 +136,12 @@ class Mesh:
     # Publishing
 
     def make_room(self, name: str) -> None:
-        """Wait until the workers that want a channel have room for messages, except those that are stuck."""
+        """Wait until the workers that want a channel have room for messages, except those that are stuck.
+
+        A worker that has just begun waits until it has met the others.
+        """
+        if not self._meeting.met.is_set() and getcurrent() is not get_hub():
+            self._meeting.met.wait()
         while any([not peer.has_room for peer in self._peers.values()]):  # noqa: C419 - quicker for a few
             full = next((peer for peer in self._wanting(name) if not peer.has_room), None)
             if full is None or getcurrent() is get_hub():
@@ -183,8 +189,7 @@ class Mesh:
         """Return the next message. Tickets that no worker can send any more are skipped."""
         frame = self._order.pop()
         if frame is None and self._order.blocked:
-            passed = [self._passed.get(each, 0) for each in self._peers]
-            self._order.give_up(min(passed) if passed else self._order.newest)
+            self._order.give_up(min(self._passed.values(), default=self._order.newest))
             frame = self._order.pop()
         return frame
 
@@ -216,7 +221,7 @@ class Mesh:
         self._timer = None
         if not self._order.blocked:
             return
-        behind = [each for each in self._peers if self._passed.get(each, 0) < self._overdue]
+        behind = [each for each, passed in self._passed.items() if passed < self._overdue]
         if all(self._meeting.is_silent(each, HOLD) for each in behind):
             self._order.give_up(self._overdue)
             spawn_raw(self._drain)
@@ -227,6 +232,7 @@ class Mesh:
 
     def greeting(self, address: str) -> Iterator[Frame]:
         """Return the frames for a new worker: the channels joined, the last ticket, and requests for their past."""
+        self._passed.setdefault(address, 0)
         texts = list(pack_names(self._channels.names()))
         if sum(map(len, texts)) > MOST_TEXT:
             yield Frame(JOIN, number=EVERYTHING)
@@ -238,6 +244,7 @@ class Mesh:
 
     def met(self, address: str) -> None:
         """Take note of a worker that has connected to this one."""
+        self._passed.setdefault(address, 0)
         self._interest.met(address)
 
     def heard(self, address: str, frame: Frame) -> None:
@@ -245,7 +252,7 @@ class Mesh:
         kind = frame.kind
         if frame.ticket > self._tickets.last or (kind in {MESSAGE, PAST} and not frame.ticket):
             raise ValueError(f"nobody has got the ticket {frame.ticket}")
-        if kind in {MESSAGE, CAUGHT_UP} and address in self._peers:
+        if kind in {MESSAGE, CAUGHT_UP}:
             self._passed[address] = frame.ticket
         if kind == MESSAGE:
             self._order.put(frame.ticket, frame, len(frame.text))
@@ -301,13 +308,16 @@ class Mesh:
         return ""
 
     def left(self, address: str) -> None:
-        """Take note of a worker that cannot be reached."""
-        self._passed.pop(address, None)
+        """Take note of a worker that cannot be reached. What it has sent may have yet to be read."""
         self.past.left(address)
 
     def gone(self, address: str) -> None:
-        """Forget a worker that has gone."""
+        """Forget a worker that has gone, and wait no more for its messages."""
         self._interest.gone(address)
+        self.past.gone(address)
+        self._passed.pop(address, None)
+        if self._order.blocked:
+            spawn_raw(self._drain)
 
     def forsake(self) -> None:
         """Give up the connections in a forked process: they are its parent's."""

@@ -160,8 +160,11 @@ class Past:
         self._strike(address, self._begun.get(number))
 
     def left(self, address: str) -> None:
-        """Forget a worker that has gone."""
+        """Answer a worker no more that cannot be reached. Its own answers may have yet to be read."""
         self._asks.pop(address, None)
+
+    def gone(self, address: str) -> None:
+        """Wait no more for the answers of a worker that has gone."""
         self._slow.discard(address)
         for beginning in tuple(self._begun.values()):
             self._strike(address, beginning)
