@@ -47,6 +47,7 @@ MODULES = (
     "wsgi.input",
     "wsgi.environ",
     "wsgi.response",
+    "wsgi.identified",
     "wsgi.gateway",
     "wsgi.session",
     "system.shared",

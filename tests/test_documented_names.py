@@ -75,7 +75,6 @@ REQUESTS = {
 @pytest.fixture(scope="module")
 def keys():
     """The keys of the environs of all kinds of requests."""
-    pytest.importorskip("wsproto")
     found = set()
 
     def app(environ, start_response):
@@ -83,7 +82,7 @@ def keys():
         start_response("200 OK", [("Content-Length", "2")])
         return [b"ok"]
 
-    with running(app, wsgi_websocket=True, forwarded_allow_ips="*") as server:
+    with running(app, wsgi_websocket=True, forwarded_allow_ips="*", request_id_header="X-Request-Id") as server:
         for request in REQUESTS.values():
             read_to(server.connect(request), b"ok")
     return found

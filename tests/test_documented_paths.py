@@ -15,7 +15,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PATH = re.compile(r"\bgeventwsgi(?:\.[A-Za-z_]\w*)+")
 #: Keys of the environ and names of loggers are written alike.
 KEYS = {
-    f"geventwsgi.{name}" for name in ("client", "deadline", "hold", "send_trailers", "server", "socket", "trailers")
+    f"geventwsgi.{name}"
+    for name in ("client", "deadline", "hold", "request_id", "send_trailers", "server", "socket", "trailers")
 }
 LOGGERS = {"geventwsgi.access", "geventwsgi.error"}
 #: What version 0.2 has named, wherever it stands by now.

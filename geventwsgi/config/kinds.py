@@ -7,6 +7,7 @@ Nothing here depends on a setting.
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from reprlib import Repr
 from types import FunctionType
@@ -192,6 +193,14 @@ def _field_text(given: Any) -> str:
     return "" if text.lower() == "none" else text
 
 
+def _field_name(given: Any) -> str | None:
+    """Read the name of a header field (RFC 9110 section 5.1), which an environ can show."""
+    name = _text(given)
+    if name and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", name):
+        raise wrong("the name of a header field such as X-Request-Id", given)
+    return name if name and name.lower() != "none" else None
+
+
 def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **aliases: str) -> Kind:
     """Return the kind of a few words, in any case; an alias stands for the choice it maps to."""
 
@@ -208,6 +217,7 @@ def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **
 TEXT = Kind(_text, "TEXT")
 FIELD_TEXT = Kind(_field_text, "TEXT")
 PATH = Kind(_text, "FILE")
+FIELD_NAME = Kind(_field_name, "NAME")
 DIRECTORY = Kind(_text, "DIR")
 URL_PATH = Kind(_url_path, "PATH")
 
@@ -259,6 +269,16 @@ def _protocols(given: Any) -> list[str]:
     return names
 
 
+def _skipped(given: Any) -> list[str]:
+    entries = _comma_separated(given)
+    for entry in entries:
+        if not (entry.startswith("/") or re.fullmatch(r"[1-5](\d\d|xx)", entry.lower())):
+            raise ValueError(
+                f"must list statuses (404), classes of statuses (2xx) and paths (/static/*), not {entry!r}"
+            )
+    return entries
+
+
 def _dictionary(given: Any) -> dict[Any, Any]:
     if not isinstance(given, Mapping):
         raise wrong("a dictionary", given)
@@ -273,6 +293,7 @@ def _header_values(given: Any) -> dict[str, str]:
 
 
 STRINGS = Kind(_strings, "TEXT", repeat=True)
+SKIPPED = Kind(_skipped, "LIST")
 NAMES = Kind(lambda given: [name.upper() for name in _comma_separated(given)], "NAMES")
 DIRECTORIES = Kind(_comma_separated, "DIRS")
 NETWORKS = Kind(_networks, "ADDRESSES")

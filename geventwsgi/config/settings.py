@@ -296,9 +296,18 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("disable_redirect_access_to_syslog", False, k.SWITCH, "--disable-redirect-access-to-syslog",
             "With syslog on, keep the access log out of it."),
         Setting("access_log_format", _ACCESS_FORMAT, k.TEXT, "--access-logformat",
-            "The format of a line of the access log, with gunicorn's atoms."),
+            "The format of a line of the access log, with gunicorn's atoms; or the word json, for one JSON object per "
+            "line."),
+        Setting("access_log_skip", [], k.SKIPPED, "--access-log-skip",
+            "Which requests the access log leaves out: a list of statuses (404), classes of statuses (2xx) and "
+            "patterns of paths (/static/*, without the query). Metrics count them."),
         Setting("errorlog", "-", k.PATH, "--error-logfile, --log-file",
             "The file of the error log; - is stderr."),
+        Setting("error_log_format", "text", k.one_of("text", "json"), "--error-log-format",
+            "The form of the error log: lines of text, or json, one JSON object per line."),
+        Setting("request_id_header", None, k.FIELD_NAME, "--request-id-header",
+            "The field that carries each request's identity, such as X-Request-Id. A peer in forwarded_allow_ips names "
+            "it; any other request gets a new one. It is in the environ, in the response and in both logs."),
         Setting("loglevel", "info", _LEVELS, "--log-level",
             "The lowest level of the error log: debug, info, warning, error or critical."),
         Setting("capture_output", False, k.SWITCH, "--capture-output",

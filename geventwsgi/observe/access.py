@@ -132,6 +132,9 @@ class Renderer:
 
     __slots__ = ("_atoms", "_backslashes", "_exact", "_plain", "_quotes", "_template")
 
+    #: Whether :mod:`logging` gets a finished line, and not the format with its atoms.
+    finished = False
+
     def __init__(self, exact: list[Atom], template: str, atoms: list[Atom], plain: str) -> None:
         self._exact = exact
         self._template = template

@@ -20,6 +20,7 @@ from geventwsgi.observe.outputs import opening
 from geventwsgi.observe.outputs.line_handler import DATE_FORMAT, ERROR_FORMAT, LineFormatter, LineHandler, logger_of
 from geventwsgi.observe.outputs.own_loggers import kept
 from geventwsgi.observe.outputs.reopen import close_on_exec, reopen_all
+from geventwsgi.observe.skipped import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,7 @@ class Logger:
         self._log_enabled = False
         # None if a subclass makes the values or the line.
         self._render: Renderer | None = None
+        self._skipped: Skipped | None = None
         # The access log's only handler, if it is one of ours. Its lines need not pass through logging.
         self._direct: LineHandler | None = None
         self._later: Later | None = None
@@ -101,12 +103,17 @@ class Logger:
         self.cfg = cfg
         self.statsd = statsd
         self._render = render
+        self._skipped = Skipped(cfg.access_log_skip) if cfg.access_log_skip else None
         self.loglevel = self.LOG_LEVELS.get(str(cfg.loglevel).lower(), logging.INFO)
 
     def _loggers(self) -> tuple[logging.Logger, logging.Logger]:
         return kept("geventwsgi.error"), kept("geventwsgi.access")
 
     def _compile(self, cfg: Any) -> Renderer | None:
+        if cfg.access_log_format == "json":
+            from geventwsgi.observe.json_access import JsonRenderer  # noqa: PLC0415 - few ask for it
+
+            return JsonRenderer()
         mine = ("atoms", "now", "atoms_wrapper_class", "access_fmt")
         if any(getattr(type(self), name) is not getattr(Logger, name) for name in mine):
             return None
@@ -189,19 +196,26 @@ class Logger:
 
     def _access(self, resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> None:
         try:
-            if self._log_enabled and self.access_log.isEnabledFor(logging.INFO):
+            if self._log_enabled and self.access_log.isEnabledFor(logging.INFO) and not self._skips(resp, req, environ):
                 handler, render = self._unwatched(), self._render
-                if handler is None or render is None:
+                if render is not None and (handler is not None or render.finished):
+                    line = render(resp, req, environ, duration)
+                    if handler is not None:
+                        handler.sink.gather(line)
+                    else:
+                        self.access_log.info("%s", line)
+                else:
                     from datetime import timedelta  # noqa: PLC0415 - slow to import, and for gunicorn's interface alone
 
                     atoms = self.atoms(resp, req, environ, timedelta(seconds=duration))
                     self.access_log.info(self.cfg.access_log_format, self.atoms_wrapper_class(atoms))
-                else:
-                    handler.sink.gather(render(resp, req, environ, duration))
             if self.statsd is not None:
                 self.statsd.request(status_code(resp.status), duration)
         except Exception:  # noqa: BLE001 - logged with its traceback; the request goes on
             self.exception("An access record could not be logged")
+
+    def _skips(self, resp: Any, req: Any, environ: Mapping[str, Any]) -> bool:
+        return self._skipped is not None and self._skipped(resp, req, environ)
 
     def gather(self, later: Later | None) -> None:
         """Have the access lines of one turn of the loop written at once, in a process that has one.
@@ -214,7 +228,12 @@ class Logger:
 
     def direct(self) -> tuple[Sink, Renderer] | None:
         """Return the sink and the renderer of the next record, if nothing but its line is wanted."""
-        if self.statsd is None and self._log_enabled and self.access_log.isEnabledFor(logging.INFO):
+        if (
+            self._skipped is None
+            and self.statsd is None
+            and self._log_enabled
+            and self.access_log.isEnabledFor(logging.INFO)
+        ):
             handler, render = self._unwatched(), self._render
             if handler is not None and render is not None:
                 return handler.sink, render
@@ -291,7 +310,7 @@ class _StreamLogger(Logger):
 
     def _loggers(self) -> tuple[logging.Logger, logging.Logger]:
         error_log, log = self._given
-        error = LineFormatter(self.error_fmt, self.datefmt)
+        error = opening.error_formatter(self.cfg, self.error_fmt, self.datefmt)
         return logger_of("error_log", error_log, error), logger_of("log", log, LineFormatter(self.access_fmt))
 
     def setup(self, cfg: Any) -> None:
@@ -315,10 +334,13 @@ def stream_logger(log: Any = "default", error_log: Any = "default", cfg: Any = N
     Each is ``"default"`` (stderr), None (nothing is logged), an object with ``write(str)``, or a
     :class:`logging.Logger`, which gets access lines at INFO and messages at their own levels.
 
-    :param cfg: an object with ``access_log_format``, ``loglevel`` and the settings of statsd; without one, their
-        defaults.
+    :param cfg: an object with ``access_log_format``, ``access_log_skip``, ``error_log_format``, ``loglevel`` and the
+        settings of statsd; without one, their defaults.
     :raises TypeError: an argument is none of these.
     """
     if cfg is None:
-        cfg = SimpleNamespace(access_log_format=DEFAULT_FORMAT, loglevel="info", statsd_host=None)
+        cfg = SimpleNamespace(
+            access_log_format=DEFAULT_FORMAT, access_log_skip=[], error_log_format="text",
+            loglevel="info", statsd_host=None,
+        )  # fmt: skip
     return _StreamLogger(log, error_log, cfg)

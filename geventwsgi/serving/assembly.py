@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.loop.runners import Runners
     from geventwsgi.serving.wire.poller import Poller
     from geventwsgi.wsgi.gateway import Gateway
+    from geventwsgi.wsgi.identified import Identities
 
 #: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
 MIN_HEAD = 65536
@@ -85,6 +86,15 @@ def websocket_wrapper(config: Config) -> Callable[[Any], Any]:
 
     pings = PingTimes(config.websocket_ping_interval, config.websocket_ping_timeout)
     return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size, pings=pings)
+
+
+def identities(config: Config) -> Identities | None:
+    """Return what gives each request an identity; None if the settings ask for none."""
+    if config.request_id_header is None:
+        return None
+    from geventwsgi.wsgi.identified import Identities  # noqa: PLC0415 - few servers need it
+
+    return Identities(config.request_id_header)
 
 
 def proxies_of(config: Config) -> ProxyProtocol | None:

@@ -29,7 +29,7 @@ from geventwsgi.serving.accept.acceptor import Acceptor
 from geventwsgi.serving.accept.capacity import Capacity
 from geventwsgi.serving.accept.connection import LAST_CALL
 from geventwsgi.serving.accept.service import ServerView
-from geventwsgi.serving.assembly import http1_policy_of, service_of, websocket_wrapper
+from geventwsgi.serving.assembly import http1_policy_of, identities, service_of, websocket_wrapper
 from geventwsgi.serving.http1.http1_connection import Http1Speaker
 from geventwsgi.serving.loop.disarm import disarm
 from geventwsgi.serving.loop.runners import OneEach, Runners
@@ -265,6 +265,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             pre_request=self.__hook("pre_request"),
             post_request=self.__hook("post_request"),
             shows=type(logger).access is not Logger.access,
+            identities=identities(config),
             errors=self.__errors,
             # A worker takes INT by its loop: there, KeyboardInterrupt is the application's own.
             interrupts=(KeyboardInterrupt, GreenletExit) if self.__worker is None else (GreenletExit,),

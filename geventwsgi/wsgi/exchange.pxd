@@ -37,7 +37,7 @@ cdef class Exchange:
     cpdef finish(self)
     cpdef bint can_hold(self) except -1
     cpdef hold(self, call)
-    cpdef fail(self, int status, detail=*)
+    cpdef fail(self, int status, detail=*, headers=*)
     cpdef abort(self)
     cpdef thrown(self)
     cpdef extend(self, dict environ)

@@ -136,10 +136,11 @@ class Exchange:
         """
         raise NotImplementedError
 
-    def fail(self, status: int, detail: str | None = None) -> None:
+    def fail(self, status: int, detail: str | None = None, headers: Headers = ()) -> None:
         """Answer with an error page and close if the head has not left; abort the connection otherwise.
 
         :param detail: plain text for the page (a traceback under ``debug``); None for the status alone.
+        :param headers: further fields of the page.
         """
         raise NotImplementedError
 

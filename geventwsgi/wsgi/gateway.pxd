@@ -22,6 +22,8 @@ cdef class Gateway:
     cdef flag _use_sendfile
     cdef flag _observed
     cdef flag _shows
+    cdef flag _prepares
+    cdef object _identities
 
     @cython.locals(response=CResponse, environ=dict)
     cpdef run(self, CExchange exchange)

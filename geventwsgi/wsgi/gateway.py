@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from geventwsgi.observe.error_stream import ErrorStream
     from geventwsgi.wsgi.environ import EnvironBuilder
     from geventwsgi.wsgi.exchange import Exchange
+    from geventwsgi.wsgi.identified import Identities
 
 SWITCHING_PROTOCOLS = 101
 CLIENT_LEFT = 499
@@ -64,6 +65,7 @@ class Gateway:
     :param pre_request: called with the request before the application; if it raises, the application is not called.
     :param post_request: called with request, environ and response at the end of every exchange.
     :param shows: whether records are made of that request as well, since a foreign logger may look at it.
+    :param identities: gives each request its identity; None for none.
     :param errors: ``wsgi.errors``: a line that a request leaves unfinished there ends with it.
     :param interrupts: exceptions that end the greenlet or the process that runs the exchange, and so pass through
         :meth:`run`; the server adds ``GreenletExit``. Any other, ``SystemExit`` and ``gevent.Timeout`` included, is the
@@ -82,6 +84,7 @@ class Gateway:
         pre_request: Callable[[Request], object] | None = None,
         post_request: Callable[[Request, dict[str, Any], Response], object] | None = None,
         shows: bool = False,
+        identities: Identities | None = None,
         errors: ErrorStream | None = None,
         interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
     ) -> None:
@@ -99,7 +102,9 @@ class Gateway:
         self._errors = errors
         self._interrupts = interrupts
         self._shows = shows or pre_request is not None or post_request is not None
-        self._observed = on_record is not None or self._shows
+        self._identities = identities
+        self._prepares = self._shows or identities is not None
+        self._observed = on_record is not None or self._prepares
         self._last_head = LastHead(log)
 
     def let_go(self) -> None:
@@ -115,9 +120,12 @@ class Gateway:
         environ: dict[str, Any] | None = None
         body: Input | None = None
         result: Any = None
-        response = Response(exchange, self._last_head)
+        if self._identities is None:
+            response = Response(exchange, self._last_head)
+        else:
+            response = self._identities.begin(exchange, self._last_head)
         try:
-            environ = self._prepared(exchange) if self._shows else self._environ.build(exchange)
+            environ = self._prepared(exchange, response) if self._prepares else self._environ.build(exchange)
             if exchange.has_body:
                 body = environ["wsgi.input"]
             result = self.application(environ, response.start_response)
@@ -133,7 +141,14 @@ class Gateway:
         else:
             self._end(exchange, environ, result, response, started)
 
-    def _prepared(self, exchange: Exchange) -> dict[str, Any]:
+    def _prepared(self, exchange: Exchange, response: Response) -> dict[str, Any]:
+        """Return the environ, with the request's identity, and as the hook has left it."""
+        environ = self._shown(exchange) if self._shows else self._environ.build(exchange)
+        if self._identities is not None:
+            self._identities.tell(environ, response)
+        return environ
+
+    def _shown(self, exchange: Exchange) -> dict[str, Any]:
         """Let the hook see the request before the application does; return the environ as the hook has left it."""
         request = exchange.request = Request(exchange, self._environ.visible_fields(exchange))
         if self._pre_request is not None:
@@ -209,6 +224,8 @@ class Gateway:
         :param error: what has ended it; None if it has come to its end.
         """
         response = Response(exchange, self._last_head) if call.response is None else call.response
+        if self._identities is not None:
+            self._identities.resume(call.environ)
         try:
             if error is not None:
                 raise error  # noqa: TRY301 - as if the application's call had raised it
@@ -277,7 +294,7 @@ class Gateway:
         if not (exchange.head_sent or exchange.taken):
             response.replace(status)
         try:
-            exchange.fail(status, detail)
+            exchange.fail(status, detail, () if self._identities is None else self._identities.fields(response))
         except ClientDisconnected:
             self._leave(exchange, response)
 

@@ -19,6 +19,8 @@ DEFAULTS = {
     "accesslog": None,
     "disable_redirect_access_to_syslog": False,
     "access_log_format": DEFAULT_FORMAT,
+    "access_log_skip": [],
+    "error_log_format": "text",
     "errorlog": "-",
     "loglevel": "info",
     "capture_output": False,

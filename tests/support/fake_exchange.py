@@ -194,7 +194,7 @@ class FakeExchange(Exchange):
         self._called("hold", self.can_hold() and not self._over, "hold of a response that cannot be held")
         self.call = call
 
-    def fail(self, status: int, detail: str | None = None) -> None:
+    def fail(self, status: int, detail: str | None = None, headers: Headers = ()) -> None:
         self._called("fail", not self._over, "fail after the end")
         if self._fail_raises is not None:
             raise self._fail_raises
@@ -203,7 +203,7 @@ class FakeExchange(Exchange):
             return
         self.status = status
         self.failed = (status, detail)
-        self.started = (f"{status} {HTTPStatus(status).phrase}", (), None)
+        self.started = (f"{status} {HTTPStatus(status).phrase}", headers, None)
         self.head_sent = True
 
     def abort(self) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
-LISTENING = re.compile(r"Listening at: (\S+)")
+LISTENING = re.compile(r'Listening at: ([^\s"]+)')
 READY = re.compile(r"Worker ready \(pid: (\d+)\)")
 WORKERS_FLAG = re.compile(r"(?:^|\0)(?:-w|--workers)[\0=]?(\d+)(?:\0|$)")
 WORKERS_LINE = re.compile(r"^workers *= *(\d+)", re.MULTILINE)

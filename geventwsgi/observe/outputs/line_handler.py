@@ -10,6 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.observe.outputs import request_id
 from geventwsgi.observe.outputs.escape import clean, indent
 from geventwsgi.observe.outputs.sinks import ObjectSink, StandardSink
 
@@ -52,6 +53,15 @@ class LineFormatter(logging.Formatter):
             text = time.strftime(datefmt or "%Y-%m-%d %H:%M:%S", time.localtime(now))
             self._cached = (now, text)
         return text
+
+
+class ErrorFormatter(LineFormatter):
+    """Formats records of the error log: names the request, where requests have an identity."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Format all but a traceback."""
+        text, identity = super().formatMessage(record), request_id.of(record)
+        return text if identity is None else f"{text} (request {clean(identity)})"
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from geventwsgi.errors import ConfigError
 from geventwsgi.observe.outputs import stdio
 from geventwsgi.observe.outputs.escape import clean
-from geventwsgi.observe.outputs.line_handler import LineFormatter, LineHandler, OwnHandler
+from geventwsgi.observe.outputs.line_handler import ErrorFormatter, LineFormatter, LineHandler, OwnHandler
 from geventwsgi.observe.outputs.own_loggers import give, is_left_to_others
 from geventwsgi.observe.outputs.sinks import FileSink, Losses, Sink, open_sink
 
@@ -96,7 +96,7 @@ def open_outputs(cfg: Any, formats: Formats, say: Callable[[str], None]) -> Outp
         outputs.logconfig = open_logconfig(cfg)
         outputs.statsd = open_statsd(cfg, say)
         if cfg.errorlog is not None:
-            formatter = LineFormatter(formats.error, formats.date)
+            formatter = error_formatter(cfg, formats.error, formats.date)
             outputs.error.append(LineHandler(_open_file(cfg, "errorlog", "stderr"), formatter))
             outputs.captured = _open_captured(cfg)
         if cfg.accesslog is not None:
@@ -110,6 +110,18 @@ def open_outputs(cfg: Any, formats: Formats, say: Callable[[str], None]) -> Outp
         outputs.close()
         raise
     return outputs
+
+
+def error_formatter(cfg: Any, form: str, date: str | None = None, tag: str = "") -> LineFormatter:
+    """Return the formatter of the error log (``error_log_format``).
+
+    :param tag: what a line begins with.
+    """
+    if cfg.error_log_format == "text":
+        return ErrorFormatter(tag.replace("%", "%%") + form, date)
+    from geventwsgi.observe.outputs.json_formatter import JsonFormatter  # noqa: PLC0415 - few ask for it
+
+    return JsonFormatter(tag)
 
 
 def wrong(cfg: Any, name: str, problem: str) -> ConfigError:
@@ -161,7 +173,13 @@ def _open_syslog(cfg: Any, log: str, fmt: str, say: Callable[[str], None]) -> Ow
     except ValueError as error:
         raise wrong(cfg, setting, str(error)) from None
     prefix = cfg.syslog_prefix or (cfg.proc_name or "gwsgi").replace(":", ".")
-    handler.setFormatter(LineFormatter(f"gunicorn.{prefix}.{log}: ".replace("%", "%%") + fmt))
+    tag = f"gunicorn.{prefix}.{log}: "
+    if log == "error":
+        handler.setFormatter(error_formatter(cfg, fmt, tag=tag))
+    else:
+        handler.setFormatter(
+            LineFormatter(tag.replace("%", "%%") + (fmt if cfg.access_log_format != "json" else "%(message)s"))
+        )
     return handler
 
 

@@ -494,7 +494,7 @@ class Http1Exchange(live_exchange.LiveExchange):
         held.succeed(self)
         self.successor = held
 
-    def fail(self, status: int, detail: str | None = None) -> None:
+    def fail(self, status: int, detail: str | None = None, headers: Headers = ()) -> None:
         """See :meth:`Exchange.fail`."""
         if self.head_sent or self.taken or self._cut:
             if self._raw_socket is None or not self._raw_socket.concluded:
@@ -502,8 +502,8 @@ class Http1Exchange(live_exchange.LiveExchange):
             return
         page = encode.error_page(status, detail)
         self._keep_alive = False
-        headers = [("Content-Type", "text/html; charset=utf-8")]
-        self.start(exchange.ResponseHead(encode.status_line(status), status, headers), len(page))
+        fields = [("Content-Type", "text/html; charset=utf-8"), *headers]
+        self.start(exchange.ResponseHead(encode.status_line(status), status, fields), len(page))
         self.write(page)
         self.finish()
 

@@ -19,6 +19,7 @@ from geventwsgi.serving.wire.sending import LEFT
 
 if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
+    from geventwsgi.wsgi.exchange import Headers
     from geventwsgi.wsgi.held import Call, Held, Piece
 
 #: Bytes that are sent to one client, if there are as many, before others have their turn.
@@ -267,7 +268,7 @@ class Http1Held(live_exchange.LiveExchange):
 
     # What else an exchange has
 
-    def fail(self, status: int, detail: str | None = None) -> None:  # noqa: ARG002 - the head has left
+    def fail(self, status: int, detail: str | None = None, headers: Headers = ()) -> None:  # noqa: ARG002 - it has left
         """See :meth:`.Exchange.fail`."""
         self.abort()
 
