@@ -203,6 +203,9 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("timeout", 30, k.SECONDS, "-t, --timeout",
             "Seconds after which a worker whose event loop is blocked is killed and replaced; 0 never does. A slow "
             "request does not block the loop: request_timeout limits it."),
+        Setting("stall_threshold", 0, k.SECONDS, "--stall-threshold",
+            "Seconds for which a worker's event loop may stand still before a line in the log says how long it did, in "
+            "which line of code and for which request; try 0.1. Nothing is killed. 0 looks for nothing."),
         Setting("graceful_timeout", 30, k.SECONDS, "--graceful-timeout",
             "Seconds that a stopping worker gives its requests in flight; the remaining requests are then cut."),
         Setting("drain_on_shutdown", True, k.SWITCH_OFF, "--no-drain-on-shutdown",

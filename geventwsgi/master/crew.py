@@ -16,6 +16,7 @@ from geventwsgi.errors import BindError, WorkerBootError
 from geventwsgi.master.backoff import Backoff
 from geventwsgi.master.handles import ABORT_MARGIN, MARGIN, Stage, WorkerHandle
 from geventwsgi.master.spawn import spawn
+from geventwsgi.master.stall_watch import StallWatch
 from geventwsgi.master.turnover import Turnover, request_limit
 from geventwsgi.master.watchdog import Watchdog, allowed_silence
 from geventwsgi.observe.gauges import report_backlog, report_workers
@@ -51,6 +52,7 @@ class Crew:
         self._state = state
         self._slots = SharedSlots()
         self._watchdog = Watchdog()
+        self._stall_watch = StallWatch()
         self._turnover = Turnover()
         self._age = 0
         #: Whether any worker was ever ready. Before that, a failure to boot ends the server.
@@ -107,7 +109,7 @@ class Crew:
         """Return the seconds until there is something to do that no signal announces."""
         workers = self.children.by_pid.values()
         kill = self.children.next_kill()
-        naps = [None if kill is None else kill - now, self._watchdog.nap(workers)]
+        naps = [None if kill is None else kill - now, self._watchdog.nap(workers), self._stall_watch.nap(workers)]
         if any(worker.asked_at is not None and not worker.aborted for worker in workers):
             naps.append(ASK_INTERVAL)
         if not stopping:
@@ -213,11 +215,15 @@ class Crew:
     # Deaths
 
     def watch(self, now: float) -> None:
-        """Ask silent workers for their stacks, then abort them; kill those that have not ended by their deadline."""
+        """Act on workers that are silent, whose loop stands still, or that have not ended by their deadline.
+
+        A silent worker is asked for its stacks, then aborted.
+        """
         for worker in self.children.kill_overdue(now):
             self._tell_killed(worker)
         for worker in self._watchdog.look(self.children.by_pid.values(), now):
             self._ask(worker, now)
+        self._stall_watch.look(self.children.by_pid.values())
         for worker in self.children:
             asked = worker.asked_at
             if asked is not None and not worker.aborted and (worker.slot.told or now >= asked + ASK_MARGIN):
@@ -231,6 +237,7 @@ class Crew:
         if worker.ask(now, f" after it was {silence}"):
             self.backoff.died(now, worker.lived(now))
         if lastwords.ASK is not None:
+            worker.slot.probe = False
             worker.send(lastwords.ASK)
 
     def _tell_killed(self, worker: WorkerHandle) -> None:

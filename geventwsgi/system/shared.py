@@ -1,7 +1,8 @@
 """Numbers that master and workers share without a system call: one anonymous mapping with a slot for each worker.
 
-A slot is a cache line of unsigned 64-bit fields. Its worker writes them, except SWEEP, which the master writes. Every
-worker reads all of them. This module knows no process and no clock.
+A slot is two cache lines of unsigned 64-bit fields. Its worker writes them, except SWEEP and PROBE, which the master
+sets. Every worker reads the first line of all slots; the second one is the master's and the worker's alone. This module
+knows no process and no clock.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import mmap
 from geventwsgi.errors import WorkerBootError
 
 #: The fields of a slot, by position.
-BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES = range(8)
-FIELDS = 8
+BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PROBE = range(10)
+FIELDS = 16
 #: Slots. The system allocates no memory for those that are never used.
 SLOTS = 4096
 
@@ -96,6 +97,24 @@ class Slot:
     def ask(self) -> None:
         """Ask for a successor."""
         self._fields[self._base + RETIRES] = 2
+
+    @property
+    def busy_since(self) -> int:
+        """When the worker's loop began its turn, in nanoseconds on the monotonic clock; 0 while the loop waits."""
+        return int(self._fields[self._base + BUSY])
+
+    @busy_since.setter
+    def busy_since(self, nanoseconds: int) -> None:
+        self._fields[self._base + BUSY] = nanoseconds
+
+    @property
+    def probe(self) -> bool:
+        """Whether the master's next signal asks where the loop stands, not for all stacks."""
+        return bool(self._fields[self._base + PROBE])
+
+    @probe.setter
+    def probe(self, probe: bool) -> None:
+        self._fields[self._base + PROBE] = probe
 
     def accept(self, *, accepting: bool) -> None:
         """Write whether the worker accepts connections."""

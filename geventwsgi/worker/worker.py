@@ -26,6 +26,7 @@ from geventwsgi.worker import hooks, lastwords, stacks
 from geventwsgi.worker.application import Application
 from geventwsgi.worker.boot_report import thrown, told, trace_of
 from geventwsgi.worker.heartbeat import Heartbeat, interval
+from geventwsgi.worker.stalls import Stalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +103,8 @@ class Worker:
         self._leaving = self._interrupted = False
         self._stop: Any = None
         self._watchers: list[Any] = []
+        #: What keeps the loop from turning, if it is looked for.
+        self._stalls: Stalls | None = None
 
     def __str__(self) -> str:
         return f"<Worker {self.pid}>"
@@ -202,6 +205,7 @@ class Worker:
 
         self._stop = Event()
         self._start_heartbeat()
+        self._watch_stalls()
         self._gather_access_lines(get_hub().loop.run_callback)
         self.catch_signals()
         for listener in self.sockets:
@@ -280,6 +284,23 @@ class Worker:
         self.every(interval(self.cfg.timeout), self.notify)
         self.notify()
 
+    def _watch_stalls(self) -> None:
+        if self._slot is None or not self.cfg.stall_threshold:
+            return
+        from gevent import get_hub
+
+        stalls = Stalls(self._slot, self.cfg.stall_threshold, self.log.warning, self._in_flight)
+        try:
+            stalls.watch(get_hub().loop)
+        except TypeError:
+            self.log.warning("stall_threshold has no effect with gevent's loop of libuv: unset GEVENT_LOOP for libev's")
+        else:
+            self._stalls = stalls
+
+    def _in_flight(self) -> dict[Any, str]:
+        """Return the request that each greenlet serves, for a log."""
+        return {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
+
     def every(self, seconds: float, function: Callable[[], object]) -> None:
         """Have the loop call a function every ``seconds`` from now on. The function must not wait."""
         from gevent import get_hub
@@ -348,14 +369,19 @@ class Worker:
     def handle_ask(self, _number: int, frame: FrameType | None) -> None:
         """USR2: log where every greenlet is, and go on. It interrupts the code that blocks the loop.
 
-        Responses that wait for the end of the loop's turn, which may never come, leave now.
+        If the master only looks for stalls, note where the loop stands. Otherwise, responses that wait for the end of
+        the loop's turn, which may never come, leave now.
         """
+        if self._stalls is not None and self._slot is not None and self._slot.probe:
+            self._slot.probe = False
+            self._stalls.sample(frame)
+            lastwords.forget(self._last_words)
+            return
         if self.servers:
             from geventwsgi.serving.wire.outbox import send_all
 
             send_all()
-        requests = {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
-        for who, stack in stacks.describe(frame, requests):
+        for who, stack in stacks.describe(frame, self._in_flight()):
             self.log.critical("Worker (pid: %s) %s at:\n%s", self.pid, who, stack)
         lastwords.forget(self._last_words)
         if self._slot is not None:

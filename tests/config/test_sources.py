@@ -40,6 +40,7 @@ GIVEN = {
     "max_requests_jitter": ("10", 10),
     "timeout": ("0.5", 0.5),
     "graceful_timeout": ("5", 5),
+    "stall_threshold": ("0.1", 0.1),
     "max_worker_memory": ("512M", 512 << 20),
     "max_worker_age": ("60", 60),
     "reload_surge": ("25%", "25%"),

@@ -89,6 +89,6 @@ def test_the_least_load_is_that_of_a_worker_that_accepts():
 
 
 def test_slots_never_taken_cost_nothing_to_ask():
-    slots = SharedSlots()
+    slots = SharedSlots(9)
     slots.take()
-    assert list(range(0, slots._fields[-1], 8)) == [0]
+    assert slots._fields[-1] == len(slots._fields) // 10  # the end of the first slot
