@@ -16,9 +16,8 @@ from geventwsgi.errors import BindError, WorkerBootError
 from geventwsgi.master.backoff import Backoff
 from geventwsgi.master.handles import ABORT_MARGIN, MARGIN, Stage, WorkerHandle
 from geventwsgi.master.spawn import spawn
-from geventwsgi.master.stall_watch import StallWatch
 from geventwsgi.master.turnover import Turnover, request_limit
-from geventwsgi.master.watchdog import Watchdog, allowed_silence
+from geventwsgi.master.watchdog import StallWatch, Watchdog, allowed_silence
 from geventwsgi.observe.gauges import report_backlog, report_workers
 from geventwsgi.system.children import describe_end
 from geventwsgi.system.shared import SharedSlots

@@ -1,7 +1,7 @@
 """Which code keeps a worker's loop from turning (``stall_threshold``): while it lasts, and one line when it is over.
 
 The loop notes in the shared memory when it begins a turn, and that it waits. The master looks at this
-(``master/stall_watch.py``) and interrupts the worker by a signal, whose handler notes where the code stands. Nothing is
+(``master/watchdog.py``) and interrupts the worker by a signal, whose handler notes where the code stands. Nothing is
 killed, and the worker needs no thread.
 """
 

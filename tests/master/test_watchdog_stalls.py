@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from geventwsgi.master.stall_watch import CLOSE, StallWatch
+from geventwsgi.master.watchdog import CLOSE, StallWatch
 from geventwsgi.worker import lastwords
 
 pytestmark = pytest.mark.skipif(lastwords.ASK is None, reason="the system has no USR2")
