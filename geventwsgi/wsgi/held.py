@@ -23,7 +23,7 @@ class Piece:
     __slots__ = ("data", "framed")
 
     def __init__(self, data: bytes) -> None:
-        #: Not empty.
+        #: An empty piece is not sent.
         self.data = data
         #: The same as the protocol sends it; made and read by the protocol.
         self.framed: bytes | None = None

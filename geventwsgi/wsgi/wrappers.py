@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import gc
 import itertools
+from operator import length_hint
 from types import GeneratorType
 from typing import Any
 
 #: Wrappers in each other, at the most.
 LAYERS = 10
 _TUPLE_ITERATOR = type(iter(()))
+_LIST_ITERATOR: type = type(iter([]))
 
 
 def unwrapped(iterable: Any) -> Any:
@@ -39,7 +41,8 @@ def _inner(iterable: Any) -> Any:
         return _inner_of_chain(iterable)
     name = f"{kind.__module__}.{kind.__qualname__}"
     if name == "werkzeug.wsgi.ClosingIterator":
-        return iterable._next.args[0]  # noqa: SLF001 - nothing else leads there
+        step = iterable._next  # noqa: SLF001 - nothing else leads there
+        return step.args[0] if step.func is next else None
     if name == "django.http.response.StreamingHttpResponse":
         return iterable._iterator  # noqa: SLF001 - the same
     if name == "bottle._closeiter":
@@ -55,8 +58,14 @@ def _inner_of_generator(generator: Any) -> Any:
 
 
 def _inner_of_chain(chain: Any) -> Any:
-    """Return what follows the pieces that a framework has taken out to look at them, and put back."""
-    for source in gc.get_referents(chain):
+    """Return what follows the pieces that a framework has taken out to look at them, and put back.
+
+    None as long as not all of them have been sent.
+    """
+    sources = gc.get_referents(chain)
+    if not any(type(source) is _LIST_ITERATOR and length_hint(source) == 0 for source in sources):
+        return None
+    for source in sources:
         if type(source) is _TUPLE_ITERATOR:
             chained = gc.get_referents(source)[0]
             if len(chained) == 2 and type(chained[0]) is list:

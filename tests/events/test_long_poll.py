@@ -113,6 +113,18 @@ def test_the_answer_may_be_made_by_a_function(channel: Channel, *, hold: bool) -
         assert read_to(client, LAST).count(b"[1, ") == 1
 
 
+@pytest.mark.parametrize("hold", [False, True])
+def test_an_empty_answer_is_no_end_of_the_response_before_its_end__rfc9112_7_1(channel: Channel, *, hold: bool) -> None:
+    with running(polling(channel, body=lambda _messages, _after: b"", hold=hold)) as server:
+        client = server.connect()
+        ask(client, channel.subscribe().position)
+        read_to(client, b"\n\n\r\n")
+        channel.publish("one")
+        assert read_to(client, LAST) == LAST
+        ask(client)
+        assert read_to(client, LAST).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf, "25", None])
 def test_a_timeout_that_is_no_number_of_seconds_is_refused(channel: Channel, value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^timeout is a number of seconds.*{value!r}"):

@@ -8,7 +8,7 @@ from geventwsgi.wsgi.held cimport Call as CCall, Piece as CPiece
 
 cimport cython
 
-cdef Py_ssize_t TURN, NONE_WAITS
+cdef Py_ssize_t TURN, PIECE, NONE_WAITS
 
 cdef class Http1Held(live_exchange.LiveExchange):
     cdef CConnection _connection

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Bytes that are sent to one client, if there are as many, before others have their turn.
 TURN = 65536
+#: Bytes that a piece counts for beside its own, since it takes a system call.
+PIECE = 1024
 #: No piece waits for room.
 NONE_WAITS = -1
 _NO_TRAILERS: list[tuple[str, str]] = []
@@ -131,7 +133,7 @@ class Http1Held(live_exchange.LiveExchange):
         while (piece := source.take()) is not None:
             if not self._send(piece):
                 return
-            left -= len(piece.data)
+            left -= PIECE + len(piece.data)
             if left <= 0:
                 self.wake()
                 return
@@ -139,12 +141,15 @@ class Http1Held(live_exchange.LiveExchange):
             self._finish()
 
     def _send(self, piece: Piece) -> bool:
-        """Send a piece; return whether another one can follow now.
+        """Send a piece, if it is not empty: a chunk without bytes would end the body (RFC 9112 section 7.1).
 
+        :returns: whether another one can follow now.
         :raises ClientDisconnected: the client has left.
         """
         data = piece.data
         size = len(data)
+        if not size:
+            return True
         if self._chunked:
             if piece.framed is None:
                 piece.framed = b"%x\r\n%b\r\n" % (size, data)

@@ -225,6 +225,34 @@ class TestStreams:
             assert missed is not None
             assert int(missed[1]) + received.count(b"id: ") == 100
 
+    @pytest.mark.parametrize("empty", ["pieces", "silence"])
+    def test_an_empty_piece_is_skipped__rfc9112_7_1(self, empty: str) -> None:
+        app = App(heartbeat=0.05)
+        with running(app) as server:
+            client = begin(server, end=b"first\r\n")
+            if empty == "silence":
+                app.script.silence = lambda: Piece(b"")
+                gevent.sleep(0.1)
+            app.script.put(b"", b"more", b"", None)
+            assert read_to(client, LAST) == chunk(b"more") + LAST
+
+    @pytest.mark.parametrize("piece", [b"", b"x"])
+    def test_a_source_of_small_pieces_without_end_lets_others_have_their_turn(self, piece: bytes) -> None:
+        app = App()
+        with running(app) as server:
+            begin(server, end=b"first\r\n")
+            asked = 0
+
+            def take() -> Piece | None:
+                nonlocal asked
+                asked += 1
+                return Piece(piece) if asked < 100_000 else None
+
+            app.script.take = take
+            app.script.put()
+            read_to(server.connect(OTHER), b"other")
+            assert 0 < asked < 100_000
+
     def test_a_silence_is_filled(self, channel: Channel, way: str, tmp_path: Path) -> None:
         with serving(streaming(channel, heartbeat=0.1), way, tmp_path) as server:
             client = begin(server, way)
