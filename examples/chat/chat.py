@@ -14,8 +14,6 @@ import os
 from pathlib import Path
 from urllib.parse import parse_qs
 
-import gevent
-
 from geventwsgi.events import Channel, Event, EventStream, LongPoll
 
 PAGE = Path(__file__).with_name("page.html").read_bytes()
@@ -36,7 +34,7 @@ def app(environ, start_response):
     if path == "/events":
         return EventStream(environ, events(environ, query.get("after")))(environ, start_response)
     if path == "/socket" and "wsgi.websocket" in environ:
-        return converse(environ, environ["wsgi.websocket"], query.get("after"))
+        return environ["wsgi.websocket"].handle(talk, data=query.get("after"))
     return reply(start_response, "200 OK", "text/html; charset=utf-8", PAGE)
 
 
@@ -78,24 +76,30 @@ def events(environ, after):
             yield Event(json.dumps(as_json(message)), id=message.id)
 
 
-# WebSocket: both ways on one connection
+# WebSocket: both ways on one connection. Between two messages it has no greenlet
 
 
-def converse(environ, websocket, after):
-    with chat.subscribe(after=after, environ=environ) as news:
-        websocket.send(json.dumps(hello(news.position)))
-        listening = gevent.spawn(forward, news, websocket)
-        try:
-            while (text := websocket.receive()) is not None:
-                say(json.loads(text))
-        finally:
-            listening.kill()
-    return []
+class Talk:
+    """Gets what a client sends, and has what is published sent to it."""
+
+    def on_open(self, ws):
+        news = chat.subscribe(after=ws.data)
+        ws.send(json.dumps(hello(news.position)))
+        ws.subscribe(news, encode=as_text, missed=missing)
+
+    def on_message(self, ws, message):
+        say(json.loads(message))
 
 
-def forward(news, websocket):
-    for message in news:
-        websocket.send(json.dumps(as_json(message)))
+def as_text(message):
+    return json.dumps(as_json(message))
+
+
+def missing(count):
+    return json.dumps({"missed": count})
+
+
+talk = Talk()
 
 
 def reply(start_response, status, kind, body):

@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from geventwsgi.events.event import Event
+from geventwsgi.websocket.framing import TEXT, frame
 from geventwsgi.wsgi.held import Piece
 
 #: The cursor of those who have seen nothing; not empty, since parsers of query strings drop what is.
@@ -69,6 +70,7 @@ class Message:
     __slots__ = (
         "channel",
         "encoded",
+        "frame",
         "id",
         "missed",
         "number",
@@ -109,6 +111,8 @@ class Message:
         self.encoded: bytes | None = None
         #: The same for responses that are held.
         self.piece: Piece | None = None
+        #: The text as a frame, once it has been sent to a WebSocket.
+        self.frame: bytes | None = None
         #: The message that this is one subscriber's copy of.
         self.original: Message | None = None
 
@@ -138,6 +142,13 @@ class Message:
         if message.piece is None:
             message.piece = Piece(self.encode())
         return message.piece
+
+    def as_frame(self) -> bytes:
+        """Return its text as a frame for WebSockets, which all subscribers share."""
+        message = self.original or self
+        if message.frame is None:
+            message.frame = frame(TEXT, message.text.encode())
+        return message.frame
 
     def altered(self, missed: int) -> Message:
         """Return a copy for one subscriber."""

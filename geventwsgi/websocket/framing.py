@@ -101,6 +101,11 @@ class FrameReader:
         #: Whether there is more to inflate of what has come.
         self._inflating = False
 
+    @property
+    def empty(self) -> bool:
+        """Whether all that was fed has been read, and nothing of it is kept: another reader can go on."""
+        return self._opcode < 0 and self._kind == _CONTINUATION and self._at == len(self._data)
+
     def feed(self, data: bytes) -> None:
         """Take in received bytes, when :attr:`hungry`; what is left of earlier ones is part of a head or control frame.
 

@@ -51,7 +51,7 @@ class Log(Protocol):
 
     def debug(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - logging.Logger has its text
     def warning(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - the same
-    def error(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - the same
+    def error(self, msg: str, /, *args: Any, exc_info: BaseException | None = None) -> None: ...  # noqa: D102 - the same
     def exception(self, msg: str, /, *args: Any) -> None: ...  # noqa: D102 - the same
 
 
@@ -181,7 +181,8 @@ class Gateway:
                 break  # an endless stream would otherwise run on for a client that waits for nothing but the head
             if exchange.offered is not None and chunk and self._holds(exchange, chunks, chunk):
                 return True
-        return False
+        # An upgraded connection has no body: what it is left to is offered when the application has come to its end.
+        return exchange.taken and exchange.offered is not None and exchange.can_hold()
 
     def _holds(self, exchange: Exchange, chunks: Iterable[bytes], chunk: bytes) -> bool:
         """Return whether a response is to be held, now that its first chunk has been sent."""
@@ -217,6 +218,14 @@ class Gateway:
             exchange.hold(Call(self, result, None, None, 0.0))
         else:
             exchange.hold(Call(self, result, response, environ if self._shows else recorded(environ), started))
+
+    def interrupted_by(self, error: BaseException) -> bool:
+        """Return whether an exception is meant for the greenlet or the process, and is no failure."""
+        return isinstance(error, self._interrupts)
+
+    def complain(self, exchange: Exchange, error: BaseException) -> None:
+        """Log a failure of the application's after its response."""
+        self._log.error("Error handling request %s", described(exchange), exc_info=error)
 
     def conclude(self, call: Call, exchange: Exchange, error: BaseException | None) -> None:
         """Do what comes after a held response, as :meth:`run` does after any other.

@@ -2,6 +2,22 @@ cdef class Piece:
     cdef public bytes data
     cdef public bytes framed
 
+cdef class Upgrade:
+    cdef readonly object pings
+
+    cpdef attach(self, outlet)
+    cpdef detach(self)
+    cpdef feed(self, bytes data)
+    cpdef bint hungry(self) except -1
+    cpdef bint step(self) except -1
+    cpdef deafen(self)
+    cpdef bint finished(self) except -1
+    cpdef take(self)
+    cpdef bytes ping(self)
+    cpdef lose(self)
+    cpdef drain(self)
+    cpdef bint fail(self, error) except -1
+
 cdef class Call:
     cdef public object gateway
     cdef public object result

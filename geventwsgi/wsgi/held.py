@@ -72,6 +72,97 @@ class Held:
         raise NotImplementedError
 
 
+class Line(Protocol):
+    """An upgraded connection, as its :class:`Upgrade` knows it."""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes whole and in order, without waiting: what the client does not take now is kept for it."""
+
+    def make_room(self) -> None:
+        """Wait while much is kept for the client. To be called before :meth:`send` by whoever can wait."""
+
+    def take_turn(self) -> None:
+        """Wait until no other greenlet is between this and :meth:`give_turn`."""
+
+    def give_turn(self) -> None:
+        """Let the next greenlet go on."""
+
+    def breathe(self) -> None:
+        """Let others have a turn, if this greenlet has worked for long enough."""
+
+    def wake(self) -> None:
+        """Have :meth:`Upgrade.take` called again, soon."""
+
+    def rouse(self) -> None:
+        """Have :meth:`Upgrade.step` called, soon."""
+
+    def end_within(self, seconds: float) -> None:
+        """End the connection after these seconds, whatever the client does."""
+
+
+class Upgrade:
+    """What an upgraded connection is for, once its request has returned; nothing of the request is kept.
+
+    :meth:`step` is called in a greenlet of its own each time, the others by the loop or there; they must not wait.
+    """
+
+    __slots__ = ("pings",)
+
+    #: Seconds from one ping to the next, and within which something has to come after one; 0 for none.
+    pings: tuple[float, float]
+
+    def attach(self, outlet: Line) -> None:
+        """Begin. Called once, in the greenlet that the request had."""
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """Let go of the connection, which has ended."""
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> None:
+        """Take in bytes of the client's; called when it is :meth:`hungry`."""
+        raise NotImplementedError
+
+    def hungry(self) -> bool:
+        """Return whether nothing is left to do before more bytes come."""
+        raise NotImplementedError
+
+    def step(self) -> bool:
+        """Do what there is to do; return whether the application was called, which is done once at the most."""
+        raise NotImplementedError
+
+    def finished(self) -> bool:
+        """Return whether the application was told of the end, and nothing more is expected of the client."""
+        raise NotImplementedError
+
+    def deafen(self) -> None:
+        """Expect nothing more of the client."""
+        raise NotImplementedError
+
+    def take(self) -> bytes | None:
+        """Return what is to be sent next; None if there is nothing now, and then call :meth:`Line.wake` when there is.
+
+        The bytes may be shared by any number of connections.
+        """
+        raise NotImplementedError
+
+    def ping(self) -> bytes:
+        """Return bytes that a client answers; ``b""`` for none."""
+        raise NotImplementedError
+
+    def lose(self) -> None:
+        """Take note that the client has gone."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """Come to the end, since the server is about to stop."""
+        raise NotImplementedError
+
+    def fail(self, error: BaseException) -> bool:
+        """Come to the end, since :meth:`step` or :meth:`take` has raised; return whether this is to be logged."""
+        raise NotImplementedError
+
+
 class Call:
     """A call of an application that has returned and is to be concluded: close the iterable, make the record.
 

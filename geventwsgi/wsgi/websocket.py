@@ -12,14 +12,17 @@ from geventwsgi.errors import ClientDisconnected
 from geventwsgi.websocket import handshake
 from geventwsgi.websocket.deflate import agree
 from geventwsgi.websocket.framing import INTERNAL_ERROR, NORMAL_CLOSURE
-from geventwsgi.wsgi.session import NO_PINGS, PingTimes, WebSocket, WebSocketError
+from geventwsgi.wsgi.sessions.handled import HandledWebSocket, Handler
+from geventwsgi.wsgi.sessions.session import NO_PINGS, PingTimes, WebSocket, WebSocketError, is_of_websocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
-__all__ = ["PingTimes", "WebSocket", "WebSocketError", "WebSocketMiddleware"]
+    from geventwsgi.websocket.deflate import MessageDeflate
+
+__all__ = ["HandledWebSocket", "Handler", "PingTimes", "WebSocket", "WebSocketError", "WebSocketMiddleware"]
 
 
 class WebSocketMiddleware:
@@ -46,7 +49,9 @@ class WebSocketMiddleware:
             status = "426 Upgrade Required" if "Version" in fault else "400 Bad Request"
             start_response(status, [("Content-Type", "text/plain"), ("Sec-WebSocket-Version", handshake.VERSION)])
             return [fault.encode() + b"\n"]
-        websocket = self._prepare(environ)
+        deflate = agree(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
+        protocol = self._choose_protocol(environ)
+        websocket = self._prepare(environ, deflate, protocol)
         environ["wsgi.websocket"] = websocket
         environ["wsgi.websocket_version"] = handshake.VERSION
         begun = False
@@ -62,15 +67,24 @@ class WebSocketMiddleware:
         if begun and not websocket.opened and isinstance(result, (list, tuple)):
             environ.pop("wsgi.websocket", None)
             return result  # as it is: the server sees how long it is
-        return _rest(result, websocket, lambda: begun or environ["geventwsgi.socket"].used)
 
-    def _prepare(self, environ: dict[str, Any]) -> WebSocket:
+        def leave() -> None:
+            environ["geventwsgi.hold"](self._handled(websocket, deflate, protocol))
+
+        return _rest(result, websocket, lambda: begun or environ["geventwsgi.socket"].used, leave)
+
+    def _prepare(self, environ: dict[str, Any], deflate: MessageDeflate | None, protocol: str | None) -> WebSocket:
         """Return the WebSocket, with the handshake's answer (RFC 6455 section 4.2.2), which its first use sends."""
-        deflate = agree(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
-        answer = handshake.accept(
-            environ["HTTP_SEC_WEBSOCKET_KEY"], self._choose_protocol(environ), "" if deflate is None else deflate.answer
-        )
+        extensions = "" if deflate is None else deflate.answer
+        answer = handshake.accept(environ["HTTP_SEC_WEBSOCKET_KEY"], protocol, extensions)
         return WebSocket(environ, environ["geventwsgi.socket"], self._max_size, deflate, answer, self._pings)
+
+    def _handled(self, websocket: WebSocket, deflate: MessageDeflate | None, protocol: str | None) -> HandledWebSocket:
+        """Return what the handler gets in the place of a WebSocket."""
+        return HandledWebSocket(
+            websocket.handler, websocket.handler_data, websocket.path, websocket.origin, protocol, self._max_size,
+            deflate, websocket.unread, self._pings,
+        )  # fmt: skip
 
     def _choose_protocol(self, environ: dict[str, Any]) -> str | None:
         choose: Callable[[str], str | None] | None = getattr(self.application, "app_protocol", None)
@@ -79,17 +93,22 @@ class WebSocketMiddleware:
         return protocol if protocol in offered else None
 
 
-def _rest(result: Iterable[bytes], websocket: WebSocket, answered: Callable[[], bool]) -> Generator[bytes, None, None]:
+def _rest(
+    result: Iterable[bytes], websocket: WebSocket, answered: Callable[[], bool], leave: Callable[[], object]
+) -> Generator[bytes, None, None]:
     """Iterate what an application returned: a generator runs only so. It is its answer where the WebSocket is none.
 
     :param answered: whether the application has answered otherwise.
+    :param leave: leaves the WebSocket to its handler.
     """
     try:
         with _closing(websocket):
             for piece in result or ():
                 if not websocket.opened:
                     yield piece
-            if websocket.opened:
+            if websocket.handler is not None:
+                leave()
+            elif websocket.opened:
                 websocket.end(NORMAL_CLOSURE)
             elif not answered():
                 websocket.close()  # it has seen the WebSocket, and wants nothing of it
@@ -112,27 +131,18 @@ def _closing(websocket: WebSocket) -> Iterator[None]:
         websocket.environ.pop("wsgi.websocket", None)
         if not websocket.opened:
             raise
+        websocket.take_back()
         websocket.end(INTERNAL_ERROR)
-        if not (websocket.departed and _is_of_websocket(error)):
+        if not (websocket.departed and is_of_websocket(error)):
             raise
         if websocket.lost:
             raise ClientDisconnected(str(error)) from error
     except BaseException:  # the request is to end now
         if websocket.opened:
+            websocket.take_back()
             websocket.close(INTERNAL_ERROR)
         raise
 
 
 def _ignore(_data: bytes) -> None:
     """Drop what a framework makes of a request that was answered by the WebSocket."""
-
-
-def _is_of_websocket(error: BaseException | None) -> bool:
-    """Return whether an exception is a WebSocket's, or what an application has made of one."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, WebSocketError):
-            return True
-        seen.add(id(error))
-        error = error.__context__ if error.__cause__ is None else error.__cause__
-    return False

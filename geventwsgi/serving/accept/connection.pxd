@@ -19,7 +19,6 @@ cdef class Connection(linger.Leaver):
     cpdef start(self)
     cpdef _park(self)
     cpdef _go_on(self, left)
-    cpdef linger(self)
 
 cdef class Speaker:
     cdef public CService service

@@ -84,7 +84,7 @@ class Connection(linger.Leaver):
         self.answered = False
         #: Whether its client was still sending when it was answered; set by :meth:`linger`.
         self.unread = False
-        #: Whether an application has taken it over; set by the exchange.
+        #: Whether it was upgraded; set by :meth:`linger`.
         self.taken = False
         #: Whether nothing is left to do but to throw away what its client sends; set by :mod:`linger`.
         self.lingering = False
@@ -184,9 +184,13 @@ class Connection(linger.Leaver):
         finally:
             half_sent.pop(self, None)
 
-    def linger(self) -> None:
-        """Have the connection end only after its client has: it is still sending, although it was answered."""
+    def linger(self, *, taken: bool = False) -> None:
+        """Have the connection end only after its client has: it is still sending, although it was answered.
+
+        :param taken: whether the connection was upgraded, so that its client has had its own time.
+        """
         self.unread = True
+        self.taken = taken
 
     def drain(self) -> None:
         """End the connection as soon as what the client has already sent is answered.

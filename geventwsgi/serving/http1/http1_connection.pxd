@@ -1,6 +1,6 @@
 from geventwsgi cimport _clock as clock
 from geventwsgi.serving.http1.http1_exchange cimport Http1Exchange
-from geventwsgi.serving.http1.http1_held cimport Http1Held as CHttp1Held
+from geventwsgi.serving.http1.http1_parked cimport Http1Parked as CHttp1Parked
 from geventwsgi.serving.request.live_exchange cimport LiveExchange as CLiveExchange
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.loop cimport _references as marks
@@ -36,7 +36,7 @@ cpdef receive(Http1Connection connection)
 cpdef answer(Http1Connection connection, Http1Exchange exchange)
 @cython.locals(former=CLane, repeated=CRepeated, lane=CLane)
 cpdef CLane _new_lane(Http1Connection connection, Http1Exchange exchange)
-cpdef _hold(Http1Connection connection, CHttp1Held held)
+cpdef _hold(Http1Connection connection, CHttp1Parked parked)
 cpdef release(Http1Connection connection)
 cpdef bint _begin(Http1Connection connection, CLane lane, Http1Exchange exchange)
 @cython.locals(policy=CHttp1Policy)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.accept.connection import Left
     from geventwsgi.serving.accept.service import Service
-    from geventwsgi.serving.http1.http1_held import Http1Held
+    from geventwsgi.serving.http1.http1_parked import Http1Parked
     from geventwsgi.serving.http1.http1_policy import Http1Policy
     from geventwsgi.serving.wire.sockets import Socket
     from geventwsgi.wsgi.repeated import Repeated
@@ -60,8 +60,8 @@ class Http1Connection(connections.Connection):
         #: whole. Forgotten when the connection gets cold.
         self.last_head: RequestHead | None = None
         self.last_data = b""
-        #: The request that is being served, or whose response is held. None between two requests.
-        self.exchange: Http1Exchange | Http1Held | None = None
+        #: The request that is being served, or what is parked after it. None between two requests.
+        self.exchange: Http1Exchange | Http1Parked | None = None
         #: What the environs of its requests have in common.
         self.repeated: Repeated | None = None
         #: Where its requests run; made with the first of them. Forgotten as well.
@@ -74,7 +74,7 @@ class Http1Connection(connections.Connection):
         All else is in functions of its own: this one's frame is kept in memory for each request that waits.
         """
         if self.exchange is not None:
-            self._conclude()
+            self._resume()
             return
         if self.stream.closed:
             self.greenlet = None
@@ -97,40 +97,46 @@ class Http1Connection(connections.Connection):
         else:
             self._go_on(left)
 
-    def _conclude(self) -> None:
-        """Do what comes after a held response, and then go on."""
-        held: Any = self.exchange
+    def _resume(self) -> None:
+        """Go on with what is parked after a request, and after its end with the connection."""
+        parked: Any = self.exchange
         self.greenlet = getcurrent()
         try:
-            left = ENDED
-            if held.conclude():
-                left = MORE if self.stream.hot or self.stream.ahead() else IDLE
-            elif not self.stream.closed:
-                self.stream.finish()
-            self.exchange = None
-            self.forget()
-        except BaseException:  # noqa: BLE001 - as in run
+            left = HELD
+            if not parked.resume():
+                left = ENDED
+                if parked.settle():
+                    left = MORE if self.stream.hot or self.stream.ahead() else IDLE
+                elif not self.stream.closed:
+                    self.stream.finish()
+                self.exchange = None
+                self.forget()
+        except BaseException:
+            if self.exchange is not None and not parked.over:  # an interrupt: another greenlet comes to the end
+                self.greenlet = None
+                raise
             self._broke()
         else:
-            self.answered = True
-            self.idle_limit = self.service.timeouts.keepalive
+            if left is not HELD:
+                self.answered = True
+                self.idle_limit = self.service.timeouts.keepalive
             self._go_on(left)
 
     def wake(self, timed_out: bool) -> None:
         """See :class:`~geventwsgi.serving.loop.runners.Sleeper`."""
-        held: Any = self.exchange
-        if held is None:
+        parked: Any = self.exchange
+        if parked is None:
             connections.Connection.wake(self, timed_out)
         else:
-            held.woken()
+            parked.woken()
 
     def kill(self) -> None:
         """See :class:`.Guest`."""
-        held: Any = self.exchange
-        if held is None or self.greenlet is not None:
+        parked: Any = self.exchange
+        if parked is None or self.greenlet is not None:
             connections.Connection.kill(self)
         else:
-            held.kill()
+            parked.kill()
 
     def _broke(self) -> None:
         """Act on the exception that is being handled; raise it on if it is meant for the greenlet."""
@@ -157,7 +163,7 @@ class Http1Connection(connections.Connection):
     def _serve_to_the_end(self) -> Left:
         """Serve requests in this greenlet, which keeps its place in a pool while the connection is idle.
 
-        :returns: ENDED, or MORE for another greenlet to go on, since a request has left something in this one.
+        :returns: ENDED; MORE for another greenlet to go on, since a request has left something in this one; or HELD.
         """
         look = marks.Look(self.greenlet)
         left, served, references = MORE, False, self._references()
@@ -171,6 +177,8 @@ class Http1Connection(connections.Connection):
             if served and (self.service.greenlet_per_request or not look.is_of(self.greenlet)):
                 return MORE
             left = serve(self)
+            if left is HELD:
+                return HELD
             holdings.drop_context(self.greenlet)
             served = left is not NOTHING
             if served and left is not ENDED and self._references() != references:
@@ -182,13 +190,17 @@ class Http1Connection(connections.Connection):
     def _references(self) -> list[int]:
         return marks.settled_references(self.greenlet)
 
-    def in_flight(self) -> tuple[tuple[Any, Http1Exchange | Http1Held], ...]:
+    def in_flight(self) -> tuple[tuple[Any, Http1Exchange | Http1Parked], ...]:
         """See :class:`.Guest`."""
         return () if self.exchange is None else ((self.greenlet or self, self.exchange),)
 
     def client_ended(self) -> None:
         """See :class:`~geventwsgi.serving.wire.stream.Guard`."""
-        if self.lane is None and self.exchange is not None:  # of a response that is held
+        if self.lane is None and self.exchange is not None:  # parked after its request
+            if self.exchange.taken:  # it receives, and so finds the end that is no loss by itself
+                if self.stream.lost:
+                    self.exchange.client_left()
+                return
             self.lane = Lane.__new__(Lane)
             self.lane.begin(self.stream, self.service.policy, self.remote_addr != "")
             self.lane.serve(self.exchange, None)
@@ -296,11 +308,11 @@ def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
     return MORE if stream.hot or stream.ahead() else IDLE
 
 
-def _hold(connection: Http1Connection, held: Http1Held) -> Left:
-    """Have a response go on without a greenlet."""
+def _hold(connection: Http1Connection, parked: Http1Parked) -> Left:
+    """Have a response, or an upgraded connection, go on without a greenlet."""
     connection.forget()
-    connection.exchange = held
-    held.go_on()
+    connection.exchange = parked
+    parked.go_on()
     return HELD
 
 

@@ -3,7 +3,7 @@ from geventwsgi.flag cimport flag
 from geventwsgi.http cimport encode
 from geventwsgi.http.body cimport Body as CBody
 from geventwsgi.http.head cimport RequestHead as CRequestHead
-from geventwsgi.serving.http1.http1_held cimport Http1Held as CHttp1Held
+from geventwsgi.serving.http1.http1_parked cimport Http1Parked as CHttp1Parked
 from geventwsgi.serving.request.lane cimport Lane as CLane
 from geventwsgi.serving.accept.connection cimport Connection as CConnection
 from geventwsgi.serving.request cimport live_exchange
@@ -36,7 +36,7 @@ cdef class Http1Exchange(live_exchange.LiveExchange):
     cdef object _raw_socket
     cdef exchange.ResponseHead _response
     cdef CStream _stream
-    cdef public CHttp1Held successor
+    cdef public CHttp1Parked successor
     cdef int _pieces
     cdef flag _continue
     cdef flag _cut

@@ -16,17 +16,20 @@ from geventwsgi.http.body import body_for
 from geventwsgi.http.encode import CHUNKED, CLOSE, LENGTH, NONE
 from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
 from geventwsgi.serving.http1.http1_held import Http1Held
+from geventwsgi.serving.http1.http1_upgraded import Http1Upgraded
 from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.request import departure, live_exchange
 from geventwsgi.serving.request.extensions import extend
 from geventwsgi.serving.request.upgrade import ClientSocket
 from geventwsgi.serving.wire.stream import DeadlineExpired
 from geventwsgi.wsgi import exchange
+from geventwsgi.wsgi.held import Upgrade
 
 if TYPE_CHECKING:
     from geventwsgi.http.body import Body
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.accept.connection import Connection
+    from geventwsgi.serving.http1.http1_parked import Http1Parked
     from geventwsgi.serving.http1.http1_policy import Http1Policy
     from geventwsgi.serving.request.audience import Audience
     from geventwsgi.serving.request.lane import Lane
@@ -135,7 +138,7 @@ class Http1Exchange(live_exchange.LiveExchange):
         self.over = False
         self.request = self.offered = None
         #: What goes on with the response, if it is held; set by :meth:`hold`.
-        self.successor: Http1Held | None = None
+        self.successor: Http1Parked | None = None
         #: Set by :meth:`end`.
         self.ended = False
         #: When the application has to be done (monotonic time); set by :mod:`request_deadline`.
@@ -475,6 +478,8 @@ class Http1Exchange(live_exchange.LiveExchange):
 
     def can_hold(self) -> bool:
         """See :meth:`Exchange.can_hold`. A connection that keeps its greenlet keeps it while a response is held too."""
+        if isinstance(self.offered, Upgrade):
+            return self.taken and not (self._cut or self._stream.closed)
         return (
             self._framing in (CHUNKED, CLOSE)
             and self.status != 101
@@ -487,12 +492,18 @@ class Http1Exchange(live_exchange.LiveExchange):
         source = self.offered
         if source is None:
             return
-        held = Http1Held.__new__(Http1Held)
-        chunked = self._framing is CHUNKED
-        held.begin(self._connection, self, call, source, chunked=chunked, keep_alive=self._keep_alive)
-        source.attach(held)
-        held.succeed(self)
-        self.successor = held
+        if isinstance(source, Upgrade):
+            upgraded = Http1Upgraded.__new__(Http1Upgraded)
+            self._raw_socket.end()
+            upgraded.begin(self._connection, self, call, source)
+            self.successor = upgraded
+        else:
+            held = Http1Held.__new__(Http1Held)
+            chunked = self._framing is CHUNKED
+            held.begin(self._connection, self, call, source, chunked=chunked, keep_alive=self._keep_alive)
+            source.attach(held)
+            self.successor = held
+        self.successor.succeed(self)
 
     def fail(self, status: int, detail: str | None = None, headers: Headers = ()) -> None:
         """See :meth:`Exchange.fail`."""
@@ -587,8 +598,7 @@ class Http1Exchange(live_exchange.LiveExchange):
             self.abort()
             return False
         if self.taken:
-            self._connection.taken = True
-            self._connection.linger()
+            self._connection.linger(taken=True)
             return False
         if self._keep_alive and self._read_away():
             return True

@@ -13,43 +13,34 @@ from greenlet import getcurrent
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestTimeout
 from geventwsgi.http import encode
+from geventwsgi.serving.http1 import http1_parked
+from geventwsgi.serving.http1.http1_parked import NONE_WAIT, PIECE, TURN
 from geventwsgi.serving.loop import holdings
-from geventwsgi.serving.request import live_exchange
 from geventwsgi.serving.wire.sending import LEFT
 
 if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
-    from geventwsgi.wsgi.exchange import Headers
+    from geventwsgi.serving.request.live_exchange import LiveExchange
     from geventwsgi.wsgi.held import Call, Held, Piece
 
-#: Bytes that are sent to one client, if there are as many, before others have their turn.
-TURN = 65536
-#: Bytes that a piece counts for beside its own, since it takes a system call.
-PIECE = 1024
-#: No piece waits for room.
-NONE_WAITS = -1
-_NO_TRAILERS: list[tuple[str, str]] = []
+# C numbers in the compiled core.
+_TURN, _PIECE, _NONE_WAIT = TURN, PIECE, NONE_WAIT
 
 
-class Http1Held(live_exchange.LiveExchange):
+class Http1Held(http1_parked.Http1Parked):
     """See above. For the gateway and the access log it is the exchange."""
 
-    __slots__ = (
-        "_call", "_chunked", "_connection", "_context", "_error", "_finishing", "_heartbeat", "_keep_alive",
-        "_silent_until", "_source", "_waits",
-    )  # fmt: skip
+    __slots__ = ("_chunked", "_context", "_finishing", "_heartbeat", "_keep_alive", "_silent_until", "_source")
 
     def begin(
-        self, connection: Connection, former: live_exchange.LiveExchange, call: Call, source: Held, *,
-        chunked: bool, keep_alive: bool,
-    ) -> None:  # fmt: skip
-        """Begin where ``former`` has come to; the constructor, as a method (see :meth:`.Http1Exchange.begin`).
+        self, connection: Connection, former: LiveExchange, call: Call, source: Held, *, chunked: bool, keep_alive: bool
+    ) -> None:
+        """Begin where ``former`` has come to.
 
         :param chunked: whether the body is sent in chunks; otherwise its end is the connection's.
         :param keep_alive: whether the connection goes on after the response.
         """
-        self._connection = connection
-        self._call = call
+        self.come_after(connection, former, call)
         self._source: Held | None = source
         #: The context variables of the request, in which its objects are closed; None if there are none.
         self._context = getcurrent().gr_context or None
@@ -60,34 +51,13 @@ class Http1Held(live_exchange.LiveExchange):
             raise ValueError(f"the heartbeat of a held response is a number of seconds above 0: {source.heartbeat!r}")
         #: When something has to be sent although there is nothing.
         self._silent_until = 0.0
-        #: The bytes of body of the piece that waits for room; nothing is sent before :meth:`go_on` either.
-        self._waits = 0
         #: Whether the end of the body is being sent.
         self._finishing = False
-        #: What has ended the response; None for its own end.
-        self._error: BaseException | None = None
-        self.head = former.head if call.response is not None else former.head.without_fields()
-        self.remote_addr, self.remote_port = former.remote_addr, former.remote_port
-        self.scheme, self.trusted = former.scheme, former.trusted
-        self.request, self.audience = former.request, None
-        self.status, self.sent, self.until = former.status, former.sent, former.until
-        self.head_sent, self.has_body, self.taken = True, False, False
-        self.over = self.ended = False
-        self.trailers = _NO_TRAILERS
-        self.repeated = self.offered = None
-
-    def succeed(self, former: live_exchange.LiveExchange) -> None:
-        """Be what the objects of the request refer to, for as long as the response goes on."""
-        self.audience = former.audience
-        if self.request is not None:
-            self.request.follow(self)
-        if self._call.response is not None:
-            self._call.response.follow(self)
 
     def go_on(self) -> None:
-        """Begin to send, now that nothing else of the request runs."""
+        """See :meth:`.Http1Parked.go_on`: begin to send."""
         stream = self._connection.stream
-        self._waits = NONE_WAITS
+        self._waits = _NONE_WAIT
         self._silent_until = clock.monotonic() + self._heartbeat
         try:
             stream.watch()
@@ -110,30 +80,15 @@ class Http1Held(live_exchange.LiveExchange):
 
     # Sending
 
-    def wake(self) -> None:
-        """See :class:`.Outlet`."""
-        if not self.over:
-            self._connection.service.fanout.add(self)
-
-    def advance(self) -> None:
-        """Send what there is, as far as the client takes it; called in the hub, and when the response begins."""
-        if self.over or self._waits >= 0:
-            return
-        try:
-            self._advance()
-        except ClientDisconnected as error:
-            self._lose(error)
-        except BaseException as error:  # noqa: BLE001 - the application's failure
-            self._conclude(error)
-
     def _advance(self) -> None:
-        source, left = self._source, TURN
+        """See :meth:`.Http1Parked._advance`."""
+        source, left = self._source, _TURN
         if source is None:
             return
         while (piece := source.take()) is not None:
             if not self._send(piece):
                 return
-            left -= PIECE + len(piece.data)
+            left -= _PIECE + len(piece.data)
             if left <= 0:
                 self.wake()
                 return
@@ -155,21 +110,10 @@ class Http1Held(live_exchange.LiveExchange):
                 piece.framed = b"%x\r\n%b\r\n" % (size, data)
             data = piece.framed
         self._silent_until = clock.monotonic() + self._heartbeat
-        if self._connection.stream.offer(data, self):
-            self.sent += size
-            return True
-        self._waits = size
-        return False
+        return self._offer(data, size)
 
-    def settled(self, error: ClientDisconnected | None) -> None:
-        """See :class:`.Taker`: the client has taken what waited for room, or has left."""
-        size, self._waits = self._waits, NONE_WAITS
-        if self.over:
-            return
-        if error is not None:
-            self._lose(error)
-            return
-        self.sent += size
+    def _has_room(self) -> None:
+        """See :meth:`.Http1Parked._has_room`."""
         if self._finishing:
             self._conclude(None)
         else:
@@ -199,7 +143,7 @@ class Http1Held(live_exchange.LiveExchange):
         except ClientDisconnected as error:
             self._lose(error)
         except BaseException as error:  # noqa: BLE001 - as in advance
-            self._conclude(error)
+            self._fail(error)
 
     # The end
 
@@ -209,15 +153,13 @@ class Http1Held(live_exchange.LiveExchange):
             try:
                 self._source.drain()
             except BaseException as error:  # noqa: BLE001 - as in advance
-                self._conclude(error)
+                self._fail(error)
 
     def _finish(self) -> None:
         """Send the end of the body."""
         self._finishing = True
-        if not self._chunked or self._connection.stream.offer(encode.LAST_CHUNK, self):
+        if not self._chunked or self._offer(encode.LAST_CHUNK, 0):
             self._conclude(None)
-        else:
-            self._waits = 0
 
     def client_left(self) -> None:
         """See :class:`.LiveExchange`; after the end it changes nothing."""
@@ -235,8 +177,12 @@ class Http1Held(live_exchange.LiveExchange):
         self.status = 499
         self._conclude(error)
 
+    def _fail(self, error: BaseException) -> None:
+        """See :meth:`.Http1Parked._fail`."""
+        self._conclude(error)
+
     def kill(self) -> None:
-        """End the response where it is."""
+        """See :meth:`.Http1Parked.kill`."""
         if not self.over:
             self.abort()
             self._conclude(None)
@@ -252,18 +198,20 @@ class Http1Held(live_exchange.LiveExchange):
         connection.stream.unpark()
         connection.service.runners.give(connection)
 
-    def conclude(self) -> bool:
-        """Do what comes after the response, in a greenlet; return whether the connection can take the next request."""
-        error, self._error = self._error, None
-        connection, call = self._connection, self._call
+    def resume(self) -> bool:
+        """See :meth:`.Http1Parked.resume`: do what comes after the response."""
         greenlet: Any = getcurrent()
         if self._context is not None:
             greenlet.gr_context, self._context = self._context, None
         try:
-            call.gateway.conclude(call, self, error)
+            self.conclude()
         finally:
-            del error  # its traceback leads back to here
             holdings.drop_context(greenlet)
+        return False
+
+    def settle(self) -> bool:
+        """See :meth:`.Http1Parked.settle`."""
+        connection = self._connection
         stream = connection.stream
         if self._keep_alive and not (stream.closed or connection.service.draining):
             return True
@@ -273,10 +221,6 @@ class Http1Held(live_exchange.LiveExchange):
 
     # What else an exchange has
 
-    def fail(self, status: int, detail: str | None = None, headers: Headers = ()) -> None:  # noqa: ARG002 - it has left
-        """See :meth:`.Exchange.fail`."""
-        self.abort()
-
     def abort(self) -> None:
         """See :meth:`.Exchange.abort`, and :meth:`.Http1Exchange.abort`."""
         self._keep_alive = False
@@ -285,14 +229,6 @@ class Http1Held(live_exchange.LiveExchange):
             connection.stream.cut()
         else:
             connection.stream.abort()
-
-    def end(self) -> None:
-        """Become inert, as the connection ends."""
-        self.ended = True
-
-    def thrown(self) -> BaseException | None:
-        """See :meth:`.Exchange.thrown`: nothing is thrown where no greenlet is."""
-        return None
 
     def probe(self) -> bytes:
         """See :meth:`.LiveExchange.probe`, and :meth:`.Http1Exchange.probe`."""

@@ -32,6 +32,7 @@ cdef class Runners:
     cpdef _leave(self, object me, object ident)
     cpdef bint _rest(self, object me) except -1
     cpdef give(self, Sleeper sleeper)
+    cpdef give_again(self, Sleeper sleeper)
 
 cdef class OneEach(Runners):
     cdef object _spawn

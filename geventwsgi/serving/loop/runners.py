@@ -99,6 +99,10 @@ class Runners:
             self._called = True
             self._hub.loop.run_callback(self._call)
 
+    def give_again(self, sleeper: Sleeper) -> None:
+        """As :meth:`give`, for a sleeper that had a greenlet before."""
+        self.give(sleeper)
+
     def _call(self) -> None:
         """Let runners work. Called in the hub, to which a runner switches when it is idle or its request waits."""
         self._called = False
@@ -243,16 +247,18 @@ class OneEach(Runners):
         self._spawn = spawn
 
     def give(self, sleeper: Sleeper) -> None:
-        """See :meth:`Runners.give`.
-
-        When a connection goes on in another greenlet, the greenlet that calls this may have to end before a pool has
-        room.
-        """
-        serve = partial(self._serve, sleeper)
+        """See :meth:`Runners.give`."""
         if getcurrent() is self._hub:
-            self._spawn(serve)
+            self._spawn(partial(self._serve, sleeper))
         else:
-            self._hub.loop.run_callback(Greenlet.spawn, self._spawn, serve)
+            self.give_again(sleeper)
+
+    def give_again(self, sleeper: Sleeper) -> None:
+        """See :meth:`Runners.give_again`. A pool that is full is waited for, which the hub cannot do.
+
+        It may be the greenlet that calls this that has to end first.
+        """
+        self._hub.loop.run_callback(Greenlet.spawn, self._spawn, partial(self._serve, sleeper))
 
     def _serve(self, sleeper: Sleeper) -> None:
         """Serve a connection, then release what its requests have left."""

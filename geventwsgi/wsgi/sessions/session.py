@@ -38,6 +38,7 @@ with contextlib.suppress(ImportError):
 
 #: Bytes received at once, and after as many have come.
 RECV, LARGE_RECV = 16384, 65536
+HAS_HANDLER = "the WebSocket has a handler, which gets an object of its own: use that"
 #: Seconds that a client has to answer a close.
 CLOSE_WAIT = 2.0
 
@@ -91,6 +92,9 @@ class WebSocket:
         self._reader = FrameReader(max_size, deflate)
         #: How many bytes to ask for next.
         self._size = RECV
+        #: What gets the messages once the application has returned, and its data; see :meth:`handle`.
+        self.handler: Any = None
+        self.handler_data: Any = None
 
     @property
     def opened(self) -> bool:
@@ -138,6 +142,40 @@ class WebSocket:
     def protocol(self) -> str | None:
         """The subprotocols that the client offers, as it sent them."""
         return self.environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL")
+
+    # Handing over
+
+    def handle(self, handler: Any, data: Any = None) -> tuple[()]:
+        """Leave the WebSocket to a handler, which gets its messages when the application has returned.
+
+        Until the next message comes the connection needs no greenlet. This object is closed from now on: the handler
+        gets a :class:`.HandledWebSocket`. What has been received and not read is the handler's.
+
+        :param handler: see :class:`.Handler`; one object may serve any number of WebSockets.
+        :param data: the first value of that object's ``data``.
+        :returns: an empty iterable, which the application may return.
+        :raises TypeError: the handler has no method ``on_message``.
+        :raises WebSocketError: the WebSocket is closed, or has a handler.
+        """
+        if not callable(getattr(handler, "on_message", None)):
+            raise TypeError(f"a handler has a method on_message(ws, message), which {handler!r} has not")
+        self._begin()
+        if self._closed:
+            raise WebSocketError(self._reason)
+        self.handler, self.handler_data = handler, data
+        self._closed, self._reason = True, HAS_HANDLER
+        return ()
+
+    def take_back(self) -> None:
+        """Be open again, since the application has failed after :meth:`handle`."""
+        if self.handler is not None:
+            self.handler = self.handler_data = None
+            self._closed = False
+
+    @property
+    def unread(self) -> FrameReader | None:
+        """What has been received and not read; None if nothing has."""
+        return None if self._reader.empty else self._reader
 
     # Receiving
 
@@ -211,20 +249,12 @@ class WebSocket:
         :param binary: its type; None for text if it is a ``str``, else binary.
         :raises WebSocketError: the WebSocket is closed, or the client has gone.
         """
-        is_text = isinstance(message, str)
-        if isinstance(message, str):
-            data = message.encode()
-        else:
-            data = message if type(message) is bytes else bytes(memoryview(message))
-            if binary is False:
-                data.decode()  # text is UTF-8
-        if binary is not None:
-            is_text = not binary
+        data = content_of(message, binary)
         self._begin()
         turns = self._sock.sending
         turns.take()
         try:
-            self._send_message(TEXT if is_text else BINARY, data)
+            self._send_message(opcode_of(message, binary), data)
         except WebSocketError:
             raise
         except OSError as error:
@@ -311,6 +341,38 @@ class WebSocket:
                     if not data:
                         break
                     self._reader.feed(data)
+
+
+def content_of(message: str | bytes | bytearray, binary: bool | None) -> bytes:
+    """Return the bytes of a message that is sent.
+
+    :param binary: its type; None for text if it is a ``str``, else binary.
+    :raises UnicodeError: text is not UTF-8.
+    """
+    if isinstance(message, str):
+        return message.encode()
+    data = message if type(message) is bytes else bytes(memoryview(message))
+    if binary is False:
+        data.decode()
+    return data
+
+
+def opcode_of(message: str | bytes | bytearray, binary: bool | None) -> int:
+    """Return the opcode of a message that is sent, whose type is as :func:`content_of` has it."""
+    if binary is None:
+        return TEXT if isinstance(message, str) else BINARY
+    return BINARY if binary else TEXT
+
+
+def is_of_websocket(error: BaseException | None) -> bool:
+    """Return whether an exception is a WebSocket's, or what an application has made of one."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, WebSocketError):
+            return True
+        seen.add(id(error))
+        error = error.__context__ if error.__cause__ is None else error.__cause__
+    return False
 
 
 class _Alone:

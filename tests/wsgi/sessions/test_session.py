@@ -22,7 +22,7 @@ from geventwsgi.errors import ResponseError
 from geventwsgi.serving.request import upgrade
 from geventwsgi.serving.request.pings import Pings
 from geventwsgi.testing import live_server
-from geventwsgi.wsgi import session
+from geventwsgi.wsgi.sessions import session
 from geventwsgi.wsgi.websocket import WebSocketError
 from tests.support.certificates import certificates
 from tests.support.held import Held

@@ -10,6 +10,8 @@ cdef class WebSocket:
     cdef public object environ
     cdef public bint departed
     cdef public bint lost
+    cdef readonly object handler
+    cdef readonly object handler_data
     cdef bytes _answer
     cdef object _pings
     cdef bint _closed
@@ -26,7 +28,11 @@ cdef class WebSocket:
     cdef _next_event(self)
     cdef _receive_more(self)
     cdef _lose(self)
-    @cython.locals(is_text=bint)
+    @cython.locals(data=bytes)
     cpdef send(self, message, binary=*)
     @cython.locals(first=int)
     cdef _send_message(self, int opcode, bytes data)
+
+cpdef bytes content_of(message, binary)
+cpdef int opcode_of(message, binary) except -1
+cpdef is_of_websocket(error)
