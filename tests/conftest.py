@@ -14,6 +14,7 @@ settings.load_profile("geventwsgi")
 
 def pytest_addoption(parser):
     parser.addoption("--byte-streams", type=int, default=2000, help="hostile byte streams sent to a real worker")
+    parser.addoption("--changes", type=int, default=12, help="changes of workers while a function runs in one of them")
     parser.addoption("--channels", type=int, default=400, help="channels of a subscriber each over 4 workers")
     parser.addoption("--checked-requests", type=int, default=3000, help="requests of many clients, all of them checked")
     parser.addoption("--database-requests", type=int, help="requests to each database in each way")

@@ -115,6 +115,7 @@ class Arbiter(Compatible):
         self._started = True
         self.sources.watch(cfg, self.signals, self.log)
         self.app.cfg = cfg
+        HERE.join(self.claims)
         if cfg.uid == os.geteuid():  # else the workers' user could not meet in a directory that this process makes
             HERE.settle(self.meeting_place, self.tickets, self.log.error)
         with self.signals.interrupting(self._end_now):

@@ -149,6 +149,7 @@ class _Life:
         set_title(f"gwsgi: worker {handle.slot.index + 1} [{handle.cfg.proc_name}]")
         prepare_gevent(handle.log.warning)
         HERE.settle(state.meeting_place, state.tickets, handle.log.error)
+        HERE.join(state.claims)
         worker = worker_class(handle.cfg)(
             age=handle.age,
             ppid=handle.ppid,

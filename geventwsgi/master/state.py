@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from geventwsgi.master.drain_delay import DrainDelay
 from geventwsgi.master.handles import Children
+from geventwsgi.mesh.claims import Claims
 from geventwsgi.mesh.tickets import Tickets
 from geventwsgi.system.file_watcher import SourceWatch
 from geventwsgi.system.socket_directory import meeting_place
@@ -53,6 +54,8 @@ class State:
         self.meeting_place = meeting_place()
         #: Numbers the messages that workers send each other.
         self.tickets = Tickets()
+        #: What one worker at a time may have.
+        self.claims = Claims()
         #: The process that waits for a daemon's start; None without ``daemon``.
         self.launch: Launch | None = None
         #: The environment that the server was started with.

@@ -7,12 +7,13 @@ channels reach the greenlets of one process. The module imports no gevent, so th
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from geventwsgi.mesh.claims import Claims
     from geventwsgi.mesh.tickets import Tickets
 
 
@@ -44,8 +45,13 @@ class Place:
         self.directory: str | None = None
         #: The numbers of the workers' messages; None where there are no other workers.
         self.tickets: Tickets | None = None
+        #: What one of the workers at a time may have; None where there are no other workers.
+        self.claims: Claims | None = None
         self._complain: Callable[..., object] = logging.getLogger("geventwsgi.events").error
-        self._arrived = False
+        #: The names of the greenlets that the worker is to wait for at its end.
+        self.tasks: dict[Any, str] = {}
+        #: Whether the worker serves.
+        self.arrived = False
         self._newcomers: WeakSet[Newcomer] = WeakSet()
         self._leavers: list[Leaver] = []
 
@@ -58,18 +64,22 @@ class Place:
         self.tickets = tickets
         self._complain = complain
 
+    def join(self, claims: Claims) -> None:
+        """Take note that this process is a worker, or the master of some."""
+        self.claims = claims
+
     def complain(self, text: str, *args: object) -> None:
         """Log a failure: to the server's error log if there is a server, else by ``logging``."""
         self._complain(text, *args)
 
     def on_arrival(self, newcomer: Newcomer) -> None:
         """Have something begin when the worker is about to serve. If it serves already, do nothing."""
-        if not self._arrived:
+        if not self.arrived:
             self._newcomers.add(newcomer)
 
     def arrive(self) -> None:
         """Let everything begin that waits. A worker calls this before it accepts its first connection."""
-        self._arrived = True
+        self.arrived = True
         newcomers = list(self._newcomers)
         self._newcomers.clear()
         for newcomer in newcomers:

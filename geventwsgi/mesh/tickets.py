@@ -30,7 +30,7 @@ class Tickets:
     def __init__(self) -> None:
         #: A random name of the processes that share the numbers.
         self.world = os.urandom(8).hex()
-        self._fd = _open_unnamed()
+        self._fd = open_unnamed()
         # One store of eight bytes each, which no other process sees half done.
         self._keys = memoryview(mmap.mmap(-1, 8 * REMEMBERED)).cast("Q")
 
@@ -54,10 +54,10 @@ class Tickets:
         return (noted >> 8) if noted and noted & ROUND == (ticket // REMEMBERED) & ROUND else None
 
 
-def _open_unnamed() -> int:
+def open_unnamed() -> int:
     """Open a regular file without a name, in memory if the system can do that."""
     with suppress(AttributeError, OSError):
-        memory = os.memfd_create("geventwsgi-tickets")
+        memory = os.memfd_create("geventwsgi")
         try:
             # On Linux the steps of an offset are atomic only for a file that was opened by a path.
             return os.open(f"/proc/self/fd/{memory}", os.O_RDWR | os.O_CLOEXEC)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.clock import monotonic
 from geventwsgi.collector import settle, uncollected
 from geventwsgi.config import worker_classes
 from geventwsgi.config.loader import load_object
@@ -260,13 +261,20 @@ class Worker:
         """Stop accepting and end all connections, on every listener at once."""
         import gevent
 
+        from geventwsgi.workers.tasks import finish
+
         if self._balance is not None:
             self._balance.leave()
         HERE.leave()
         seconds = 0 if self._quick else self.cfg.graceful_timeout
         sweep = not self._quick and self._slot is not None and self._slot.sweep
         drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
+        begun = monotonic()
         self._go_through(lambda: gevent.joinall(drains))
+        cut: list[str] = []
+        self._go_through(lambda: cut.extend(finish(seconds - (monotonic() - begun))))
+        for name in cut:
+            self.log.warning("The background task %s was cut after %s s of graceful_timeout", name, seconds)
         if not all(drain.value for drain in drains) and not self._quick:
             self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
         if not self._quick:
@@ -298,8 +306,9 @@ class Worker:
             self._stalls = stalls
 
     def _in_flight(self) -> dict[Any, str]:
-        """Return the request that each greenlet serves, for a log."""
-        return {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
+        """Return what each greenlet serves, for a log: a request, or a task of the application."""
+        requests = {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
+        return {**{greenlet: f"the background task {name}" for greenlet, name in HERE.tasks.items()}, **requests}
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
         """Have the loop call a function every ``seconds`` from now on. The function must not wait."""
