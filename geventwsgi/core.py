@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: their names differ: by these the shared object tells them apart.
 MODULES = (
     "_clock",
+    "fanout",
     "observe.outputs._fits",
     "observe.outputs.escape",
     "observe.atoms",
@@ -52,6 +53,12 @@ MODULES = (
     "wsgi.gateway",
     "wsgi.sessions.session",
     "wsgi.sessions.handled",
+    "events.history",
+    "events.inbox",
+    "events.topic",
+    "events.subscription",
+    "events.waiting",
+    "events.event_stream",
     "system.shared",
     "serving.loop.rounds",
     "serving.loop.places",

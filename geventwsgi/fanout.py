@@ -7,7 +7,6 @@ loop's next iteration. Knows neither clients nor messages.
 from __future__ import annotations
 
 import sys
-from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -37,18 +36,20 @@ class Due(Protocol):
 class Fanout:
     """The calls of one hub."""
 
-    __slots__ = ("__weakref__", "_called", "_due", "_hub", "_timer")
+    __slots__ = ("__weakref__", "_added", "_called", "_due", "_hub", "_timer")
 
     def __init__(self, hub: Any) -> None:
         self._hub = hub
-        self._due: deque[Any] = deque()
+        #: What is called, the last first; and what has been added since, the first first.
+        self._due: list[Any] = []
+        self._added: list[Any] = []
         #: Whether the loop will call :meth:`_run`.
         self._called = False
         self._timer: Any = None
 
     def add(self, due: Due) -> None:
         """Have ``due.advance()`` called soon, after those that have been added before."""
-        self._due.append(due)
+        self._added.append(due)
         if not self._called:
             self._called = True
             self._hub.loop.run_callback(self._run)
@@ -59,11 +60,14 @@ class Fanout:
 
     def _run(self) -> None:
         """Make the calls of one slice."""
-        due, until = self._due, clock.monotonic() + SLICE
+        until = clock.monotonic() + SLICE
         left = LOOK
-        while due:
+        while self._due or self._added:
+            if not self._due:
+                self._due, self._added = self._added, self._due
+                self._due.reverse()
             try:
-                due.popleft().advance()
+                self._due.pop().advance()
             except BaseException:  # noqa: BLE001 - the others are called all the same
                 self._hub.handle_error(self, *sys.exc_info())
             left -= 1
@@ -71,7 +75,7 @@ class Fanout:
                 left = LOOK
                 if clock.monotonic() >= until:
                     break
-        if not due:
+        if not (self._due or self._added):
             self._called = False
             return
         if self._timer is None:
@@ -81,8 +85,9 @@ class Fanout:
 
     def let_go(self) -> None:
         """See :class:`~geventwsgi.forks.Possession`: the clients are the parent's."""
-        hold(self._timer, tuple(self._due))
+        hold(self._timer, (*self._due, *self._added))
         self._due.clear()
+        self._added.clear()
         self._called, self._timer = False, None
 
 

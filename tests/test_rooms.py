@@ -60,6 +60,7 @@ FLOORS = [
     "http",
     "websocket",
     "wsgi",
+    "events",
     *(f"serving.{name}" for name in ("loop", "wire", "request", "accept", "http1")),
 ]
 CIMPORT = re.compile(r"^(?:from (geventwsgi[\w.]*) )?cimport (.+)$", re.MULTILINE)

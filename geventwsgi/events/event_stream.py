@@ -86,7 +86,7 @@ class EventStream(WaitingBody):
             inbox, hold = Pump(source), False  # type: ignore[arg-type]  # whatever else it is has to be iterable
         super().__init__(environ, inbox, first, heartbeat, hold=hold)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def _pieces(self) -> Iterator[bytes]:
         """Yield the stream's bytes until its source ends, the client leaves or the server drains."""
         inbox: Any = self._inbox
         yield self.first

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from copy import copy
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -68,6 +67,7 @@ class Message:
     """
 
     __slots__ = (
+        "before",
         "channel",
         "encoded",
         "frame",
@@ -103,8 +103,9 @@ class Message:
         #: Its ticket and its world in one number, and the highest up to it: a higher one may have come before it.
         self.rank = rank
         self.reach = reach
-        #: How many messages there were up to it.
+        #: How many messages there were up to it, and before it and those that are known to be lost.
         self.total = total
+        self.before = total - 1 - missed
         self.id = cursor
         self.missed = missed
         #: The server-sent event, once it has been encoded.
@@ -152,17 +153,22 @@ class Message:
 
     def altered(self, missed: int) -> Message:
         """Return a copy for one subscriber."""
-        altered = copy(self)
-        altered.missed = missed
+        altered = self._copy(self.id, missed)
         altered.original = self.original or self
         return altered
 
     def with_id(self, place: str) -> Message:
         """Return a copy for one subscriber, to which it names another place."""
-        found = copy(self)
-        found.id = place
-        found.encoded = found.piece = found.original = None
+        found = self._copy(place, self.missed)
+        found.frame = self.frame
         return found
+
+    def _copy(self, place: str, missed: int) -> Message:
+        rank, reach, total = self.rank, self.reach, self.total
+        return Message(
+            self.channel, self.source, self.number, self.text,
+            rank=rank, reach=reach, total=total, cursor=place, missed=missed,
+        )  # fmt: skip
 
 
 class History:
@@ -256,7 +262,7 @@ class History:
         if rank >= self.reach:
             return self.end, self.total, self.cursor(self.reach, self.total)
         at = bisect_right(self._messages, rank, key=_reach)
-        count = self._messages[at].total - 1 - self._messages[at].missed
+        count = self._messages[at].before
         return self._dropped + at, count, self.cursor(rank, count)
 
     def append(self, source: str, number: int, text: str, lost: int = 0, *, ticket: int = 0, total: int = 0) -> bool:

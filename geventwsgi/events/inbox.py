@@ -73,12 +73,16 @@ class Inbox:
     @property
     def draining(self) -> bool:
         """Whether the server is about to stop."""
+        return self.drains()
+
+    def drains(self) -> bool:
+        """Return :attr:`draining`; quicker in the compiled core."""
         return self._draining is not None and self._draining.is_set()
 
     @property
     def ended(self) -> bool:
         """Whether there is nothing more to wait for: closed, the server drains, or the client has gone."""
-        return self.closed or self.draining or (self._gone is not None and self._gone.is_set())
+        return self.closed or self.drains() or (self._gone is not None and self._gone.is_set())
 
     def close(self) -> None:
         """End it; whoever waits at it is woken. A second call does nothing."""

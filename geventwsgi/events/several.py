@@ -97,11 +97,6 @@ class Several(Reading):
             messages.append(message.with_id(pack(places)))
         return messages
 
-    def _wake_at_next(self) -> None:
-        """See :meth:`.Reading._wake_at_next`."""
-        for part in self._parts:
-            part.wake_whole_at_next()
-
 
 class Part(Subscription):
     """One channel of several."""
@@ -124,10 +119,6 @@ class Part(Subscription):
     def portion_now(self, room: int | None) -> list[Message]:
         """Return messages that have come (see :meth:`.Reading._take`)."""
         return self._take(room)
-
-    def wake_whole_at_next(self) -> None:
-        """See to it that the channel's next message wakes whoever waits for all."""
-        self._wake_at_next()
 
 
 # Places as one text

@@ -65,7 +65,6 @@ class Reading(Inbox):
             return messages
         until = None if timeout is None else monotonic() + timeout
         while True:
-            self._wake_at_next()
             self._wait(timeout)
             messages = self._take(room)
             if messages or self.ended:
@@ -83,7 +82,6 @@ class Reading(Inbox):
     def call(self, waiter: Wakeable) -> None:
         """Have ``waiter`` woken once by the next message, or by the end, instead of waiting for it."""
         self._waiter = waiter
-        self._wake_at_next()
 
     def next_or_call(self, waiter: Wakeable) -> Message | None:
         """Return the next message where it is the only one, and then :meth:`call`; None if it takes a :meth:`portion`.
@@ -98,10 +96,6 @@ class Reading(Inbox):
 
         :param room: characters that they have together at the most, unless the first alone has more; None for all.
         """
-        raise NotImplementedError
-
-    def _wake_at_next(self) -> None:
-        """See to it that the next message calls :meth:`wake`."""
         raise NotImplementedError
 
 
@@ -133,8 +127,8 @@ class Subscription(Reading):
         self._channel: Topic | None = channel
         self._history = channel.history
         self._after = after
-        #: The position at which the subscription ends, once it has.
-        self._until: int | None = None
+        #: The position at which the subscription ends, once it has; -1 before.
+        self._until = -1
         #: The position of the next message to take.
         self._next = 0
         #: The rank up to which messages are left out: it has seen them elsewhere, or they came before it began.
@@ -185,7 +179,7 @@ class Subscription(Reading):
         else:
             self._next, oldest = history.since(0, room=0)
             self._seen = -1
-            self._count = oldest[0].total - 1 - oldest[0].missed if oldest else history.total
+            self._count = oldest[0].before if oldest else history.total
             self._position = NOTHING
 
     def close(self) -> None:
@@ -195,31 +189,25 @@ class Subscription(Reading):
             channel.forget(self)
             if not self._begun:
                 self._begin(channel)
-            if self._until is None:
+            if self._until < 0:
                 self._until = self._history.end
         super().close()
-
-    def _wake_at_next(self) -> None:
-        """See :meth:`Reading._wake_at_next`."""
-        if self._channel is not None:
-            self._channel.wake_at_next(self)
 
     def next_or_call(self, waiter: Wakeable) -> Message | None:
         """See :meth:`Reading.next_or_call`."""
         history, channel = self._history, self._channel
-        if self._begun and self._until is None and channel is not None and not self.draining:
+        if self._begun and channel is not None and self._until < 0 and not self.drains():
             message = history.last_at(self._next)
             if (
                 message is not None
                 and message.rank > self._seen
-                and self._count == message.total - 1
+                and self._count == message.before
                 and not message.missed
                 and self._next >= history.strays_until
             ):
                 self._next += 1
                 self._count, self._position, self._may_be_anew = message.total, message.id, False
                 self._waiter = waiter
-                channel.wake_at_next(self)
                 return message
         return None
 
@@ -228,17 +216,17 @@ class Subscription(Reading):
         if not self._begun and not self._has_begun():
             return []
         history = self._history
-        if self._until is None and self.ended:
+        if self._until < 0 and self.ended:
             self._until = history.end
         taken: list[Message] = []
-        while not taken and self._next < (history.end if self._until is None else self._until):
-            start, messages = history.since(self._next, self._until, room)
+        while not taken and self._next < (history.end if self._until < 0 else self._until):
+            start, messages = history.since(self._next, None if self._until < 0 else self._until, room)
             if not messages:
                 break
             self._next = start + len(messages)
             first = messages[0]
             in_turn = first.rank > self._seen and start >= history.strays_until
-            if in_turn and self._count == first.total - 1 - first.missed:
+            if in_turn and self._count == first.before:
                 taken, self._count, self._may_be_anew = messages, messages[-1].total, False
             else:
                 taken = self._unseen(messages)
@@ -256,7 +244,7 @@ class Subscription(Reading):
         for message in messages:
             if message.rank > self._seen:
                 if self._may_be_anew:
-                    self._count = min(self._count, message.total - 1 - message.missed)
+                    self._count = min(self._count, message.before)
                     self._may_be_anew = False
                 missed = max(0, message.total - 1 - self._count)
                 found.append(message if missed == message.missed else message.altered(missed))

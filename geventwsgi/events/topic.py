@@ -37,12 +37,12 @@ MOST_UNREFERRED = 10_000
 
 
 class Subscriber(Protocol):
-    """A subscription, as its channel sees it."""
+    """A subscription, as its channel sees it: an :class:`~geventwsgi.events.inbox.Inbox`."""
 
     owner: object
 
     def wake(self) -> None:
-        """Take messages, soon."""
+        """Have what waits there, if anything does, take messages soon."""
 
     def close(self) -> None:
         """End."""
@@ -59,7 +59,6 @@ class Topic:
         "_source",
         "_topics",
         "_turn",
-        "_waiting",
         "history",
         "keep",
         "key",
@@ -76,9 +75,8 @@ class Topic:
         self.keep = keep
         self.key = int(digest[:14], 16) or 1
         self.history = History(keep, carrier.world and digest, counted=carrier.counted, channel=name)
-        self.subscriptions: set[Subscriber] | None = None
-        #: Those to wake at the next message.
-        self._waiting: dict[Subscriber, None] | None = None
+        #: In the order in which they began.
+        self.subscriptions: dict[Subscriber, None] | None = None
         #: Messages since all subscribers that were woken had their turn, and what is set when they have it.
         self._burst = 0
         self._turn: Event | None = None
@@ -134,21 +132,13 @@ class Topic:
     def add(self, subscription: Subscriber) -> None:
         """Count a subscription in."""
         if self.subscriptions is None:
-            self.subscriptions = set()
-        self.subscriptions.add(subscription)
-
-    def wake_at_next(self, subscription: Subscriber) -> None:
-        """Wake ``subscription`` when the next message comes."""
-        if self._waiting is None:
-            self._waiting = {}
-        self._waiting[subscription] = None
+            self.subscriptions = {}
+        self.subscriptions[subscription] = None
 
     def forget(self, subscription: Subscriber) -> None:
         """Count a subscription out."""
         if self.subscriptions is not None:
-            self.subscriptions.discard(subscription)
-        if self._waiting is not None:
-            self._waiting.pop(subscription, None)
+            self.subscriptions.pop(subscription, None)
         self.use()
 
     # The carrier's side (see carrier.Feed)
@@ -167,9 +157,11 @@ class Topic:
             self._topics.keep_alive(self)
             if self.subscriptions:
                 self._burst += 1
-            waiting, self._waiting = self._waiting, None
-            for subscription in waiting or ():
-                subscription.wake()
+                self._wake_all()
+
+    def _wake_all(self) -> None:
+        for subscription in list(self.subscriptions or ()):
+            subscription.wake()
 
     def pace(self) -> None:
         """After a burst, wait until all subscribers that were woken have taken their messages, and let the loop turn.

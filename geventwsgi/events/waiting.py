@@ -53,10 +53,7 @@ class WaitingBody(Held):
     :param hold: whether it may do without a greenlet.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_environ", "_inbox", "_outlet", "first", "heartbeat", "over")
-
-    #: What the response needs beside its status.
-    headers: tuple[tuple[str, str], ...]
+    __slots__ = ("__dict__", "__weakref__", "_environ", "_inbox", "_iterator", "_outlet")
 
     def __init__(self, environ: Mapping[str, Any], inbox: Inbox, first: bytes, heartbeat: float, *, hold: bool) -> None:
         self.first = first
@@ -66,7 +63,9 @@ class WaitingBody(Held):
         self._outlet: Outlet | None = None
         #: What the inbox has yet to heed; None once it is known what waits there.
         self._environ: Mapping[str, Any] | None = environ
-        if hold and "geventwsgi.hold" in environ and type(self).__iter__.__module__.startswith("geventwsgi."):
+        #: What :meth:`__iter__` has returned, until it is asked for its second piece.
+        self._iterator: Iterator[bytes] | None = None
+        if hold and "geventwsgi.hold" in environ and type(self).__iter__ is WaitingBody.__iter__:
             environ["geventwsgi.hold"](self)  # a subclass may iterate in a way of its own
 
     def __call__(
@@ -74,19 +73,26 @@ class WaitingBody(Held):
     ) -> Self:
         """Answer a request: PEP 3333's application side."""
         del environ
-        start_response("200 OK", list(self.headers))
+        start_response("200 OK", list(self.headers))  # type: ignore[attr-defined]  # each kind has its own
         return self
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the body's bytes, in a greenlet that waits."""
+        """Return an iterator of the body's bytes, in a greenlet that waits."""
+        self._iterator = self._pieces()
+        return self._iterator
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the body's bytes. After the first piece, :meth:`_heed` is called."""
         raise NotImplementedError
 
     def close(self) -> None:
         """End the subscription or the iterable."""
+        self._iterator = None
         self._inbox.close()
 
     def _heed(self) -> None:
         """Wait in a greenlet from now on."""
+        self._iterator = None
         environ, self._environ = self._environ, None
         if environ is not None:
             self._inbox.heed(environ)
@@ -95,14 +101,12 @@ class WaitingBody(Held):
 
     def is_body(self, iterable: Any) -> bool:
         """See :meth:`.Held.is_body`: this object, or an iterator that it has returned."""
-        if iterable is self:
-            return True
-        frame = getattr(iterable, "gi_frame", None)
-        return frame is not None and frame.f_code is type(self).__iter__.__code__ and frame.f_locals["self"] is self
+        return iterable is self or (iterable is not None and iterable is self._iterator)
 
     def attach(self, outlet: Outlet) -> None:
         """See :meth:`.Held.attach`."""
         self._outlet = outlet
+        self._iterator = None
         self.first = b""
         environ, self._environ = self._environ, None
         if environ is not None:
@@ -167,7 +171,7 @@ class LongPoll(WaitingBody):
         # An object that nobody else has: single bytes are shared.
         super().__init__(environ, inbox, bytes(bytearray(first * 2)), time, hold=hold and time > 0)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def _pieces(self) -> Iterator[bytes]:
         """Yield the bytes before the answer, and then the answer, when there is one."""
         inbox: Any = self._inbox
         messages = inbox.batch(0)

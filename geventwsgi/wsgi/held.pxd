@@ -1,3 +1,10 @@
+from geventwsgi.flag cimport flag
+
+cdef class Held:
+    cdef public bytes first
+    cdef public object heartbeat
+    cdef public flag over
+
 cdef class Piece:
     cdef public bytes data
     cdef public bytes framed

@@ -42,7 +42,7 @@ class Held:
     An exception of :meth:`take` ends the response as one of the iterable would.
     """
 
-    __slots__ = ()
+    __slots__ = ("first", "heartbeat", "over")
 
     #: The body's first bytes, an object that nobody else has; not empty.
     first: bytes

@@ -19,6 +19,7 @@ cdef class Connection(linger.Leaver):
     cpdef start(self)
     cpdef _park(self)
     cpdef _go_on(self, left)
+    cpdef linger(self, bint taken=*)
 
 cdef class Speaker:
     cdef public CService service

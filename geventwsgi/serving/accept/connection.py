@@ -184,7 +184,7 @@ class Connection(linger.Leaver):
         finally:
             half_sent.pop(self, None)
 
-    def linger(self, *, taken: bool = False) -> None:
+    def linger(self, taken: bool = False) -> None:
         """Have the connection end only after its client has: it is still sending, although it was answered.
 
         :param taken: whether the connection was upgraded, so that its client has had its own time.

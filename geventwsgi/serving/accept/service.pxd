@@ -1,3 +1,4 @@
+from geventwsgi.fanout cimport Fanout as CFanout
 from geventwsgi.flag cimport flag
 from geventwsgi.serving.accept.capacity cimport Capacity as CCapacity
 from geventwsgi.serving.accept.entrance cimport Entrance as CEntrance
@@ -15,7 +16,7 @@ cdef class Service:
     cdef public CEntrance entrance
     cdef public CPolicy policy
     cdef public CTrimmer trimmer
-    cdef public object fanout
+    cdef public CFanout fanout
     cdef public set connections
     cdef public object empty
     cdef public object refused

@@ -598,7 +598,7 @@ class Http1Exchange(live_exchange.LiveExchange):
             self.abort()
             return False
         if self.taken:
-            self._connection.linger(taken=True)
+            self._connection.linger(True)
             return False
         if self._keep_alive and self._read_away():
             return True

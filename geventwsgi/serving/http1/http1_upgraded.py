@@ -323,7 +323,7 @@ class Http1Upgraded(http1_parked.Http1Parked):
 
     def settle(self) -> bool:
         """See :meth:`.Http1Parked.settle`."""
-        self._connection.linger(taken=True)
+        self._connection.linger(True)
         return False
 
     def abort(self) -> None:

@@ -1,0 +1,29 @@
+from geventwsgi.events.history cimport Message as CMessage
+from geventwsgi.events.inbox cimport Inbox
+from geventwsgi.events.subscription cimport Reading as CReading
+from geventwsgi.events.waiting cimport WaitingBody
+from geventwsgi.wsgi.held cimport Piece as CPiece
+
+cimport cython
+
+cdef class EventStream(WaitingBody):
+    cdef object _drain_retry
+    cdef CMessage _later
+
+    @cython.locals(inbox=CReading, only=CMessage, message=CMessage, messages=list)
+    cpdef CPiece take(self)
+    @cython.locals(message=CMessage)
+    cdef CPiece _piece(self, list messages)
+
+cdef class Pump(Inbox):
+    cdef object _iterable
+    cdef list _items
+    cdef object _taken
+    cdef object _error
+    cdef object _greenlet
+
+cdef class Joined:
+    cdef list _messages
+    cdef CPiece _piece
+
+    cpdef CPiece piece(self, list messages)

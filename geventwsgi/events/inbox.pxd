@@ -1,0 +1,11 @@
+from geventwsgi.flag cimport flag
+
+cdef class Inbox:
+    cdef object __weakref__
+    cdef object _draining
+    cdef object _gone
+    cdef object _waiter
+    cdef public flag closed
+
+    cpdef bint drains(self) except -1
+    cpdef wake(self, _event=*)

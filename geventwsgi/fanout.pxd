@@ -1,0 +1,16 @@
+from geventwsgi cimport _clock as clock
+from geventwsgi.flag cimport flag
+
+cimport cython
+
+cdef class Fanout:
+    cdef object __weakref__
+    cdef object _hub
+    cdef list _due
+    cdef list _added
+    cdef object _timer
+    cdef flag _called
+
+    cpdef add(self, due)
+    @cython.locals(until=double, left=int)
+    cpdef _run(self)
