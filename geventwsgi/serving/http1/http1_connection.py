@@ -26,7 +26,7 @@ from geventwsgi.serving.accept.connection import ENDED, HELD, IDLE, MORE, NOTHIN
 from geventwsgi.serving.http1.http1_exchange import Http1Exchange
 from geventwsgi.serving.loop import holdings, marks, thread_objects
 from geventwsgi.serving.request import departure, request_deadline
-from geventwsgi.serving.request.lane import Lane
+from geventwsgi.serving.request.lane import ALONE, Lane
 from geventwsgi.serving.wire.stream import DeadlineExpired
 from geventwsgi.wsgi.environ import port_text
 
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 #: Bytes received at once while a head is expected; a larger head takes another turn.
 HEAD_RECV = 8192
+#: References to the lane of a response that is to be held, beside those of the objects that the application keeps: the
+#: connection's, the exchange's, and the variables of :func:`answer` and :func:`_pass_on`, of which ALONE counts one.
+OWNERS = 3
 #: What access logs say of a client that left before it was answered, as the gateway has it.
 LEFT = "499 Client Closed Request"
 
@@ -296,7 +299,10 @@ def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
     stream.step_out()
     connection.exchange = None
     connection.repeated = exchange.repeated
-    lane.rest()
+    if exchange.successor is None or exchange.taken:
+        lane.rest()
+    else:
+        _pass_on(connection, exchange)
     if marks.references(exchange) != known:
         exchange.end()
     if exchange.successor is not None:
@@ -308,9 +314,28 @@ def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
     return MORE if stream.hot or stream.ahead() else IDLE
 
 
+def _pass_on(connection: Http1Connection, exchange: Http1Exchange) -> None:
+    """Have the objects that the application keeps act on the rest of the response; without any, the lane ends."""
+    lane: Any = connection.lane
+    held: Any = exchange.successor
+    connection.repeated = exchange.repeated = None
+    lane.give()
+    if lane.references() > ALONE + OWNERS:
+        lane.serve(held, None)
+        held.enter(lane)
+    else:
+        lane.end()
+
+
 def _hold(connection: Http1Connection, parked: Http1Parked) -> Left:
     """Have a response, or an upgraded connection, go on without a greenlet."""
+    lane: Any = connection.lane
+    connection.lane = None
     connection.forget()
+    if lane.exchange is parked:
+        connection.lane = lane
+    else:
+        lane.close()
     connection.exchange = parked
     parked.go_on()
     return HELD

@@ -2,6 +2,7 @@ from geventwsgi cimport _clock as clock
 from geventwsgi.flag cimport flag
 from geventwsgi.http cimport encode
 from geventwsgi.serving.http1 cimport http1_parked
+from geventwsgi.serving.request.lane cimport Lane as CLane
 from geventwsgi.serving.wire.stream cimport Stream as CStream
 from geventwsgi.wsgi.held cimport Piece as CPiece
 
@@ -12,6 +13,8 @@ cdef Py_ssize_t _TURN, _PIECE, _NONE_WAIT
 cdef class Http1Held(http1_parked.Http1Parked):
     cdef object _source
     cdef object _context
+    cdef CLane _lane
+    cdef tuple _trailers
     cdef double _heartbeat
     cdef double _silent_until
     cdef flag _chunked

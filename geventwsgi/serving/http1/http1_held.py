@@ -16,11 +16,14 @@ from geventwsgi.http import encode
 from geventwsgi.serving.http1 import http1_parked
 from geventwsgi.serving.http1.http1_parked import NONE_WAIT, PIECE, TURN
 from geventwsgi.serving.loop import holdings
+from geventwsgi.serving.request import departure
 from geventwsgi.serving.wire.sending import LEFT
 
 if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
+    from geventwsgi.serving.request.lane import Lane
     from geventwsgi.serving.request.live_exchange import LiveExchange
+    from geventwsgi.wsgi.exchange import Headers
     from geventwsgi.wsgi.held import Call, Held, Piece
 
 # C numbers in the compiled core.
@@ -30,7 +33,10 @@ _TURN, _PIECE, _NONE_WAIT = TURN, PIECE, NONE_WAIT
 class Http1Held(http1_parked.Http1Parked):
     """See above. For the gateway and the access log it is the exchange."""
 
-    __slots__ = ("_chunked", "_context", "_finishing", "_heartbeat", "_keep_alive", "_silent_until", "_source")
+    __slots__ = (
+        "_chunked", "_context", "_finishing", "_heartbeat", "_keep_alive", "_lane", "_silent_until", "_source",
+        "_trailers",
+    )  # fmt: skip
 
     def begin(
         self, connection: Connection, former: LiveExchange, call: Call, source: Held, *, chunked: bool, keep_alive: bool
@@ -53,6 +59,14 @@ class Http1Held(http1_parked.Http1Parked):
         self._silent_until = 0.0
         #: Whether the end of the body is being sent.
         self._finishing = False
+        #: Of the objects that the application has kept; None if there are none.
+        self._lane: Lane | None = None
+        #: What :meth:`send_trailers` was given.
+        self._trailers: tuple[tuple[str, str], ...] = ()
+
+    def enter(self, lane: Lane) -> None:
+        """Go on in a lane, whose objects the application has kept."""
+        self._lane = lane
 
     def go_on(self) -> None:
         """See :meth:`.Http1Parked.go_on`: begin to send."""
@@ -158,7 +172,8 @@ class Http1Held(http1_parked.Http1Parked):
     def _finish(self) -> None:
         """Send the end of the body."""
         self._finishing = True
-        if not self._chunked or self._offer(encode.LAST_CHUNK, 0):
+        last = encode.last_chunk(self._trailers) if self._trailers else encode.LAST_CHUNK
+        if not self._chunked or self._offer(last, 0):
             self._conclude(None)
 
     def client_left(self) -> None:
@@ -170,6 +185,9 @@ class Http1Held(http1_parked.Http1Parked):
     def _lose(self, error: ClientDisconnected) -> None:
         """Note that the client has left, as sending shows."""
         if self.over:
+            return
+        if self._lane is not None:
+            departure.depart(self._lane, self)
             return
         if self.audience is not None:
             self.audience.tell(self._connection.service.policy.log)
@@ -219,7 +237,18 @@ class Http1Held(http1_parked.Http1Parked):
             connection.linger()
         return False
 
+    def interrupt(self, error: BaseException) -> None:
+        """See :meth:`.LiveExchange.interrupt`."""
+        self._conclude(error)
+
     # What else an exchange has
+
+    def send_early_hints(self, headers: Headers) -> None:
+        """See :meth:`.LiveExchange.send_early_hints`: the head has left."""
+
+    def send_trailers(self, trailers: Headers) -> None:
+        """See :meth:`.LiveExchange.send_trailers`."""
+        self._trailers += tuple(trailers)
 
     def abort(self) -> None:
         """See :meth:`.Exchange.abort`, and :meth:`.Http1Exchange.abort`."""

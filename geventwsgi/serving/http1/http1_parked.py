@@ -52,7 +52,7 @@ class Http1Parked(live_exchange.LiveExchange):
 
     def succeed(self, former: live_exchange.LiveExchange) -> None:
         """Be what the objects of the request refer to, for as long as this goes on."""
-        self.audience = former.audience
+        self.audience, self.until = former.audience, former.until
         if self.request is not None:
             self.request.follow(self)
         if self._call.response is not None:

@@ -67,7 +67,11 @@ def _wants(lane: Lane, exchange: LiveExchange) -> bool:
 def throw(lane: Lane, exchange: LiveExchange, error: BaseException) -> None:
     """Raise ``error`` in the greenlet of a request whose application still works on it; called in the hub."""
     greenlet = lane.greenlet
-    if exchange is lane.exchange and greenlet is not None and not exchange.over:
+    if exchange is not lane.exchange or exchange.over:
+        return
+    if greenlet is None:
+        exchange.interrupt(error)
+    else:
         lane.audience().thrown = error
         greenlet.throw(error)
 

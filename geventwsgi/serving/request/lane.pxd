@@ -37,6 +37,7 @@ cdef class Lane:
     cpdef follow(self, Lane former)
     cpdef serve(self, CLiveExchange exchange, greenlet)
     cpdef rest(self)
+    cpdef Py_ssize_t references(self) noexcept
     cpdef lend(self, dict environ)
     cpdef give(self)
     cdef Py_ssize_t _references(self) noexcept

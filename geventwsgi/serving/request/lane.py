@@ -102,7 +102,10 @@ class Lane:
             self.inquiry.follow(self)
 
     def serve(self, exchange: LiveExchange, greenlet: Any) -> None:
-        """Begin with a request that ``greenlet`` serves; :meth:`rest` or :meth:`end` follows."""
+        """Begin with a request that ``greenlet`` serves; :meth:`rest` or :meth:`end` follows.
+
+        :param greenlet: None for a response that is held.
+        """
         self.exchange = exchange
         self.greenlet = greenlet
 
@@ -113,6 +116,10 @@ class Lane:
             self.end()
         else:
             self.exchange = None
+
+    def references(self) -> int:
+        """Return how many references there are to this, beside those of what :meth:`follow` takes over."""
+        return marks.references(self) - (self.clock is not None) - (self.inquiry is not None)
 
     def lend(self, environ: dict[str, Any]) -> None:
         """Note what is in an environ that is copied for each request: to refer to it beyond that is to have kept it."""
@@ -162,3 +169,13 @@ class Lane:
         if exchange.audience is None:
             exchange.audience = Audience(cancels=self.policy.cancels)
         return exchange.audience
+
+
+def _alone() -> int:
+    lane = Lane.__new__(Lane)
+    lane.clock = lane.inquiry = None
+    return lane.references()
+
+
+#: What :meth:`Lane.references` returns where a local variable alone has the lane.
+ALONE = _alone()

@@ -7,6 +7,7 @@ cdef class LiveExchange(exchange.Exchange):
     cdef public flag ended
 
     cpdef client_left(self)
+    cpdef interrupt(self, error)
     cpdef bytes probe(self)
     cpdef send_early_hints(self, headers)
     cpdef send_trailers(self, trailers)

@@ -29,6 +29,9 @@ class LiveExchange(exchange.Exchange):
     def client_left(self) -> None:
         """Act on the client's departure, beyond telling the audience; called in the hub."""
 
+    def interrupt(self, error: BaseException) -> None:
+        """End where no greenlet serves the request, into which ``error`` could be thrown; called in the hub."""
+
     def probe(self) -> bytes:
         """Return bytes that say nothing to a client that still reads this response; ``b""`` where there are none."""
         raise NotImplementedError

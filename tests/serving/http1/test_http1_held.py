@@ -563,26 +563,6 @@ class TestConnection:
             client.close()
         assert seen == [None, None]
 
-    def test_what_is_kept_of_the_request_has_no_effect(self) -> None:
-        kept: dict[str, Any] = {}
-
-        def application(environ: dict[str, Any], start_response: Any) -> Any:
-            script = Script()
-            environ["geventwsgi.hold"](script)
-            kept.update(environ, write=start_response("200 OK", []), script=script)
-            return Body(script)
-
-        with running(application) as server:
-            client = begin(server, end=b"first\r\n")
-            with pytest.raises(Exception, match="after the response had ended"):
-                kept["write"](b"inserted")
-            kept["geventwsgi.deadline"].set(0)
-            kept["wsgi.early_hints"]([("Link", "x")])
-            kept["geventwsgi.hold"](Script())
-            assert kept["geventwsgi.deadline"].remaining is None
-            kept["script"].put(b"more", None)
-            assert read_to(client, LAST) == chunk(b"more") + LAST
-
     def test_hooks_see_the_whole_response(self) -> None:
         def post_request(_worker: Any, req: Any, environ: Any, resp: Any) -> None:
             seen.append((req.path, environ["REQUEST_METHOD"], resp.sent))
