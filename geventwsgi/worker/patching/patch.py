@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -53,17 +54,28 @@ def _is_late_ssl(warning: warnings.WarningMessage) -> bool:
 
 
 def hasten_sleep() -> None:
-    """Replace ``sleep`` by that of the compiled core, if it is there, for greenlets of this thread."""
+    """Replace ``sleep`` by that of the compiled core, if it is there, for greenlets of this thread.
+
+    Both refuse NaN, which gevent passes on to libev: no timer would be due any more.
+    """
+    sleep: Callable[..., None]
     try:
         from geventwsgi.serving.loop._alarm import AlarmClock
         from geventwsgi.serving.wire.outbox import outbox_of
     except ImportError:
-        return
+        sleep = partial(_sleep, hub.sleep)
+    else:
+        current = hub.get_hub()
+        sleep = AlarmClock(current, outbox_of(current)).sleep
     modules: list[Any] = [time, gevent, hub, gevent_time]
-    current = hub.get_hub()
-    sleep = AlarmClock(current, outbox_of(current)).sleep
     for module in modules:
         module.sleep = sleep
+
+
+def _sleep(gevent_sleep: Callable[..., None], seconds: float = 0, ref: bool = True) -> None:
+    if seconds != seconds:  # noqa: PLR0124 - NaN
+        raise ValueError("Invalid value NaN (not a number)")
+    gevent_sleep(seconds, ref)
 
 
 def _leave_pprint() -> None:

@@ -184,6 +184,26 @@ def test_greenlets_sleep_by_the_compiled_core_where_it_is(monkeypatch: pytest.Mo
     assert run(HASTENED) == ["True True", "True"]
 
 
+NO_NUMBER = """
+from geventwsgi.worker.patching.patch import hasten_sleep, patch_all
+patch_all(print)
+hasten_sleep()
+import time, gevent
+for sleep in time.sleep, gevent.sleep:
+    try:
+        gevent.with_timeout(1, sleep, float("nan"))
+    except ValueError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("pure", ["", "1"])
+def test_a_sleep_of_no_number_of_seconds_is_refused(monkeypatch: pytest.MonkeyPatch, pure: str) -> None:
+    """gevent would sleep for ever, and with libev's timers in no order the others might too."""
+    monkeypatch.setenv("GEVENTWSGI_PURE", pure)
+    assert run(NO_NUMBER) == ["Invalid value NaN (not a number)"] * 2
+
+
 def test_kinds_of_threads_that_were_there_before_can_be_joined() -> None:
     code = """
 import threading
