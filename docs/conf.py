@@ -20,6 +20,7 @@ autodoc_class_signature = "mixed"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
+autodoc_mock_imports = ["socketio"]
 
 html_theme = "furo"
 html_title = "geventwsgi"

@@ -60,6 +60,8 @@ def find(path: str) -> object:
 
 @pytest.mark.parametrize("path", sorted(documented()))
 def test_it_can_be_imported(path):
+    if path.startswith("geventwsgi.workers.socketio_manager"):
+        pytest.importorskip("socketio")
     assert find(path) is not None
 
 
