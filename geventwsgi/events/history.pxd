@@ -41,6 +41,7 @@ cdef class History:
     cdef readonly dict _sources
     cdef dict _worlds
     cdef str _world
+    cdef str _here
     cdef object _base
     cdef readonly object reach
     cdef readonly object total

@@ -185,6 +185,7 @@ class History:
         "_counted",
         "_dropped",
         "_dropped_reach",
+        "_here",
         "_keep",
         "_messages",
         "_ranks",
@@ -212,6 +213,8 @@ class History:
         self._worlds: dict[str, int] | None = None
         self._world = world
         self._base = 0
+        #: The cursor after all messages, which all subscribers there share; "" if it is yet to be made.
+        self._here = ""
         #: The highest rank, the number of messages up to it, and the position after the last one that came out of turn.
         self.reach = 0
         self.total = 0
@@ -251,6 +254,7 @@ class History:
             if len(self._worlds) > WORLDS:
                 del self._worlds[next(iter(self._worlds))]
         self.total = total
+        self._here = ""
         self._sources.clear()
 
     def widen(self, keep: int) -> None:
@@ -260,7 +264,8 @@ class History:
     def place(self, rank: int) -> tuple[int, int, str]:
         """Return where to go on after a rank: the position, the number of messages up to it, and the cursor."""
         if rank >= self.reach:
-            return self.end, self.total, self.cursor(self.reach, self.total)
+            self._here = self._here or self.cursor(self.reach, self.total)
+            return self.end, self.total, self._here
         at = bisect_right(self._messages, rank, key=_reach)
         count = self._messages[at].before
         return self._dropped + at, count, self.cursor(rank, count)
@@ -295,6 +300,7 @@ class History:
         if self._ranks is not None:
             self._ranks.add(rank)
         cursor, reach = self.cursor(self.reach, total), self.reach
+        self._here = cursor
         self._messages.append(
             Message(
                 self._channel, source, number, text, rank=rank, reach=reach, total=total, cursor=cursor, missed=missed

@@ -164,7 +164,8 @@ class Subscription(Reading):
         newest = self._seen
         self._next, self._count, self._position = self._history.place(newest)
         if self._after is not None:
-            self._resume(parse_cursor(self._after), self._after, None if channel.last is None else newest)
+            after, self._after = self._after, None
+            self._resume(parse_cursor(after), after, None if channel.last is None else newest)
 
     def _resume(self, cursor: Cursor | None, after: str, newest: int | None) -> None:
         history = self._history

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUBSCRIBE = f"GET /events HTTP/1.1\r\nHost: {HOST}\r\nAccept: text/event-stream\r\n\r\n".encode()
+#: The types of answers that are held: of streams of events, and of long-polls.
+HELD_TYPES = (b"text/event-stream", b"application/json")
 PATIENCE = 20  # seconds
 #: Connections that are begun before the server has a moment, so that its backlog is not full.
 AT_ONCE, MOMENT = 200, 0.01
@@ -78,22 +80,23 @@ class Subscribers:
 
 
 @contextlib.contextmanager
-def subscribed(port: int, count: int) -> Iterator[Subscribers]:
-    """Yield subscribers whose streams have begun.
+def subscribed(port: int, count: int, request: bytes = SUBSCRIBE) -> Iterator[Subscribers]:
+    """Yield subscribers whose streams, or long-polls, have begun.
 
+    :param request: what each of them sends.
     :raises LeftOutError: the server has no room for so many, or no such streams.
     """
     with contextlib.ExitStack() as stack:
         sockets = []
         for number in range(1, count + 1):
             sock = stack.enter_context(socket.create_connection((HOST, port), PATIENCE))
-            sock.sendall(SUBSCRIBE)
+            sock.sendall(request)
             sockets.append(sock)
             if not number % AT_ONCE:
                 time.sleep(MOMENT)
         for sock in sockets:
             head = sock.recv(4096)
-            if b"text/event-stream" not in head:
+            if not any(kind in head for kind in HELD_TYPES):
                 raise LeftOutError(f"streams no events: {head[:40]!r}")
         subscribers = Subscribers(port, sockets)
         stack.callback(subscribers.close)

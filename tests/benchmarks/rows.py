@@ -168,7 +168,22 @@ ROWS = (
         body=b"x" * 150,
         connections=3000,
     ),
-    Row("subscribers", "private bytes per subscriber", (*OURS, "nchan"), kind="subscribed", connections=3000),
+    Row(
+        "subscribers",
+        "private bytes per subscriber",
+        (*OURS, "nchan"),
+        kind="subscribed",
+        request=request("/events", "Accept: text/event-stream"),
+        connections=3000,
+    ),
+    Row(
+        "polls",
+        "private bytes per held long-poll (LongPoll)",
+        OURS,
+        kind="subscribed",
+        request=request("/poll"),
+        connections=3000,
+    ),
     Row("start", "from exec to the first answer", (*WSGI, "nginx", "floor"), kind="start"),
 )
 #: Open connections in the ``+crowd`` variant, those that are active included.
@@ -214,5 +229,6 @@ TARGETS = (
     Target("echo-large", "ours", "ws", 0.9),
     Target("events", "ours", "nchan", 1.0),
     Target("subscribers", "ours", "", 1500),
+    Target("polls", "ours", "", 1800),
     Target("start", "ours", "gunicorn", 0.6),
 )

@@ -181,9 +181,9 @@ def measure_publish(bench: Bench, row: Row, server: Started, _crowd: client.Crow
 
 def measure_subscribed(_bench: Bench, row: Row, server: Started, _crowd: client.Crowd) -> dict[str, float]:
     """Let subscribers wait; return the memory of each."""
-    with fanout.subscribed(server.port, 10):
+    with fanout.subscribed(server.port, 10, row.request):
         before = server.session.private_bytes()
-        with fanout.subscribed(server.port, row.connections):
+        with fanout.subscribed(server.port, row.connections, row.request):
             time.sleep(3)
             return {"bytes": (server.session.private_bytes() - before) / row.connections}
 

@@ -191,3 +191,15 @@ def test_a_copy_for_one_subscriber_shares_what_is_sent():
     (message,) = filled(("a", 1)).since(0)[1]
     altered = message.altered(3).altered(4)
     assert (message.missed, altered.missed, altered.original) == (0, 4, message)
+
+
+@pytest.mark.parametrize("messages", [0, 3])
+def test_subscribers_at_the_end_share_the_text_of_their_place(messages):
+    history = History(10, WORLD)
+    for number in range(1, messages + 1):
+        history.append("a", number, "1", ticket=number)
+    assert history.place(99)[2] is history.place(99)[2]
+    history.append("a", messages + 1, "1", ticket=messages + 1)
+    assert history.place(99)[2] == history.cursor(messages + 1, messages + 1)
+    history.enter("f" * 16, 7)
+    assert history.place(history.reach)[2] == f"{'f' * 16}.0.7"

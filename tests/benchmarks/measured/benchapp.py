@@ -77,6 +77,10 @@ def events(environ, start_response):
     return channels().EventStream(environ, channel())(environ, start_response)
 
 
+def poll(environ, start_response):
+    return channels().LongPoll(environ, channel(), after="0", timeout=60)(environ, start_response)
+
+
 def publish(environ, start_response):
     channel().publish(environ["wsgi.input"].read().decode())
     return text(start_response, b"published")
@@ -106,6 +110,7 @@ PATHS = {
     "/hold": hold,
     "/echo": echo,
     "/events": events,
+    "/poll": poll,
     "/publish": publish,
 }
 
