@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PATIENCE = 1.0
 #: The options that show the usage of ``publish``; its other options stand behind the channel and the message.
 HELP = ("-h", "--help")
+#: The exit status of a check that found something to warn of, where it is to be strict.
+STRICTLY_WRONG = 1
 #: What a shell makes of a command that INT ended.
 INTERRUPTED = 130
 
@@ -97,15 +99,21 @@ def _serve(load_config: Callable[[], Config]) -> int:
 
 
 def _check(cfg: Config) -> int:
-    """Tell of whatever would keep the server from starting."""
+    """Tell of whatever would keep the server from starting; with ``strict``, return 1 if there are warnings."""
     from geventwsgi.entry.check import check  # noqa: PLC0415 - it loads the application
     from geventwsgi.observe.loggers import warnings_of  # noqa: PLC0415 - only serving needs the master
 
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        _complain(text)
+
     for warning in warnings_of(cfg):
-        _complain(warning)
+        warn(warning)
     _require_application(cfg)
-    check(cfg, _complain)
-    return 0
+    check(cfg, warn)
+    return STRICTLY_WRONG if cfg.strict and warnings else 0
 
 
 def _require_application(cfg: Config) -> None:

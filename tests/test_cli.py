@@ -225,6 +225,22 @@ def test_a_sound_configuration_is_checked_in_silence(application, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("flags", "status"), [([], 0), (["--strict"], 1)])
+def test_a_check_warns_of_what_blocks(here, capsys, monkeypatch, flags, status):
+    monkeypatch.setitem(sys.modules, "MySQLdb", sys)
+    assert cli.main(["--check-config", *flags, "cli_app"]) == status
+    assert "MySQLdb blocks a worker while it waits: use PyMySQL" in capsys.readouterr().err
+
+
+def test_a_strict_check_counts_each_warning(here, capsys):
+    assert cli.main(["--check-config", "--strict", "--spew", "cli_app"]) == 1
+    assert "spew" in capsys.readouterr().err
+
+
+def test_a_strict_check_of_a_sound_configuration():
+    assert cli.main(["--check-config", "--strict", "cli_app"]) == 0
+
+
 def test_a_check_applies_what_a_worker_would(here):
     (here / "lib").mkdir()
     (here / "lib" / "cli_other.py").write_text(
@@ -259,7 +275,7 @@ def test_a_check_finds_that_a_worker_could_not_change_its_user(monkeypatch, caps
 
 
 def test_a_check_and_a_start_both_take_a_format_with_faults(here, capsys):
-    assert cli.main(["--check-config", "--access-logformat", "%(h) - 100%", "cli_app"]) == 0
+    assert cli.main(["--check-config", "--access-logfile=-", "--access-logformat", "%(h) - 100%", "cli_app"]) == 0
     bare, stray = capsys.readouterr().err.splitlines()
     assert bare.startswith("gwsgi: flag --access-logformat: access_log_format: '%(h)' has no s behind it (column 1)")
     assert stray.startswith("gwsgi: flag --access-logformat: access_log_format: '%' names no atom (column 11)")

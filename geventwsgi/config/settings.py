@@ -289,7 +289,10 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("spew", False, k.SWITCH, "--spew",
             "Print every line that Python executes.", "here: use python -m trace"),
         Setting("check_config", False, k.SWITCH, "--check-config",
-            "Read the configuration, load the application, and exit: 0 if a server could start."),
+            "Read the configuration, load the application, and exit: 0 if a server could start. Warns of libraries "
+            "that block under gevent, and of settings that contradict each other."),
+        Setting("strict", False, k.SWITCH, "--strict",
+            "With check_config, exit with status 1 if there are warnings."),
         Setting("print_config", False, k.SWITCH, "--print-config",
             "Print the value and the source of each setting, and exit."),
     ),

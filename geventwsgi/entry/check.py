@@ -6,8 +6,10 @@ failure. No hook is called.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+from geventwsgi.entry.doctor import diagnose
 from geventwsgi.observe.loggers import make_logger
 from geventwsgi.system.file_watcher import check_engine
 from geventwsgi.system.listeners import check_addresses
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 def check(cfg: Config, complain: Callable[[str], object]) -> None:
     """Load the application as a worker would, and the other objects that settings name. Open the log files.
 
-    :param complain: called with a line for each module that was imported too early.
+    :param complain: called with a line for each module that was imported too early, and for what :mod:`.doctor` finds.
     :raises StartupError: a start would be refused for the same reason.
     """
     # gevent is imported only now, as in a worker
@@ -50,3 +52,5 @@ def check(cfg: Config, complain: Callable[[str], object]) -> None:
         make_context(cfg)
     app = Application(cfg).load()
     WSGIServer(("127.0.0.1", 0), app, config=cfg, logger=logger)
+    for finding in diagnose(cfg, sys.modules):
+        complain(finding)

@@ -17,7 +17,7 @@ OURS = {
     *("write_timeout", "write_min_rate", "linger_timeout"),
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
     "greenlet_per_request",
-    *("access_log_skip", "error_log_format", "request_id_header", "stall_threshold"),
+    *("access_log_skip", "error_log_format", "request_id_header", "stall_threshold", "strict"),
     *("max_worker_memory", "max_worker_age", "reload_surge", "drain_on_shutdown"),
 }
 OTHER_DEFAULTS = {

@@ -90,6 +90,7 @@ GIVEN = {
     "reload_engine": ("poll",),
     "reload_extra_files": ("x.html", ["x.html"]),
     "spew": (None, True),
+    "strict": (None, True),
     "check_config": (None, True),
     "print_config": (None, True),
     "accesslog": ("-",),
