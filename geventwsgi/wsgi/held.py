@@ -63,8 +63,8 @@ class Held:
         """Return the next piece; None if there is none now, and then call :meth:`Outlet.wake` when there is."""
         raise NotImplementedError
 
-    def silence(self) -> Piece:
-        """Return what is sent since nothing has been sent for :attr:`heartbeat` seconds."""
+    def silence(self) -> Piece | None:
+        """Return what is sent since nothing has been sent for :attr:`heartbeat` seconds; None for nothing."""
         raise NotImplementedError
 
     def drain(self) -> None:

@@ -152,7 +152,8 @@ class Http1Held(http1_parked.Http1Parked):
         if source is None or self._waits >= 0:
             return
         try:
-            if self._send(source.silence()) and source.over:
+            piece = source.silence()
+            if (piece is None or self._send(piece)) and source.over:
                 self._finish()
         except ClientDisconnected as error:
             self._lose(error)

@@ -4,6 +4,8 @@ from geventwsgi.serving.loop cimport deadlines
 from geventwsgi.serving.request.live_exchange cimport LiveExchange as CLiveExchange
 from geventwsgi.serving.wire.stream cimport Stream as CStream
 
+cimport cython
+
 cdef class Lane
 
 cdef class Policy:
@@ -43,3 +45,6 @@ cdef class Lane:
     cdef Py_ssize_t _references(self) noexcept
     cpdef end(self)
     cpdef close(self)
+
+@cython.locals(lane=Lane)
+cdef Py_ssize_t _alone()

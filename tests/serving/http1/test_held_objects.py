@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class Keeping(App):
-    """Keeps what its last environ had."""
+    """Keeps what its last environ had, or one entry of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, only: str | None = None) -> None:
         super().__init__()
+        self.only = only
         self.kept: dict[str, Any] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
@@ -30,7 +31,7 @@ class Keeping(App):
             self.kept["write"] = start_response(status, headers)
 
         if environ["PATH_INFO"] != "/other":
-            self.kept.update(environ)
+            self.kept.update(environ if self.only is None else {self.only: environ[self.only]})
         return super().__call__(environ, started)
 
 
@@ -113,7 +114,7 @@ def test_trailers_may_be_given_while_it_is_held__rfc9112_7_1_2() -> None:
 
 
 def test_a_lane_is_kept_for_objects_that_are_kept_alone() -> None:
-    for app, lanes in ((App(), 0), (Keeping(), 1)):
+    for app, lanes in ((App(), 0), (Keeping(), 1), (Keeping("geventwsgi.deadline"), 1)):
         with running(app) as server:
             client = server.connect(OTHER)
             for _ in range(2):

@@ -235,6 +235,16 @@ class TestStreams:
             app.script.put(b"", b"more", b"", None)
             assert read_to(client, LAST) == chunk(b"more") + LAST
 
+    def test_a_silence_may_stay_one(self) -> None:
+        app = App(heartbeat=0.05)
+        with running(app) as server:
+            client = begin(server, end=b"first\r\n")
+            asked: list[int] = []
+            app.script.silence = lambda: asked.append(1)
+            eventually(lambda: len(asked) > 1)
+            app.script.put(b"more", None)
+            assert read_to(client, LAST) == chunk(b"more") + LAST
+
     @pytest.mark.parametrize("piece", [b"", b"x"])
     def test_a_source_of_small_pieces_without_end_lets_others_have_their_turn(self, piece: bytes) -> None:
         app = App()
