@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import json
 import os
 import re
 import signal
@@ -80,15 +81,31 @@ def test_server_sent_events() -> None:
         assert all(re.fullmatch(rb"data: \d\d:\d\d:\d\d\n", line) for line in lines[1::3])
 
 
-def test_progress_is_streamed_to_its_end() -> None:
-    with example(app="progress:app") as server, Client(server.url) as client:
+def test_progress_is_streamed_to_whoever_looks() -> None:
+    with example("--workers", "2", app="progress:app") as server, Client(server.url) as client:
         assert "<progress" in client.get("/").text
-        lines = client.get("/work").text.splitlines()
-        assert [line for line in lines if line.startswith("data")] == [
-            *(f"data: {5 * step}" for step in range(1, 21)),
-            "data: finished",
-        ]
-        assert "event: done" in lines
+        work = f"/work?{client.request('POST', '/work').json()['id']}"
+        expected = [{"percent": 5 * step} for step in range(1, 20)] + [{"percent": 100, "result": "finished"}]
+        for _ in range(2):  # the second comes when the work is done
+            with Client(server.url) as page:
+                events = page.send("GET", work)
+                found = []
+                while len(found) < len(expected):
+                    line = events.readline()
+                    if line.startswith(b"data: "):
+                        found.append(json.loads(line[6:]))
+                assert found == expected
+        assert client.get("/work?other").status == 404
+
+
+def test_work_goes_on_when_nobody_looks_any_more() -> None:
+    with example(app="progress:app") as server, Client(server.url) as client:
+        work = f"/work?{client.request('POST', '/work').json()['id']}"
+        client.send("GET", work).close()
+        with Client(server.url) as page:
+            events = page.send("GET", work)
+            while b"finished" not in (line := events.readline()):
+                assert line
 
 
 def test_streaming_upload_with_and_without_length() -> None:
