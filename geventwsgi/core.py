@@ -96,6 +96,8 @@ MODULES = (
     "serving.http1.http1_parked",
     "serving.http1.http1_held",
     "serving.http1.http1_upgraded",
+    "serving.http1.http1_body",
+    "serving.http1.http1_response",
     "serving.http1.http1_exchange",
     "serving.http1.http1_connection",
     "serving.accept.acceptor",

@@ -13,6 +13,8 @@ from geventwsgi.serving.http1.http1_policy cimport Http1Policy as CHttp1Policy
 
 cimport cython
 
+cdef object ENDED, HELD, IDLE, MORE, NOTHING
+
 cdef class Http1Connection(connections.Connection):
     cdef public CLiveExchange exchange
     cdef public CLane lane

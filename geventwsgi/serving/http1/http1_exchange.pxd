@@ -1,66 +1,29 @@
-from geventwsgi cimport _clock as clock
-from geventwsgi.flag cimport flag
 from geventwsgi.http cimport encode
-from geventwsgi.http.body cimport Body as CBody
+from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.head cimport RequestHead as CRequestHead
-from geventwsgi.serving.http1.http1_parked cimport Http1Parked as CHttp1Parked
-from geventwsgi.serving.request.lane cimport Lane as CLane
 from geventwsgi.serving.accept.connection cimport Connection as CConnection
-from geventwsgi.serving.request cimport live_exchange
-from geventwsgi.serving.wire.stream cimport Stream as CStream
+from geventwsgi.serving.accept.service cimport Service as CService
+from geventwsgi.serving.http1 cimport http1_response
+from geventwsgi.serving.http1.http1_body cimport ArrivingBody as CArrivingBody
+from geventwsgi.serving.http1.http1_parked cimport Http1Parked as CHttp1Parked
+from geventwsgi.serving.http1.http1_policy cimport Forwarding as CForwarding, Http1Policy as CHttp1Policy
+from geventwsgi.serving.request.lane cimport Lane as CLane
 from geventwsgi.wsgi cimport exchange
-
-from geventwsgi.serving.accept.timeouts cimport Timeouts as CTimeouts
-from geventwsgi.serving.http1 cimport http1_policy as policies
 
 cimport cython
 
-cdef int BURST
-cdef Py_ssize_t BODY_RECV
-cdef double PAUSE, _NEVER
+cdef object CHUNKED, CLOSE, LENGTH
+cdef double _NEVER
+cdef list _NO_TRAILERS
 
-cdef class Http1Exchange(live_exchange.LiveExchange):
-    cdef CBody _body
-    cdef Py_ssize_t _chunk_size
-    cdef bytes _chunk_line
-    cdef CConnection _connection
-    cdef policies.Http1Policy _policy
-    cdef CLane _lane
-    cdef double _credit
-    cdef long long _excess
-    cdef object _framing
-    cdef long long _left
-    cdef object _length
-    cdef double _last_piece
-    cdef tuple _trailers
+cdef class Http1Exchange(http1_response.ResponseHalf):
     cdef object _raw_socket
-    cdef exchange.ResponseHead _response
-    cdef CStream _stream
     cdef public CHttp1Parked successor
-    cdef int _pieces
-    cdef flag _continue
-    cdef flag _cut
-    cdef flag _finished
-    cdef flag _keep_alive
-    cdef flag _mid_chunk
 
+    @cython.locals(fields=CFields, service=CService, forwarding=CForwarding)
+    cpdef begin(self, CConnection connection, CHttp1Policy policy, CRequestHead head)
+    cpdef _believe(self, CForwarding forwarding, CFields fields)
     cpdef enter(self, CLane lane)
-    @cython.locals(timeouts=CTimeouts, forwarding=policies.Forwarding)
-    cpdef begin(self, CConnection connection, policies.Http1Policy policy, CRequestHead head)
-    @cython.locals(data=bytes, piece=bytes, rest=bytes)
-    cpdef bytes _read_body(self, CBody body, Py_ssize_t size, double timeout)
-    cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)
-    @cython.locals(size=Py_ssize_t, head=bytes, whole=bint)
-    cpdef write(self, bytes data, bint last=*)
-    cpdef _send(self, bytes first, bytes second, bytes third=*, bytes fourth=*, bint more=*)
-    cpdef _send_last(self, bytes first, bytes second)
-    @cython.locals(now=double)
-    cpdef _send_interim(self, bytes data)
-    cpdef _break(self, error, bytes head)
-    cpdef _look_for_burst(self)
-    cpdef _lost(self)
-    @cython.locals(lane=CLane)
-    cpdef _depart(self)
-    cpdef bytes _encode_head(self)
+    cpdef bytes _read_body(self, CArrivingBody body, Py_ssize_t size, double timeout)
     cpdef bint settle(self)
     cpdef bint _read_away(self)
