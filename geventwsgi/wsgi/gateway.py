@@ -223,6 +223,14 @@ class Gateway:
         """Return whether an exception is meant for the greenlet or the process, and is no failure."""
         return isinstance(error, self._interrupts)
 
+    def stay(self, exchange: Exchange, error: BaseException | None) -> None:
+        """End this process if it is a child of one in which the application was called: it serves nobody.
+
+        :param error: what the call has raised.
+        """
+        if self._forsaken:
+            self._leave_process(ClientDisconnected("a child") if error is None else error, exchange)
+
     def complain(self, exchange: Exchange, error: BaseException) -> None:
         """Log a failure of the application's after its response."""
         self._log.error("Error handling request %s", described(exchange), exc_info=error)

@@ -1,4 +1,4 @@
-"""The cases of Autobahn's test suite, by kosoku, against ``environ["wsgi.websocket"]`` on both cores.
+"""The cases of Autobahn's test suite, by kosoku, against ``environ["wsgi.websocket"]`` and a handler, on both cores.
 
 Of cases 9 (large messages), 12 and 13 (compression) some run here, since all of them take minutes. docs/websockets.md
 has the command for the whole suite.
@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.process import Gwsgi
 
-APP = "tests.support.fullapps.gevent_websocket_app:application"
+APPS = ["tests.support.fullapps.gevent_websocket_app:application", "tests.support.fullapps.handler_app:application"]
 CASES = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.1.1", "9.2.1", "9.3.1", "9.4.1", "9.5.1", "9.7.1", "10.*"]
 #: Of compression a small and a larger size of some groups.
 COMPRESSED = [f"{group}.{size}" for group in ("12.1", "12.3", "13.1", "13.3", "13.5", "13.7") for size in (2, 5)]
@@ -24,9 +24,10 @@ COMPRESSED = [f"{group}.{size}" for group in ("12.1", "12.3", "13.1", "13.3", "1
 
 @pytest.mark.skipif(find_spec("kosoku") is None, reason="pip install kosoku: it runs the cases of Autobahn's suite")
 @pytest.mark.parametrize("which", ["as it runs", "Python"])
-def test_no_case_fails_or_is_less_than_strict(which: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("app", APPS, ids=["wsgi.websocket", "handler"])
+def test_no_case_fails_or_is_less_than_strict(app: str, which: str, tmp_path: Path) -> None:
     env = {"GEVENTWSGI_PURE": "1" if which == "Python" else ""}
-    with Gwsgi("--wsgi-websocket", app=APP, env=env) as server:
+    with Gwsgi("--wsgi-websocket", app=app, env=env) as server:
         included = [text for case in CASES + COMPRESSED for text in ("--include", case)]
         command = [Path(sys.executable).with_name("kosoku"), "--parallelism", "8", *included, "--outdir", tmp_path]
         url = f"{server.url.replace('http', 'ws', 1)}/echo"

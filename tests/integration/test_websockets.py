@@ -46,7 +46,13 @@ def gevent_websocket(*flags: str) -> Iterator[Gwsgi]:
         yield server
 
 
-SERVERS = {"flask-sock": flask_sock, "wsgi.websocket": gevent_websocket}
+@contextlib.contextmanager
+def handler(*flags: str) -> Iterator[Gwsgi]:
+    with Gwsgi("--wsgi-websocket", *flags, *LOG, app=f"{APPS}.handler_app:application") as server:
+        yield server
+
+
+SERVERS = {"flask-sock": flask_sock, "wsgi.websocket": gevent_websocket, "handler": handler}
 
 
 def check_log(server: Gwsgi, sessions: int) -> None:
@@ -133,7 +139,9 @@ def test_8_mib_arrive_whole(kind: str, deflate: bool) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
-@pytest.mark.parametrize(("kind", "pings"), [("flask-sock", ""), ("flask-sock", "1"), ("wsgi.websocket", "")])
+@pytest.mark.parametrize(
+    ("kind", "pings"), [("flask-sock", ""), ("flask-sock", "1"), ("wsgi.websocket", ""), ("handler", "")]
+)
 def test_frames_in_the_segment_of_the_handshake_arrive(kind: str, tls: bool, pings: str) -> None:
     """With pings simple-websocket selects before it receives."""
     flags = certificates().flags if tls else ()

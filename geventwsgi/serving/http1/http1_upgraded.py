@@ -114,6 +114,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
                 stream.take_turns()
                 stream.spend(MESSAGE)
                 called = upgrade.step()
+                if called and stream.closed:
+                    self._call.gateway.stay(self, None)
                 if called or not upgrade.hungry() or self._is_over():
                     continue
                 if not self._receive():
@@ -138,7 +140,10 @@ class Http1Upgraded(http1_parked.Http1Parked):
             self._lose(ClientDisconnected("the server has ended the connection"))
             self._give()  # the handler has yet to be told
             raise error
-        self._fail(error)
+        complains = self._upgrade.fail(error)
+        gateway.stay(self, error if complains else None)
+        if complains:
+            gateway.complain(self, error)
 
     def _is_over(self) -> bool:
         """Return whether nothing is left to do: the handler was told, and all was sent and answered or is too late."""
