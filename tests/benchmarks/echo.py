@@ -19,10 +19,6 @@ from tests.benchmarks.servers import LeftOutError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HANDSHAKE = (
-    b"GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 KEY = b"\x37\xfa\x21\x3d"
 PATIENCE = 20  # seconds
 
@@ -36,16 +32,17 @@ def frame(message: bytes, key: bytes = b"") -> bytes:
 
 
 @contextlib.contextmanager
-def opened(port: int, count: int) -> Iterator[list[socket.socket]]:
+def opened(port: int, count: int, opening: bytes) -> Iterator[list[socket.socket]]:
     """Yield WebSockets.
 
+    :param opening: the request that asks for each.
     :raises LeftOutError: the server does not open so many.
     """
     with contextlib.ExitStack() as stack:
         sockets = []
         for _ in range(count):
             sock = stack.enter_context(socket.create_connection((HOST, port), PATIENCE))
-            sock.sendall(HANDSHAKE)
+            sock.sendall(opening)
             head = b""
             while b"\r\n\r\n" not in head:
                 piece = sock.recv(4096)

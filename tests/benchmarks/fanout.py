@@ -1,4 +1,4 @@
-"""The client's side of a fan-out: subscribers of server-sent events, each of which gets what is published.
+"""The client's side of a fan-out: subscribers, by server-sent events or WebSockets, that get what is published.
 
 It speaks bytes to a port; it knows no server.
 """
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUBSCRIBE = f"GET /events HTTP/1.1\r\nHost: {HOST}\r\nAccept: text/event-stream\r\n\r\n".encode()
-#: The types of answers that are held: of streams of events, and of long-polls.
-HELD_TYPES = (b"text/event-stream", b"application/json")
+#: What the heads of answers that are held have: those of streams of events, of long-polls, and of WebSockets.
+HELD_TYPES = (b"text/event-stream", b"application/json", b"HTTP/1.1 101 ")
 PATIENCE = 20  # seconds
 #: Connections that are begun before the server has a moment, so that its backlog is not full.
 AT_ONCE, MOMENT = 200, 0.01

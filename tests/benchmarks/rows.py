@@ -33,6 +33,12 @@ def request(path: str = "/", *fields: str, method: str = "GET", body: bytes = b"
     return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body
 
 
+def handshake(path: str) -> bytes:
+    """Return a request for a WebSocket (RFC 6455 section 4.1)."""
+    fields = ("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    return request(path, "Connection: Upgrade", "Upgrade: websocket", *fields)
+
+
 def file_bytes() -> bytes:
     """Return what the 10 MiB file holds: the same for everyone, and nothing that repeats."""
     return hashlib.shake_128(b"geventwsgi").digest(10 * MIB)
@@ -62,6 +68,11 @@ class Row:
     close: bool = False
     tls: bool = False
     variants: tuple[str, ...] = ()
+
+    @property
+    def websocket(self) -> bool:
+        """Whether its request asks for a WebSocket."""
+        return b"Upgrade: websocket" in self.request
 
     @property
     def unit(self) -> str:
@@ -149,6 +160,16 @@ ROWS = (
         "WebSocket: an echo of 64 bytes, 500 connections",
         (*OURS, "ws", "gevent-websocket"),
         kind="echo",
+        request=handshake("/echo"),
+        body=b"x" * 64,
+        connections=500,
+    ),
+    Row(
+        "echo-handler",
+        "the same, by a handler",
+        (*OURS, "ws"),
+        kind="echo",
+        request=handshake("/echo-handler"),
         body=b"x" * 64,
         connections=500,
     ),
@@ -157,6 +178,7 @@ ROWS = (
         "WebSocket: an echo of 16 KiB, 500 connections",
         (*OURS, "ws", "gevent-websocket"),
         kind="echo",
+        request=handshake("/echo"),
         body=b"x" * (16 * KIB),
         connections=500,
     ),
@@ -182,6 +204,14 @@ ROWS = (
         OURS,
         kind="subscribed",
         request=request("/poll"),
+        connections=3000,
+    ),
+    Row(
+        "subscribed-handlers",
+        "private bytes per WebSocket of a handler that is subscribed to a channel",
+        OURS,
+        kind="subscribed",
+        request=handshake("/subscribed"),
         connections=3000,
     ),
     Row("start", "from exec to the first answer", (*WSGI, "nginx", "floor"), kind="start"),
@@ -226,9 +256,11 @@ TARGETS = (
     Target("hold", "ours", "pywsgi", 0.7),
     Target("echo", "ours", "ws", 0.9),
     Target("echo", "ours-plain", "gevent-websocket", 0.8),
+    Target("echo-handler", "ours", "ws", 0.6),
     Target("echo-large", "ours", "ws", 0.9),
     Target("events", "ours", "nchan", 1.0),
     Target("subscribers", "ours", "", 1500),
     Target("polls", "ours", "", 1800),
+    Target("subscribed-handlers", "ours", "", 1800),
     Target("start", "ours", "gunicorn", 0.6),
 )

@@ -9,6 +9,7 @@ import pytest
 from geventwsgi.testing import live_server
 from tests.benchmarks.echo import KEY, check_echo, echo, frame, opened
 from tests.benchmarks.measured.benchapp import app
+from tests.benchmarks.rows import handshake
 from tests.benchmarks.servers import LeftOutError
 from tests.support import websocket
 
@@ -22,7 +23,10 @@ def test_its_frames_are_those_of_the_tests(size: int) -> None:
 
 @pytest.mark.parametrize("message", [b"x" * 64, b"x" * 16384])
 def test_counts_messages_and_their_time(message: bytes) -> None:
-    with live_server(app, wsgi_websocket=True) as url, opened(urlsplit(url).port or 0, 3) as sockets:
+    with (
+        live_server(app, wsgi_websocket=True) as url,
+        opened(urlsplit(url).port or 0, 3, handshake("/echo")) as sockets,
+    ):
         check_echo(sockets[0], message)
         found = echo(sockets, message, 0.1)
     assert found.requests >= 6
@@ -33,7 +37,7 @@ def test_a_server_without_websockets_is_left_out() -> None:
     with (
         live_server(app) as url,
         pytest.raises(LeftOutError, match="does not open a WebSocket"),
-        opened(urlsplit(url).port or 0, 1),
+        opened(urlsplit(url).port or 0, 1, handshake("/echo")),
     ):
         pass
 
@@ -46,7 +50,7 @@ def test_a_wrong_echo_is_noticed() -> None:
 
     with (
         live_server(upper, wsgi_websocket=True) as url,
-        opened(urlsplit(url).port or 0, 1) as sockets,
+        opened(urlsplit(url).port or 0, 1, handshake("/echo")) as sockets,
         pytest.raises(LeftOutError, match="echoes wrongly"),
     ):
         check_echo(sockets[0], b"x")

@@ -114,7 +114,7 @@ def started(bench: Bench, row: Row, name: str, *, log: bool) -> Iterator[Started
             bench.certificate if row.tls else (),
             scratch / "access.log" if log else None,
             close=row.close,
-            websocket=row.kind == "echo",
+            websocket=row.websocket,
         )
         command, env = server.command(way), environment(server, scratch, close=row.close)
         began = time.perf_counter()
@@ -159,7 +159,7 @@ def measure_load(bench: Bench, row: Row, server: Started, _crowd: client.Crowd) 
 
 def measure_echo(bench: Bench, row: Row, server: Started, _crowd: client.Crowd) -> dict[str, float]:
     """Let messages come back, and divide the CPU that was used by their number."""
-    with echo.opened(server.port, row.connections) as sockets:
+    with echo.opened(server.port, row.connections, row.request) as sockets:
         echo.check_echo(sockets[0], row.body)
         if bench.warm:
             echo.echo(sockets, row.body, bench.warm)

@@ -73,6 +73,27 @@ def echo(environ, start_response):
     return []
 
 
+class Echo:
+    def on_message(self, ws, message):
+        ws.send(message)
+
+
+class Subscribed:
+    def on_open(self, ws):
+        ws.subscribe(channel())
+
+    def on_message(self, ws, message):
+        pass
+
+
+def echo_handler(environ, start_response, handler=Echo()):  # noqa: B008 - one for all
+    return environ["wsgi.websocket"].handle(handler)
+
+
+def subscribed(environ, start_response, handler=Subscribed()):  # noqa: B008 - the same
+    return environ["wsgi.websocket"].handle(handler)
+
+
 def events(environ, start_response):
     return channels().EventStream(environ, channel())(environ, start_response)
 
@@ -109,6 +130,8 @@ PATHS = {
     "/wait": wait,
     "/hold": hold,
     "/echo": echo,
+    "/echo-handler": echo_handler,
+    "/subscribed": subscribed,
     "/events": events,
     "/poll": poll,
     "/publish": publish,
