@@ -212,6 +212,8 @@ class Gateway:
     ) -> None:
         """Leave the rest of a response to the exchange, with as little as its end needs."""
         exchange.over = True
+        if exchange.taken:
+            result = None  # it has come to its end, and may be as large as all else that is kept
         if self._errors is not None and self._errors.unfinished:
             self._errors.flush()
         if not self._observed:

@@ -12,6 +12,7 @@ import time
 import weakref
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -265,6 +266,8 @@ class TestParked:
             assert len(server.in_flight()) == 20
             gc.collect()
             assert [each() for each in kept] == [None] * 20
+            results = [each for each in gc.get_objects() if type(each) is GeneratorType and each.__name__ == "_rest"]
+            assert results == []
             for client in clients:
                 client.sock.close()
         finally:
