@@ -258,7 +258,7 @@ TARGETS = (
     Target("echo", "ours-plain", "gevent-websocket", 0.8),
     Target("echo-handler", "ours", "ws", 0.6),
     Target("echo-large", "ours", "ws", 0.9),
-    Target("events", "ours", "nchan", 1.0),
+    Target("events", "ours", "nchan", 0.6),
     Target("subscribers", "ours", "", 1500),
     Target("polls", "ours", "", 1800),
     Target("subscribed-handlers", "ours", "", 1800),

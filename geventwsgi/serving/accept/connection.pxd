@@ -13,6 +13,7 @@ cdef class Connection(linger.Leaver):
     cdef public flag cold
     cdef public flag answered
     cdef public flag unread
+    cdef public flag last
 
     @cython.locals(entrance=CEntrance)
     cpdef begin(self, CService service, sock, address)

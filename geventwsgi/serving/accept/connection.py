@@ -54,6 +54,7 @@ class Connection(linger.Leaver):
         "cold",
         "idle_limit",
         "introduced",
+        "last",
         "remote_port",
         "trusted",
         "unread",
@@ -84,6 +85,8 @@ class Connection(linger.Leaver):
         self.answered = False
         #: Whether its client was still sending when it was answered; set by :meth:`linger`.
         self.unread = False
+        #: Whether its client has said that it sends no more requests; set by the protocol.
+        self.last = False
         #: Whether it was upgraded; set by :meth:`linger`.
         self.taken = False
         #: Whether nothing is left to do but to throw away what its client sends; set by :mod:`linger`.
@@ -229,7 +232,7 @@ class Connection(linger.Leaver):
     def end(self) -> None:
         """Close the connection so that all arrives that was sent, whatever the client sends meanwhile."""
         stream = self.stream
-        if stream.closed or stream.finished(self.unread):
+        if stream.closed or stream.finished(self.unread, self.last):
             self.close()
         else:
             linger.begin(self)

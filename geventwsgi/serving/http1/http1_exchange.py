@@ -72,6 +72,7 @@ class Http1Exchange(http1_response.ResponseHalf):
         decoder = body_for(fields, policy.limits, self.trailers) if self.has_body else None
         self._body = None if decoder is None else ArrivingBody(self._stream, service, decoder)
         self._continue = decoder is not None and fields.expect_continue
+        connection.last = not head.keep_alive
         self._keep_alive = head.keep_alive and service.timeouts.keepalive > 0
         self._raw_socket: ClientSocket | None = None
         self.over = False

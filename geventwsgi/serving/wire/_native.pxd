@@ -8,7 +8,7 @@ cdef class Socket:
     cpdef recv_after(self, bytes before, Py_ssize_t size)
     cpdef peek(self)
     cpdef discard(self)
-    cpdef bint settled(self) noexcept
+    cpdef bint settled(self, bint last) noexcept
     cdef bint _has_room(self, unsigned int size) noexcept
     cpdef Py_ssize_t send(self, data, bint more=*) except -1
     cpdef Py_ssize_t send_parts(self, first, second, third, fourth, bint more=*) except -1

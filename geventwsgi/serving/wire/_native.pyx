@@ -192,7 +192,7 @@ cdef class Socket:
         cdef ssize_t count = recv(self.fd, _buffer, SHARED, flags)
         return _nothing(errno) if count < 0 else count
 
-    cpdef bint settled(self) noexcept:
+    cpdef bint settled(self, bint last) noexcept:
         cdef ssize_t ahead = recv(self.fd, _buffer, 1, MSG_PEEK | MSG_DONTWAIT)
         cdef int owed = 0, held = 0
         if ahead >= 0 or errno != EAGAIN:
@@ -200,6 +200,8 @@ cdef class Socket:
         ioctl(self.fd, TIOCOUTQ, &owed)
         if owed <= 0 or owed > ON_ITS_WAY:
             return owed <= 0
+        if not last and (self.family == AF_INET or self.family == AF_INET6):
+            return False
         ioctl(self.fd, SIOCOUTQNSD, &held)
         return held == 0 or self._has_room(owed)
 

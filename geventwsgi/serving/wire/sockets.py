@@ -113,11 +113,14 @@ class Socket:
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
 
-    def settled(self) -> bool:
+    def settled(self, last: bool) -> bool:
         """Return whether closing harms nothing that was sent.
 
         The system would reset the connection if bytes had come that nobody has read, or came later, and forget what it
         has yet to send (RFC 1122 section 4.2.2.13). Nothing comes from a client that has ended, or is gone.
+
+        :param last: whether the client has said that it sends no more. Otherwise it must have taken all that was sent,
+            unless nothing can be lost on the way (a unix socket).
         """
         try:
             ahead = self.peek()
@@ -126,6 +129,8 @@ class Socket:
         if ahead is not None:
             return not ahead
         owed = self.unread()
+        if not (last or self._sock.family == _UNIX):
+            return not owed
         return not owed or (owed <= ON_ITS_WAY and (not self._ask(NOT_SENT) or self._has_room(owed)))
 
     def _has_room(self, size: int) -> bool:

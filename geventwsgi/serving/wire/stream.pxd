@@ -27,7 +27,7 @@ cdef class Stream(sending.Sending):
     cpdef bint dismiss(self) except -1
     cpdef close(self)
     cpdef finish(self)
-    cpdef bint finished(self, bint more_comes=*)
+    cpdef bint finished(self, bint more_comes=*, bint last=*)
     cpdef bint throw_away(self) except -1
     cpdef _let_go(self)
     cpdef bytes recv(self, Py_ssize_t size, timeout=*)

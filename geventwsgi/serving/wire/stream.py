@@ -383,19 +383,20 @@ class Stream(sending.Sending):
         """Dismiss who waits for the client, and send what has to come before the end; it may have to wait for room."""
         self.dismiss()
 
-    def finished(self, more_comes: bool = False) -> bool:
+    def finished(self, more_comes: bool = False, last: bool = False) -> bool:
         """Return whether to close now harms nothing that was sent; if it does, say that nothing more will be sent.
 
-        It does while the client is still sending, and would while much of what was sent is still here, since the client
+        It does while the client is still sending, and would while what was sent is still on its way, since the client
         may send more: the system would answer by a reset, which throws away what the client has not received yet
         (RFC 9112 section 9.6). Otherwise the close itself tells the client, which then finds no socket left here.
 
         :param more_comes: whether the client is known to be still sending.
+        :param last: whether the client has said that it sends no more; see :meth:`.Socket.settled`.
         """
         if self.kept:
             self.hand_over()
         self.interrupt()
-        settled = not more_comes and not self.ahead() and self._sock.settled()
+        settled = not more_comes and not self.ahead() and self._sock.settled(last)
         self._held = self.gathers = False
         if not settled:
             try:

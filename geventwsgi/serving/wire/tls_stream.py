@@ -277,10 +277,10 @@ class TLSStream(stream.Stream):
         with contextlib.suppress(OSError):
             self._sock.send(self._outgoing.read())
 
-    def finished(self, more_comes: bool = False) -> bool:
+    def finished(self, more_comes: bool = False, last: bool = False) -> bool:
         """See :meth:`Stream.finished`."""
         self._hand_over_end()
-        return super().finished(more_comes)
+        return super().finished(more_comes, last)
 
     def throw_away(self) -> bool:
         """See :meth:`Stream.throw_away`. What has come is not decrypted any more, and all that would do that let go."""

@@ -729,7 +729,7 @@ class TestEnding:
         self, stream: Stream, client: socket.socket, more: bool
     ) -> None:
         stream.send(b"answer", more)
-        assert stream.finished()
+        assert stream.finished(last=True)
         if not more:
             assert client.recv(6) == b"answer"
         client.settimeout(0)
@@ -739,12 +739,18 @@ class TestEnding:
         stream.close()
         assert read_all(client) == (b"answer" if more else b"")
 
+    def test_one_whose_client_may_send_more_waits_until_it_has_all(self, stream: Stream, client: socket.socket) -> None:
+        """What the kernel holds back stands for what the network has lost."""
+        stream.send(b"answer", True)
+        assert not stream.finished(last=False)
+        assert read_all(client) == b"answer"
+
     @pytest.mark.parametrize("more", [False, True])
     def test_one_that_owes_little_to_a_client_without_room_may_not(self, more: bool) -> None:
         with stream_pair(client_buffer=2048) as (stream, client):
             stream.send(b"x" * 10000, more)
             assert 0 < stream.owed() <= 10000
-            assert not stream.finished()
+            assert not stream.finished(last=True)
             assert len(read_all(client)) == 10000
 
     def test_one_whose_client_has_ended_may_close(self, stream: Stream, client: socket.socket) -> None:
@@ -769,7 +775,7 @@ class TestEnding:
 
     def test_one_that_owes_much_may_not(self, stream: Stream) -> None:
         fill(stream)
-        assert not stream.finished()
+        assert not stream.finished(last=True)
 
     def test_what_comes_is_thrown_away_until_the_end(self, stream: Stream, client: socket.socket) -> None:
         stream.unread(b"x")

@@ -276,7 +276,7 @@ class TestWriting:
     def test_the_end_says_close_notify_first(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
         stream.send(b"answer")
         stream.finish()
-        assert stream.finished()
+        assert stream.finished(last=True)
         stream.close()
         assert read_all(client) == b"answer"
 
