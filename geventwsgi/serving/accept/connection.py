@@ -100,17 +100,28 @@ class Connection(linger.Leaver):
         self.service.runners.give(self)
 
     def _go_on(self, left: Left) -> None:
-        """Do what becomes of the connection."""
+        """Do what becomes of the connection. If that fails, for want of memory, it is closed: nobody else would."""
         self.greenlet = None
-        if left is IDLE:
-            self._park()
-        elif left is ENDED:
-            self.end()
-        elif left is NOTHING:
-            self._park_on()
-        elif left is MORE:
-            self.stream.parked_until = 0.0
-            self.service.runners.give(self)
+        try:
+            if left is IDLE:
+                self._park()
+            elif left is ENDED:
+                self.end()
+            elif left is NOTHING:
+                self._park_on()
+            elif left is MORE:
+                self.stream.parked_until = 0.0
+                self.service.runners.give(self)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        """Close the connection by a reset."""
+        try:
+            self.stream.abort()
+        finally:
+            self.close()
 
     def _patience(self) -> float:
         """Return for how many seconds the connection may be idle from now."""

@@ -147,7 +147,11 @@ class Http1Connection(connections.Connection):
         service = self.service
         cut = self.exchange is not None or not self.answered
         try:
-            release(self)
+            try:
+                release(self)
+            except BaseException:
+                self.stream.abort()  # the end would look like that of a whole response
+                raise
             if isinstance(error, (ClientDisconnected, DeadlineExpired)):
                 service.policy.log.debug("Connection from %s ended: %s", self.remote_addr, error)
             elif isinstance(error, Exception):
