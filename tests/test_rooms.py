@@ -136,6 +136,7 @@ REMAINING = {
     "serving.http1.http1_connection lane.queued",
     "serving.http1.http1_connection service.served",
     "serving.http1.http1_connection stream.waited",
+    "serving.http1.http1_exchange connection.last",
     "serving.http1.http1_body stream.waited",
     "serving.wire.descriptor self._stream._sock",
     "serving.wire.poller stream.watched",
