@@ -25,12 +25,15 @@ from tests.support.waiting import wait_until
 
 PACKAGE = ROOT / "geventwsgi"
 BUILDING = {**os.environ, "PYTHONWARNINGS": "ignore", "GEVENTWSGI_PURE": "1"}
+#: Distributions whose modules have other names.
+DISTRIBUTIONS = {"socketio": "python-socketio"}
 #: Imports that may fail, each at the place that needs it.
 OPTIONAL = {
     "setproctitle": "setproctitle",
     "pytest": "test",
     "gunicorn": "test",
     "redis": "redis",
+    "socketio": "socketio",
 }
 
 
@@ -113,7 +116,7 @@ def imported(path: Path) -> set[str]:
 def test_every_import_is_declared(path: Path) -> None:
     foreign = imported(path) - set(sys.stdlib_module_names) - {"geventwsgi"}
     assert foreign - {"gevent", "greenlet"} <= OPTIONAL.keys()
-    assert foreign <= declared()
+    assert {DISTRIBUTIONS.get(name, name) for name in foreign} <= declared()
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import pytest
 import geventwsgi
 import geventwsgi.errors
 import geventwsgi.events
+import geventwsgi.workers
 from geventwsgi.serving.accept.service import ServerView
 from geventwsgi.serving.request.client import Client
 from geventwsgi.serving.request.request_deadline import Deadline
@@ -73,7 +74,7 @@ INTERNAL = {
         "takes",
         "used",
     },
-    "WebSocket": {"end", "opened"},
+    "WebSocket": {"end", "opened", "take_back", "unread"},
 }
 
 
@@ -162,7 +163,7 @@ def described(built: Path) -> set[str]:
     return {words[0] for words in lines if words[1].startswith("py:")}
 
 
-@pytest.mark.parametrize("module", [geventwsgi, geventwsgi.events, geventwsgi.errors])
+@pytest.mark.parametrize("module", [geventwsgi, geventwsgi.events, geventwsgi.errors, geventwsgi.workers])
 def test_the_reference_has_every_public_name(described: set[str], module: Any) -> None:
     names = getattr(module, "__all__", None) or [name for name in vars(module) if name[0].isupper()]
     found = {name.rpartition(".")[2] for name in described}
