@@ -259,6 +259,19 @@ def test_a_check_patches_before_the_application_is_imported(monkeypatch):
     assert seen == [False]
 
 
+def test_a_check_begins_no_work_that_one_worker_does(here):
+    (here / "cli_once.py").write_text(
+        "import gevent\n"
+        "from geventwsgi.workers import once\n"
+        "once('test_cli', open, 'begun', 'x')\n"
+        "gevent.sleep(0)\n"
+        "def app(e, s): pass\n"
+    )
+    command = [sys.executable, "-m", "geventwsgi", "--check-config", "cli_once"]
+    subprocess.run(command, check=True, timeout=60)
+    assert not (here / "begun").exists()
+
+
 def test_a_check_does_not_mind_the_server_that_it_is_made_beside(here, capsys):
     (here / "pid").write_text(f"{os.getppid()}\n")
     with socket.create_server(("127.0.0.1", 0)) as server:

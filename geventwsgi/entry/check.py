@@ -10,6 +10,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from geventwsgi.entry.doctor import diagnose
+from geventwsgi.mesh.claims import Claims
+from geventwsgi.mesh.place import HERE
 from geventwsgi.observe.loggers import make_logger
 from geventwsgi.system.file_watcher import check_engine
 from geventwsgi.system.listeners import check_addresses
@@ -50,6 +52,7 @@ def check(cfg: Config, complain: Callable[[str], object]) -> None:
     check_privileges(cfg)
     if cfg.is_ssl:
         make_context(cfg)
+    HERE.join(Claims())  # so that functions of once() wait for a worker that begins to serve
     app = Application(cfg).load()
     WSGIServer(("127.0.0.1", 0), app, config=cfg, logger=logger)
     for finding in diagnose(cfg, sys.modules):

@@ -68,9 +68,12 @@ class Place:
         """Take note that this process is a worker, or the master of some."""
         self.claims = claims
 
-    def complain(self, text: str, *args: object) -> None:
-        """Log a failure: to the server's error log if there is a server, else by ``logging``."""
-        self._complain(text, *args)
+    def complain(self, text: str, *args: object, error: BaseException | None = None) -> None:
+        """Log a failure: to the server's error log if there is a server, else by ``logging``.
+
+        :param error: its traceback is logged.
+        """
+        self._complain(text, *args, exc_info=error)
 
     def on_arrival(self, newcomer: Newcomer) -> None:
         """Have something begin when the worker is about to serve. If it serves already, do nothing."""

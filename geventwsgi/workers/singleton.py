@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -103,8 +102,8 @@ class Single:
             self._function()
         except gevent.GreenletExit:
             raise
-        except BaseException:  # noqa: BLE001 - SystemExit included: it is one function's failure, not the worker's
-            HERE.complain("once(%r) failed and is tried again:\n%s", self._name, traceback.format_exc())
+        except BaseException as error:  # noqa: BLE001 - SystemExit included: it is one function's failure, not the worker's
+            HERE.complain("once(%r) failed and is tried again", self._name, error=error)
             self._give_back()
             return False
         return True

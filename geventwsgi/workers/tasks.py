@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -48,8 +47,8 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         return function(*args, **kwargs)
     except gevent.GreenletExit:
         raise
-    except BaseException:  # noqa: BLE001 - SystemExit included: it is one task's failure, not the worker's
-        HERE.complain("The background task %s failed:\n%s", HERE.tasks.get(gevent.getcurrent()), traceback.format_exc())
+    except BaseException as error:  # noqa: BLE001 - SystemExit included: it is one task's failure, not the worker's
+        HERE.complain("The background task %s failed", HERE.tasks.get(gevent.getcurrent()), error=error)
         return None
 
 

@@ -76,11 +76,10 @@ def test_finish_with_no_time_left():
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
 def test_a_failure_is_logged(monkeypatch, error):
     lines = []
-    monkeypatch.setattr(HERE, "_complain", lambda text, *args: lines.append(text % args))
+    monkeypatch.setattr(HERE, "_complain", lambda text, *args, exc_info: lines.append((text % args, exc_info)))
 
     def work():
         raise error
 
     assert background(work).get(timeout=5) is None
-    (line,) = lines
-    assert line.startswith("The background task test_a_failure_is_logged.<locals>.work failed:\nTraceback")
+    assert lines == [("The background task test_a_failure_is_logged.<locals>.work failed", error)]

@@ -20,5 +20,5 @@ CURRENT: ContextVar[str | None] = ContextVar(KEY, default=None)
 
 def of(record: logging.LogRecord) -> str | None:
     """Return the request that a record is about; None if it is about none, or if requests have no identity."""
-    given: str | None = getattr(record, FIELD, None)
-    return CURRENT.get() if given is None else given
+    given: object = getattr(record, FIELD, None)
+    return CURRENT.get() if given is None else str(given)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from uuid import UUID
 
 import pytest
 
@@ -91,3 +92,10 @@ def test_a_line_of_text_without_a_request():
 def test_the_request_stands_before_a_traceback(identity):
     text = ErrorFormatter("%(message)s").format(make_record(error=failure("no")))
     assert text.startswith(f"hello world (request {identity})\n  Traceback")
+
+
+@pytest.mark.parametrize("given", [17, UUID(int=1)])
+@pytest.mark.parametrize("formatter", [JsonFormatter(), ErrorFormatter("%(message)s")])
+def test_a_record_may_name_its_request_by_any_object(formatter, given):
+    line = formatter.format(make_record(request_id=given))
+    assert line.endswith((f'"request_id": "{given}"}}', f"(request {given})"))
