@@ -64,12 +64,12 @@ class Slot:
 
     @property
     def told(self) -> bool:
-        """Whether the worker has written its stacks to the error log."""
+        """Whether the worker has written its stacks to the error log since the master asked for them."""
         return bool(self._fields[self._base + TOLD])
 
-    def tell(self) -> None:
-        """Mark that the stacks are in the error log."""
-        self._fields[self._base + TOLD] = 1
+    @told.setter
+    def told(self, told: bool) -> None:
+        self._fields[self._base + TOLD] = told
 
     @property
     def sweep(self) -> bool:

@@ -216,6 +216,16 @@ def test_usr2_makes_a_worker_tell_where_its_greenlets_are_and_go_on():
         assert reply.result().text == str(worker)
 
 
+def test_a_worker_that_was_asked_by_usr2_tells_again_when_it_is_blocked():
+    with Gwsgi("--timeout", "1", app=APP) as server, inflight.requests() as get:
+        (worker,) = server.worker_pids()
+        server.signal(signal.SIGUSR2, worker)
+        server.wait_log("was at:")
+        get(server.url, "/block?60")
+        log = server.wait_log("after it was silent for 1 s")
+        assert 'was serving "GET /block?... HTTP/1.1" from 127.0.0.1 at:' in log
+
+
 def test_usr2_tells_of_nothing_but_the_loop_where_a_worker_is_idle():
     with Gwsgi(app=APP) as server:
         (worker,) = server.worker_pids()
