@@ -86,7 +86,8 @@ def _unshared(cfg: Config, modules: Mapping[str, Any]) -> Iterator[str]:
     """Tell of Socket.IO servers that do not know each other."""
     if cfg.workers > 1 and "socketio" in modules and "socketio.pubsub_manager" in modules:
         server, shared = modules["socketio"].Server, modules["socketio.pubsub_manager"].PubSubManager
-        found = [one for one in gc.get_objects() if isinstance(one, server)]
+        # isinstance() would read __class__, which evaluates the lazy objects of Django and others
+        found = [one for one in gc.get_objects() if issubclass(type(one), server)]
         if any(not isinstance(one.manager, shared) for one in found):
             yield (
                 f"Socket.IO in {cfg.workers} workers: clients of different workers do not hear each other: give it "

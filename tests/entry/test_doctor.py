@@ -95,3 +95,18 @@ def test_socketio_servers_with_a_manager():
     gc.collect()  # the servers of other tests
     server = socketio.Server(async_mode="threading", client_manager=socketio.PubSubManager())
     assert found(sys.modules, workers=2) == [] and server is not None
+
+
+def test_a_lazy_object_of_the_application_is_not_evaluated():
+    pytest.importorskip("socketio.pubsub_manager")
+    gc.collect()  # the servers of other tests
+
+    class Lazy:
+        """As Django's ``SimpleLazyObject``, which loads its value to answer what its class is."""
+
+        @property
+        def __class__(self):
+            raise RuntimeError("the database cannot be reached")
+
+    lazy = Lazy()
+    assert found(sys.modules, workers=2) == [] and lazy is not None
