@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.errors import ConfigError, StartupError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from geventwsgi.observe.log import Logger
 
 
@@ -25,13 +27,38 @@ def make_logger(cfg: Any) -> Logger:
 
 
 def warnings_of(cfg: Any) -> list[str]:
-    """Return the warnings of a configuration, a line each, with those about ``access_log_format``."""
+    """Return the warnings of a configuration, a line each, with those about the logs.
+
+    :raises ConfigError: ``logger_class`` cannot be loaded.
+    """
+    warnings = [*cfg.warnings, *_without_effect(cfg)]
     source = cfg.source("access_log_format")
     if source == "default":
-        return [*cfg.warnings]
+        return warnings
     from geventwsgi.observe.access import format_faults  # noqa: PLC0415 - takes a while, and few set a format
 
-    return [*cfg.warnings, *(f"{source}: access_log_format: {text}" for text in format_faults(cfg.access_log_format))]
+    return [*warnings, *(f"{source}: access_log_format: {text}" for text in format_faults(cfg.access_log_format))]
+
+
+def _without_effect(cfg: Any) -> Iterator[str]:
+    """Yield a warning for each setting of the logs that a class which is not derived from ours does not know."""
+    if cfg.source("logger_class") == "default":
+        return
+    from geventwsgi.observe.log import Logger  # noqa: PLC0415 - slow to import, and few set a class
+
+    if issubclass(cfg.logger_class, Logger):
+        return
+    ours = {
+        "access_log_format": cfg.access_log_format == "json",
+        "error_log_format": cfg.error_log_format == "json",
+        "access_log_skip": bool(cfg.access_log_skip),
+    }
+    for name in (name for name, wanted in ours.items() if wanted):
+        kind = f"{cfg.logger_class.__module__}.{cfg.logger_class.__qualname__}"
+        yield (
+            f"{cfg.source(name)}: {name} has no effect with logger_class {kind}: "
+            "derive that class from geventwsgi.observe.log.Logger"
+        )
 
 
 def set_up(logger: Logger, cfg: Any) -> None:

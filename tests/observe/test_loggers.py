@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from geventwsgi.config.sources import Config
 from geventwsgi.errors import BindError, ConfigError
 from geventwsgi.observe import loggers
+from geventwsgi.observe.log import Logger
 
 
 class Picky:
@@ -19,6 +21,10 @@ class Picky:
     def setup(self, cfg):
         if cfg.problem:
             raise cfg.problem
+
+
+class Derived(Logger):
+    pass
 
 
 def make(problem):
@@ -45,3 +51,12 @@ def test_what_a_logger_raises_is_a_wrong_setting(problem, kind, line):
         with pytest.raises(kind) as caught:
             action()
         assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("access_log_format", "json"), ("error_log_format", "json"), ("access_log_skip", ["404"])]
+)
+@pytest.mark.parametrize(("logger_class", "warned"), [(Picky, True), (Logger, False), (Derived, False)])
+def test_a_foreign_logger_is_told_of_the_settings_that_only_ours_knows(name, value, logger_class, warned):
+    lines = loggers.warnings_of(Config.of(logger_class=logger_class, **{name: value}))
+    assert [f"{name} has no effect with logger_class" in line for line in lines] == [True] * warned
