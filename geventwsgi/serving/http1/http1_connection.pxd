@@ -5,7 +5,7 @@ from geventwsgi.serving.request.live_exchange cimport LiveExchange as CLiveExcha
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.loop cimport _references as marks
 from geventwsgi.serving.accept cimport connection as connections
-from geventwsgi.serving.request.lane cimport Lane as CLane
+from geventwsgi.serving.request.lane cimport Lane
 from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 
 from geventwsgi.serving.accept.service cimport Service as CService
@@ -17,7 +17,7 @@ cdef object ENDED, HELD, IDLE, MORE, NOTHING
 
 cdef class Http1Connection(connections.Connection):
     cdef public CLiveExchange exchange
-    cdef public CLane lane
+    cdef public Lane lane
     cdef public bytes last_data
     cdef public CRequestHead last_head
     cdef public CHttp1Policy policy
@@ -25,24 +25,27 @@ cdef class Http1Connection(connections.Connection):
 
     cpdef open(self, CService service, CHttp1Policy policy, sock, address)
 
-    @cython.locals(lane=CLane)
+    @cython.locals(lane=Lane)
     cpdef forget(self)
 
 cdef class Http1Speaker(connections.Speaker):
     cdef public CHttp1Policy policy
 
+    @cython.locals(made=Http1Connection)
+    cpdef connections.Connection open(self, sock, address)
+
 cpdef serve(Http1Connection connection)
 @cython.locals(exchange=Http1Exchange)
 cpdef receive(Http1Connection connection)
-@cython.locals(known=Py_ssize_t, lane=CLane, policy=CHttp1Policy)
+@cython.locals(known=Py_ssize_t, lane=Lane, policy=CHttp1Policy)
 cpdef answer(Http1Connection connection, Http1Exchange exchange)
-@cython.locals(former=CLane, repeated=CRepeated, lane=CLane)
-cpdef CLane _new_lane(Http1Connection connection, Http1Exchange exchange)
-@cython.locals(lane=CLane)
+@cython.locals(former=Lane, repeated=CRepeated, lane=Lane)
+cpdef Lane _new_lane(Http1Connection connection, Http1Exchange exchange)
+@cython.locals(lane=Lane)
 cpdef _pass_on(Http1Connection connection, Http1Exchange exchange)
-@cython.locals(lane=CLane)
+@cython.locals(lane=Lane)
 cpdef _hold(Http1Connection connection, CHttp1Parked parked)
 cpdef release(Http1Connection connection)
-cpdef bint _begin(Http1Connection connection, CLane lane, Http1Exchange exchange)
+cpdef bint _begin(Http1Connection connection, Lane lane, Http1Exchange exchange)
 @cython.locals(policy=CHttp1Policy)
 cpdef CRequestHead _read_head(Http1Connection connection, bytes data)
