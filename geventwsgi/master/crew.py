@@ -236,7 +236,7 @@ class Crew:
         if worker.ask(now, f" after it was {silence}"):
             self.backoff.died(now, worker.lived(now))
         if lastwords.ASK is not None:
-            worker.slot.probe = worker.slot.told = False
+            worker.slot.ask_stacks()
             worker.send(lastwords.ASK)
 
     def _tell_killed(self, worker: WorkerHandle) -> None:

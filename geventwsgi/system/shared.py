@@ -67,9 +67,13 @@ class Slot:
         """Whether the worker has written its stacks to the error log since the master asked for them."""
         return bool(self._fields[self._base + TOLD])
 
-    @told.setter
-    def told(self, told: bool) -> None:
-        self._fields[self._base + TOLD] = told
+    def tell(self) -> None:
+        """Mark that the stacks are in the error log."""
+        self._fields[self._base + TOLD] = 1
+
+    def ask_stacks(self) -> None:
+        """Mark that the next signal of the master asks for all stacks, of which none is in the error log yet."""
+        self._fields[self._base + PROBE] = self._fields[self._base + TOLD] = 0
 
     @property
     def sweep(self) -> bool:

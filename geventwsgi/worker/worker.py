@@ -394,7 +394,7 @@ class Worker:
             self.log.critical("Worker (pid: %s) %s at:\n%s", self.pid, who, stack)
         lastwords.forget(self._last_words)
         if self._slot is not None:
-            self._slot.told = True
+            self._slot.tell()
 
     def handle_abort(self, _number: int, _frame: FrameType | None) -> None:
         """ABRT: end. It interrupts the code that blocks the loop. The stacks have been logged before."""
