@@ -21,7 +21,7 @@ cdef class Joined:
     cpdef bytes frames(self, list messages, encode, missed)
 
 cdef class LastFrame:
-    cdef object _text
+    cdef object _message
     cdef object _encode
     cdef bytes _frame
 

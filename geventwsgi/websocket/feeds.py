@@ -157,18 +157,18 @@ class Joined:
 class LastFrame:
     """The frame that was made last by a function of an application's."""
 
-    __slots__ = ("_encode", "_frame", "_text")
+    __slots__ = ("_encode", "_frame", "_message")
 
     def __init__(self) -> None:
-        self._text: Any = None
+        self._message: Any = None
         self._encode: Any = None
         self._frame = b""
 
     def of(self, message: Any, encode: Any) -> bytes:
         """Return a message's frame."""
-        if message.text is not self._text or encode is not self._encode:
+        if message is not self._message or encode is not self._encode:
             self._frame = frame(TEXT, encode(message).encode())
-            self._text, self._encode = message.text, encode
+            self._message, self._encode = message, encode
         return self._frame
 
 

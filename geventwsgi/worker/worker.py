@@ -274,7 +274,11 @@ class Worker:
         cut: list[str] = []
         self._go_through(lambda: cut.extend(finish(seconds - (monotonic() - begun))))
         for name in cut:
-            self.log.warning("The background task %s was cut after %s s of graceful_timeout", name, seconds)
+            self.log.warning(
+                "The background task %s was cut after %s s of graceful_timeout: raise that, or leave it to a queue",
+                name,
+                seconds,
+            )
         if not all(drain.value for drain in drains) and not self._quick:
             self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
         if not self._quick:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import gevent
 
+from geventwsgi.clock import monotonic
 from geventwsgi.mesh.place import HERE
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 
 #: Seconds between two tries of a worker to become the one that runs a function.
 INTERVAL = 0.5
+#: The most seconds between two calls of a function that fails.
+LONGEST = 30.0
 #: Seconds that a worker which ends gives a function that was told to end, before the process does.
 PATIENCE = 1.0
 
@@ -84,8 +87,17 @@ class Single:
     def _live(self) -> None:
         """Wait for the claim, then call the function until it returns."""
         try:
-            while not (self._has_claim() and self._call()):
-                gevent.sleep(INTERVAL)
+            pause = INTERVAL
+            while True:
+                while not self._has_claim():
+                    gevent.sleep(INTERVAL)
+                begun = monotonic()
+                if self._call():
+                    return
+                if monotonic() - begun > LONGEST:
+                    pause = INTERVAL
+                gevent.sleep(pause)
+                pause = min(2 * pause, LONGEST)
         except gevent.GreenletExit:
             self._give_back()
 

@@ -54,5 +54,8 @@ class ChannelManager(PubSubManager):  # type: ignore[misc]  # it has no types
         with self._joined.subscribe() as subscription:
             for message in subscription:
                 if message.missed:
-                    self._get_logger().warning("%s messages of other workers were lost", message.missed)
+                    self._get_logger().warning(
+                        "%s messages of other workers were lost: this one was too busy to take them in time",
+                        message.missed,
+                    )
                 yield message.data

@@ -55,6 +55,25 @@ def test_those_equally_far_behind_are_sent_the_same_portion() -> None:
     assert one is other
 
 
+def test_a_function_gets_each_message_although_their_texts_are_one_object() -> None:
+    """Python keeps one object for a text such as "1"; two channels' messages may have it."""
+    one, other = (Message(name, "s", 1, "1", rank=1, reach=1, total=1, cursor=name, missed=0) for name in ("a", "b"))
+    assert one.text is other.text
+    taken = [feed(each, encode=tell_channel)[0].take(None) for each in (one, other)]
+    assert taken == [text("a"), text("b")]
+
+
+def test_a_function_is_asked_once_for_all() -> None:
+    shared = message('"a"')
+    one, other = (feed(shared, encode=tell_channel)[0].take(None) for _ in range(2))
+    assert one == text("c")
+    assert one is other
+
+
+def tell_channel(of: Message) -> str:
+    return of.channel
+
+
 def test_what_was_missed_is_told_before_the_message_that_follows() -> None:
     behind, _ = feed(message("9", missed=3))
     assert [behind.take(None), behind.take(None)] == [text('{"missed":3}'), text("9")]

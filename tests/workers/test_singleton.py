@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import gevent
 import pytest
 from gevent.event import Event
 
+from geventwsgi.clock import monotonic
 from geventwsgi.mesh.place import HERE
 from geventwsgi.workers import once, singleton
 
@@ -152,6 +155,24 @@ def test_a_failure_is_logged_and_it_is_called_again(claims, monkeypatch, error):
     HERE.arrive()
     assert second.wait(5)
     assert lines == [("once('a') failed and is tried again", error)]
+
+
+def test_one_that_fails_again_and_again_is_called_less_and_less_often(claims, monkeypatch):
+    monkeypatch.setattr(HERE, "_complain", lambda *_, **__: None)
+    times, enough = [], Event()
+
+    def work():
+        times.append(monotonic())
+        if len(times) == 5:
+            enough.set()
+            Event().wait()
+        raise ValueError
+
+    once("a", work)
+    HERE.arrive()
+    assert enough.wait(10)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert [gap >= 0.0099 * 2**number for number, gap in enumerate(gaps)] == [True] * 4
 
 
 def test_a_name_is_there_once(claims):
