@@ -21,6 +21,7 @@ KEYS = {
 LOGGERS = {"geventwsgi.access", "geventwsgi.error"}
 #: What version 0.2 has named, wherever it stands by now.
 FORMER = (
+    "geventwsgi.events.relay.Decoder",
     "geventwsgi.events.stream.EventStream",
     "geventwsgi.master.listeners.bind",
     "geventwsgi.master.pidfile.PidFile",

@@ -179,3 +179,7 @@ class Channel:
         topic = self.join()
         topic.wait()
         return topic.history.since(0)[1]
+
+    def deliver(self, source: str, number: int, text: str) -> None:
+        """Take in a message of another publisher, as a carrier without tickets does (see :meth:`.History.append`)."""
+        self.join().deliver(source, number, text)

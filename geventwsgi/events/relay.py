@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geventwsgi.events.topic import KEEP, Topics
-from geventwsgi.mesh.frames import MESSAGE, PAST, Frame
+from geventwsgi.mesh.frames import MESSAGE, PAST, Decoder, Frame
 from geventwsgi.mesh.mesh import Mesh
 from geventwsgi.mesh.peer import PENDING
 from geventwsgi.mesh.place import HERE
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from geventwsgi.events.topic import Sender, Topic
     from geventwsgi.mesh.tickets import Tickets
 
+#: :class:`Decoder` is not used here, but once stood here.
+__all__ = ["Decoder", "Relay", "relay"]
 
 #: The most messages that a channel keeps because the worker that it is inherited from says so.
 MOST_ADOPTED = 1 << 20

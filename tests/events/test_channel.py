@@ -311,7 +311,7 @@ def test_a_thousand_publishers_break_no_place(channel):
     """A reload replaces all workers: each new one is a publisher of its own."""
     assert channel.messages == []
     for number in range(150):
-        channel._topic.deliver(f"{number:08x}", 1, str(number))
+        channel.deliver(f"{number:08x}", 1, str(number))
     last = channel.messages[-1]
     assert len(last.id) < 64
     assert channel.subscribe(after=last.id).batch(0) == []
