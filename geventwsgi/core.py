@@ -107,6 +107,7 @@ FORMER = {
     "events.stream": "events.event_stream",
     "master.listeners": "system.listeners",
     "master.pidfile": "system.pidfile",
+    "master.worker": "worker.worker",
     "serving.client": "serving.request.client",
     "serving.extensions": "serving.request.extensions",
     "serving.request_deadline": "serving.request.request_deadline",

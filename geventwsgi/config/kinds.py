@@ -14,7 +14,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from geventwsgi.config import worker_classes
-from geventwsgi.config.addresses import networks, parse_address, parse_host_port, parse_statsd_address
+from geventwsgi.config.addresses import FdAddress, networks, parse_address, parse_host_port, parse_statsd_address
 from geventwsgi.config.loader import load_object
 from geventwsgi.errors import ConfigError
 
@@ -254,6 +254,16 @@ def _binds(given: Any) -> list[str]:
     return binds
 
 
+def _own_address(given: Any) -> str | None:
+    """Read an address that the server itself binds."""
+    text = str(given) if _number(given) is not None else _text(given)
+    if not text or text.lower() in ("none", "off"):
+        return None
+    if isinstance(parse_address(text), FdAddress):
+        raise wrong("HOST:PORT or unix:PATH", given)
+    return text
+
+
 def _assignments(given: Any) -> list[str]:
     pairs = _strings(given)
     for pair in pairs:
@@ -297,6 +307,7 @@ SKIPPED = Kind(_skipped, "LIST")
 NAMES = Kind(lambda given: [name.upper() for name in _comma_separated(given)], "NAMES")
 DIRECTORIES = Kind(_comma_separated, "DIRS")
 NETWORKS = Kind(_networks, "ADDRESSES")
+OWN_ADDRESS = Kind(_own_address, "ADDRESS")
 BINDS = Kind(_binds, "ADDRESS", repeat=True)
 ASSIGNMENTS = Kind(_assignments, "NAME=VALUE", repeat=True)
 PROTOCOLS = Kind(_protocols, "NAMES")

@@ -507,6 +507,10 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         _hook("dirty_worker_exit", "arbiter, worker", "Called when a dirty worker ends.", _DIRTY),
     ),
     "Control": (
+        Setting("admin_bind", None, k.OWN_ADDRESS, "--admin-bind",
+            "An address, HOST:PORT or unix:PATH, at which one extra process answers what the server does: /status "
+            "and /metrics. Nothing can be changed there, and nobody is asked for a password: bind to 127.0.0.1 or to a "
+            "unix socket, which user and group of the workers may use. Not in gunicorn."),
         Setting("control_socket", "~/.gunicorn/gunicorn.ctl", k.PATH, "--control-socket",
             "The unix socket of the control interface.", _YET),
         Setting("control_socket_mode", 0o600, k.MODE, "--control-socket-mode",

@@ -139,6 +139,11 @@ class Config:
         return [parse_address(bind) for bind in self.bind]
 
     @property
+    def admin_address(self) -> Address | None:
+        """``admin_bind``, parsed."""
+        return None if self.admin_bind is None else parse_address(self.admin_bind)
+
+    @property
     def is_ssl(self) -> bool:
         """Whether connections are over TLS."""
         return bool(self.certfile or self.keyfile)
@@ -390,6 +395,17 @@ def _warnings(cfg: Config) -> Iterator[str]:
         yield f"{source}: preload_app has no effect together with reload: each worker loads the application"
     if cfg.daemon and cfg.errorlog == "-" and not cfg.enable_stdio_inheritance:
         yield f"{cfg.source('daemon')}: the error log of a daemon is lost: set errorlog"
+    yield from _exposed(cfg)
+
+
+def _exposed(cfg: Config) -> Iterator[str]:
+    """Yield a warning for each setting that shows the server's inside to other machines."""
+    admin = cfg.admin_address
+    if isinstance(admin, TCPAddress) and not admin.is_loopback:
+        yield (
+            f"{cfg.source('admin_bind')}: admin_bind shows the server's state to everybody who can reach {admin}: "
+            "bind to 127.0.0.1 or to unix:PATH"
+        )
     if cfg.debug:
         tcp = (address for address in cfg.address if isinstance(address, TCPAddress))
         exposed = ", ".join(str(address) for address in tcp if not address.is_loopback)

@@ -18,6 +18,7 @@ from geventwsgi.forks import keep, release
 from geventwsgi.master.compatible import Compatible
 from geventwsgi.master.crew import Crew
 from geventwsgi.master.kin import Kin, working_directory
+from geventwsgi.master.observing import Observing
 from geventwsgi.master.orders import ORDERS, Order, distinct, hup, term
 from geventwsgi.master.reload import Progress, Reload
 from geventwsgi.mesh.place import HERE
@@ -61,6 +62,7 @@ class Arbiter(Compatible):
         super().__init__(Application(None, app, prepare=self._patch, settle=share_memory))
         self.load_config = load_config
         self.crew = Crew(self)
+        self.observing = Observing(self, self.crew.slots)
         self._pidfile: PidFile | None = None
         #: The reload that is not decided yet.
         self._reload: Reload | None = None
@@ -122,7 +124,8 @@ class Arbiter(Compatible):
             self._patch_and_preload()
             hooks.require(cfg, "on_starting", self)
         self.LISTENERS = bind(cfg.address, cfg, self.kin.sockets)
-        self.kin.close_unused(self.LISTENERS)
+        self.observing.begin(time.monotonic(), self.kin.sockets)
+        self.kin.close_unused(self._named_listeners())
         self._write_pidfile(cfg)
         self.announce(self.LISTENERS)
         self.set_num_workers(cfg.workers)
@@ -184,6 +187,7 @@ class Arbiter(Compatible):
             self.crew.hear(now)
             self.crew.watch(now)
             self._look_at_kin(collected)
+            self.observing.collect(collected, now)
             self._tell(now)
             if self.drain_delay.due(now):
                 self._obey(term(self))
@@ -194,6 +198,7 @@ class Arbiter(Compatible):
                     self._obey(hup(self))
                 self._look_at_reload()
                 self._give_up_if(self.crew.keep(now))
+            self.observing.look(now)
 
     def _obey(self, order: Order) -> None:
         if order is Order.STOP:
@@ -212,6 +217,8 @@ class Arbiter(Compatible):
             self._resize(max(1, self.num_workers - 1))
         elif order is Order.REMOVE_WORKERS:
             self._resize(0)
+        elif order is Order.REOPEN:
+            self.observing.reopen_files()
 
     def _resize(self, number: int) -> None:
         self.set_num_workers(number)
@@ -248,7 +255,7 @@ class Arbiter(Compatible):
     def _nap(self, now: float) -> float | None:
         """Return the seconds until there is something to do that no signal announces."""
         naps = [self.crew.nap(now, stopping=self.stopping), self.kin.nap()]
-        naps += [duty.nap(now) for duty in (self.drain_delay, self.systemd, self.sources)]
+        naps += [duty.nap(now) for duty in (self.drain_delay, self.systemd, self.sources, self.observing)]
         return min((nap for nap in naps if nap is not None), default=None)
 
     def _finish(self) -> None:
@@ -256,7 +263,8 @@ class Arbiter(Compatible):
         for worker in self.children:
             worker.send(signal.SIGTERM)
         self._look_at_kin(self.signals.take_collected())
-        self._leave_addresses()
+        self.observing.end()
+        self._leave(self._named_listeners().values())
         remove_meeting_place(self.meeting_place)
         if self._pidfile:
             self._pidfile.remove()
@@ -291,19 +299,23 @@ class Arbiter(Compatible):
         if self._reload:
             self._reload.close()
             self._reload = None
-        self._leave_addresses()
+        self._leave(self.LISTENERS)
         for worker in self.children:
             self.crew.dismiss(worker, quick=quick, sweep=self.cfg.drain_on_shutdown and self.kin.alone)
 
-    def _leave_addresses(self) -> None:
-        """Close the listening sockets; remove the files of unix sockets, unless another master listens there."""
-        for listener in self.LISTENERS:
+    def _leave(self, listeners: Iterable[Listener]) -> None:
+        """Close listening sockets; remove the files of unix sockets, unless another master listens there."""
+        for listener in listeners:
             if self.kin.alone:
                 listener.remove()
             else:
                 listener.close()
 
     # Other masters
+
+    def _named_listeners(self) -> dict[str, Listener]:
+        """Return all listeners, by the names under which they pass from one master to the next."""
+        return {**{str(listener.address): listener for listener in self.LISTENERS}, **self.observing.named()}
 
     def _look_at_kin(self, collected: Mapping[int, int]) -> None:
         end = self.kin.collect(collected)
@@ -323,7 +335,7 @@ class Arbiter(Compatible):
         try:
             environ = {**self.environ, **self.systemd.environ(), **self._activation.environ()}
             hooks.require(self.cfg, "pre_exec", self)
-            self.kin.execute(self.signals, self.LISTENERS, environ, self._directory)
+            self.kin.execute(self.signals, self._named_listeners(), environ, self._directory)
         except (StartupError, OSError) as error:
             self.log.error("Upgrade: no new master can be started: %s", error)  # noqa: TRY400 - one line says it all
         else:
@@ -365,6 +377,7 @@ class Arbiter(Compatible):
                 for worker in old_workers:  # they serve there until they end, and nobody else takes what waits there
                     worker.slot.order_sweep()
         self.announce(reload.new_listeners)
+        self.observing.follow(time.monotonic())
 
     def _adopt(self, cfg: Config, listeners: list[Listener]) -> None:
         replace_process_settings(self.cfg, cfg, self.environ)

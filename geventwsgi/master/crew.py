@@ -49,7 +49,8 @@ class Crew:
         self.children = state.children
         self.backoff = Backoff()
         self._state = state
-        self._slots = SharedSlots()
+        #: What the workers share.
+        self.slots = SharedSlots()
         self._watchdog = Watchdog()
         self._stall_watch = StallWatch()
         self._turnover = Turnover()
@@ -169,7 +170,7 @@ class Crew:
         self._age += 1
         seat = self._free_seat(probation=probation)
         worker = WorkerHandle(
-            self._age, state.pid, cfg, state.log, self._slots.take(), seat, sockets=listeners,
+            self._age, state.pid, cfg, state.log, self.slots.take(), seat, sockets=listeners,
             app=state.app.under(cfg), probation=probation, request_limit=request_limit(cfg),
             last_words=lastwords.make(),
         )  # fmt: skip
@@ -179,7 +180,7 @@ class Crew:
             hooks.require(cfg, "pre_fork", state, worker, failure=WorkerBootError)
             worker.begin(*spawn(state, worker, listeners))
         except BaseException as error:
-            self._slots.release(worker.slot)
+            self.slots.release(worker.slot)
             worker.close()
             if isinstance(error, OSError):
                 raise WorkerBootError(f"no worker can be started: {error.strerror}") from None
@@ -283,7 +284,7 @@ class Crew:
         if worker.pipe is not None:
             state.signals.unwatch(worker.pipe)
         worker.close()
-        self._slots.release(worker.slot)
+        self.slots.release(worker.slot)
         hooks.call(worker.cfg, state.log, "child_exit", state, worker)
         end = f"{worker} {describe_end(status)}{worker.fault}"
         if worker.fault and not worker.booted and not worker.probation and not state.stopping:

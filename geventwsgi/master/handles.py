@@ -10,6 +10,7 @@ import enum
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,8 @@ class WorkerHandle:
         #: Half of the setting, as gunicorn's workers have it.
         self.timeout = float(getattr(cfg, "timeout", 0)) / 2
         self._process: int | None = None
+        #: When it was forked, in nanoseconds on the monotonic clock; 0 before.
+        self.born = 0
         self.state = Stage.BOOTING
         #: Monotonic time of becoming ready; None before.
         self.ready_at: float | None = None
@@ -192,6 +195,7 @@ class WorkerHandle:
         :param pipe: the reading end of its boot report.
         """
         self._process, self.pipe = pid, pipe
+        self.born = time.monotonic_ns()
 
     def end_probation(self) -> None:
         """Count it as one of the server's workers from now on."""

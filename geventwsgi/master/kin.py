@@ -20,7 +20,7 @@ from geventwsgi.system.listeners import ACCEPTCONN
 from geventwsgi.system.originals import original
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Container, Mapping, MutableMapping
 
     from geventwsgi.system.listeners import Listener
     from geventwsgi.system.signals import SignalPipe
@@ -41,7 +41,7 @@ class Kin:
         parent, sockets = environ.pop(PARENT, ""), environ.pop(SOCKETS, "")
         #: The pid of the master that has started this one; 0 without one.
         self.parent = int(parent) if parent == str(os.getppid()) else 0
-        #: The descriptors that the parent passes, by the text of their address.
+        #: The descriptors that the parent passes, by name: the text of the address that they listen at.
         self.sockets = _read_sockets(sockets) if self.parent else {}
         #: The pid of the master that this one has started; 0 without one.
         self.successor = 0
@@ -57,9 +57,12 @@ class Kin:
         """Whether there is no other master that uses the same sockets."""
         return not (self.successor or self.parent_lives)
 
-    def close_unused(self, listeners: list[Listener]) -> None:
-        """Close the sockets of addresses that are no longer wanted."""
-        for name in self.sockets.keys() - {str(listener.address) for listener in listeners}:
+    def close_unused(self, used: Container[str]) -> None:
+        """Close the sockets that are no longer wanted.
+
+        :param used: the names of those that are.
+        """
+        for name in [name for name in self.sockets if name not in used]:
             for fd in self.sockets[name]:
                 close(fd)
 
@@ -92,15 +95,18 @@ class Kin:
         """Return the seconds until the next look at the parent, whose end no signal announces; None without one."""
         return None if self._promoted else INTERVAL
 
-    def execute(self, signals: SignalPipe, listeners: list[Listener], environ: Mapping[str, str], where: str) -> None:
+    def execute(
+        self, signals: SignalPipe, listeners: Mapping[str, Listener], environ: Mapping[str, str], where: str
+    ) -> None:
         """Start the program anew, as this process was started.
 
+        :param listeners: those that the new master gets, by the name under which it looks for them.
         :raises OSError: the system has no process left.
         """
         import json  # for upgrades alone
 
         command = [sys.executable, *sys.orig_argv[1:]]
-        sockets = {str(listener.address): _listening(listener) for listener in listeners}
+        sockets = {name: _listening(listener) for name, listener in listeners.items()}
         told = {**environ, PARENT: str(os.getpid()), SOCKETS: json.dumps(sockets)}
         with signals.held(), own():
             pid = int(original("os", "fork")())

@@ -38,6 +38,8 @@ class Order(enum.Enum):
     REMOVE_WORKER = enum.auto()
     #: Have no worker.
     REMOVE_WORKERS = enum.auto()
+    #: Have the observer reopen the logs.
+    REOPEN = enum.auto()
 
 
 def distinct(numbers: Iterable[int]) -> Iterator[signal.Signals]:
@@ -85,7 +87,7 @@ def usr1(state: State) -> Order:
     state.log.reopen_files()
     for worker in state.children:
         worker.send(signal.SIGUSR1)
-    return Order.NOTHING
+    return Order.REOPEN
 
 
 def usr2(state: State) -> Order:

@@ -29,6 +29,8 @@ from geventwsgi.worker.boot_report import READY, BootFailure
 from geventwsgi.worker.source_reporter import SourceReporter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from geventwsgi.master.handles import WorkerHandle
     from geventwsgi.master.state import State
     from geventwsgi.system.listeners import Listener
@@ -45,12 +47,8 @@ def spawn(state: State, handle: WorkerHandle, listeners: list[Listener]) -> tupl
     """
     state.sources.watch(handle.cfg, state.signals, state.log)
     reader, writer = os.pipe()
-    _flush()
     try:
-        with state.signals.held(), forks.own(_leave_greenlets):
-            pid = original("os", "fork")()
-            if pid == 0:
-                _live(state, handle, listeners, reader, writer)
+        pid = fork(state, lambda: _live(state, handle, listeners, reader, writer))
     except OSError:
         close(reader)
         raise
@@ -58,6 +56,31 @@ def spawn(state: State, handle: WorkerHandle, listeners: list[Listener]) -> tupl
         close(writer)
     os.set_blocking(reader, False)
     return pid, reader
+
+
+def fork(state: State, live: Callable[[], int]) -> int:
+    """Fork a process of the server; return its pid.
+
+    :param live: is all that the child does; it returns the exit status.
+    :raises OSError: the system has no process left.
+    """
+    _flush()
+    with state.signals.held(), forks.own(_leave_greenlets):
+        pid = int(original("os", "fork")())
+        if pid == 0:
+            _end_with(live)
+    return pid
+
+
+def _end_with(live: Callable[[], int]) -> NoReturn:
+    status = WorkerBootError.exit_status
+    try:
+        status = live()
+    except BaseException:  # noqa: BLE001 - no exception may reach the master's frames
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(status)
 
 
 def _leave_greenlets() -> None:
@@ -68,26 +91,19 @@ def _leave_greenlets() -> None:
         background.leave()
 
 
-def _live(state: State, handle: WorkerHandle, listeners: list[Listener], reader: int, writer: int) -> NoReturn:
-    status = WorkerBootError.exit_status
-    try:
-        _let_go_of_the_master(state, reader)
-        close_others(listeners)
-        for listener in listeners:
-            listener.sit(handle.seat)
-        status = _Life(state, handle, listeners, writer).run()
-    except BaseException:  # noqa: BLE001 - no exception may reach the master's frames
-        traceback.print_exc()
-    finally:
-        _flush()
-        os._exit(status)
+def _live(state: State, handle: WorkerHandle, listeners: list[Listener], reader: int, writer: int) -> int:
+    let_go_of_the_master(state)
+    close(reader)
+    close_others(listeners)
+    for listener in listeners:
+        listener.sit(handle.seat)
+    return _Life(state, handle, listeners, writer).run()
 
 
-def _let_go_of_the_master(state: State, reader: int) -> None:
+def let_go_of_the_master(state: State) -> None:
     """Release the copies of the master's own resources after the fork. Signals are still blocked."""
     forks.begin()
     state.forget()
-    close(reader)
     set_handler = original("signal", "signal")
     for number in state.signals.numbers:
         set_handler(number, _ignore)

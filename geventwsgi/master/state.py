@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from geventwsgi.master.drain_delay import DrainDelay
@@ -39,6 +40,8 @@ class State:
     def __init__(self, app: Application) -> None:
         self.app = app
         self.pid = os.getpid()
+        #: Monotonic time of the start.
+        self.started = time.monotonic()
         #: How many workers there are to be.
         self.num_workers = 0
         #: The listening sockets, by gunicorn's name.

@@ -1,8 +1,8 @@
 """Numbers that master and workers share without a system call: one anonymous mapping with a slot for each worker.
 
-A slot is two cache lines of unsigned 64-bit fields. Its worker writes them, except SWEEP and PROBE, which the master
-sets. Every worker reads the first line of all slots; the second one is the master's and the worker's alone. This module
-knows no process and no clock.
+A slot is two cache lines of unsigned 64-bit fields. Its worker writes them, except SWEEP, PROBE and those from PID on,
+which the master sets. Every worker reads the first line of all slots; the second one is the master's, the worker's and
+the observer's alone. This module knows no process and no clock.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import mmap
 from geventwsgi.errors import WorkerBootError
 
 #: The fields of a slot, by position.
-BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PROBE = range(10)
+BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PROBE, PID, NUMBER, BORN, STAGE = range(14)
 FIELDS = 16
 #: Slots. The system allocates no memory for those that are never used.
 SLOTS = 4096
+#: How far a worker's life is, by the number in its slot.
+STAGES = ("booting", "ready", "leaving")
 
 
 class Slot:
@@ -120,6 +122,38 @@ class Slot:
     def probe(self, probe: bool) -> None:
         self._fields[self._base + PROBE] = probe
 
+    def introduce(self, pid: int, number: int, born: int, stage: str) -> None:
+        """Write who the worker is; for the master. Written last, the pid says that the rest is there.
+
+        :param number: how many workers the master had started up to this one.
+        :param born: when it was forked, in nanoseconds on the monotonic clock.
+        :param stage: one of :data:`STAGES`.
+        """
+        fields, base = self._fields, self._base
+        fields[base + NUMBER], fields[base + BORN] = number, born
+        fields[base + STAGE] = STAGES.index(stage)
+        fields[base + PID] = pid
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id; 0 before :meth:`introduce`."""
+        return int(self._fields[self._base + PID])
+
+    @property
+    def number(self) -> int:
+        """How many workers the master had started up to this one."""
+        return int(self._fields[self._base + NUMBER])
+
+    @property
+    def born(self) -> int:
+        """When the worker was forked, in nanoseconds on the monotonic clock."""
+        return int(self._fields[self._base + BORN])
+
+    @property
+    def stage(self) -> str:
+        """One of :data:`STAGES`."""
+        return STAGES[self._fields[self._base + STAGE]]
+
     def accept(self, *, accepting: bool) -> None:
         """Write whether the worker accepts connections."""
         self._fields[self._base + ACCEPTING] = accepting
@@ -161,6 +195,11 @@ class SharedSlots:
         slot.clear()
         self._fields[-1] = max(self._fields[-1], (slot.index + 1) * FIELDS)
         return slot
+
+    def taken(self) -> list[Slot]:
+        """Return the slots of the workers that the master has introduced."""
+        slots = [Slot(self._fields, index) for index in range(self._fields[-1] // FIELDS)]
+        return [slot for slot in slots if slot.pid]
 
     def release(self, slot: Slot) -> None:
         """Give back the slot of a worker that has ended."""

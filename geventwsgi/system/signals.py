@@ -163,6 +163,19 @@ class SignalPipe:
         self._ended = self._ended or any(number in _ENDS for number in received)
         return [number for number in received if number in self.numbers]
 
+    def remote(self) -> Callable[[int], None]:
+        """Return a function for a forked child, by which its parent gets a signal whoever the child's user is.
+
+        To be called in the child, before :meth:`forsake`.
+        """
+        writer = os.dup(self._writer)
+
+        def send(number: int) -> None:
+            with suppress(OSError):  # the parent has gone
+                os.write(writer, bytes([number]))
+
+        return send
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Block the signals, for a fork: a child would write its own signals into the pipe that it has inherited."""

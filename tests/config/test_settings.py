@@ -18,6 +18,7 @@ OURS = {
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
     "greenlet_per_request",
     *("access_log_skip", "error_log_format", "request_id_header", "stall_threshold", "strict"),
+    "admin_bind",
     *("max_worker_memory", "max_worker_age", "reload_surge", "drain_on_shutdown"),
 }
 OTHER_DEFAULTS = {

@@ -31,6 +31,7 @@ GIVEN = {
     "config": ("gunicorn.conf.py",),
     "wsgi_app": ("app:app",),
     "bind": ("localhost:80", ["localhost:80"]),
+    "admin_bind": ("localhost:9100",),
     "backlog": ("64", 64),
     "workers": ("3", 3),
     "worker_class": ("my:Worker",),

@@ -58,7 +58,7 @@ def test_sockets_that_are_no_longer_wanted_are_closed():
         fd = other.detach()
         kin = heir(os.getppid(), {"127.0.0.1:0": [kept.fileno()], "127.0.0.1:1": [fd]})
         listener = Listener(TCPAddress("127.0.0.1", 0), kept)
-        kin.close_unused([listener])
+        kin.close_unused({str(listener.address)})
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
         os.fstat(kept.fileno())

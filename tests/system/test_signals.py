@@ -97,6 +97,20 @@ def test_child_that_forsook_the_pipe_does_not_write_into_it():
         assert pipe.take() == []
 
 
+def test_child_that_forsook_the_pipe_may_send_signals_by_it_on_purpose():
+    with SignalPipe([signal.SIGUSR1]) as pipe:
+        with pipe.held(), own():
+            pid = os.fork()
+            if pid == 0:
+                send = pipe.remote()
+                pipe.forsake()
+                send(signal.SIGUSR2)  # which the parent does not take
+                send(signal.SIGUSR1)
+                os._exit(0)
+        assert os.waitpid(pid, 0) == (pid, 0)
+        assert pipe.take() == [signal.SIGUSR1]
+
+
 def test_refuses_to_work_outside_the_main_thread():
     errors = []
 

@@ -1,0 +1,1 @@
+"""What does a running server do? Answered over HTTP by one extra process of the master, which serves no application."""
