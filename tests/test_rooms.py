@@ -146,9 +146,9 @@ REMAINING = {
     "serving.http1.http1_connection exchange.over",
     "serving.http1.http1_connection lane.queued",
     "serving.http1.http1_connection service.served",
+    "serving.http1.http1_connection stream.stuck",
     "serving.http1.http1_connection stream.waited",
     "serving.http1.http1_exchange connection.last",
-    "serving.http1.http1_body stream.waited",
     "serving.wire.descriptor self._stream._sock",
     "serving.wire.poller stream.watched",
     # What all responses that send a piece share.

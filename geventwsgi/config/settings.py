@@ -206,6 +206,9 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("stall_threshold", 0, k.SECONDS, "--stall-threshold",
             "Seconds for which a worker's event loop may stand still before a line in the log says how long it did, in "
             "which line of code and for which request; try 0.1. Nothing is killed. 0 looks for nothing."),
+        Setting("slow_request_threshold", 0, k.SECONDS, "--slow-request-threshold",
+            "Seconds after which a request that still runs is logged once, with its stack and how its time was spent; "
+            "nothing is killed. Held responses and WebSockets do not count. 0 looks for nothing."),
         Setting("graceful_timeout", 30, k.SECONDS, "--graceful-timeout",
             "Seconds that a stopping worker gives its requests in flight; the remaining requests are then cut."),
         Setting("drain_on_shutdown", True, k.SWITCH_OFF, "--no-drain-on-shutdown",

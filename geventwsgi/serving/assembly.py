@@ -53,8 +53,13 @@ def service_of(
     )
     return Service(
         common, capacity, runners, Timeouts(config), entrance_of(config, tls), policy,
-        keeps_greenlets=keeps_greenlets, greenlet_per_request=config.greenlet_per_request,
+        keeps_greenlets=keeps_greenlets, greenlet_per_request=config.greenlet_per_request, timed=timed(config),
     )  # fmt: skip
+
+
+def timed(config: Config) -> bool:
+    """Return whether anybody may ask for how long a request has run."""
+    return bool(config.request_timeout or config.slow_request_threshold)
 
 
 def entrance_of(config: Config, tls: ssl.SSLContext | None) -> Entrance:

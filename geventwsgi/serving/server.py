@@ -46,6 +46,7 @@ from geventwsgi.wsgi.gateway import Gateway
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from geventwsgi.serving.accept.capacity import Guest
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.http1.http1_policy import Page
     from geventwsgi.serving.wire.sockets import Socket
@@ -383,6 +384,10 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     def served(self) -> int:
         """Return how many requests were begun so far, without those that ``handler_class`` serves."""
         return self.__service.served if self.__service is not None else 0
+
+    def guests(self) -> tuple[Guest, ...]:
+        """Return the open connections, for whoever looks at the server."""
+        return () if self.__service is None else tuple(self.__service.connections)
 
     def in_flight(self) -> dict[Any, str]:
         """Return what is being served: the greenlet, and the request line and client for a log."""

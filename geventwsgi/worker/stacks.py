@@ -38,9 +38,7 @@ def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple
     places: dict[str, list[str]] = {}
     for one in _suspended(running):
         if one in requests or _is_foreign(one.gr_frame):
-            frame_there = one.gr_frame
-            stack = application_stack(frame_there) if frame_there else COMPILED
-            places.setdefault(stack, []).append(requests.get(one, ""))
+            places.setdefault(of(one), []).append(requests.get(one, ""))
     others = [
         (f"has {len(served)} more greenlet{'s' if len(served) > 1 else ''}{_serving(served)}", stack)
         for stack, served in list(places.items())[:PLACES]
@@ -49,6 +47,12 @@ def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple
     if held:
         others.append((f"holds {len(held)} response{'s' if len(held) > 1 else ''}{_serving(held)}", HELD))
     return [(f"was{_serving([requests.get(running, '')])}", application_stack(frame)), *others]
+
+
+def of(greenlet: Any) -> str:
+    """Return the stack of a greenlet that does not run now."""
+    frame = greenlet.gr_frame
+    return application_stack(frame) if frame else COMPILED
 
 
 def application_stack(frame: FrameType | None) -> str:

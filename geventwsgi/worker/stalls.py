@@ -17,7 +17,7 @@ from geventwsgi.observe.outputs import request_id
 from geventwsgi.worker.boot_report import is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import FrameType
 
     from geventwsgi.system.shared import Slot
@@ -31,16 +31,16 @@ class Stalls:
 
     :param threshold: seconds from which on a turn of the loop is a stall.
     :param warn: is called with a ``%``-style text and its arguments.
-    :param requests: returns the request that each greenlet serves.
+    :param served_by: returns what a greenlet serves, for a log.
     """
 
     def __init__(
-        self, slot: Slot, threshold: float, warn: Callable[..., object], requests: Callable[[], Mapping[Any, str]]
+        self, slot: Slot, threshold: float, warn: Callable[..., object], served_by: Callable[[Any], str]
     ) -> None:
         self._slot = slot
         self._threshold = threshold
         self._warn = warn
-        self._requests = requests
+        self._served_by = served_by
         #: The samples of this turn: place, greenlet, the request for a log, and its identity.
         self._samples: list[tuple[str, str, str, str | None]] = []
         self._watchers: list[Any] = []
@@ -64,7 +64,7 @@ class Stalls:
         if since and time.monotonic_ns() - since >= self._threshold * 1e9 / 2:
             running = getcurrent()
             name = getattr(running, "name", None) or type(running).__name__
-            serves = self._requests().get(running, "")
+            serves = self._served_by(running)
             self._samples.append((place_of(frame), str(name), serves, request_id.CURRENT.get()))
 
     def _begin(self) -> None:

@@ -27,6 +27,7 @@ from geventwsgi.worker import hooks, lastwords, stacks
 from geventwsgi.worker.application import Application
 from geventwsgi.worker.boot_report import thrown, told, trace_of
 from geventwsgi.worker.heartbeat import Heartbeat, interval
+from geventwsgi.worker.in_flight import InFlight
 from geventwsgi.worker.stalls import Stalls
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Worker:
         #: An attribute of gunicorn's, unused: here the master watches the source files.
         self.reloader: Any = None
         self.servers: list[WSGIServer] = []
+        self._in_flight = InFlight(lambda: self.servers)
         self._slot = slot
         self._balance: Balance | None = None
         self._last_words = last_words
@@ -207,6 +209,7 @@ class Worker:
         self._stop = Event()
         self._start_heartbeat()
         self._watch_stalls()
+        self._watch_requests()
         self._gather_access_lines(get_hub().loop.run_callback)
         self.catch_signals()
         for listener in self.sockets:
@@ -301,7 +304,7 @@ class Worker:
             return
         from gevent import get_hub
 
-        stalls = Stalls(self._slot, self.cfg.stall_threshold, self.log.warning, self._in_flight)
+        stalls = Stalls(self._slot, self.cfg.stall_threshold, self.log.warning, self._in_flight.served_by)
         try:
             stalls.watch(get_hub().loop)
         except TypeError:
@@ -309,10 +312,13 @@ class Worker:
         else:
             self._stalls = stalls
 
-    def _in_flight(self) -> dict[Any, str]:
-        """Return what each greenlet serves, for a log: a request, or a task of the application."""
-        requests = {greenlet: told for server in self.servers for greenlet, told in server.in_flight().items()}
-        return {**{greenlet: f"the background task {name}" for greenlet, name in HERE.tasks.items()}, **requests}
+    def _watch_requests(self) -> None:
+        if not self.cfg.slow_request_threshold:
+            return
+        from geventwsgi.worker.slow_requests import SlowRequests
+
+        slow = SlowRequests(self.cfg.slow_request_threshold, self.log.warning, self._in_flight.connections)
+        self.every(slow.interval, slow.look)
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
         """Have the loop call a function every ``seconds`` from now on. The function must not wait."""
@@ -394,7 +400,7 @@ class Worker:
             from geventwsgi.serving.wire.outbox import send_all
 
             send_all()
-        for who, stack in stacks.describe(frame, self._in_flight()):
+        for who, stack in stacks.describe(frame, self._in_flight.all()):
             self.log.critical("Worker (pid: %s) %s at:\n%s", self.pid, who, stack)
         lastwords.forget(self._last_words)
         if self._slot is not None:

@@ -19,6 +19,7 @@ OURS = {
     "greenlet_per_request",
     *("access_log_skip", "error_log_format", "request_id_header", "stall_threshold", "strict"),
     "admin_bind",
+    "slow_request_threshold",
     *("max_worker_memory", "max_worker_age", "reload_surge", "drain_on_shutdown"),
 }
 OTHER_DEFAULTS = {

@@ -42,6 +42,7 @@ GIVEN = {
     "timeout": ("0.5", 0.5),
     "graceful_timeout": ("5", 5),
     "stall_threshold": ("0.1", 0.1),
+    "slow_request_threshold": ("2.5", 2.5),
     "max_worker_memory": ("512M", 512 << 20),
     "max_worker_age": ("60", 60),
     "reload_surge": ("25%", "25%"),

@@ -38,7 +38,7 @@ def test_a_stall_while_others_wait(server, way):
         assert all(answer.result().ok for answer in waiting)
     wait_until(lambda: lines(server), 10)
     ((seconds, place, _, _, request),) = [line for line in lines(server) if f"/{way} " in line[4]]
-    assert float(seconds) >= 0.3
+    assert float(seconds) >= (0.1 if way == "call" else 0.3)  # what a processor computes in as long differs
     assert f"({way})" in place and "stalling.py" in place
     assert request.startswith(f'"GET /{way} HTTP/1.1" from 127.0.0.1')
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from geventwsgi.config.sources import Config
-    from geventwsgi.wsgi.exchange import Exchange
+    from geventwsgi.serving.request.live_exchange import LiveExchange
 
 #: Descriptors left for files, logs and the application's own connections, when the limit of connections follows from
 #: the limit of descriptors. Of few descriptors half are left.
@@ -38,7 +38,7 @@ class Guest(runners.Sleeper):
     #: Whether the only thing left to do is to discard what its client sends.
     lingering: bool
 
-    def in_flight(self) -> Iterable[tuple[Any, Exchange]]:
+    def in_flight(self) -> Iterable[tuple[Any, LiveExchange]]:
         """Return the requests that are being served, with their greenlets."""
         raise NotImplementedError
 

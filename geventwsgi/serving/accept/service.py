@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.timeouts import Timeouts
     from geventwsgi.serving.loop.runners import Runners
     from geventwsgi.serving.request.lane import Policy
+    from geventwsgi.serving.request.live_exchange import LiveExchange
     from geventwsgi.serving.wire.sending import Common
-    from geventwsgi.wsgi.exchange import Exchange
 
 #: Seconds for connections to end after they were cut.
 KILL_MARGIN = 1.0
@@ -41,16 +41,18 @@ class Service:
     :param runners: have a connection's :meth:`~.connection.Connection.run` called by a greenlet.
     :param keeps_greenlets: whether a connection has a greenlet while it is idle (a pool's, say).
     :param greenlet_per_request: whether it is to go on in another after each request.
+    :param timed: whether each request is to know when it came.
     """
 
     __slots__ = (
         "capacity", "common", "connections", "draining", "empty", "entrance", "fanout", "greenlet_per_request",
-        "keeps_greenlets", "policy", "refused", "runners", "served", "timeouts", "trimmer",
+        "keeps_greenlets", "policy", "refused", "runners", "served", "timed", "timeouts",
+        "trimmer",
     )  # fmt: skip
 
     def __init__(
         self, common: Common, capacity: Capacity, runners: Runners, timeouts: Timeouts, entrance: Entrance,
-        policy: Policy, *, keeps_greenlets: bool = False, greenlet_per_request: bool = False,
+        policy: Policy, *, keeps_greenlets: bool = False, greenlet_per_request: bool = False, timed: bool = False,
     ) -> None:  # fmt: skip
         self.common = common
         self.capacity = capacity
@@ -60,6 +62,7 @@ class Service:
         self.policy = policy
         self.keeps_greenlets = keeps_greenlets
         self.greenlet_per_request = greenlet_per_request
+        self.timed = timed
         self.trimmer = Trimmer(common.deadlines.loop)
         #: Calls responses that are held when they have something to send.
         self.fanout = fanout_of(common.hub)
@@ -73,7 +76,7 @@ class Service:
         #: Set when the server stops: answer what is there, keep nothing alive.
         self.draining = False
 
-    def in_flight(self) -> list[tuple[Any, Exchange]]:
+    def in_flight(self) -> list[tuple[Any, LiveExchange]]:
         """Return the requests that are being served, with their greenlets."""
         return [request for connection in tuple(self.connections) for request in connection.in_flight()]
 

@@ -14,5 +14,5 @@ cdef class ArrivingBody:
 
     @cython.locals(stream=CStream, decoder=CBody, data=bytes, piece=bytes, rest=bytes)
     cpdef bytes receive(self, Py_ssize_t size, double timeout)
-    @cython.locals(service=CService, stream=CStream, data=bytes)
+    @cython.locals(service=CService, stream=CStream, data=bytes, before=double)
     cpdef bytes _receive_paced(self, Py_ssize_t size, double longest)

@@ -72,7 +72,7 @@ class ArrivingBody:
         credit = min(self._credit, longest)
         if credit <= 0:
             raise DeadlineExpired
-        stream.waited = 0.0
+        before = stream.waited
         data = stream.recv(size, credit)
-        self._credit = credit - stream.waited + len(data) / rate
+        self._credit = credit - (stream.waited - before) + len(data) / rate
         return data

@@ -270,7 +270,7 @@ def receive(connection: Http1Connection) -> Http1Exchange | Left:
         return NOTHING if data is None else ENDED
     head = connection.last_head
     whole = False
-    stream.waited = 0.0
+    stream.waited = stream.stuck = 0.0
     try:
         if head is None or data != connection.last_data:
             head = _read_head(connection, data)
@@ -376,8 +376,10 @@ def _begin(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> 
     if (stream.gone or not stream.step_in_now()) and not _turn_comes(connection, lane, exchange):
         return False
     service.served += 1
-    if service.timeouts.request_timeout:
-        request_deadline.watch(lane, exchange, service.timeouts.request_timeout)
+    if service.timed:
+        exchange.begin_turn()
+        if service.timeouts.request_timeout:
+            request_deadline.watch(lane, exchange, service.timeouts.request_timeout)
     return True
 
 
@@ -442,7 +444,8 @@ def _turn_comes(connection: Http1Connection, lane: Lane, exchange: Http1Exchange
     :raises ClientDisconnected: the client left before.
     """
     lane.queued = True
-    began = clock.monotonic()
+    exchange.arrive()
+    began = exchange.since
     try:
         if connection.stream.gone:
             departure.notice(lane)

@@ -18,6 +18,7 @@ from geventwsgi.serving.http1.http1_body import PIECES_TURN, ArrivingBody
 from geventwsgi.serving.http1.http1_held import Http1Held
 from geventwsgi.serving.http1.http1_upgraded import Http1Upgraded
 from geventwsgi.serving.loop.deadlines import NEVER
+from geventwsgi.serving.request import live_exchange
 from geventwsgi.serving.request.extensions import extend
 from geventwsgi.serving.request.upgrade import ClientSocket
 from geventwsgi.wsgi import exchange
@@ -83,6 +84,8 @@ class Http1Exchange(http1_response.ResponseHalf):
         self.ended = False
         #: When the application has to be done (monotonic time); set by :mod:`request_deadline`.
         self.until = _NEVER
+        #: Set by :meth:`arrive` and :meth:`begin_turn`.
+        self.since = self.queued = 0.0
         #: Set by :mod:`client` when the application asks for news of its client.
         self.audience: Audience | None = None
 
@@ -95,6 +98,10 @@ class Http1Exchange(http1_response.ResponseHalf):
             client = forwarding.client_of(fields)
             if client is not None:
                 self.remote_addr, self.remote_port = client
+
+    def kind(self) -> str:
+        """See :meth:`.LiveExchange.kind`."""
+        return live_exchange.WEBSOCKET if self.taken else live_exchange.REQUEST
 
     # The request
 

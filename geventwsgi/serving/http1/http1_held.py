@@ -16,13 +16,12 @@ from geventwsgi.http import encode
 from geventwsgi.serving.http1 import http1_parked
 from geventwsgi.serving.http1.http1_parked import NONE_WAIT, PIECE, TURN
 from geventwsgi.serving.loop import holdings
-from geventwsgi.serving.request import departure
+from geventwsgi.serving.request import departure, live_exchange
 from geventwsgi.serving.wire.sending import LEFT
 
 if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
     from geventwsgi.serving.request.lane import Lane
-    from geventwsgi.serving.request.live_exchange import LiveExchange
     from geventwsgi.wsgi.exchange import Headers
     from geventwsgi.wsgi.held import Call, Held, Piece
 
@@ -39,7 +38,14 @@ class Http1Held(http1_parked.Http1Parked):
     )  # fmt: skip
 
     def begin(
-        self, connection: Connection, former: LiveExchange, call: Call, source: Held, *, chunked: bool, keep_alive: bool
+        self,
+        connection: Connection,
+        former: live_exchange.LiveExchange,
+        call: Call,
+        source: Held,
+        *,
+        chunked: bool,
+        keep_alive: bool,
     ) -> None:
         """Begin where ``former`` has come to.
 
@@ -91,6 +97,10 @@ class Http1Held(http1_parked.Http1Parked):
         """Wait for the next thing to do without having been woken: a silence, the request's deadline."""
         seconds = min(self._silent_until, self.until) - clock.monotonic()
         self._connection.stream.park(self._connection, max(0.0, seconds))
+
+    def kind(self) -> str:
+        """See :meth:`.LiveExchange.kind`."""
+        return live_exchange.HELD
 
     # Sending
 

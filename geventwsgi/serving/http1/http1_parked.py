@@ -45,6 +45,7 @@ class Http1Parked(live_exchange.LiveExchange):
         self.scheme, self.trusted = former.scheme, former.trusted
         self.request, self.audience = former.request, None
         self.status, self.sent, self.until = former.status, former.sent, former.until
+        self.since, self.queued = former.since, former.queued
         self.head_sent, self.has_body, self.taken = True, False, former.taken
         self.over = self.ended = False
         self.trailers = _NO_TRAILERS
@@ -57,6 +58,10 @@ class Http1Parked(live_exchange.LiveExchange):
             self.request.follow(self)
         if self._call.response is not None:
             self._call.response.follow(self)
+
+    def phase(self) -> str:
+        """See :meth:`.LiveExchange.phase`."""
+        return live_exchange.WRITING if self._waits >= 0 else live_exchange.HELD
 
     # A kind's own
 

@@ -83,6 +83,19 @@ class ResponseHalf(live_exchange.LiveExchange):
         #: What :meth:`send_trailers` was given.
         self._trailers: tuple[tuple[str, str], ...] = ()
 
+    def phase(self) -> str:
+        """See :meth:`.LiveExchange.phase`."""
+        if self._lane is not None and self._lane.queued:
+            return live_exchange.QUEUED
+        if self._stream.writing:
+            return live_exchange.WRITING
+        return live_exchange.READING if self._stream.awaited else live_exchange.WAITING
+
+    def waits(self) -> tuple[float, float]:
+        """See :meth:`.LiveExchange.waits`."""
+        stream, now = self._stream, clock.monotonic()
+        return stream.waited + (now if stream.awaited else 0), stream.stuck + (now if stream.writing else 0)
+
     def start(self, head: exchange.ResponseHead, length: int | None) -> None:
         """See :meth:`Exchange.start`."""
         self._response = head

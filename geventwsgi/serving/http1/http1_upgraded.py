@@ -17,12 +17,12 @@ from geventwsgi.serving.http1 import http1_parked
 from geventwsgi.serving.http1.http1_parked import NONE_WAIT, PIECE, TURN
 from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.loop.turns import Turns
+from geventwsgi.serving.request import live_exchange
 from geventwsgi.serving.request.pings import Pings
 from geventwsgi.serving.wire.sending import LEFT
 
 if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
-    from geventwsgi.serving.request.live_exchange import LiveExchange
     from geventwsgi.wsgi.held import Call, Upgrade
 
 #: Bytes that are kept for one client until whoever sends has to wait.
@@ -45,7 +45,7 @@ class Http1Upgraded(http1_parked.Http1Parked):
         "_working", "received",
     )  # fmt: skip
 
-    def begin(self, connection: Connection, former: LiveExchange, call: Call, upgrade: Upgrade) -> None:
+    def begin(self, connection: Connection, former: live_exchange.LiveExchange, call: Call, upgrade: Upgrade) -> None:
         """Begin after the request of ``former`` has returned."""
         self.come_after(connection, former, call)
         self._upgrade = upgrade
@@ -88,6 +88,10 @@ class Http1Upgraded(http1_parked.Http1Parked):
         if service.draining:
             self.drain()
         service.runners.give_again(connection)
+
+    def kind(self) -> str:
+        """See :meth:`.LiveExchange.kind`."""
+        return live_exchange.WEBSOCKET
 
     # What the client sends
 

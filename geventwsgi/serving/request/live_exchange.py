@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from geventwsgi import clock
 from geventwsgi.wsgi import exchange
 
 if TYPE_CHECKING:
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
     from geventwsgi.wsgi.exchange import Headers
 
 
+#: What an exchange is to whoever looks at the server.
+REQUEST, HELD, WEBSOCKET = "request", "held", "websocket"
+#: Its phases, as far as it knows them. One that is neither reads nor writes waits for anything else, or runs.
+QUEUED, READING, WRITING, WAITING = "queued", "reading", "writing", "waiting"
+
+
 class LiveExchange(exchange.Exchange):
     """See :class:`~geventwsgi.wsgi.exchange.Exchange`; these methods are a protocol's own as well."""
 
-    __slots__ = ("audience", "ended", "until")
+    __slots__ = ("audience", "ended", "queued", "since", "until")
 
     #: Who is told that the client has left; None while the application has not asked for that.
     audience: Audience | None
@@ -25,6 +32,33 @@ class LiveExchange(exchange.Exchange):
     ended: bool
     #: When the application has to be done (``clock.monotonic``); set by :mod:`request_deadline`.
     until: float
+    #: When the request came (``clock.monotonic``), where anybody may ask; else 0. No two requests have the same.
+    since: float
+    #: Seconds for which it has waited for its turn.
+    queued: float
+
+    def arrive(self) -> None:
+        """Note the time at which the request came; called before it waits for its turn, if it has to."""
+        self.since = clock.monotonic()
+
+    def begin_turn(self) -> None:
+        """Note the time at which the request has its turn."""
+        if self.since:
+            self.queued = clock.monotonic() - self.since
+        else:
+            self.arrive()
+
+    def kind(self) -> str:
+        """Return whether this is still a request, a held response or a WebSocket."""
+        raise NotImplementedError
+
+    def phase(self) -> str:
+        """Return what it waits for."""
+        raise NotImplementedError
+
+    def waits(self) -> tuple[float, float]:
+        """Return the seconds for which it has waited for its client's bytes, and for its client to take its own."""
+        return 0.0, 0.0
 
     def client_left(self) -> None:
         """Act on the client's departure, beyond telling the audience; called in the hub."""

@@ -1,3 +1,4 @@
+from geventwsgi cimport _clock as clock
 from geventwsgi.flag cimport flag
 from geventwsgi.serving.wire._native cimport Socket as CSocket
 from geventwsgi.serving.loop cimport deadlines
@@ -31,6 +32,7 @@ cdef class Sending(endpoint.Endpoint):
     cdef public Common _common
     cdef public bytes kept
     cdef public bytes kept_too
+    cdef public double stuck
     cdef long long _turn
     cdef public Stall _stall
     cdef object _writer

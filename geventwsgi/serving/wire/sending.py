@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gevent.exceptions import ConcurrentObjectUseError
 from greenlet import getcurrent
 
+from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.loop import deadlines
 from geventwsgi.serving.loop.deadlines import NEVER
@@ -91,7 +92,7 @@ class Sending(endpoint.Endpoint):
 
     __slots__ = (
         "_common", "_era", "_held", "_sock", "_stall", "_turn", "_writer", "_yielding", "closed", "gathers",
-        "in_flight", "kept", "kept_too", "left",
+        "in_flight", "kept", "kept_too", "left", "stuck",
     )  # fmt: skip
 
     def __init__(self, sock: Socket, common: Common) -> None:
@@ -106,6 +107,8 @@ class Sending(endpoint.Endpoint):
         #: How many greenlets are inside :meth:`yield_turn` or :meth:`_step_forth`, and which of them may go on: those
         #: that came in this era.
         self._yielding = self._era = 0
+        #: Seconds of all waits for room of greenlets; reset by the protocol.
+        self.stuck = 0.0
         #: Set by :meth:`give_up` for good.
         self.left = False
         #: Whether the kernel holds back what was sent last, for the end of the connection.
@@ -406,11 +409,13 @@ class Sending(endpoint.Endpoint):
         stall.rest = file
         self._await_room(stall)
         self._writer = getcurrent()
+        self.stuck -= clock.monotonic()
         try:
             stalled = self._common.hub.switch()
         finally:
             self._writer = stall.rest = None
             stall.deadline = NEVER
+            self.stuck += clock.monotonic()
         if stalled:
             raise self._silent()
 

@@ -43,5 +43,5 @@ cdef class Stream(sending.Sending):
     cpdef bint wait(self, timeout) except -1
     cpdef park(self, CSleeper sleeper, double timeout)
     cpdef _wake(self, bint timed_out)
-    @cython.locals(began=double, in_flight=bint)
+    @cython.locals(in_flight=bint)
     cpdef _wait_readable(self, timeout)

@@ -73,7 +73,7 @@ class Stream(sending.Sending):
     def __init__(self, sock: Socket, common: Common) -> None:
         """Take over ``sock``, which must be non-blocking."""
         sending.Sending.__init__(self, sock, common)
-        #: Seconds of the last wait for the client's bytes; reset by whoever reads it.
+        #: Seconds of all waits for the client's bytes; reset by the protocol.
         self.waited = 0.0
         #: Received but not yet asked for.
         self._ahead = b""
@@ -210,14 +210,14 @@ class Stream(sending.Sending):
             self._common.deadlines.arm(self, timeout)
         self._turn = 0
         in_flight = self._step_back()
-        began = clock.monotonic()
+        self.waited -= clock.monotonic()
         self._reader = getcurrent()
         try:
             self._common.hub.switch()
         finally:
             self._reader = None
             self.deadline = NEVER
-        self.waited += clock.monotonic() - began
+            self.waited += clock.monotonic()
         if self._expired:
             self._expired = False
             raise DeadlineExpired
