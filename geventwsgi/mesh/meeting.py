@@ -11,7 +11,6 @@ import contextlib
 import math
 import os
 import re
-import stat
 from array import array
 from fcntl import ioctl
 from termios import FIONREAD
@@ -26,6 +25,7 @@ from geventwsgi.forks import close
 from geventwsgi.mesh.frames import ANSWER, HELLO, PUBLISH, Decoder, Frame
 from geventwsgi.mesh.peer import Peer
 from geventwsgi.mesh.place import HERE
+from geventwsgi.system.socket_directory import make_private, remove_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,7 +157,7 @@ class Meeting:
         path, unfinished = self._directory / self.address, self._directory / f".{self.address}"
         if self._listener is not None and path.exists():
             return
-        _make_private(self._directory)
+        make_private(self._directory)
         if self._listener is not None:
             # Its greenlet ends. Connections stay.
             self._listener.close()
@@ -173,7 +173,7 @@ class Meeting:
             listener.close()
             raise
         self._listener = listener
-        atexit.register(_remove_own, path, os.getpid())
+        atexit.register(remove_own, path, os.getpid())
         spawn_raw(self._accept, listener)
 
     def connect(self, address: str) -> None:
@@ -298,20 +298,3 @@ def _unread(sock: Any) -> int:
     with contextlib.suppress(OSError, ValueError):
         ioctl(sock.fileno(), FIONREAD, size)
     return size[0]
-
-
-def _make_private(directory: Path) -> None:
-    """Make the directory, unless another worker has made it.
-
-    :raises PermissionError: it belongs to another user, or other users may use it.
-    """
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise PermissionError(f"{directory} is not a private directory of this user: remove it")
-
-
-def _remove_own(path: Path, pid: int) -> None:
-    if os.getpid() == pid:
-        path.unlink(missing_ok=True)

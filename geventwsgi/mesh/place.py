@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from geventwsgi.mesh.claims import Claims
+    from geventwsgi.mesh.passing import Passing
     from geventwsgi.mesh.tickets import Tickets
 
 
@@ -47,6 +48,8 @@ class Place:
         self.tickets: Tickets | None = None
         #: What one of the workers at a time may have; None where there are no other workers.
         self.claims: Claims | None = None
+        #: Takes descriptors from other workers, and passes them some; None where no setting asks for it.
+        self.passing: Passing | None = None
         self._complain: Callable[..., object] = logging.getLogger("geventwsgi.events").error
         #: The names of the greenlets that the worker is to wait for at its end.
         self.tasks: dict[Any, str] = {}
@@ -89,6 +92,11 @@ class Place:
             newcomer.begin()
         for newcomer in newcomers:
             newcomer.wait()
+
+    def take_passings(self, passing: Passing) -> None:
+        """Have descriptors passed between this worker and others."""
+        self.passing = passing
+        self.on_departure(passing)
 
     def on_departure(self, leaver: Leaver) -> None:
         """Have something told when the worker is about to end."""

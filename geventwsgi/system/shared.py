@@ -13,12 +13,18 @@ import mmap
 from geventwsgi.errors import WorkerBootError
 
 #: The fields of a slot, by position.
-BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PROBE, PID, NUMBER, BORN, STAGE = range(14)
+(
+    BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PROBE, PID, NUMBER, BORN, STAGE, SEAT,
+) = range(15)  # fmt: skip
 FIELDS = 16
 #: Slots. The system allocates no memory for those that are never used.
 SLOTS = 4096
 #: How far a worker's life is, by the number in its slot.
 STAGES = ("booting", "ready", "leaving")
+
+
+#: A worker that takes connections of others: its slot, which a successor may have later, and its own number.
+Seat = tuple[int, int]
 
 
 class Slot:
@@ -170,6 +176,27 @@ class Slot:
                     least = load
             base += FIELDS
         return least
+
+    def sit(self, number: int) -> None:
+        """Write that the worker takes connections of other workers.
+
+        :param number: its own, not 0; no other worker of this master has it.
+        """
+        self._fields[self._base + SEAT] = number
+
+    def rise(self) -> None:
+        """Write that it takes none any more."""
+        self._fields[self._base + SEAT] = 0
+
+    def sitting(self, index: int) -> int:
+        """Return the number of the worker that has a slot and takes connections of others; 0 if there is none."""
+        base = index * FIELDS
+        return int(self._fields[base + SEAT]) if 0 <= base < self._fields[-1] else 0
+
+    def seats(self) -> list[Seat]:
+        """Return the workers that take connections of others, this one included if it does."""
+        slots = range(self._fields[-1] // FIELDS)
+        return [(index, number) for index in slots if (number := self.sitting(index))]
 
     def clear(self) -> None:
         """Set all fields to 0."""

@@ -6,9 +6,13 @@ import os
 import re
 import stat
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from geventwsgi.forks import close
 from geventwsgi.trusted import find
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PREFIX = "gwsgi-"
 _NAME = re.compile(_PREFIX + "[0-9a-f]{32}")
@@ -48,6 +52,24 @@ def _keeps(directory: str) -> bool:
             return place.kept
     except OSError:
         return False
+
+
+def make_private(directory: Path) -> None:
+    """Make the directory, unless another worker has made it.
+
+    :raises PermissionError: it belongs to another user, or other users may use it.
+    """
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{directory} is not a private directory of this user: remove it")
+
+
+def remove_own(path: Path, pid: int) -> None:
+    """Remove a file if this is the process that has made it."""
+    if os.getpid() == pid:
+        path.unlink(missing_ok=True)
 
 
 def remove_meeting_place(path: str) -> None:

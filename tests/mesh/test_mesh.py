@@ -17,7 +17,7 @@ from gevent.event import Event
 from geventwsgi.events.relay import Relay
 from geventwsgi.mesh import frames, meeting, mesh, past, peer
 from geventwsgi.mesh.frames import HEAD, MAX_MESSAGE, MESSAGE, PAST, Frame
-from geventwsgi.mesh.meeting import _make_private
+from geventwsgi.system.socket_directory import make_private
 from tests.support.eventually import eventually
 from tests.support.mesh import Nodes
 
@@ -552,7 +552,7 @@ def test_a_large_message_arrives_whole(nodes):
 def test_the_meeting_place_is_made_private(tmp_path):
     place = tmp_path / "place"
     for _ in range(2):
-        _make_private(place)
+        make_private(place)
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
 
 
@@ -562,7 +562,7 @@ def test_a_place_that_others_can_enter_is_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     for name in ("open", "file", "link"):
         with pytest.raises(PermissionError, match="not a private directory"):
-            _make_private(tmp_path / name)
+            make_private(tmp_path / name)
 
 
 def test_every_process_has_a_source_of_its_own():

@@ -21,8 +21,8 @@ cdef class Acceptor:
 
     @cython.locals(accepted=tuple)
     cpdef accept(self)
-    @cython.locals(connection=CConnection)
     cpdef begin(self, sock, address)
+    cpdef start(self, CConnection connection)
     @cython.locals(begun=list, connection=CConnection)
     cpdef _watch(self)
     @cython.locals(capacity=CCapacity, accepted=tuple)

@@ -73,7 +73,10 @@ class Acceptor:
 
     def begin(self, sock: Socket, address: Any) -> None:
         """Start to serve an accepted connection."""
-        connection = self.speaker.open(sock, address)
+        self.start(self.speaker.open(sock, address))
+
+    def start(self, connection: Connection) -> None:
+        """Start to serve a connection of this listener."""
         connection.start()
         if not self._begun:
             self._loop.run_callback(self._watch)

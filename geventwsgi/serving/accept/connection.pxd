@@ -10,6 +10,7 @@ cdef class Connection(linger.Leaver):
     cdef public int remote_port
     cdef public flag trusted
     cdef public flag introduced
+    cdef public flag moved
     cdef public flag cold
     cdef public flag answered
     cdef public flag unread

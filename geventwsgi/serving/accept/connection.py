@@ -55,6 +55,7 @@ class Connection(linger.Leaver):
         "idle_limit",
         "introduced",
         "last",
+        "moved",
         "remote_port",
         "trusted",
         "unread",
@@ -78,6 +79,8 @@ class Connection(linger.Leaver):
         self.idle_limit = service.timeouts.first_byte_timeout
         #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
         self.cold = False
+        #: Whether another worker has sent it here for the request that comes next.
+        self.moved = False
         #: Whether its proxy has said who the client is; set by :mod:`prologue`.
         self.introduced = False
         self.counted = False
@@ -280,3 +283,20 @@ class Speaker:
         :param address: what accept said: a tuple for TCP, anything else for a unix socket.
         """
         raise NotImplementedError
+
+    def adopt(self, sock: Socket, address: Any, received: bytes, *, trusted: bool, answered: bool) -> Connection:
+        """Return a connection that another process has accepted, after its prologue, and between two requests.
+
+        :param address: its client's, as a proxy may have named it.
+        :param received: what has been received of its next request.
+        :param trusted: whether the peer's forwarder fields are believed.
+        :param answered: whether a request of it has been answered.
+        """
+        connection = self.open(sock, address)
+        connection.introduced = connection.moved = True
+        connection.trusted = trusted
+        connection.stream.unread(received)
+        if answered:
+            connection.answered = True
+            connection.idle_limit = self.service.timeouts.keepalive
+        return connection

@@ -30,6 +30,7 @@ cdef class Stream(sending.Sending):
     cpdef bint finished(self, bint more_comes=*, bint last=*)
     cpdef bint throw_away(self) except -1
     cpdef _let_go(self)
+    cpdef tuple detach(self)
     cpdef bytes recv(self, Py_ssize_t size, timeout=*)
     cpdef recv_now(self, Py_ssize_t size)
     cpdef bytes _take(self, Py_ssize_t size)

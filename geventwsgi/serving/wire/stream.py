@@ -455,6 +455,27 @@ class Stream(sending.Sending):
         self._held = False
         Stream.close(self)  # not a subclass's, which may say a polite word first
 
+    def detach(self) -> tuple[int, bytes] | None:
+        """Give up the socket, which stays open: return its descriptor, and the bytes that were received ahead.
+
+        The stream is closed then. It returns None, and does nothing, while something is received or sent, while a
+        part of a response is kept, and over TLS.
+        """
+        if self.closed or self.encrypted or self.left or self.kept or self._held or self.in_use():
+            return None
+        fd, ahead = self._sock.fileno(), self._ahead
+        if self.gathers:
+            self.gather(False)
+        self._common.poller.forget(self, fd)
+        self._common.deadlines.forget(self)
+        if self._stall is not None:
+            self._common.deadlines.forget(self._stall)
+            self._stall = None
+        self._sleeper = self.guard = None
+        self.closed = True
+        self._ahead = b""
+        return self._sock.detach(), ahead
+
     def let_go(self) -> None:
         """Close the descriptor in a process that was forked (:mod:`geventwsgi.forks`), and nothing else.
 

@@ -23,7 +23,7 @@ from geventwsgi.serving.wire import rest
 from geventwsgi.serving.wire.outbox import Outbox
 from geventwsgi.serving.wire.poller import EpollPoller, WatcherPoller
 from geventwsgi.serving.wire.sending import Common
-from geventwsgi.serving.wire.sockets import borrowed
+from geventwsgi.serving.wire.sockets import Socket, borrowed
 from geventwsgi.serving.wire.stream import DeadlineExpired, Stream
 from tests.support.eventually import eventually
 from tests.support.streams import Settled, Woken, iterations, raw, stream_pair
@@ -813,3 +813,81 @@ class TestEnding:
         gevent.sleep(0.3)
         assert woken.times == []
         assert stream.fileno() == -1
+
+
+class TestDetaching:
+    def test_the_socket_stays_open_and_what_was_received_is_handed_on(
+        self, stream: Stream, client: socket.socket
+    ) -> None:
+        client.sendall(b"GET /")
+        assert stream.recv(100, 5) == b"GET /"
+        stream.unread(b"/")
+        found = stream.detach()
+        assert found is not None
+        fd, ahead = found
+        assert ahead == b"/"
+        assert stream.closed
+        assert stream.fileno() == -1
+        os.write(fd, b"hello")
+        assert client.recv(100) == b"hello"
+        os.close(fd)
+        assert client.recv(100) == b""
+        stream.close()
+        stream.watch()
+        assert stream.detach() is None
+
+    def test_the_poller_and_the_deadlines_forget_it(self, stream: Stream, client: socket.socket) -> None:
+        woken = Woken()
+        stream.park(woken, 0.05)
+        found = stream.detach()
+        assert found is not None
+        client.sendall(b"late")
+        with iterations() as turns:
+            gevent.sleep(0.3)
+        assert turns[0] < 20
+        assert woken.times == []
+        assert os.read(found[0], 100) == b"late"
+        os.close(found[0])
+
+    def test_its_next_stream_is_told_of_what_has_come_before(self, stream: Stream, client: socket.socket) -> None:
+        client.sendall(b"early")
+        found = stream.detach()
+        assert found is not None
+        other = Stream(Socket(found[0], socket.AF_INET), stream._common)
+        other.unread(found[1])
+        assert other.recv(100, 5) == b"early"
+        reader = gevent.spawn(other.recv, 100)
+        gevent.sleep(0.01)
+        client.sendall(b"more")
+        assert reader.get(timeout=5) == b"more"
+        other.close()
+
+    def test_not_while_somebody_receives_or_sends(self, stream: Stream, client: socket.socket) -> None:
+        reader = gevent.spawn(stream.recv, 100)
+        gevent.sleep(0)
+        assert stream.detach() is None
+        client.sendall(b"x")
+        assert reader.get(timeout=5) == b"x"
+        settled = Settled()
+        while stream.offer(bytes(BIG), settled):
+            pass
+        assert stream.detach() is None
+        assert not stream.closed
+
+    def test_not_while_a_response_is_kept(self, stream: Stream) -> None:
+        stream._common.outbox.open = True
+        stream.send_last(b"a", b"b")
+        assert stream.detach() is None
+        stream.send_kept()
+        found = stream.detach()
+        assert found is not None
+        os.close(found[0])
+
+    def test_what_the_kernel_gathers_leaves(self, stream: Stream, client: socket.socket) -> None:
+        stream.gather(True)
+        stream.send(b"a")
+        found = stream.detach()
+        assert found is not None
+        gevent.sleep(0)
+        assert client.recv(100) == b"a"
+        os.close(found[0])

@@ -1,0 +1,331 @@
+"""Descriptors that one worker passes to another: a client's connection, with the bytes that have been read of it.
+
+Each worker that takes some listens at a socket of its own, beside those of the channels. A passing is one packet
+(``SOCK_SEQPACKET``): facts as JSON, bytes, and one descriptor (``SCM_RIGHTS``). The receiver answers each packet:
+accepted or refused. Until then the sender has the descriptor as well, and gets it back if the receiver refuses it or
+ends. Nothing here waits: a receiver whose socket is full or has gone gets nothing.
+
+This module knows no channel and no client. What a kind of passing means is its handler's business.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import socket as constants
+import struct
+from _socket import socket as RawSocket
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent import get_hub
+
+from geventwsgi import clock
+from geventwsgi.forks import close, displace, hold, keep
+from geventwsgi.system.socket_directory import make_private, remove_own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from geventwsgi.system.shared import Seat, Slot
+
+    #: Takes what was passed: facts, bytes, descriptor. It does not wait. It returns None to refuse, and leaves the
+    #: descriptor alone then; or what begins to serve, called once the sender knows.
+    Handler = Callable[[dict[str, Any], bytes, int], Callable[[], object] | None]
+    #: Called with the descriptor that nobody has taken, which is the callee's from then on.
+    Returned = Callable[[int], object]
+
+#: What a packet begins with: its number on this link, and the bytes of its facts. An answer: the number, and whether
+#: the receiver has accepted.
+HEAD, ANSWER = struct.Struct("!QI"), struct.Struct("!Q?")
+#: The most bytes of a packet. The system's buffers take more.
+MOST = 1 << 17
+#: Descriptors for which there is room in a packet; one is right.
+DESCRIPTORS = 4
+#: Packets taken from one worker before the loop turns.
+BURST = 16
+#: Seconds for which a worker that ends waits at most for the answers to what it has passed.
+ANSWERS = 2.0
+#: Seconds between two looks for them.
+GLANCE = 0.005
+#: Seconds without accepting when that has failed.
+PAUSE = 0.1
+_READ = 1
+_PACKETS = getattr(constants, "SOCK_SEQPACKET", 0)
+_CLOEXEC = getattr(constants, "MSG_CMSG_CLOEXEC", 0)
+#: Whether this system has such sockets.
+possible = bool(_PACKETS and _CLOEXEC and hasattr(constants, "SCM_RIGHTS"))
+
+
+class Link:
+    """The way to one other worker, and what has been passed on it without an answer yet."""
+
+    def __init__(self, sock: RawSocket, seat: Seat) -> None:
+        self.sock = sock
+        self.seat = seat
+        self.watcher: Any = None
+        #: The number of the last packet.
+        self.last = 0
+        #: By number: the descriptor, and who gets it back.
+        self.unanswered: dict[int, tuple[int, Returned]] = {}
+
+
+class Passing:
+    """What this worker passes to others, and takes from them.
+
+    :param directory: that of the workers' sockets.
+    :param slot: this worker's fields in shared memory, which show who takes anything.
+    :param complain: writes a line to the error log.
+    """
+
+    def __init__(self, directory: Path, slot: Slot, complain: Callable[..., object]) -> None:
+        self._directory = directory
+        self._slot = slot
+        self._complain = complain
+        self._loop: Any = get_hub().loop
+        self._handlers: dict[str, Handler] = {}
+        self._listener: RawSocket | None = None
+        #: By the slot's number.
+        self._links: dict[int, Link] = {}
+        #: The sockets of those who pass something to this worker, and the listener, with their watchers.
+        self._heard: dict[RawSocket, Any] = {}
+        self._buffer = memoryview(bytearray(MOST + 1))
+        self._room = constants.CMSG_SPACE(DESCRIPTORS * array("i").itemsize)
+        #: Whether a failure of a handler has been logged.
+        self._told = False
+        keep(self)
+
+    def on(self, kind: str, handler: Handler) -> None:
+        """Have what is passed as ``kind`` taken by ``handler``."""
+        self._handlers[kind] = handler
+
+    # Taking
+
+    def open(self, number: int) -> None:
+        """Take what is passed from now on.
+
+        :param number: see :meth:`.Slot.sit`.
+        :raises OSError: the socket cannot be made.
+        """
+        make_private(self._directory)
+        path, unfinished = self._path(self._slot.index), self._directory / f".seat.{self._slot.index}"
+        unfinished.unlink(missing_ok=True)
+        listener = RawSocket(constants.AF_UNIX, _PACKETS)
+        listener.setblocking(False)
+        try:
+            listener.bind(str(unfinished))
+            listener.listen(512)
+            unfinished.rename(path)  # from the worker that had the slot before, whose socket may still be there
+        except OSError:
+            listener.close()
+            raise
+        atexit.register(remove_own, path, os.getpid())
+        self._listener = listener
+        self._watch(listener, self._accept, listener)
+        self._slot.sit(number)
+
+    def _path(self, index: int) -> Path:
+        return self._directory / f"seat.{index}"
+
+    def _watch(self, sock: RawSocket, function: Callable[..., object], *arguments: object) -> None:
+        watcher: Any = self._loop.io(sock.fileno(), _READ, ref=False)
+        self._heard[sock] = watcher
+        watcher.start(function, *arguments)
+
+    def _accept(self, listener: RawSocket) -> None:
+        try:
+            fd, _ = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - it makes no object of gevent's
+        except BlockingIOError:
+            return
+        except OSError:  # there are no descriptors, say: the senders wait
+            self._pause(listener)
+            return
+        sock = RawSocket(constants.AF_UNIX, _PACKETS, 0, fileno=fd)
+        sock.setblocking(False)
+        self._watch(sock, self._hear, sock)
+
+    def _pause(self, listener: RawSocket) -> None:
+        """Accept nothing for a moment."""
+        watcher: Any = self._heard[listener]
+        timer = self._loop.timer(PAUSE, ref=False)
+        watcher.stop()
+
+        def go_on() -> None:
+            timer.close()
+            if listener in self._heard:
+                watcher.start(self._accept, listener)
+
+        timer.start(go_on)
+
+    def _hear(self, sock: RawSocket) -> None:
+        """Take some packets; called in the hub."""
+        for _ in range(BURST):
+            try:
+                size, ancillary, flags, _ = sock.recvmsg_into([self._buffer], self._room, _CLOEXEC)
+            except BlockingIOError:
+                return
+            except OSError:
+                size, ancillary, flags = 0, [], 0
+            found = _descriptors(ancillary)
+            whole = not flags & (constants.MSG_TRUNC | constants.MSG_CTRUNC)
+            if size < HEAD.size or not self._answer(sock, self._buffer[:size].tobytes(), found, whole=whole):
+                for fd in found:
+                    close(fd)
+                self._forget(sock)
+                return
+
+    def _answer(self, sock: RawSocket, packet: bytes, found: Sequence[int], *, whole: bool) -> bool:
+        """Accept or refuse a packet; return whether the sender could be told."""
+        number, size = HEAD.unpack_from(packet)
+        end = HEAD.size + size
+        begin = self._begin(packet, end, found[0]) if whole and end <= len(packet) and len(found) == 1 else None
+        try:
+            sock.send(ANSWER.pack(number, begin is not None))
+        except BlockingIOError:  # it would believe that nobody has the client
+            return False
+        except OSError:  # it has ended: the client has nobody else
+            pass
+        if begin is not None:
+            self._try(begin)
+        else:
+            for fd in found:
+                close(fd)
+        return True
+
+    def _try(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function of those who use this. What it raises is logged: it would stop the loop's watcher."""
+        try:
+            function(*arguments)
+        except Exception as error:  # noqa: BLE001 - the next connections are served all the same
+            self._complain("A connection that was passed between workers has failed: %r", error, exc_info=error)
+
+    def _begin(self, packet: bytes, end: int, fd: int) -> Callable[[], object] | None:
+        """Return what begins to serve what was passed; None if it is refused."""
+        try:
+            kind, facts = json.loads(packet[HEAD.size : end])
+            handler = self._handlers[kind]
+            return handler(facts, packet[end:], fd) if isinstance(facts, dict) else None
+        except Exception as error:  # noqa: BLE001 - whatever comes over the socket, the worker goes on
+            if not self._told:
+                self._told = True
+                self._complain("A connection of another worker was refused: %r", error)
+            return None
+
+    def _forget(self, sock: RawSocket) -> None:
+        watcher = self._heard.pop(sock, None)
+        if watcher is not None:
+            watcher.close()
+        sock.close()
+
+    # Giving
+
+    def send(
+        self, seat: Seat, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None
+    ) -> bool:
+        """Pass a descriptor to another worker, if that can be done at once; return whether it has been done.
+
+        If it has, ``fd`` belongs to this object. The other worker may serve already when this returns.
+
+        :param facts: what JSON can carry.
+        :param returned: gets the descriptor back if the other worker refuses it or ends; None: it is closed.
+        """
+        text = json.dumps([kind, facts]).encode()
+        if HEAD.size + len(text) + len(data) > MOST:
+            return False
+        link = self._link(seat)
+        if link is None:
+            return False
+        number = link.last + 1
+        rights = [(constants.SOL_SOCKET, constants.SCM_RIGHTS, array("i", [fd]))]
+        try:
+            link.sock.sendmsg([HEAD.pack(number, len(text)), text, data], rights)
+        except OSError:  # there is no room, or the worker has gone; the latter its link tells
+            return False
+        link.last = number
+        link.unanswered[number] = fd, returned or close
+        return True
+
+    def _link(self, seat: Seat) -> Link | None:
+        """Return the way to a worker, which may be the one that has the slot of an earlier one; None without any."""
+        index, number = seat
+        if self._slot.sitting(index) != number or index == self._slot.index:
+            return None
+        link = self._links.get(index)
+        if link is not None:
+            if link.seat == seat:
+                return link
+            self._end(link)
+        sock = RawSocket(constants.AF_UNIX, _PACKETS)
+        sock.setblocking(False)
+        try:
+            sock.connect(str(self._path(index)))
+        except OSError:
+            sock.close()
+            return None
+        link = self._links[index] = Link(sock, seat)
+        link.watcher = self._loop.io(sock.fileno(), _READ, ref=False)
+        link.watcher.start(self._take_answers, link)
+        return link
+
+    def _take_answers(self, link: Link) -> None:
+        """Take the answers of a worker, and note its end; called in the hub."""
+        while True:
+            try:
+                answer = link.sock.recv(ANSWER.size)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:  # it has ended without a look at all packets; its answers come next
+                continue
+            except OSError:
+                answer = b""
+            if len(answer) != ANSWER.size:
+                self._end(link)
+                return
+            number, accepted = ANSWER.unpack(answer)
+            fd, returned = link.unanswered.pop(number, (-1, close))
+            if fd >= 0:
+                self._try(close if accepted else returned, fd)
+
+    def _end(self, link: Link) -> None:
+        """Give up the way to a worker, and return what it has not accepted."""
+        if self._links.get(link.seat[0]) is link:
+            del self._links[link.seat[0]]
+        link.watcher.close()
+        link.sock.close()
+        unanswered, link.unanswered = link.unanswered, {}
+        for fd, returned in unanswered.values():
+            self._try(returned, fd)
+
+    # Leaving
+
+    def begin_to_leave(self) -> None:
+        """See :class:`.Leaver`: the others pass nothing more to this worker."""
+        self._slot.rise()
+
+    def hand_over(self) -> None:
+        """See :class:`.Leaver`: wait a moment for the answers to what this worker has passed."""
+        until = clock.monotonic() + ANSWERS
+        while any(link.unanswered for link in self._links.values()) and clock.monotonic() < until:
+            gevent.sleep(GLANCE)
+
+    def let_go(self) -> None:
+        """See :class:`~geventwsgi.forks.Possession`."""
+        links = tuple(self._links.values())
+        hold(self, links)
+        displace(*(sock.fileno() for sock in self._heard), *(link.sock.fileno() for link in links))
+        for link in links:
+            for fd, _ in link.unanswered.values():
+                close(fd)
+            link.unanswered = {}
+
+
+def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> Sequence[int]:
+    """Return the descriptors that came with a packet; the system may have cut the last one off."""
+    found = array("i")
+    for level, kind, data in ancillary:
+        if level == constants.SOL_SOCKET and kind == constants.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return found

@@ -1,0 +1,124 @@
+"""A connection that goes on in another worker: what is told of it, and how it is opened there.
+
+It moves between two requests, with the bytes that have been received of the next one. How a descriptor gets to another
+process is the business of ``mesh.passing``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as constants
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from geventwsgi.forks import close
+from geventwsgi.serving.wire.sockets import Socket, borrowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from geventwsgi.mesh.passing import Passing
+    from geventwsgi.serving.accept.acceptor import Acceptor
+    from geventwsgi.serving.accept.connection import Connection
+    from geventwsgi.system.shared import Seat
+
+_FAMILIES = (constants.AF_INET, constants.AF_INET6, getattr(constants, "AF_UNIX", None))
+
+
+class Known(NamedTuple):
+    """What another worker has to know of a connection, beside its bytes. Both sides of it are facts of a passing."""
+
+    #: The client's address; None for a unix socket.
+    client: tuple[str, int] | None
+    #: Whether the peer's forwarder fields are believed.
+    trusted: bool
+    #: Whether a request of it has been answered.
+    answered: bool
+
+    @classmethod
+    def of(cls, connection: Connection) -> Known:
+        """Return what is known of a connection."""
+        client = (connection.remote_addr, connection.remote_port) if connection.remote_addr else None
+        return cls(client, bool(connection.trusted), bool(connection.answered))
+
+    @classmethod
+    def read(cls, facts: dict[str, Any]) -> Known:
+        """Return what another worker has passed.
+
+        :raises ValueError: or KeyError, or TypeError: no worker of this version passes such facts.
+        """
+        client = facts["client"]
+        if client is not None:
+            host, port = client
+            if not (isinstance(host, str) and host and isinstance(port, int) and 0 <= port < 1 << 16):
+                raise ValueError(f"{client!r} is no address")
+            client = host, port
+        return cls(client, facts["trusted"] is True, facts["answered"] is True)
+
+
+class Moves:
+    """The connections of one listener that move to other workers, and those that come from them.
+
+    :param acceptor: opens what comes.
+    :param name: the listener's, the same in all workers.
+    """
+
+    def __init__(self, passing: Passing, acceptor: Acceptor, name: str) -> None:
+        self._passing = passing
+        self._acceptor = acceptor
+        self._kind = f"connection to {name}"
+        passing.on(self._kind, self.take)
+
+    def send(self, connection: Connection, seat: Seat, head: bytes) -> bool:
+        """Send a connection to another worker; return False, and do nothing, if it cannot leave now.
+
+        Otherwise this object of it is done with. If the other worker does not take it, it is opened here anew, and its
+        next request is served here.
+
+        :param head: what has been read of its next request already.
+        """
+        known = Known.of(connection)
+        detached = connection.stream.detach()
+        if detached is None:
+            return False
+        fd, ahead = detached
+        back = partial(self._open, known, head + ahead)
+        if not self._passing.send(seat, self._kind, known._asdict(), head + ahead, fd, back):
+            back(fd)
+        return True
+
+    def take(self, facts: dict[str, Any], received: bytes, fd: int) -> Callable[[], object] | None:
+        """Return what begins to serve a connection of another worker; None if it is not to be served here."""
+        known = Known.read(facts)
+        service = self._acceptor.speaker.service
+        capacity, address = service.capacity, "" if known.client is None else known.client[0]
+        if service.draining or service.entrance.tls is not None or family_of(fd) is None:
+            return None
+        if not capacity.admits(address) or (capacity.full and capacity.dispensable() is None):
+            return None
+        return partial(self._open, known, received, fd)
+
+    def _open(self, known: Known, received: bytes, fd: int) -> None:
+        acceptor = self._acceptor
+        capacity = acceptor.speaker.service.capacity
+        if capacity.full:
+            capacity.evict()
+        family = family_of(fd)
+        if family is None:
+            close(fd)
+            return
+        os.set_blocking(fd, False)
+        connection = acceptor.speaker.adopt(
+            Socket(fd, family), known.client, received, trusted=known.trusted, answered=known.answered
+        )
+        acceptor.start(connection)
+
+
+def family_of(fd: int) -> int | None:
+    """Return the address family of a client's socket; None if it is none, or if its client has left."""
+    try:
+        with borrowed(fd) as sock:
+            sock.getpeername()
+            return sock.family if sock.type == constants.SOCK_STREAM and sock.family in _FAMILIES else None
+    except OSError:
+        return None

@@ -1,0 +1,196 @@
+"""A connection that goes on in another worker, and what is known of its client there."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from geventwsgi.serving.accept.acceptor import Acceptor
+from geventwsgi.serving.accept.moving import Moves
+from tests.support.eventually import eventually
+from tests.support.passing import Passings
+from tests.support.serving import Served, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from geventwsgi.mesh.passing import Passing
+
+
+@pytest.fixture
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Passings]:
+    made = Passings(tmp_path_factory.mktemp("p") / "d")
+    yield made
+    made.stop()
+
+
+class Worker(NamedTuple):
+    """One of two workers, with its own connection as well."""
+
+    passing: Passing
+    moves: Moves
+    served: Served
+
+    @property
+    def heads(self) -> list[str]:
+        """The targets that it has served."""
+        return [exchange.head.target for exchange in self.served.gateway.exchanges]
+
+
+@contextmanager
+def worker(workers: Passings, **options: Any) -> Iterator[Worker]:
+    with served(**options) as each:
+        passing = workers.add()
+        log: Any = logging.getLogger("tests")
+        acceptor = Acceptor(None, each.service.capacity, log, lambda _: None, 1)
+        acceptor.speaker = each.speaker
+        yield Worker(passing, Moves(passing, acceptor, "here"), each)
+        for connection in tuple(each.service.connections):
+            connection.close()
+
+
+@pytest.fixture
+def two(workers: Passings) -> Iterator[tuple[Worker, Worker]]:
+    with worker(workers) as one, worker(workers, trusted=True) as other:
+        yield one, other
+
+
+GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def settle(one: Worker) -> None:
+    """Let a connection come to rest after a response."""
+    one.served.client.sendall(GET % b"first")
+    one.served.response()
+    eventually(lambda: one.served.connection.exchange is None and one.served.connection.stream.parked)
+
+
+def move(workers: Passings, one: Worker, other: Worker, head: bytes = b"") -> None:
+    seat = workers.seat_of(other.passing)
+    assert one.moves.send(one.served.connection, seat, head)
+    one.served.connection.end()
+
+
+def descriptors() -> int:
+    """Return how many this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_its_next_requests_are_served_there(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    move(workers, one, other, GET % b"second")
+    assert one.served.response()[1] == b"ok"
+    one.served.client.sendall(GET % b"third")
+    assert one.served.response()[1] == b"ok"
+    assert one.heads == ["/first"]
+    assert other.heads == ["/second", "/third"]
+    assert one.served.service.capacity.open() == 0
+    assert other.served.service.capacity.open() == 2
+
+
+def test_an_idle_one_waits_there(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    move(workers, one, other)
+    eventually(lambda: other.served.service.capacity.open() == 2)
+    one.served.client.sendall(GET % b"second")
+    assert one.served.response()[1] == b"ok"
+    assert other.heads == ["/second"]
+
+
+def test_its_client_and_whether_it_is_believed_go_along(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    one.served.connection.move_to("192.0.2.7", 4711)
+    move(workers, one, other, GET % b"second")
+    one.served.response()
+    (exchange,) = other.served.gateway.exchanges
+    assert (exchange.remote_addr, exchange.remote_port, bool(exchange.trusted)) == ("192.0.2.7", 4711, False)
+
+
+def test_it_comes_back_if_the_other_drains(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    other.served.service.draining = True
+    move(workers, one, other, GET % b"second")
+    assert one.served.response()[1] == b"ok"
+    assert one.heads == ["/first", "/second"]
+    assert one.served.service.capacity.open() == 1
+
+
+def test_it_comes_back_if_the_other_is_full(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    other.served.service.capacity.connections = 1
+    move(workers, one, other, GET % b"second")
+    assert one.served.response()[1] == b"ok"
+    assert one.heads == ["/first", "/second"]
+
+
+def test_it_comes_back_if_the_other_dies(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    move(workers, one, other, GET % b"second")
+    workers.die(other.passing)
+    assert one.served.response()[1] == b"ok"
+    assert one.heads == ["/first", "/second"]
+
+
+def test_it_stays_if_the_other_has_gone(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    workers.die(other.passing)
+    move(workers, one, other, GET % b"second")
+    assert one.served.response()[1] == b"ok"
+
+
+def test_a_client_that_leaves_on_the_way_leaves_nothing_behind(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    before = descriptors()
+    move(workers, one, other, GET % b"second")
+    one.served.client.close()
+    eventually(lambda: not any(link.unanswered for link in one.passing._links.values()))
+    eventually(lambda: one.served.service.capacity.open() == 0 and other.served.service.capacity.open() == 1)
+    gc.collect()
+    # The client's end and ours have gone; the link between the workers has two.
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"client": 1, "trusted": False, "answered": False},
+        {"client": ["", 1], "trusted": False, "answered": False},
+        {"client": ["127.0.0.1", -1], "trusted": False, "answered": False},
+        {"client": ["127.0.0.1", "x"], "trusted": False, "answered": False},
+        {"client": ["127.0.0.1", 1], "answered": False},
+        {"client": ["127.0.0.1", 1], "trusted": False},
+    ],
+)
+def test_facts_that_are_wrong_are_refused(workers: Passings, two: tuple[Worker, Worker], facts: dict[str, Any]) -> None:
+    one, other = two
+    back: list[int] = []
+    fd = os.dup(one.served.client.fileno())
+    assert one.passing.send(workers.seat_of(other.passing), "connection to here", facts, b"", fd, back.append)
+    eventually(lambda: back == [fd])
+    os.close(fd)
+    assert other.served.service.capacity.open() == 1
+
+
+def test_a_descriptor_that_is_no_client_is_refused(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    back: list[int] = []
+    facts = {"client": None, "trusted": False, "answered": False}
+    fd = os.open(os.devnull, os.O_RDWR)
+    assert one.passing.send(workers.seat_of(other.passing), "connection to here", facts, b"", fd, back.append)
+    eventually(lambda: back == [fd])
+    os.close(fd)
