@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 
 import pytest
 from hypothesis import settings
+
+from geventwsgi import core
+
+#: Objects. The tests are a million; what Python itself freezes at its start is less (3.12 and newer).
+THE_TESTS = 100_000
 
 # How long one example takes is the machine's business.
 settings.register_profile("geventwsgi", deadline=None)
@@ -17,10 +23,22 @@ def pytest_addoption(parser):
     parser.addoption("--changes", type=int, default=12, help="changes of workers while a function runs in one of them")
     parser.addoption("--channels", type=int, default=400, help="channels of a subscriber each over 4 workers")
     parser.addoption("--checked-requests", type=int, default=3000, help="requests of many clients, all of them checked")
+    parser.addoption("--core", choices=["compiled", "Python"], help="the core that must run")
     parser.addoption("--database-requests", type=int, help="requests to each database in each way")
     parser.addoption("--messages", type=int, default=2000, help="messages to each of 1,000 subscribers")
     parser.addoption("--requests", type=int, default=20_000, help="requests after which memory must be as before")
     parser.addoption("--sessions", type=int, default=10, help="WebSocket sessions after which all must be as before")
+
+
+def pytest_report_header(config):
+    """Say which core is tested; where it cannot be compiled it stays Python.
+
+    :raises pytest.UsageError: another one is to be tested.
+    """
+    wanted = config.getoption("--core")
+    if wanted not in (None, core.name()):
+        raise pytest.UsageError(f"--core {wanted}: the {core.name()} core runs; gwsgi --version shows it")
+    return f"geventwsgi: {core.name()} core"
 
 
 @pytest.hookimpl(trylast=True)
@@ -29,3 +47,14 @@ def pytest_configure(config):
     sock = getattr(getattr(config, "failures_db", None), "sock", None)
     if sock is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_objects_to_look_through():
+    """Spare each test that collects garbage the half second for looking through the 11,000 tests themselves.
+
+    A test that has objects thawed, as some parts of the package do, has them all thawed: so this is for each module.
+    """
+    if gc.get_freeze_count() < THE_TESTS:
+        gc.collect()
+        gc.freeze()

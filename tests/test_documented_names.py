@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from geventwsgi.config.settings import BY_NAME
-from tests.integration.test_hooks import CONFIG
+from tests.integration.life.test_hooks import CONFIG
 from tests.support import inflight
 from tests.support.process import Gwsgi
 from tests.support.servers import read_to, running
@@ -44,7 +44,7 @@ def test_settings():
 
 SERVER_HOOKS = [name for name, setting in BY_NAME.items() if setting.section == "Server Hooks"]
 #: Hooks that are not called in every life of a server, each with the file of the test that sees the call.
-RARE = {"pre_exec": "integration/test_upgrade.py", "ssl_context": "serving/wire/test_tls.py"}
+RARE = {"pre_exec": "integration/life/test_upgrade.py", "ssl_context": "serving/wire/test_tls.py"}
 
 
 @pytest.mark.parametrize("hook", SERVER_HOOKS)

@@ -166,10 +166,10 @@ REMAINING = {
 }
 
 
-def assigned(name: str) -> set[tuple[str, str]]:
+def assigned(tree: ast.Module) -> set[tuple[str, str]]:
     """Return the attributes that a module assigns: the object as it is written there, and the attribute's name."""
     found = set()
-    for node in ast.walk(TREES[name]):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             for target in targets:
@@ -187,23 +187,20 @@ def declared(tree: ast.Module) -> set[str]:
     return {name.id for name in names if isinstance(name, ast.Name)}
 
 
-TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
-ASSIGNED = {name: assigned(name) for name in FILES}
-#: The fields of a module's own classes.
-FIELDS = {
-    name: {field for owner, field in ASSIGNED[name] if owner in {"self", "cls"}} | declared(TREES[name])
-    for name in FILES
-}
-
-
 def test_a_field_is_written_by_the_module_of_its_class():
     """Objects of the standard library may be written: their fields are no fields of the package's classes."""
-    ours = set().union(*FIELDS.values())
+    trees = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+    written = {name: assigned(tree) for name, tree in trees.items()}
+    own = {
+        name: {field for owner, field in written[name] if owner in {"self", "cls"}} | declared(tree)
+        for name, tree in trees.items()
+    }
+    ours = set().union(*own.values())
     found = {
         f"{name.removeprefix('geventwsgi.')} {owner}.{field}"
         for name in FILES
         if room_of(name) in OWN_FIELDS
-        for owner, field in ASSIGNED[name]
-        if owner not in {"self", "cls"} and field in ours - FIELDS[name]
+        for owner, field in written[name]
+        if owner not in {"self", "cls"} and field in ours - own[name]
     }
     assert sorted(found) == sorted(OTHERS | REMAINING)

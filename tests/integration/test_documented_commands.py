@@ -46,7 +46,7 @@ FACTORIES = {
     "CTFd": """'package.app:create_app()' --bind '127.0.0.1:0' --workers 1 --worker-tmp-dir /dev/shm
         --worker-class gevent --access-logfile - --error-logfile -""",
 }
-#: flask-socketio.readthedocs.io, "Deployment", "Gunicorn Web Server"; tests/integration/test_paste.py has Pyramid's.
+#: flask-socketio.readthedocs.io, "Deployment", "Gunicorn Web Server"; test_paste.py has Pyramid's.
 SOCKETS = {
     "gevent": "-k gevent -w 1 module:app",
     "eventlet": "--worker-class eventlet -w 1 module:app",
@@ -70,15 +70,15 @@ def test_a_factory_is_called_and_what_it_returns_serves(tmp_path: Path, name: st
 
 
 @pytest.mark.skipif(importlib.util.find_spec("flask_socketio") is None, reason="Flask-SocketIO is not installed")
-@pytest.mark.parametrize("transport", ["polling", "websocket"])
 @pytest.mark.parametrize("name", SOCKETS)
-def test_clients_of_flask_socketio_are_answered(tmp_path: Path, name: str, transport: str) -> None:
+def test_clients_of_flask_socketio_are_answered(tmp_path: Path, name: str) -> None:
     (tmp_path / "module.py").write_text("from tests.support.fullapps.flask_socketio_app import *\n")
     installed = importlib.util.find_spec("geventwebsocket") is not None
     env = {"GEVENT_WEBSOCKET": "yes"} if name == "gevent-websocket" and installed else {}
     with Gwsgi(*shlex.split(SOCKETS[name]), cwd=tmp_path, env=env) as server:
-        with SocketIOClient(server.address, transport) as client:
-            client.emit("echo", "hello")
-            assert "hello" in client.receive()
+        for transport in ("polling", "websocket"):
+            with SocketIOClient(server.address, transport) as client:
+                client.emit("echo", "hello")
+                assert "hello" in client.receive(), transport
         assert server.stop() == 0
         assert "Traceback" not in server.log_text()

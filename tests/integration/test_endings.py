@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,9 +42,12 @@ PROXY = """
 """
 
 
-@contextmanager
-def way(kind: str) -> Iterator[list[str]]:
-    """Yield what curl is told to reach a server: itself, by TLS, by a unix socket, or behind nginx."""
+@pytest.fixture(scope="module", params=["tcp", "tls", "unix", "nginx"])
+def way(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """What curl is told to reach a server: itself, by TLS, by a unix socket, or behind nginx."""
+    kind = request.param
+    if kind == "nginx" and find_nginx() is None:
+        pytest.skip("nginx is not installed")
     made = certificates()
     with tempfile.TemporaryDirectory(prefix="gwsgi-") as directory:
         flags = {
@@ -66,23 +68,19 @@ def way(kind: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("expect", ["Expect:", "Expect: 100-continue"])
 @pytest.mark.parametrize("framing", ["Content-Length: 100000000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("status", [200, 413])
-@pytest.mark.parametrize("kind", ["tcp", "tls", "unix", "nginx"])
 def test_curl_uploads_to_a_view_that_answers_at_once(
-    kind: str, status: int, framing: str, expect: str, tmp_path: Path
+    way: list[str], status: int, framing: str, expect: str, tmp_path: Path
 ) -> None:
-    if kind == "nginx" and find_nginx() is None:
-        pytest.skip("nginx is not installed")
     file = tmp_path / "upload"
     with file.open("wb") as empty:
         empty.truncate(UPLOAD)
-    with way(kind) as (*options, url):
-        command = [
-            "curl", "--silent", "--show-error", "--max-time", "60", "--upload-file", str(file), "--request", "POST",
-            "--header", framing, "--header", expect, "--write-out", "%{http_code}",
-            "--output", str(tmp_path / "answer"),
-            *options, f"{url}/{status}",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    *options, url = way
+    command = [
+        "curl", "--silent", "--show-error", "--max-time", "60", "--upload-file", str(file), "--request", "POST",
+        "--header", framing, "--header", expect, "--write-out", "%{http_code}", "--output", str(tmp_path / "answer"),
+        *options, f"{url}/{status}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     file.unlink()
     assert (done.returncode, done.stdout, done.stderr) == (0, str(status), "")
 
@@ -130,13 +128,13 @@ class Asking(threading.Thread):
     "behind", [b"\r\n", b"x", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\n"],
     ids=["CRLF", "a byte", "a request", "half a request"],
 )  # fmt: skip
-def test_ten_reloads_cut_no_response(behind: bytes) -> None:
+def test_reloads_cut_no_response(behind: bytes) -> None:
     with Gwsgi("-w", "2", app=APP) as server:
         clients = [Asking(server.address, behind) for _ in range(4)]
         for client in clients:
             client.start()
         try:
-            for number in range(10):
+            for number in range(3):
                 server.signal(signal.SIGHUP)
                 wait_until(lambda number=number: len(server.ready_pids()) >= 4 + 2 * number, 60)
         finally:

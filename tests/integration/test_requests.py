@@ -62,7 +62,7 @@ def test_no_request_leaves_an_object_behind(mix: Mix, kind: Callable[[Mix], int]
 
     kept(50)
     # A free list may fill in one round and not in each; what is lost is lost in all.
-    assert min(kept(50) for _ in range(3)) < 0.5
+    assert any(kept(50) < 0.5 for _ in range(3))
 
 
 @pytest.mark.alone

@@ -37,6 +37,7 @@ LIMIT = 8 * MIB
 
 GRACE = ("--graceful-timeout", "20")
 LIBRARIES = ["simple_websocket", "flask_sock", "flask_socketio", "wsgi_websocket", "handler_class"]
+CORES = ["compiled", "Python"]
 ENDINGS = ["client closes", "server closes", "client resets", "client vanishes", "application fails", "is killed"]
 
 
@@ -62,6 +63,14 @@ def served(library: str, which: str, *, ping_interval: int = 1) -> Iterator[Gwsg
             server = Gwsgi(*GRACE, app=f"{APPS}{library}:application", env=env)
     with server:
         yield server
+
+
+@pytest.fixture(scope="module", params=[(library, which) for library in LIBRARIES for which in CORES], ids=" ".join)
+def one_server(request: pytest.FixtureRequest) -> Iterator[tuple[str, Gwsgi]]:
+    """A library and its server, for all endings."""
+    library, which = request.param
+    with served(library, which) as server:
+        yield library, server
 
 
 class Session:
@@ -152,23 +161,21 @@ def check_as_before(server: Gwsgi, pid: int, before: Held, *, greenlets: int) ->
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("which", ["compiled", "Python"])
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_sessions_leave_nothing(request: pytest.FixtureRequest, library: str, ending: str, which: str) -> None:
+def test_sessions_leave_nothing(request: pytest.FixtureRequest, one_server: tuple[str, Gwsgi], ending: str) -> None:
+    library, server = one_server
     count = request.config.getoption("--sessions")
     if library == "flask_socketio" and ending in ("application fails", "is killed"):
         pytest.skip("Engine.IO catches what a handler raises")
-    with served(library, which) as server:
-        (pid,) = [server.pid] if library == "handler_class" else server.worker_pids()
-        run(server, library, ending, ABREAST)
-        check_as_before(server, pid, Held(server, pid), greenlets=0)
-        before = Held(server, pid)
-        run(server, library, ending, count)
-        # Runners that rest are kept for the next requests.
-        now = check_as_before(server, pid, before, greenlets=ABREAST)
-        print(f"{library}, {ending}, {which}, {count} sessions: {before} before, {now} after")
-        assert now.memory < before.memory + LIMIT
+    (pid,) = [server.pid] if library == "handler_class" else server.worker_pids()
+    run(server, library, ending, ABREAST)
+    check_as_before(server, pid, Held(server, pid), greenlets=0)
+    before = Held(server, pid)
+    run(server, library, ending, count)
+    # Runners that rest are kept for the next requests.
+    now = check_as_before(server, pid, before, greenlets=ABREAST)
+    print(f"{library}, {ending}, {count} sessions: {before} before, {now} after")
+    assert now.memory < before.memory + LIMIT
 
 
 def wait_for_the_next_worker(server: Gwsgi, old: int) -> None:
@@ -176,7 +183,7 @@ def wait_for_the_next_worker(server: Gwsgi, old: int) -> None:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("which", ["compiled", "Python"])
+@pytest.mark.parametrize("which", CORES)
 @pytest.mark.parametrize("library", LIBRARIES[:-1])
 def test_a_reload_ends_them_all(request: pytest.FixtureRequest, library: str, which: str) -> None:
     """Half of the clients answer the close frame; the others say nothing, and are taken for gone."""

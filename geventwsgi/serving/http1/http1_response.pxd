@@ -43,7 +43,7 @@ cdef class ResponseHalf(live_exchange.LiveExchange):
     cpdef write(self, bytes data, bint last=*)
     cpdef _send(self, bytes first, bytes second, bytes third=*, bytes fourth=*, bint more=*)
     cpdef _send_last(self, bytes first, bytes second)
-    cpdef _break(self, error, bytes head)
+    cpdef _fail(self, error, bytes head)
     @cython.locals(now=double)
     cpdef _look_for_burst(self)
     cpdef _lost(self)

@@ -160,11 +160,8 @@ class ResponseHalf(live_exchange.LiveExchange):
             self._stream.send_file(fileno, offset, count, head, 0 < count < LARGE_FILE)
             if framing is CHUNKED:
                 self._stream.send(b"\r\n")
-        except ClientDisconnected:
-            self._lost()
-            raise
         except BaseException as error:
-            self._break(error, head)
+            self._fail(error, head)
             raise
         self._mid_chunk = False
         self.sent += count
@@ -207,30 +204,28 @@ class ResponseHalf(live_exchange.LiveExchange):
             if not first:
                 self._look_for_burst()
             self._stream.send_parts(first, second, third, fourth, more)
-        except ClientDisconnected:
-            self._lost()
-            raise
         except BaseException as error:
-            self._break(error, first)
+            self._fail(error, first)
             raise
 
     def _send_last(self, first: bytes, second: bytes) -> None:
         try:
             self._stream.send_last(first, second)
-        except ClientDisconnected:
-            self._lost()
-            raise
         except BaseException as error:
-            self._break(error, first)
+            self._fail(error, first)
             raise
 
-    def _break(self, error: BaseException, head: bytes) -> None:
-        """Note that a piece may have left in part, since an exception was thrown into the greenlet that sent it.
+    def _fail(self, error: BaseException, head: bytes) -> None:
+        """Note why a piece was not sent: its client has left, or an exception was thrown into the greenlet.
 
-        The client would take what followed, the connection's next response even, for the rest of that piece.
+        After the latter a part of the piece may have left: the client would take what followed, the connection's next
+        response even, for the rest of it.
 
         :param head: what the piece began with, if that cannot be made again.
         """
+        if isinstance(error, ClientDisconnected):
+            self._lost()
+            return
         refused = isinstance(error, ConcurrentObjectUseError)  # another greenlet sends: nothing of this has left
         if not refused or head or self._framing is not CHUNKED:
             self._cut = True

@@ -196,8 +196,8 @@ class TestClose:
             assert whole(client.rest(), KEPT[kind])
 
 
-@pytest.mark.parametrize("behind", BEHIND)
 class TestDrain:
+    @pytest.mark.parametrize("behind", BEHIND)
     def test_a_request_in_flight_is_answered_whole(self, kind: str, behind: str, tmp_path: Path) -> None:
         app = App(waits=True)
         with serving(app, kind, tmp_path) as server:
@@ -211,22 +211,22 @@ class TestDrain:
             client.sock.close()
             assert drain.get(timeout=10)
 
-    def test_a_response_that_waits_in_the_kernel_arrives_whole(self, kind: str, behind: str, tmp_path: Path) -> None:
+    def test_a_response_that_waits_in_the_kernel_arrives_whole(self, kind: str, tmp_path: Path) -> None:
+        """With each of the things that a client may send behind its request."""
         app = App(size=KEPT[kind])
         with serving(app, kind, tmp_path) as server:
-            client = server.connect(GET)
-            server.answered()
+            clients = {behind: server.connect(GET) for behind in BEHIND}
+            server.answered(len(clients))
             drain = gevent.spawn(server.running.server.drain, 10)
             gevent.sleep(0.01)
-            client.send(BEHIND[behind])
+            for behind, client in clients.items():
+                client.send(BEHIND[behind])
             gevent.sleep(1.2)  # the last call of an idle connection is over
-            received = client.rest()
-            if behind == "a request":
-                assert received.count(b"HTTP/1.1 200 OK") == 2
-                assert received.endswith(b"x" * KEPT[kind])
-            else:
-                assert received.count(b"x" * KEPT[kind]) == 1
-            client.sock.close()
+            for behind, client in clients.items():
+                received = client.rest()
+                answers = 2 if behind == "a request" else 1
+                assert received.count(b"HTTP/1.1 200 OK") == received.count(b"x" * KEPT[kind]) == answers, behind
+                client.sock.close()
             assert drain.get(timeout=10)
 
 

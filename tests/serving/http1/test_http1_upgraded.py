@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import os
 import socket
 import struct
@@ -24,15 +23,16 @@ from geventwsgi.events import Channel, subscribe
 from geventwsgi.serving.server import WSGIServer
 from geventwsgi.testing import live_server
 from geventwsgi.wsgi.websocket import WebSocketError
+from tests.support import websocket_server
 from tests.support.certificates import certificates
-from tests.support.held import Held
 from tests.support.waiting import wait_until
 from tests.support.websocket import BINARY, CLOSE, PING, PONG, TEXT, WebSocketClient, frame
+from tests.support.websocket_server import LIMIT, WebSocketServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-LIMIT = 1 << 20
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE")
 LOCAL = threading.local()
 
@@ -70,56 +70,23 @@ class Handler:
         return self.calls[-1][1:]
 
 
-class Served:
+class Served(WebSocketServer):
     """A server that leaves each WebSocket to one handler."""
 
     def __init__(self, handler: Any, before: Callable[[dict[str, Any]], object]) -> None:
+        super().__init__(self._leave)
         self.handler, self.before = handler, before
-        self.access, self.errors = io.StringIO(), io.StringIO()
-        self.address = ("", 0)
-        self.held: Held | None = None
 
-    def application(self, environ: dict[str, Any], start_response: Any) -> Any:
-        if self.held is None:
-            self.held = Held()
-        websocket = environ.get("wsgi.websocket")
-        if websocket is None:
-            start_response("200 OK", [])
-            return [b"ok"]
+    def _leave(self, environ: dict[str, Any]) -> Any:
         self.before(environ)
-        return websocket.handle(self.handler)
-
-    def connect(self, path: str = "/", **options: Any) -> WebSocketClient:
-        return WebSocketClient(self.address, path, timeout=20, **options)
-
-    def get(self) -> bytes:
-        """Return the response to a request of somebody else."""
-        with socket.create_connection(self.address, 20) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            data = b""
-            while piece := client.recv(1000):
-                data += piece
-            return data
-
-    def records(self, count: int = 1) -> list[str]:
-        """Return the lines of the access log, once there are as many."""
-        wait_until(lambda: len(self.access.getvalue().splitlines()) == count, 20, self.access.getvalue)
-        return self.access.getvalue().splitlines()
+        return environ["wsgi.websocket"].handle(self.handler)
 
 
-@contextmanager
 def serving(
     handler: Any = None, before: Callable[[dict[str, Any]], object] = lambda _environ: None, **settings: Any
-) -> Iterator[Served]:
+) -> AbstractContextManager[Served]:
     served = Served(Handler() if handler is None else handler, before)
-    options = {"websocket_max_message_size": LIMIT, "access_log_format": "%(s)s %(B)s", **settings}
-    with live_server(
-        served.application, wsgi_websocket=True, log=served.access, error_log=served.errors, **options
-    ) as url:
-        parts = urlsplit(url)
-        assert parts.hostname and parts.port
-        served.address = (parts.hostname, parts.port)
-        yield served
+    return websocket_server.serving(served, **{"access_log_format": "%(s)s %(B)s", **settings})
 
 
 def receive_exactly(sock: Any, size: int) -> bytes:
@@ -333,9 +300,7 @@ class TestParked:
             sender.start()
             assert client.receive() == "last"
             sender.join()
-            served.get()
-            assert served.held is not None
-            assert served.held.longest < 0.1
+            assert served.longest_turn() < 0.1
 
     def test_a_client_that_pings_and_reads_nothing_is_not_read_any_more(self) -> None:
         flood = frame(PING, b"x" * 125) * 8000

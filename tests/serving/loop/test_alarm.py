@@ -22,11 +22,12 @@ from geventwsgi.serving.loop.rounds import Round
 gevents_own = gevent.hub.sleep
 
 
-@pytest.fixture(params=["gevent", "compiled"])
+SLEEPS = {"gevent": lambda: gevents_own, "compiled": lambda: alarm_clock().sleep}
+
+
+@pytest.fixture(params=SLEEPS)
 def sleep(request):
-    if request.param == "gevent":
-        return gevents_own
-    return alarm_clock().sleep
+    return SLEEPS[request.param]()
 
 
 def alarm_clock():
@@ -167,10 +168,17 @@ def test_the_loop_has_nothing_to_wait_for_once_nobody_sleeps(kind):
         assert pool.submit(elapsed).result() < 15
 
 
-def test_the_loop_goes_on_while_somebody_sleeps(sleep):
-    sleeper = gevent.spawn(sleep, 0.05)
-    gevent.wait(timeout=30)
-    assert sleeper.ready()
+@pytest.mark.parametrize("kind", SLEEPS)
+def test_the_loop_goes_on_while_somebody_sleeps(kind):
+    """In a thread, whose loop has nothing else to do."""
+
+    def outlasts_a_sleeper():
+        sleeper = gevent.spawn(SLEEPS[kind](), 0.05)
+        gevent.wait()
+        return sleeper.ready()
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(outlasts_a_sleeper).result(timeout=30)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 0.0])

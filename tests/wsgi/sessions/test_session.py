@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,36 +24,30 @@ from geventwsgi.serving.request.pings import Pings
 from geventwsgi.testing import live_server
 from geventwsgi.wsgi.sessions import session
 from geventwsgi.wsgi.websocket import WebSocketError
+from tests.support import websocket_server
 from tests.support.certificates import certificates
-from tests.support.held import Held
 from tests.support.waiting import wait_until
-from tests.support.websocket import BINARY, CLOSE, PING, PONG, TEXT, WebSocketClient, frame
+from tests.support.websocket import BINARY, CLOSE, PING, PONG, TEXT, frame
+from tests.support.websocket_server import WebSocketServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-LIMIT = 1 << 20
 CONTINUATION = 0
 RESET = b"\x01\0\0\0\0\0\0\0"
 
 
-class Served:
+class Served(WebSocketServer):
     """A server whose application does one thing with each WebSocket."""
 
     def __init__(self, deed: Callable[[Any], object]) -> None:
+        super().__init__(self._use_it)
         self.deed = deed
-        self.access, self.errors = io.StringIO(), io.StringIO()
-        self.address = ("", 0)
         #: What the deed of each session came to.
         self.results: list[Any] = []
-        self.held: Held | None = None
 
-    def application(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        if self.held is None:
-            self.held = Held()
-        if "wsgi.websocket" not in environ:
-            start_response("200 OK", [])
-            return [b"ok"]
+    def _use_it(self, environ: dict[str, Any]) -> list[bytes]:
         try:
             self.results.append(self.deed(environ["wsgi.websocket"]))
         except BaseException as error:
@@ -61,42 +55,19 @@ class Served:
             raise
         return []
 
-    def connect(self, **options: Any) -> WebSocketClient:
-        return WebSocketClient(self.address, "/", timeout=20, **options)
-
     def result(self) -> Any:
         """Return what the only session came to, when it has ended."""
         wait_until(lambda: self.results, 20)
         (result,) = self.results
         return result
 
-    def longest_turn(self) -> float:
-        """Return for how many seconds the loop was held at the most, the turns that have just ended included."""
-        for _ in range(2):
-            with socket.create_connection(self.address, 20) as client:
-                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                while client.recv(1000):
-                    pass
-        assert self.held is not None
-        return self.held.longest
-
     def statuses(self, count: int) -> list[int]:
         """Return the statuses of the access log, when it has so many."""
-        wait_until(lambda: len(self.access.getvalue().split()) == count, 20)
-        return [int(word) for word in self.access.getvalue().split()]
+        return [int(line) for line in self.records(count)]
 
 
-@contextmanager
-def serving(deed: Callable[[Any], object], **settings: Any) -> Iterator[Served]:
-    served = Served(deed)
-    options = {"websocket_max_message_size": LIMIT, "access_log_format": "%(s)s", **settings}
-    with live_server(
-        served.application, wsgi_websocket=True, log=served.access, error_log=served.errors, **options
-    ) as url:
-        parts = urlsplit(url)
-        assert parts.hostname and parts.port
-        served.address = (parts.hostname, parts.port)
-        yield served
+def serving(deed: Callable[[Any], object], **settings: Any) -> AbstractContextManager[Served]:
+    return websocket_server.serving(Served(deed), **settings)
 
 
 def raises(kinds: Any, function: Callable[..., object], *arguments: Any) -> bool:

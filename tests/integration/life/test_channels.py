@@ -329,7 +329,7 @@ def test_whatever_redis_says_the_worker_reads_on_and_says_so_in_one_line(trouble
 
 def test_a_client_gets_each_message_once_over_many_reloads() -> None:
     """Each reload brings new publishers; an id named each of them."""
-    reloads = 8
+    reloads = 4
     with Gwsgi("--workers", "3", app=APP) as server:
         poller: Poller | None = None
         for reload in range(reloads):
