@@ -180,6 +180,10 @@ class Channel:
         topic.wait()
         return topic.history.since(0)[1]
 
+    def pack(self) -> dict[str, Any]:
+        """Return what this was made with, as values for JSON."""
+        return {"name": self.name, "keep": self.keep, "redis": self.redis}
+
     def deliver(self, source: str, number: int, text: str) -> None:
         """Take in a message of another publisher, as a carrier without tickets does (see :meth:`.History.append`)."""
         self.join().deliver(source, number, text)

@@ -20,12 +20,14 @@ from geventwsgi.events.history import Message
 from geventwsgi.events.inbox import Inbox
 from geventwsgi.events.waiting import WaitingBody, reading_of
 from geventwsgi.wsgi.held import Piece
+from geventwsgi.wsgi.named import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from geventwsgi.events.channel import Channel
     from geventwsgi.events.subscription import Reading
+    from geventwsgi.wsgi.named import Packed
 
 #: The type of the event that tells how many messages were missed.
 MISSED = "missed"
@@ -137,6 +139,18 @@ class EventStream(WaitingBody):
     def silence(self) -> Piece:
         """See :meth:`.Held.silence`."""
         return _COMMENT
+
+    def pack(self) -> Packed | None:
+        """See :meth:`.Held.pack`."""
+        if self._later is not None or type(self) is not EventStream:
+            return None
+        return self._pack(f"{__name__}:stream_from", heartbeat=self.heartbeat, drain_retry=self._drain_retry)
+
+
+def stream_from(facts: dict[str, Any], environ: Mapping[str, Any]) -> EventStream:
+    """Return the stream that goes on with another worker's (:meth:`EventStream.pack`)."""
+    reading, times = unpacked(facts["reading"]), {name: facts[name] for name in ("heartbeat", "drain_retry")}
+    return EventStream(environ, reading, **times, hold=False)
 
 
 class Pump(Inbox):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.events.history import NOTHING, SEQUENCE_BITS, parse_cursor
-from geventwsgi.events.subscription import Reading, Subscription
+from geventwsgi.events.subscription import READING, Reading, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geventwsgi.events.channel import Channel
     from geventwsgi.events.history import Message
     from geventwsgi.events.topic import Topic
+    from geventwsgi.wsgi.named import Packed
 
 #: The most channels of one subscription.
 MOST_CHANNELS = 8
@@ -68,6 +69,16 @@ class Several(Reading):
     def position(self) -> str:
         """See :attr:`.Reading.position`."""
         return pack([part.position for part in self._parts])
+
+    def pack(self) -> Packed | None:
+        """See :meth:`.Reading.pack`. A place that is too long cannot be named."""
+        parts, place = [part.pack() for part in self._parts], self.position
+        if self.closed or place == NOTHING or not all(parts):
+            return None
+        return READING, {
+            "channels": [channel for part in parts if part for channel in part[1]["channels"]],
+            "after": place,
+        }
 
     @property
     def ended(self) -> bool:

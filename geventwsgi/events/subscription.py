@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from geventwsgi.events.history import Cursor
     from geventwsgi.events.inbox import Wakeable
     from geventwsgi.events.topic import Topic
+    from geventwsgi.wsgi.named import Packed
 
 #: Characters of messages that are taken at once to be sent. A client that does not read holds as many in memory.
 PORTION = 1 << 14
+#: What makes a subscription in another worker.
+READING = "geventwsgi.events.waiting:reading_from"
 
 
 R = TypeVar("R", bound="Reading")
@@ -89,6 +92,10 @@ class Reading(Inbox):
         This is what a subscriber that keeps up does for each message.
         """
         del waiter
+        return None
+
+    def pack(self) -> Packed | None:
+        """Return what another worker makes a subscription of that goes on from here; None if it cannot."""
         return None
 
     def _take(self, room: int | None) -> list[Message]:
@@ -182,6 +189,13 @@ class Subscription(Reading):
             self._seen = -1
             self._count = oldest[0].before if oldest else history.total
             self._position = NOTHING
+
+    def pack(self) -> Packed | None:
+        """See :meth:`Reading.pack`."""
+        owner: Any = self.owner
+        if self.closed or not self._begun:
+            return None
+        return READING, {"channels": [owner.pack()], "after": self._position}
 
     def close(self) -> None:
         """End the subscription. Messages that have come can still be taken."""

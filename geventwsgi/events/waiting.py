@@ -16,6 +16,7 @@ from geventwsgi.events.event import dumps, seconds
 from geventwsgi.events.several import subscribe
 from geventwsgi.events.subscription import Reading
 from geventwsgi.wsgi.held import Held, Piece
+from geventwsgi.wsgi.named import by_name, name_of, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from geventwsgi.events.history import Message
     from geventwsgi.events.inbox import Inbox
     from geventwsgi.wsgi.held import Outlet
+    from geventwsgi.wsgi.named import Packed
 
 
 #: The type of what :func:`as_json` returns.
@@ -41,6 +43,14 @@ def reading_of(source: Any, after: str | None) -> Reading | None:
     if isinstance(source, list | tuple) and source and all(isinstance(each, Channel) for each in source):
         return subscribe(source, after=after)
     return source if isinstance(source, Reading) else None
+
+
+def reading_from(facts: dict[str, Any]) -> Reading:
+    """Return the subscription that goes on where another worker's has come to (:meth:`.Reading.pack`)."""
+    channels = [Channel(**arguments) for arguments in facts["channels"]]
+    if len(channels) == 1:
+        return channels[0].subscribe(after=facts["after"])
+    return subscribe(channels, after=facts["after"])
 
 
 class WaitingBody(Held):
@@ -117,6 +127,11 @@ class WaitingBody(Held):
     def drain(self) -> None:
         """See :meth:`.Held.drain`: the inbox has ended now."""
         self._inbox.wake()
+
+    def _pack(self, name: str, **facts: Any) -> Packed | None:
+        """Return what :meth:`.Held.pack` does, if the inbox is a subscription that can go on elsewhere."""
+        reading = self._inbox.pack() if isinstance(self._inbox, Reading) and not self.over else None
+        return None if reading is None else (name, {"reading": reading, **facts})
 
 
 def as_json(messages: list[Message], after: str) -> bytes:
@@ -200,3 +215,16 @@ class LongPoll(WaitingBody):
         inbox: Any = self._inbox
         self.over = True
         return Piece(self._body([], inbox.position))
+
+    def pack(self) -> Packed | None:
+        """See :meth:`.Held.pack`."""
+        body = name_of(self._body)
+        if body is None or type(self) is not LongPoll:
+            return None
+        return self._pack(f"{__name__}:poll_from", timeout=self.heartbeat, body=body)
+
+
+def poll_from(facts: dict[str, Any], environ: Mapping[str, Any]) -> LongPoll:
+    """Return the long-poll that goes on with another worker's (:meth:`LongPoll.pack`)."""
+    reading, body = unpacked(facts["reading"]), by_name(facts["body"])
+    return LongPoll(environ, reading, timeout=facts["timeout"], body=body, hold=False)

@@ -58,7 +58,12 @@ class RequestHead:
 
     def without_fields(self) -> RequestHead:
         """Return a head that has the request line alone, for what is kept for long and only named in a log."""
-        return RequestHead(self.method, self.target, self.version, None, "", "", _NO_FIELDS, 0)
+        return RequestHead.of_line(self.method, self.target, self.minor)
+
+    @classmethod
+    def of_line(cls, method: str, target: str, minor: int) -> RequestHead:
+        """Return a head that has a request line alone."""
+        return cls(method, target, _VERSIONS[str(minor)], None, "", "", _NO_FIELDS, 0)
 
     @property
     def uri(self) -> str:

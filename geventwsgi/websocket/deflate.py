@@ -112,6 +112,11 @@ class MessageDeflate:
         pieces.append(compressor.flush(zlib.Z_SYNC_FLUSH)[: -len(TAIL)])
         return b"".join(pieces)
 
+    @property
+    def begun(self) -> bool:
+        """Whether the client's next message may refer to those before."""
+        return self._decompressor is not None
+
     def restart(self) -> None:
         """Let the next message that is sent refer to none before it."""
         self._compressor = None

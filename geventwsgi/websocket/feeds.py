@@ -50,6 +50,9 @@ class Reading(Protocol):
     def call(self, waiter: Any) -> None:
         """Have ``waiter.wake()`` called at the next message."""
 
+    def pack(self) -> Any:
+        """Return what makes a subscription that goes on from here in another process; None if it cannot."""
+
     def close(self) -> None:
         """End it."""
 
@@ -116,6 +119,15 @@ class Feed:
         else:
             reading.call(outlet)
         return None
+
+    def pack(self, name_of: Callable[[Any], str | None]) -> dict[str, Any] | None:
+        """Return what another process needs to go on from here, as values for JSON; None if it cannot.
+
+        :param name_of: returns the name of a function, None if it has none.
+        """
+        names = name_of(self._encode), name_of(self._missed)
+        reading = None if self._later is not None or self.over or None in names else self.reading.pack()
+        return None if reading is None else {"reading": reading, "encode": names[0], "missed": names[1]}
 
     def _frames(self, messages: list[Any]) -> bytes:
         """Return a portion; but a large message as it is kept for all."""

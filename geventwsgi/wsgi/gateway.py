@@ -237,6 +237,33 @@ class Gateway:
         """Log a failure of the application's after its response."""
         self._log.error("Error handling request %s", described(exchange), exc_info=error)
 
+    def pack(self, call: Call) -> dict[str, Any] | None:
+        """Return what another worker needs to make the record of a call, values for JSON; None if it makes none."""
+        response = call.response
+        if response is None:
+            return None
+        environ = recorded(call.environ or {})
+        return {"started": call.started, "environ": environ, "status": response.status, "headers": response.headers}
+
+    def unpack(self, facts: dict[str, Any] | None, exchange: Exchange, result: Any) -> Call:
+        """Return a call that another worker has begun.
+
+        :param result: is closed at its end.
+        """
+        if not self._observed:
+            return Call(self, result, None, None, 0.0)
+        response = Response(exchange, self._last_head)
+        if facts is None:  # there, nobody wanted a record
+            return Call(self, result, response, {"REMOTE_ADDR": exchange.remote_addr}, clock.monotonic())
+        response.resume(facts["status"], facts["headers"])
+        return Call(self, result, response, facts["environ"], facts["started"])
+
+    def leave(self, call: Call, exchange: Exchange) -> None:
+        """Do what comes after a call with which another worker goes on: everything but the record."""
+        request, exchange.request = exchange.request, None
+        self._close(call.result, exchange)
+        self._call_hook(request, call.environ or {}, call.response, exchange)
+
     def conclude(self, call: Call, exchange: Exchange, error: BaseException | None) -> None:
         """Do what comes after a held response, as :meth:`run` does after any other.
 
@@ -364,6 +391,11 @@ class Gateway:
                 self._on_record(Record(request or exchange.head, response, environ, duration))
             except Exception:  # noqa: BLE001 - a full disk, a broken logger_class
                 self._log.exception("Error in the access log for %s", described(exchange))
+        self._call_hook(request, environ, response, exchange)
+
+    def _call_hook(
+        self, request: Request | None, environ: dict[str, Any], response: Response, exchange: Exchange
+    ) -> None:
         if self._post_request is not None and request is not None:
             try:
                 self._post_request(request, environ, response)

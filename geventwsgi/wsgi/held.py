@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from geventwsgi.wsgi.named import Packed
+
 
 class Piece:
     """A piece of a body. All responses that send it share it."""
@@ -70,6 +72,13 @@ class Held:
     def drain(self) -> None:
         """Come to the end, since the server is about to stop."""
         raise NotImplementedError
+
+    def pack(self) -> Packed | None:
+        """Return what another worker makes a :class:`Held` of that goes on from here (``named``); None if it cannot.
+
+        The function there has another argument, an environ that has the server alone. Nothing is taken afterwards.
+        """
+        return None
 
 
 class Line(Protocol):
@@ -157,6 +166,10 @@ class Upgrade:
     def drain(self) -> None:
         """Come to the end, since the server is about to stop."""
         raise NotImplementedError
+
+    def pack(self) -> Packed | None:
+        """See :meth:`Held.pack`. The application has been told, unless it is None."""
+        return None
 
     def fail(self, error: BaseException) -> bool:
         """Come to the end, since :meth:`step` or :meth:`take` has raised; return whether this is to be logged."""

@@ -258,6 +258,12 @@ class Response:
         self._exchange = exchange
         self.ended = True
 
+    def resume(self, status: str, headers: Iterable[Iterable[str]]) -> None:
+        """Have the status and the headers of a response that another worker has begun."""
+        fields = tuple((name, value) for name, value in headers)
+        self._head = ResponseHead(status, int(status[:3]), fields)
+        self.ended = True
+
     def cut(self) -> None:
         """Abort the response; if nothing of it has left, it has no status."""
         if not self._exchange.head_sent:

@@ -12,7 +12,8 @@ from geventwsgi.errors import ClientDisconnected
 from geventwsgi.websocket import handshake
 from geventwsgi.websocket.deflate import agree
 from geventwsgi.websocket.framing import INTERNAL_ERROR, NORMAL_CLOSURE
-from geventwsgi.wsgi.sessions.handled import HandledWebSocket, Handler
+from geventwsgi.wsgi.sessions.handled import HandledWebSocket
+from geventwsgi.wsgi.sessions.handler import Handler
 from geventwsgi.wsgi.sessions.session import NO_PINGS, PingTimes, WebSocket, WebSocketError, is_of_websocket
 
 if TYPE_CHECKING:

@@ -175,6 +175,17 @@ class Connection(linger.Leaver):
         """Let go of what is kept for the next request."""
         self.service.trimmer.count()
 
+    # In another worker
+
+    def pack(self) -> dict[str, Any] | None:
+        """Return what another worker needs to go on with the connection, values for JSON; None if it has to stay.
+
+        An idle connection needs nothing, if nothing has come. A protocol's connection may have more to say.
+        """
+        stream = self.stream
+        idle = self.greenlet is None and stream.parked and not (stream.hot or stream.gone or stream.ahead())
+        return {} if idle and not self.lingering else None
+
     # Counting and ending
 
     def client_ended(self) -> None:

@@ -197,6 +197,17 @@ class Http1Connection(connections.Connection):
     def _references(self) -> list[int]:
         return marks.settled_references(self.greenlet)
 
+    def pack(self) -> dict[str, Any] | None:
+        """See :meth:`.Connection.pack`."""
+        if self.exchange is None:
+            return connections.Connection.pack(self)
+        parked: Any = self.exchange
+        return parked.pack() if self.greenlet is None else None
+
+    def resume(self, parked: Http1Parked) -> None:
+        """Go on with what another worker has begun."""
+        self.exchange = parked
+
     def in_flight(self) -> tuple[tuple[Any, Http1Exchange | Http1Parked], ...]:
         """See :class:`.Guest`."""
         return () if self.exchange is None else ((self.greenlet or self, self.exchange),)

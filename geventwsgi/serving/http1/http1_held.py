@@ -70,6 +70,39 @@ class Http1Held(http1_parked.Http1Parked):
         #: What :meth:`send_trailers` was given.
         self._trailers: tuple[tuple[str, str], ...] = ()
 
+    def _pack(self) -> dict[str, Any] | None:
+        """See :meth:`.Http1Parked._pack`."""
+        source = self._source
+        if source is None or source.over or self._lane is not None or self._trailers:
+            return None
+        packed = source.pack()
+        if packed is None:
+            return None
+        return {
+            "held": packed,
+            "chunked": bool(self._chunked),
+            "keep_alive": bool(self._keep_alive),
+            "silent_until": self._silent_until,
+        }
+
+    def leave(self) -> None:
+        """See :meth:`.Http1Parked.leave`."""
+        greenlet: Any = getcurrent()
+        self._source = None
+        if self._context is not None:
+            greenlet.gr_context, self._context = self._context, None
+        http1_parked.Http1Parked.leave(self)
+
+    def go_on_until(self, silent_until: float) -> None:
+        """As :meth:`go_on`, where another worker has begun.
+
+        :param silent_until: when something is to be sent although there is nothing (``clock.monotonic``).
+        """
+        self.go_on()
+        self._silent_until = silent_until
+        if not self.over:
+            self._park()
+
     def enter(self, lane: Lane) -> None:
         """Go on in a lane, whose objects the application has kept."""
         self._lane = lane

@@ -13,6 +13,8 @@ cdef class Http1Parked(live_exchange.LiveExchange):
     cdef object _error
     cdef Py_ssize_t _waits
 
+    cpdef pack(self)
+    cpdef leave(self)
     cpdef come_after(self, CConnection connection, live_exchange.LiveExchange former, CCall call)
     cpdef succeed(self, live_exchange.LiveExchange former)
     cpdef go_on(self)

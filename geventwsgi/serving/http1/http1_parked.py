@@ -7,7 +7,7 @@ only to do what has to wait, above all what comes at the end. Two kinds follow: 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.request import live_exchange
@@ -104,6 +104,40 @@ class Http1Parked(live_exchange.LiveExchange):
     def _has_room(self) -> None:
         """Go on, since the client has taken what waited for room."""
         raise NotImplementedError
+
+    # In another worker
+
+    def pack(self) -> dict[str, Any] | None:
+        """Return what another worker needs to go on with this, values for JSON; None if it has to stay.
+
+        It has to stay while bytes wait for room, or while the application keeps an object of the request. Otherwise
+        it is at its end here, and :meth:`leave` is to follow.
+        """
+        if self.over or self._error is not None or self._waits >= 0 or self.audience is not None:
+            return None
+        own = self._pack()
+        if own is None:
+            return None
+        head, call = self.head, self._call
+        return {
+            **own,
+            "line": [head.method, head.target, head.minor],
+            "client": [self.remote_addr, self.remote_port],
+            "scheme": self.scheme,
+            "status": self.status,
+            "sent": self.sent,
+            "until": self.until,
+            "call": call.gateway.pack(call),
+        }
+
+    def _pack(self) -> dict[str, Any] | None:
+        """Return what a kind needs besides, or None."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Close what the application has returned, since another worker goes on; in a greenlet."""
+        self.over = True
+        self._call.gateway.leave(self._call, self)
 
     # Sending
 

@@ -93,6 +93,22 @@ class Http1Upgraded(http1_parked.Http1Parked):
         """See :meth:`.LiveExchange.kind`."""
         return live_exchange.WEBSOCKET
 
+    def _pack(self) -> dict[str, Any] | None:
+        """See :meth:`.Http1Parked._pack`."""
+        upgrade = self._upgrade
+        busy = self._working or self._stuck or self._turns is not None or self._ends != _NEVER
+        packed = None if busy or not upgrade.hungry() else upgrade.pack()
+        return None if packed is None else {"upgrade": packed}
+
+    def leave(self) -> None:
+        """See :meth:`.Http1Parked.leave`."""
+        pings, self._pings = self._pings, None
+        if pings is not None:
+            pings.stop()
+        self._tell_of_room()
+        self._upgrade.detach()
+        http1_parked.Http1Parked.leave(self)
+
     # What the client sends
 
     def woken(self) -> None:

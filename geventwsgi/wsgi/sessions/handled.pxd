@@ -18,6 +18,7 @@ cdef class HandledWebSocket(held.Upgrade):
     cdef object _outlet
     cdef object _feeds
     cdef object _deflate
+    cdef list _state
     cdef CFrameReader _reader
     cdef object _reason
     cdef long long _max_size

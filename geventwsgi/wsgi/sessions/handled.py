@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from geventwsgi.websocket.deflate import agree
 from geventwsgi.websocket.feeds import Feed, published, tell_missed
 from geventwsgi.websocket.framing import (
     CLOSE,
@@ -27,14 +28,22 @@ from geventwsgi.websocket.framing import (
     parse_close,
 )
 from geventwsgi.wsgi import held
-from geventwsgi.wsgi.sessions.session import CLOSE_WAIT, WebSocketError, content_of, is_of_websocket, opcode_of
+from geventwsgi.wsgi.named import by_name, is_plain, name_of, unpacked
+from geventwsgi.wsgi.sessions.session import (
+    CLOSE_WAIT,
+    PingTimes,
+    WebSocketError,
+    content_of,
+    is_of_websocket,
+    opcode_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from geventwsgi.websocket.deflate import MessageDeflate
     from geventwsgi.websocket.feeds import Reading
-    from geventwsgi.wsgi.sessions.session import PingTimes
+    from geventwsgi.wsgi.named import Packed
 
 #: Channels that one WebSocket is subscribed to, at the most.
 MOST_CHANNELS = 100
@@ -54,32 +63,10 @@ class Source(Protocol):
         """Return a subscription; may wait."""
 
 
-class Handler(Protocol):
-    """What an application passes to ``environ["wsgi.websocket"].handle``. Only :meth:`on_message` must be there.
-
-    Each method is called in a greenlet, may wait, and is the only one that runs for this WebSocket; the next message is
-    received when it has returned. An exception closes the WebSocket with 1011, and its traceback is logged.
-    """
-
-    def on_open(self, ws: HandledWebSocket) -> object:
-        """Begin: called once, first, after the application has returned."""
-
-    def on_message(self, ws: HandledWebSocket, message: str | bytes) -> object:
-        """Act on a message: ``str`` if the client has sent it as text, else ``bytes``."""
-
-    def on_close(self, ws: HandledWebSocket, code: int, reason: str) -> object:
-        """Act on the end: called once, last.
-
-        :param code: the status of the close frame (RFC 6455 section 7.4); 1005 if it had none, 1006 if the client has
-            gone without one.
-        :param reason: its reason, mostly "".
-        """
-
-
 class HandledWebSocket(held.Upgrade):
     """The WebSocket that a handler gets. Any greenlet may use it at any time.
 
-    :param handler: see :class:`Handler`.
+    :param handler: see :class:`.Handler`.
     :param data: the first value of :attr:`data`.
     :param max_size: bytes of a message at the most; 0 for any number.
     :param deflate: the compression that was agreed on; None for none.
@@ -89,7 +76,7 @@ class HandledWebSocket(held.Upgrade):
 
     __slots__ = (
         "__weakref__", "_answered", "_code", "_deflate", "_feeds", "_lost", "_max_size", "_opened", "_outlet",
-        "_reader", "_reason", "_told", "data", "handler", "origin", "path", "protocol",
+        "_reader", "_reason", "_state", "_told", "data", "handler", "origin", "path", "protocol",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +106,8 @@ class HandledWebSocket(held.Upgrade):
         self._reason = ""
         #: Whether the handler's first and last call have been made.
         self._opened = self._told = False
+        #: What a handler in another worker has left; None if this one is the first.
+        self._state: list[Any] | None = None
         #: Whether nothing more is expected of the client, which has closed or broken the rules; whether it has gone.
         self._answered = self._lost = False
 
@@ -333,6 +322,45 @@ class HandledWebSocket(held.Upgrade):
         if self._deflate is not None:
             self._deflate.forget()
 
+    # In another worker
+
+    def pack(self) -> Packed | None:
+        """See :meth:`.Upgrade.pack`. A message must not have come in part, nor refer to what came before."""
+        handler: Any = self.handler
+        name = name_of(type(handler))
+        feeds = [feed.pack(name_of) for feed in self._all_feeds()]
+        deflate = self._deflate
+        if (
+            not self._opened
+            or self._code
+            or self._reader is not None
+            or name is None
+            or None in feeds
+            or (deflate is not None and deflate.begun)
+            or not is_plain(self.data)
+            or not (hasattr(handler, "on_takeover") or not vars(handler))
+        ):
+            return None
+        leave = getattr(handler, "on_handover", None)
+        state = None if leave is None else leave(self)
+        if not is_plain(state):
+            raise TypeError(f"{type(handler).__name__}.on_handover returned what JSON cannot represent")
+        self._code = RESTART
+        for feed in self._all_feeds():
+            feed.reading.close()
+        self._feeds = None
+        return f"{__name__}:taken_over", {
+            "handler": name, "state": state, "data": self.data, "path": self.path, "origin": self.origin,
+            "protocol": self.protocol, "max_size": self._max_size, "pings": list(self.pings), "feeds": feeds,
+            "deflate": None if deflate is None else deflate.answer,
+        }  # fmt: skip
+
+    def take_over(self, state: Any, feeds: list[Feed]) -> None:
+        """Begin where a WebSocket in another worker has left off."""
+        self._state = [state]
+        if feeds:
+            self._feeds = feeds[0] if len(feeds) == 1 else feeds
+
     # What the connection asks
 
     def attach(self, outlet: held.Line) -> None:
@@ -340,6 +368,8 @@ class HandledWebSocket(held.Upgrade):
         self._outlet = outlet
         if self._code:
             outlet.end_within(RESTART_WAIT)
+        if self._feeds is not None:
+            outlet.wake()
 
     def ping(self) -> bytes:
         """See :meth:`.Upgrade.ping`."""
@@ -373,6 +403,8 @@ class HandledWebSocket(held.Upgrade):
         """See :meth:`.Upgrade.step`."""
         if not self._opened:
             self._opened = True
+            if self._state is not None:
+                return self._call("on_takeover", self, *self._state)
             return self._call("on_open", self)
         if self._code and not self._told:
             self._told = True
@@ -426,3 +458,19 @@ class HandledWebSocket(held.Upgrade):
             if not self._code:
                 code, reason = parse_close(control.payload)
                 self._end(code, reason, control.payload, CLOSE_WAIT)
+
+
+def taken_over(facts: dict[str, Any], _environ: object = None) -> HandledWebSocket:
+    """Return the WebSocket that goes on with another worker's (:meth:`HandledWebSocket.pack`)."""
+    deflate = None if facts["deflate"] is None else agree(facts["deflate"])
+    ws = HandledWebSocket(
+        by_name(facts["handler"])(), facts["data"], facts["path"], facts["origin"], facts["protocol"],
+        facts["max_size"], deflate, None, PingTimes(*facts["pings"]),
+    )  # fmt: skip
+    feeds = []
+    for packed in facts["feeds"]:
+        reading = unpacked(packed["reading"])
+        source = getattr(reading, "owner", reading)
+        feeds.append(Feed(source, reading, by_name(packed["encode"]), by_name(packed["missed"])))
+    ws.take_over(facts["state"], feeds)
+    return ws
