@@ -211,6 +211,10 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "nothing is killed. Held responses and WebSockets do not count. 0 looks for nothing."),
         Setting("graceful_timeout", 30, k.SECONDS, "--graceful-timeout",
             "Seconds that a stopping worker gives its requests in flight; the remaining requests are then cut."),
+        Setting("drain_rate", 0, k.COUNT, "--drain-rate",
+            "Held connections (event streams, long-polls, WebSockets) that a stopping server ends each second, all "
+            "workers together, within graceful_timeout: so their clients do not all come back in the same moment. 0 "
+            "ends all at once. Not in gunicorn."),
         Setting("drain_on_shutdown", True, k.SWITCH_OFF, "--no-drain-on-shutdown",
             "On TERM, still serve the connections that wait to be accepted; otherwise they are reset. Not in "
             "gunicorn."),

@@ -10,6 +10,7 @@ greenlet. Otherwise it is an iterator that waits.
 
 from __future__ import annotations
 
+from random import uniform
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -51,7 +52,7 @@ class EventStream(WaitingBody):
         runs in its own greenlet, and is closed with the stream.
     :param heartbeat: seconds of silence after which a comment is sent.
     :param retry: seconds after which a client that has lost the stream reconnects.
-    :param drain_retry: the same when the server ends the stream because it drains.
+    :param drain_retry: the same when the server ends the stream because it drains: up to twice as long, by chance.
     :param hold: whether a stream of a channel does without a greenlet, if there is nothing between the application and
         the server that may change the body.
     :raises ValueError: ``heartbeat`` is not above 0, a number of seconds is negative, infinite or not a number, or a
@@ -102,7 +103,11 @@ class EventStream(WaitingBody):
             else:
                 yield HEARTBEAT
         if inbox.draining:
-            yield Event(retry=self._drain_retry).encode()
+            yield self._hint()
+
+    def _hint(self) -> bytes:
+        """Return what tells the client when to come back: not in the same moment as all others."""
+        return Event(retry=self._drain_retry * uniform(1, 2)).encode()  # noqa: S311 - no secret
 
     # Held
 
@@ -122,7 +127,7 @@ class EventStream(WaitingBody):
             return self._piece(messages)
         if inbox.ended:
             self.over = True
-            return Piece(Event(retry=self._drain_retry).encode()) if inbox.draining else None
+            return Piece(self._hint()) if inbox.draining else None
         inbox.call(self._outlet)
         return None
 

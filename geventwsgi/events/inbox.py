@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 from gevent import get_hub
+from gevent.event import Event
 from gevent.hub import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from gevent.event import Event
 
 
 class Wakeable(Protocol):
@@ -61,9 +60,15 @@ class Inbox:
         if self._gone is not None:
             self._gone.rawlink(self.wake)
 
-    def heed_drain(self, environ: Mapping[str, Any]) -> None:
-        """As :meth:`heed`, for one who is woken by the server itself when it drains, and learns of a departure."""
-        self._draining = getattr(environ.get("geventwsgi.server"), "draining", None)
+    def drain(self) -> None:
+        """End what waits, as the server's drain does that :meth:`heed` has named."""
+        self._leave_bell()
+        self._draining = _DRAINS
+        self.wake()
+
+    def _leave_bell(self) -> None:
+        if self._draining is not None and self._draining is not _DRAINS:
+            _Bell.of(self._draining).inboxes.discard(self)
 
     @property
     def waits(self) -> bool:
@@ -89,8 +94,7 @@ class Inbox:
         if self.closed:
             return
         self.closed = True
-        if self._draining is not None:
-            _Bell.of(self._draining).inboxes.discard(self)
+        self._leave_bell()
         if self._gone is not None:
             self._gone.unlink(self.wake)
         self.wake()
@@ -120,6 +124,11 @@ class Inbox:
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             waiter.wake()
+
+
+#: The event of servers that drain.
+_DRAINS = Event()
+_DRAINS.set()
 
 
 class _Bell:

@@ -4,7 +4,7 @@ The simplest is here, a long-poll: it waits for one message. Its head and a line
 held; its body follows when there is a message or the time is over, and then the next request of the connection.
 
 Which of the two it is, is known when the gateway has got its first piece (``wsgi.held``). Only then does it listen for
-the server's drain and the client's departure: a held response is told of both by the server.
+the server's drain and the client's departure: a held response is told of both by the server, when its turn has come.
 """
 
 from __future__ import annotations
@@ -118,15 +118,13 @@ class WaitingBody(Held):
         self._outlet = outlet
         self._iterator = None
         self.first = b""
-        environ, self._environ = self._environ, None
-        if environ is not None:
-            self._inbox.heed_drain(environ)
+        self._environ = None
         inbox: Any = self._inbox
         inbox.begin()  # in the hub, where messages are taken from now on, nothing can wait for that
 
     def drain(self) -> None:
-        """See :meth:`.Held.drain`: the inbox has ended now."""
-        self._inbox.wake()
+        """See :meth:`.Held.drain`."""
+        self._inbox.drain()
 
     def _pack(self, name: str, **facts: Any) -> Packed | None:
         """Return what :meth:`.Held.pack` does, if the inbox is a subscription that can go on elsewhere."""

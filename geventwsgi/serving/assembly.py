@@ -49,11 +49,15 @@ def service_of(
         poller, deadlines, outbox_of(deadlines.hub), capacity.places, config.write_timeout, config.write_min_rate
     )
     policy = Policy(
-        deadlines, log, cancels=config.on_disconnect == "cancel", half_close_ends=config.half_close == "gone"
+        deadlines,
+        log,
+        cancels=config.on_disconnect == "cancel",
+        half_close_ends=config.half_close == "gone",
+        timed=timed(config),
     )
     return Service(
         common, capacity, runners, Timeouts(config), entrance_of(config, tls), policy,
-        keeps_greenlets=keeps_greenlets, greenlet_per_request=config.greenlet_per_request, timed=timed(config),
+        keeps_greenlets=keeps_greenlets, greenlet_per_request=config.greenlet_per_request,
     )  # fmt: skip
 
 

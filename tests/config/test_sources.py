@@ -49,6 +49,7 @@ GIVEN = {
     "drain_on_shutdown": (None, False),
     "keepalive": ("5", 5),
     "drain_delay": ("5", 5),
+    "drain_rate": ("500", 500),
     "health_path": ("/healthz",),
     "server_header": ("hidden",),
     "remote_addr_from_forwarded": ("forwarded",),

@@ -14,6 +14,7 @@ from gevent.event import Event as GeventEvent
 from geventwsgi.events import Channel, Event, EventStream
 from tests.events.test_channel import Server
 from tests.support.eventually import eventually
+from tests.support.hints import hinted
 
 
 @pytest.fixture
@@ -95,7 +96,9 @@ def test_a_drain_ends_it_with_a_hint(channel, kind):
     read = gevent.spawn(list, stream)
     gevent.sleep(0)
     server.draining.set()
-    assert read.get(timeout=5) == [b"retry: 3000\n\n", b"retry: 250\n\n"]
+    first, last = read.get(timeout=5)
+    assert first == b"retry: 3000\n\n"
+    assert hinted(last, seconds=0.25)
     stream.close()
     assert closed == ([True] if kind == "iterable" else [])
 
@@ -253,6 +256,6 @@ def test_a_drain_ends_a_stream_of_a_busy_channel_with_what_had_come(channel):
     for chunk in chunks:
         channel.publish("more")
         rest.append(chunk)
-    assert rest[-1] == b"retry: 500\n\n"
+    assert hinted(rest[-1])
     assert len(rest) <= 11
     stream.close()

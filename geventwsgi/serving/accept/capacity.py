@@ -42,6 +42,10 @@ class Guest(runners.Sleeper):
         """Return the requests that are being served, with their greenlets."""
         raise NotImplementedError
 
+    def is_held(self) -> bool:
+        """Return whether it has no end of its own, and its client comes back soon after one."""
+        raise NotImplementedError
+
     def drain(self) -> None:
         """End the connection as soon as the requests that have come are answered."""
         raise NotImplementedError

@@ -220,6 +220,10 @@ class Connection(linger.Leaver):
         self.unread = True
         self.taken = taken
 
+    def is_held(self) -> bool:
+        """See :class:`.Guest`."""
+        return False
+
     def drain(self) -> None:
         """End the connection as soon as what the client has already sent is answered.
 

@@ -23,5 +23,4 @@ cdef class Service:
     cdef public long long served
     cdef public flag keeps_greenlets
     cdef public flag greenlet_per_request
-    cdef public flag timed
     cdef public flag draining

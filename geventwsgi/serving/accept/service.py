@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from gevent import sleep, spawn_raw
 from gevent.event import Event
 
+from geventwsgi import clock
 from geventwsgi.fanout import fanout_of
 from geventwsgi.forks import hold
 from geventwsgi.serving.loop.memory import Trimmer
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds for connections to end after they were cut.
 KILL_MARGIN = 1.0
+#: The part of the time for a drain in which held connections end at their rate.
+REST = 0.9
 
 
 class ServerView:
@@ -41,18 +45,16 @@ class Service:
     :param runners: have a connection's :meth:`~.connection.Connection.run` called by a greenlet.
     :param keeps_greenlets: whether a connection has a greenlet while it is idle (a pool's, say).
     :param greenlet_per_request: whether it is to go on in another after each request.
-    :param timed: whether each request is to know when it came.
     """
 
     __slots__ = (
-        "capacity", "common", "connections", "draining", "empty", "entrance", "fanout", "greenlet_per_request",
-        "keeps_greenlets", "policy", "refused", "runners", "served", "timed", "timeouts",
-        "trimmer",
+        "capacity", "common", "connections", "draining", "empty", "entrance", "fanout",
+        "greenlet_per_request", "keeps_greenlets", "policy", "refused", "runners", "served", "timeouts", "trimmer",
     )  # fmt: skip
 
     def __init__(
         self, common: Common, capacity: Capacity, runners: Runners, timeouts: Timeouts, entrance: Entrance,
-        policy: Policy, *, keeps_greenlets: bool = False, greenlet_per_request: bool = False, timed: bool = False,
+        policy: Policy, *, keeps_greenlets: bool = False, greenlet_per_request: bool = False,
     ) -> None:  # fmt: skip
         self.common = common
         self.capacity = capacity
@@ -62,7 +64,6 @@ class Service:
         self.policy = policy
         self.keeps_greenlets = keeps_greenlets
         self.greenlet_per_request = greenlet_per_request
-        self.timed = timed
         self.trimmer = Trimmer(common.deadlines.loop)
         #: Calls responses that are held when they have something to send.
         self.fanout = fanout_of(common.hub)
@@ -92,9 +93,30 @@ class Service:
         if not self.connections:
             return True
         self.empty.clear()
+        held: list[Guest] = []
         for connection in tuple(self.connections):
-            connection.drain()
+            if self.timeouts.drain_gap and connection.is_held():
+                held.append(connection)
+            else:
+                connection.drain()
+        if held:
+            spawn_raw(self._drain_in_turn, held, clock.monotonic() + REST * timeout)
         return bool(self.empty.wait(timeout))
+
+    def _drain_in_turn(self, held: list[Guest], until: float) -> None:
+        """End held connections, whose clients then come back, one after the other; a greenlet's body.
+
+        :param until: when the rest end all at once: their clients are to be told, and not to be cut.
+        """
+        begun = clock.monotonic()
+        for number, connection in enumerate(held):
+            early = min(begun + number * self.timeouts.drain_gap, until) - clock.monotonic()
+            if early > 0:
+                sleep(early)
+            if not self.connections:
+                return
+            if connection in self.connections:
+                connection.drain()
 
     def cut(self) -> bool:
         """End the connections that are left; return whether all of them had been answered."""

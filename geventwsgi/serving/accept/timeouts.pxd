@@ -10,4 +10,5 @@ cdef class Timeouts:
     cdef public double linger_timeout
     cdef public double body
     cdef public double drain_body
+    cdef public double drain_gap
     cdef public double warm

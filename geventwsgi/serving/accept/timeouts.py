@@ -16,7 +16,7 @@ class Timeouts:
     """
 
     __slots__ = (
-        "body", "body_grace", "body_min_rate", "drain_body", "first_byte_timeout", "handshake_timeout",
+        "body", "body_grace", "body_min_rate", "drain_body", "drain_gap", "first_byte_timeout", "handshake_timeout",
         "header_timeout", "keepalive", "linger_timeout", "queue_timeout", "request_timeout", "warm",
     )  # fmt: skip
 
@@ -40,6 +40,8 @@ class Timeouts:
         #: From the end of a connection's last response, for a client that is still sending; then a close, which may be
         #: a reset. 0: at once.
         self.linger_timeout = config.linger_timeout
+        #: Between the ends of two held connections when the server stops. 0: all at once.
+        self.drain_gap = config.workers / config.drain_rate if config.drain_rate else 0.0
         #: Between two pieces of a body, however fast it came before; then 408. No setting, like those below.
         self.body = 60.0
         #: For the rest of a body that the application has not read; then the connection is closed instead of reused.

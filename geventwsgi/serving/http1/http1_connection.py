@@ -225,6 +225,11 @@ class Http1Connection(connections.Connection):
         if self.lane is not None:
             departure.notice(self.lane)
 
+    def is_held(self) -> bool:
+        """See :class:`.Guest`: it has been upgraded, or left without a greenlet."""
+        exchange: Any = self.exchange
+        return exchange is not None and not self.lingering and (exchange.taken or type(exchange) is not Http1Exchange)
+
     def drain(self) -> None:
         """See :meth:`.Connection.drain`."""
         if self.exchange is not None and not self.lingering:
@@ -387,7 +392,7 @@ def _begin(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> 
     if (stream.gone or not stream.step_in_now()) and not _turn_comes(connection, lane, exchange):
         return False
     service.served += 1
-    if service.timed:
+    if service.policy.timed:
         exchange.begin_turn()
         if service.timeouts.request_timeout:
             request_deadline.watch(lane, exchange, service.timeouts.request_timeout)

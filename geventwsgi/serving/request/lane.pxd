@@ -13,6 +13,7 @@ cdef class Policy:
     cdef public object log
     cdef public flag cancels
     cdef public flag half_close_ends
+    cdef public flag timed
 
 cdef class Clock(deadlines.Holder):
     cpdef follow(self, Lane lane)

@@ -26,15 +26,19 @@ class Policy:
     :param buckets: where deadlines stand.
     :param cancels: whether a request is cancelled when its client leaves (``on_disconnect``).
     :param half_close_ends: whether a client that closes its sending side counts as one that has left (``half_close``).
+    :param timed: whether each request is to know when it came.
     """
 
-    __slots__ = ("cancels", "deadlines", "half_close_ends", "log")
+    __slots__ = ("cancels", "deadlines", "half_close_ends", "log", "timed")
 
-    def __init__(self, buckets: deadlines.Deadlines, log: Logger, *, cancels: bool, half_close_ends: bool) -> None:
+    def __init__(
+        self, buckets: deadlines.Deadlines, log: Logger, *, cancels: bool, half_close_ends: bool, timed: bool = False
+    ) -> None:
         self.deadlines = buckets
         self.log = log
         self.cancels = cancels
         self.half_close_ends = half_close_ends
+        self.timed = timed
 
 
 class Clock(deadlines.Holder):
