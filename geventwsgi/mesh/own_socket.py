@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gevent import socket
@@ -31,5 +32,12 @@ def listen(directory: Path, name: str, backlog: int) -> Any:
     except OSError:
         listener.close()
         raise
-    atexit.register(remove_own, path, os.getpid())
+    atexit.register(_leave, path, os.getpid(), os.getppid())
     return listener
+
+
+def _leave(path: Path, pid: int, master: int) -> None:
+    remove_own(path, pid)
+    if os.getpid() == pid and os.getppid() != master:  # which has not removed the directory
+        with suppress(OSError):  # others are still there
+            path.parent.rmdir()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi import __version__
 from geventwsgi.config.settings import SETTINGS
-from geventwsgi.system.shared_stalls import worst
+from geventwsgi.observe.stall_table import worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable

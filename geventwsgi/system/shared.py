@@ -11,7 +11,7 @@ import heapq
 import mmap
 
 from geventwsgi.errors import WorkerBootError
-from geventwsgi.system.shared_stalls import SharedStalls, StallTable
+from geventwsgi.observe.stall_table import SharedStalls, StallTable
 
 #: The fields of a slot, by position.
 (

@@ -12,7 +12,7 @@ from gevent import get_hub
 from greenlet import getcurrent
 
 from geventwsgi.observe.outputs import request_id
-from geventwsgi.system.shared_stalls import SharedStalls
+from geventwsgi.observe.stall_table import SharedStalls
 from geventwsgi.worker.stalls import Stalls, place_of
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geventwsgi.system.shared_stalls import LONGEST, PLACES, Place, SharedStalls, worst
+from geventwsgi.observe.stall_table import LONGEST, PLACES, Place, SharedStalls, worst
 
 MS = 1_000_000
 
