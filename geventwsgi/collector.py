@@ -81,6 +81,11 @@ class Patience:
         self._ours = _DEFAULT
         self._allow(self._allowed)
 
+    @property
+    def greenlets(self) -> int:
+        """How many greenlets serve requests, or wait for one."""
+        return self._greenlets
+
     def change(self, greenlets: int) -> None:
         """Note that so many greenlets more serve requests, or fewer."""
         self._greenlets += greenlets

@@ -23,6 +23,7 @@ MODULES = (
     "fanout",
     "observe.outputs._fits",
     "observe.outputs.escape",
+    "observe.tally",
     "observe.atoms",
     "observe.access",
     "observe.outputs.sinks",

@@ -27,6 +27,7 @@ def pytest_addoption(parser):
     parser.addoption("--database-requests", type=int, help="requests to each database in each way")
     parser.addoption("--messages", type=int, default=2000, help="messages to each of 1,000 subscribers")
     parser.addoption("--requests", type=int, default=20_000, help="requests after which memory must be as before")
+    parser.addoption("--scraped-seconds", type=float, default=3, help="seconds in which no metric may ever fall")
     parser.addoption("--sessions", type=int, default=10, help="WebSocket sessions after which all must be as before")
 
 

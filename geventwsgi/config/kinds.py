@@ -264,6 +264,16 @@ def _own_address(given: Any) -> str | None:
     return text
 
 
+def _buckets(given: Any) -> list[float]:
+    """Read the upper bounds of a histogram's buckets, in seconds."""
+    if isinstance(given, str):
+        given = _comma_separated(given)
+    bounds = [float(_seconds(bound)) for bound in given] if isinstance(given, list | tuple) else []
+    if not 0 < len(bounds) <= 30 or bounds != sorted({*bounds}) or bounds[0] <= 0:
+        raise wrong("up to 30 numbers of seconds above 0, each larger than the one before", given)
+    return bounds
+
+
 def _assignments(given: Any) -> list[str]:
     pairs = _strings(given)
     for pair in pairs:
@@ -308,6 +318,7 @@ NAMES = Kind(lambda given: [name.upper() for name in _comma_separated(given)], "
 DIRECTORIES = Kind(_comma_separated, "DIRS")
 NETWORKS = Kind(_networks, "ADDRESSES")
 OWN_ADDRESS = Kind(_own_address, "ADDRESS")
+BUCKETS = Kind(_buckets, "SECONDS")
 BINDS = Kind(_binds, "ADDRESS", repeat=True)
 ASSIGNMENTS = Kind(_assignments, "NAME=VALUE", repeat=True)
 PROTOCOLS = Kind(_protocols, "NAMES")

@@ -103,6 +103,7 @@ _LEVELS = k.one_of("debug", "info", "warning", "error", "critical", metavar="LEV
 _PROXY_WORDS = {"true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}
 _PROXY = k.one_of("off", "v1", "v2", "auto", metavar="MODE", constant="auto", **_PROXY_WORDS)
 _FORWARDED = k.one_of("off", "x-forwarded-for", "forwarded", metavar="FIELD", false="off", none="off")
+_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
 _ON_OFF = k.one_of("on", "off", metavar="on|off", true="on", false="off")
 _FACILITIES = k.one_of(
     *("auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "security", "syslog", "user", "uucp"),
@@ -515,16 +516,18 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
     ),
     "Control": (
         Setting("admin_bind", None, k.OWN_ADDRESS, "--admin-bind",
-            "An address, HOST:PORT or unix:PATH, at which one extra process answers what the server does: /status "
-            "and /metrics. Nothing can be changed there, and nobody is asked for a password: bind to 127.0.0.1 or to a "
-            "unix socket, which user and group of the workers may use. Not in gunicorn."),
+            "An address, HOST:PORT or unix:PATH, at which one extra process answers what the server does: a live page, "
+            "/status and /metrics. Nothing can be changed there, and nobody is asked for a password: bind to 127.0.0.1 "
+            "or to a unix socket, which user and group of the workers may use. Not in gunicorn."),
+        Setting("metrics_buckets", _BUCKETS, k.BUCKETS, "--metrics-buckets",
+            "The upper bounds of the buckets in the histograms of /metrics, in seconds and ascending, comma-separated. "
+            "A reload does not change them. Not in gunicorn."),
         Setting("control_socket", "~/.gunicorn/gunicorn.ctl", k.PATH, "--control-socket",
-            "The path of a unix socket by which the commands gwsgi status, top, stacks, reload, reopen, stop and "
-            "workers reach the server. It has none unless this is set; the commands look at the default."),
+            "The unix socket of the control interface.", _YET),
         Setting("control_socket_mode", 0o600, k.MODE, "--control-socket-mode",
-            "The permission bits of the control socket."),
+            "The permission bits of the control socket.", _YET),
         Setting("control_socket_disable", False, k.SWITCH, "--no-control-socket",
-            "Do without the control socket, although control_socket is set."),
+            "Do without the control socket.", _YET),
     ),
 }
 # fmt: on

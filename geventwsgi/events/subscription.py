@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from geventwsgi.events.history import NOTHING, Message, parse_cursor
 from geventwsgi.events.inbox import Inbox
+from geventwsgi.observe.occurrences import occurred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -262,6 +263,8 @@ class Subscription(Reading):
                     self._count = min(self._count, message.before)
                     self._may_be_anew = False
                 missed = max(0, message.total - 1 - self._count)
+                if missed:
+                    occurred("messages", "missed", missed)
                 found.append(message if missed == message.missed else message.altered(missed))
                 self._count = max(self._count + 1, message.total)
             elif self._counts_untold:

@@ -20,6 +20,7 @@ from geventwsgi.clock import monotonic
 from geventwsgi.events.history import History, Message
 from geventwsgi.fanout import fanout_of
 from geventwsgi.mesh.share import share
+from geventwsgi.observe.occurrences import occurred
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,6 +158,7 @@ class Topic:
             self._topics.keep_alive(self)
             if self.subscriptions:
                 self._burst += 1
+                occurred("messages", "delivered", len(self.subscriptions))
                 self._wake_all()
 
     def _wake_all(self) -> None:

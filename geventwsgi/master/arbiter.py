@@ -62,7 +62,7 @@ class Arbiter(Compatible):
         super().__init__(Application(None, app, prepare=self._patch, settle=share_memory))
         self.load_config = load_config
         self.crew = Crew(self)
-        self.observing = Observing(self, self.crew.slots)
+        self.observing = Observing(self, self.crew)
         self._pidfile: PidFile | None = None
         #: The reload that is not decided yet.
         self._reload: Reload | None = None
@@ -353,11 +353,15 @@ class Arbiter(Compatible):
     def reload(self) -> None:
         """Read the configuration and replace the workers, in place of a reload that is not decided yet."""
         self._reload = Reload.begin(self, self.crew, self.load_config, self._reload)
+        if self._reload is None:
+            self.crew.count("reloads", "failed")
 
     def _look_at_reload(self) -> None:
         progress = self._reload.advance() if self._reload else Progress.PENDING
         if self._reload and progress is Progress.COMMIT:
             self._commit(self._reload)
+        if self._reload and progress is not Progress.PENDING:
+            self.crew.count("reloads", "done" if progress is Progress.COMMIT else "failed")
         if progress is not Progress.PENDING:
             self._reload = None
             self.crew.backoff.reset()

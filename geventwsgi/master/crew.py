@@ -16,11 +16,12 @@ from geventwsgi.errors import BindError, WorkerBootError
 from geventwsgi.master.backoff import Backoff
 from geventwsgi.master.handles import ABORT_MARGIN, MARGIN, Stage, WorkerHandle
 from geventwsgi.master.spawn import spawn
-from geventwsgi.master.turnover import Turnover, request_limit
+from geventwsgi.master.turnover import Turnover, request_limit, setting_of
 from geventwsgi.master.watchdog import StallWatch, Watchdog, allowed_silence
 from geventwsgi.observe.gauges import report_backlog, report_workers
+from geventwsgi.observe.tally import Tallies
 from geventwsgi.system.children import describe_end
-from geventwsgi.system.shared import SharedSlots
+from geventwsgi.system.shared import SLOTS, SharedSlots
 from geventwsgi.worker import hooks, lastwords
 from geventwsgi.worker.boot_report import BootFailure
 
@@ -51,6 +52,7 @@ class Crew:
         self._state = state
         #: What the workers share.
         self.slots = SharedSlots()
+        self._tallies: Tallies | None = None
         self._watchdog = Watchdog()
         self._stall_watch = StallWatch()
         self._turnover = Turnover()
@@ -60,6 +62,22 @@ class Crew:
         #: The failure to boot that was logged last. If it comes again, its traceback is left out.
         self._logged = ""
         self._reported = -1
+
+    def tallies(self, cfg: Config) -> Tallies | None:
+        """Return what the processes of a configuration count by, None if they count nothing.
+
+        It is made at the first call that needs it, and stays: no count ever falls.
+        """
+        if cfg.admin_bind is None:
+            return None
+        if self._tallies is None:
+            self._tallies = Tallies(SLOTS, cfg.metrics_buckets)
+        return self._tallies
+
+    def count(self, family: str, value: str, number: int = 1) -> None:
+        """Add to a counter of the master's, if anything is counted."""
+        if self._tallies is not None:
+            self._tallies.master.add(family, value, number)
 
     # The number
 
@@ -126,6 +144,7 @@ class Crew:
         state, failure = self._state, None
         for worker in self._turnover.look(self.children.by_pid.values(), now):
             state.log.info("%s %s: it is replaced", worker, worker.due)
+            self.count("restarts", setting_of(worker.due))
         while not failure and not state.stopping and self.missing() and not self.backoff.delay(now):
             failure = self._try_start(now)
         for worker in self.surplus():
@@ -151,6 +170,8 @@ class Crew:
         :param reason: for the log.
         """
         for worker in workers:
+            if not worker.due:
+                self.count("restarts", "reload")
             worker.be_due(reason)
 
     def _try_start(self, now: float) -> BootFailure | None:
@@ -168,9 +189,10 @@ class Crew:
         """
         state = self._state
         self._age += 1
-        seat = self._free_seat(probation=probation)
+        seat, slot, tallies = self._free_seat(probation=probation), self.slots.take(), self.tallies(cfg)
         worker = WorkerHandle(
-            self._age, state.pid, cfg, state.log, self.slots.take(), seat, sockets=listeners,
+            self._age, state.pid, cfg, state.log, slot, seat, sockets=listeners,
+            tally=None if tallies is None else tallies.of(slot.index),
             app=state.app.under(cfg), probation=probation, request_limit=request_limit(cfg),
             last_words=lastwords.make(),
         )  # fmt: skip
@@ -232,6 +254,8 @@ class Crew:
     def _ask(self, worker: WorkerHandle, now: float) -> None:
         """Ask a silent worker to log its stacks."""
         why = "its loop is blocked" if worker.booted else "it has not finished booting"
+        self.count("restarts", "timeout")
+        self.count("timeouts", "timeout")
         silence = f"silent for {allowed_silence(worker):g} s"
         self._state.log.critical("%s was %s (timeout): %s; it is aborted", worker, silence, why)
         if worker.ask(now, f" after it was {silence}"):
@@ -256,11 +280,13 @@ class Crew:
             elif worker.state is Stage.READY and worker.slot.asks and not worker.due:
                 worker.be_due("asks for a successor")
                 self._state.log.info("%s %s: it is replaced", worker, worker.due)
+                self.count("restarts", "itself")
                 self.backoff.died(now, worker.lived(now))
 
     def _let_retire(self, worker: WorkerHandle, now: float) -> None:
         """Have a worker replaced whose hook or application has ended it (``worker.alive = False``)."""
         self._state.log.info("%s ends by itself (worker.alive = False): it is replaced", worker)
+        self.count("restarts", "itself")
         worker.retire(now + worker.cfg.graceful_timeout + MARGIN)
         if not worker.slot.served:
             self.backoff.died(now, worker.lived(now))
@@ -295,6 +321,7 @@ class Crew:
             state.log.debug("%s", end)
         elif worker.booted:
             state.log.error("%s", end)
+            self.count("restarts", "crash")
             self.backoff.died(now, worker.lived(now))
         else:
             return self._boot_failed(worker.failure or unexplained(end), now)
@@ -305,6 +332,7 @@ class Crew:
         if not self._served:
             return failure
         self.backoff.died(now, 0)
+        self.count("restarts", "crash")
         told = BootFailure(failure.status, failure.line) if failure.line == self._logged else failure
         self._logged = failure.line
         told.tell(self._state.log.error, "A worker could not boot, next try in %.1f s: ", self.backoff.delay(now))

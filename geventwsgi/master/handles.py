@@ -23,6 +23,7 @@ from geventwsgi.worker.heartbeat import Heartbeat
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from geventwsgi.observe.tally import Tally
     from geventwsgi.system.shared import Slot
 
 #: Seconds between a worker's own limit for its requests and KILL, in which it runs its exit hooks and ends.
@@ -50,6 +51,7 @@ class WorkerHandle:
     :param seat: which of each listener's sockets it accepts from, where there are several.
     :param probation: whether it belongs to a reload that is not decided yet.
     :param request_limit: the number of requests after which it is due; 0 for none.
+    :param tally: what it counts; None if nothing is counted.
     :param last_words: a descriptor of a file in memory, for the stack of a worker that is stuck.
     """
 
@@ -59,6 +61,7 @@ class WorkerHandle:
     def __init__(
         self, age: int, ppid: int, cfg: Any, log: Any, slot: Slot, seat: int = 0, *, sockets: Sequence[Any] = (),
         app: Any = None, probation: bool = False, request_limit: int = 0, last_words: int | None = None,
+        tally: Tally | None = None,
     ) -> None:  # fmt: skip
         self.age = age
         self.app = app
@@ -70,6 +73,7 @@ class WorkerHandle:
         self.cfg = cfg
         self.log = log
         self.slot = slot
+        self.tally = tally
         #: Half of the setting, as gunicorn's workers have it.
         self.timeout = float(getattr(cfg, "timeout", 0)) / 2
         self._process: int | None = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.errors import BindError
 from geventwsgi.master.backoff import Backoff
 from geventwsgi.master.spawn import fork, let_go_of_the_master
+from geventwsgi.observe.gauges import backlog
 from geventwsgi.system.children import describe_end, theirs
 from geventwsgi.system.listeners import Listener, bind, close_others
 from geventwsgi.system.originals import original
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 
     from geventwsgi.config.addresses import Address
     from geventwsgi.config.sources import Config
+    from geventwsgi.master.crew import Crew
     from geventwsgi.master.state import State
-    from geventwsgi.system.shared import SharedSlots
 
 #: Seconds until an address that could not be listened at is tried again.
 RETRY = 10.0
 #: Seconds that an observer has to end in.
 GRACE = 5.0
+#: Seconds between two counts of the backlog.
+INTERVAL = 1.0
 
 
 class Door:
@@ -75,21 +78,22 @@ class Door:
 
 def doors_of(cfg: Config) -> list[Door]:
     """Return the listeners that the settings ask for, not open yet."""
-    admin, control = cfg.admin_address, cfg.control_address
-    doors = [] if admin is None else [Door("admin_bind", admin, 0o117)]
-    return doors if control is None else [*doors, Door("control_socket", control, 0o777 & ~cfg.control_socket_mode)]
+    address = cfg.admin_address
+    return [] if address is None else [Door("admin_bind", address, 0o117)]
 
 
 class Observing:
     """The observer of one master.
 
     :param state: the master's state, which is read.
-    :param slots: the numbers that the workers share.
+    :param crew: has what the workers share.
     """
 
-    def __init__(self, state: State, slots: SharedSlots) -> None:
+    def __init__(self, state: State, crew: Crew) -> None:
         self._state = state
-        self._slots = slots
+        self._crew = crew
+        #: Monotonic time of the next count of the backlog.
+        self._count_at = 0.0
         self._doors: list[Door] = []
         self._backoff = Backoff()
         #: The observer's pid, and the monotonic time of its fork; 0 while there is none.
@@ -158,6 +162,16 @@ class Observing:
                 self._dismiss(now)
             if not self._pid and self.named() and not self._backoff.delay(now):
                 self._start(now)
+        if self._pid and now >= self._count_at:
+            self._count_at = now + INTERVAL
+            self._count_backlog()
+
+    def _count_backlog(self) -> None:
+        """Write how many connections wait to be accepted."""
+        tallies = self._crew.tallies(self._state.cfg)
+        if tallies is not None:
+            sockets = (sock for listener in self._state.LISTENERS for sock in listener.socks)
+            tallies.master.put("backlog", sum(backlog(sock) or 0 for sock in sockets))
 
     def _start(self, now: float) -> None:
         try:
@@ -179,15 +193,18 @@ class Observing:
         let_go_of_the_master(state)
         close_others([listener for _, listener in doors])
         set_title(f"gwsgi: observer [{state.cfg.proc_name}]")
-        observe(
-            View(state.pid, state.started, state.cfg, shown, self._slots, order, state.meeting_place), doors, state.log
+        crew = self._crew
+        view = View(
+            state.pid, state.started, state.cfg, shown, crew.slots, order, state.meeting_place, crew.tallies(state.cfg)
         )
+        observe(view, doors, state.log)
         return 0
 
     def nap(self, now: float) -> float | None:
         """Return the seconds until there is something to do that no signal announces."""
         naps = [deadline - now for deadline in self._leaving.values()]
         if not self._state.stopping:
+            naps += [self._count_at - now] if self._pid else []
             naps += [door.again - now for door in self._doors if door.listener is None]
             if self.named() and not self._pid and not self._state.kin.successor:
                 naps.append(self._backoff.delay(now))

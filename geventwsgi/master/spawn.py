@@ -175,6 +175,7 @@ class _Life:
             app=state.app,
             max_requests=handle.max_requests,
             slot=handle.slot,
+            tally=handle.tally,
             last_words=handle.last_words,
             is_ready=state.drain_delay.is_ready,
             on_ready=self._tell_ready,

@@ -32,6 +32,11 @@ def request_limit(cfg: Config) -> int:
     return int(cfg.max_requests + randint(0, cfg.max_requests_jitter))  # noqa: S311 - chance, not a secret
 
 
+def setting_of(reason: str) -> str:
+    """Return the setting that a reason of :meth:`Turnover.look` names."""
+    return reason[reason.rindex("(") + 1 : -1]
+
+
 def _limited(cfg: Config) -> bool:
     return bool(cfg.max_requests or cfg.max_worker_memory or cfg.max_worker_age)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi import __version__
 from geventwsgi.config.settings import SETTINGS
-from geventwsgi.observe.stall_table import worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from geventwsgi.config.sources import Config
+    from geventwsgi.observe.tally import Tallies
     from geventwsgi.system.shared import SharedSlots
 
 #: Settings whose values may be passwords: the part after "=" is not shown.
@@ -29,6 +29,7 @@ class View(NamedTuple):
     :param slots: the numbers that the workers share.
     :param order: has the master act as it does at a signal of that number.
     :param meeting_place: the directory of the sockets by which workers reach each other.
+    :param tallies: what its processes have counted; None if nothing is counted.
     """
 
     master: int
@@ -38,6 +39,7 @@ class View(NamedTuple):
     slots: SharedSlots
     order: Callable[[int], None]
     meeting_place: str
+    tallies: Tallies | None = None
 
     def status(self) -> dict[str, Any]:
         """Return what ``/status`` shows, fit for JSON."""
@@ -50,7 +52,6 @@ class View(NamedTuple):
             "observer": {"pid": os.getpid()},
             "workers": self.workers(),
             "listeners": self.listeners,
-            "stalls": self.stalls(),
             "settings": self.settings(),
         }
 
@@ -71,18 +72,6 @@ class View(NamedTuple):
             for slot in self.slots.taken()
         ]
         return sorted(shown, key=lambda worker: worker["number"])
-
-    def stalls(self) -> list[dict[str, Any]]:
-        """Return the worst stalls of the workers' loops by place (``stall_threshold``), most time first."""
-        return [
-            {
-                "place": place.place,
-                "times": place.times,
-                "total": round(place.total / 1e9, 3),
-                "worst": round(place.worst / 1e9, 3),
-            }
-            for place in worst([self.slots.stalls.of(index) for index in range(self.slots.used())])
-        ]
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return the value and the source of every setting that has an effect."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.fields import Fields
     from geventwsgi.observe.access import Record
     from geventwsgi.observe.log import Logger
+    from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.capacity import Capacity
     from geventwsgi.serving.http1.http1_policy import Page
     from geventwsgi.serving.loop.runners import Runners
@@ -63,7 +64,7 @@ def service_of(
 
 def timed(config: Config) -> bool:
     """Return whether anybody may ask for how long a request has run."""
-    return bool(config.request_timeout or config.slow_request_threshold or config.is_observed)
+    return bool(config.request_timeout or config.slow_request_threshold)
 
 
 def entrance_of(config: Config, tls: ssl.SSLContext | None) -> Entrance:
@@ -74,7 +75,7 @@ def entrance_of(config: Config, tls: ssl.SSLContext | None) -> Entrance:
 
 def http1_policy_of(
     config: Config, gateway: Gateway, scheme: str, *, on_record: Callable[[Record], object] | None,
-    pages: dict[str, Page] | None,
+    pages: dict[str, Page] | None, tally: Tally | None,
 ) -> Http1Policy:  # fmt: skip
     """Return what holds for HTTP/1 requests.
 
@@ -83,7 +84,7 @@ def http1_policy_of(
     forwarding = Forwarding(scheme, config.secure_scheme_headers, client_of(config))
     return Http1Policy(
         gateway, limits_of(config), leniency_of(config), forwarding,
-        server_header=config.server_header, on_record=on_record, pages=pages,
+        server_header=config.server_header, on_record=on_record, pages=pages, tally=tally,
     )  # fmt: skip
 
 

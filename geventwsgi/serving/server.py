@@ -46,6 +46,7 @@ from geventwsgi.wsgi.gateway import Gateway
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.capacity import Guest
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.http1.http1_policy import Page
@@ -84,6 +85,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     :param worker: what hooks get as their ``worker`` argument.
     :param capacity: the bounds on requests and connections, where several servers share them.
     :param is_ready: whether ``health_path`` is to say that requests are welcome; when the server drains, they are not.
+    :param tally: counts what is served, for the metrics of the whole server.
     :param settings: any setting by name (``keepalive=5``, ``certfile="cert.pem"``), or pywsgi's ``ssl_context``.
     :raises ConfigError: a setting is unknown or its value wrong.
     :raises BindError: a TLS file cannot be used.
@@ -110,7 +112,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         log: Any = "default", error_log: Any = "default", handler_class: Callable[..., Any] | None = None,
         environ: Mapping[str, Any] | None = None, *, config: Config | None = None, logger: Logger | None = None,
         worker: Any = None, capacity: Capacity | None = None, is_ready: Callable[[], bool] = lambda: True,
-        **settings: Any,
+        tally: Tally | None = None, **settings: Any,
     ) -> None:  # fmt: skip
         if spawn is None:
             raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
@@ -129,6 +131,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self.error_log = log_object(error_log, getattr(own, "error_log", own), logging.ERROR, _running)
         self.__worker = worker
         self.__is_ready = is_ready
+        self.__tally = tally
         self.__capacity = capacity or Capacity.of(self.__config)
         self.__view = ServerView()
         #: See :meth:`__look_for_signals`.
@@ -263,6 +266,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             debug=config.debug,
             use_sendfile=config.sendfile and hasattr(os, "sendfile"),
             on_record=on_record,
+            tally=self.__tally,
             pre_request=self.__hook("pre_request"),
             post_request=self.__hook("post_request"),
             shows=type(logger).access is not Logger.access,
@@ -277,7 +281,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             loop=self.loop, keeps_greenlets=self.__keeps_greenlets,
         )  # fmt: skip
         scheme = "http" if tls is None else "https"
-        policy = http1_policy_of(config, gateway, scheme, on_record=on_record, pages=self.__pages())
+        policy = http1_policy_of(config, gateway, scheme, on_record=on_record, pages=self.__pages(), tally=self.__tally)
         return Http1Speaker(self.__service, policy)
 
     def __pages(self) -> dict[str, Page] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from geventwsgi.config.loader import make_importable
@@ -89,3 +90,25 @@ def resident(pid: int) -> int:
             return int(file.read().split()[1]) * resource.getpagesize()
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def proportional(pid: int) -> int:
+    """Return a process's memory in bytes, of shared pages its part (proc(5)); 0 if the system does not tell it."""
+    with suppress(OSError, IndexError, ValueError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:"))
+    return 0
+
+
+def descriptors(pid: int) -> int:
+    """Return how many descriptors a process has open; 0 if the system does not tell it."""
+    with suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used, in seconds (proc(5)); 0 if the system does not tell it."""
+    with suppress(OSError, IndexError, ValueError), open(f"/proc/{pid}/stat", "rb") as file:
+        user, system = file.read().rpartition(b")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return 0.0

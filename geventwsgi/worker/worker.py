@@ -26,6 +26,7 @@ from geventwsgi.system.privileges import become
 from geventwsgi.worker import hooks, lastwords, stacks
 from geventwsgi.worker.application import Application
 from geventwsgi.worker.boot_report import thrown, told, trace_of
+from geventwsgi.worker.counting import Counting
 from geventwsgi.worker.heartbeat import Heartbeat, interval
 from geventwsgi.worker.in_flight import InFlight
 from geventwsgi.worker.stalls import Stalls
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
     from geventwsgi.observe.log import Logger
     from geventwsgi.observe.outputs.sinks import Later
+    from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.balance import Balance
     from geventwsgi.serving.server import WSGIServer
     from geventwsgi.system.listeners import Listener
     from geventwsgi.system.shared import Slot
-    from geventwsgi.worker.questions import Questions
 
 
 class Worker:
@@ -52,6 +53,7 @@ class Worker:
     :param app: the application, loaded before the fork or not; None for the one that ``cfg`` names.
     :param max_requests: the number of requests after which the master replaces it.
     :param slot: its fields in the shared memory; None without a master.
+    :param tally: its counts in the shared memory; None if nothing is counted.
     :param last_words: a file in memory for the stack of a worker that is stuck; None without a master.
     :param is_ready: returns whether the server as a whole takes new requests, for ``health_path``.
     :param on_ready: called when the worker has begun to accept.
@@ -69,6 +71,7 @@ class Worker:
         app: Application | None = None,
         max_requests: int = sys.maxsize,
         slot: Slot | None = None,
+        tally: Tally | None = None,
         last_words: int | None = None,
         is_ready: Callable[[], bool] = lambda: True,
         on_ready: Callable[[], object] = lambda: None,
@@ -98,6 +101,8 @@ class Worker:
         self.servers: list[WSGIServer] = []
         self._in_flight = InFlight(lambda: self.servers)
         self._slot = slot
+        self._tally = tally
+        self._counting: Counting | None = None
         self._balance: Balance | None = None
         self._last_words = last_words
         self._is_ready = is_ready
@@ -109,8 +114,6 @@ class Worker:
         self._watchers: list[Any] = []
         #: What keeps the loop from turning, if it is looked for.
         self._stalls: Stalls | None = None
-        #: Answers the observer, if there is one.
-        self._questions: Questions | None = None
 
     def __str__(self) -> str:
         return f"<Worker {self.pid}>"
@@ -161,8 +164,6 @@ class Worker:
             self.serve()
         finally:
             self._gather_access_lines(None)
-            if self._questions is not None:
-                self._questions.close()
         return 0
 
     # Booting
@@ -183,7 +184,11 @@ class Worker:
         capacity = Capacity.of(self.cfg)
         if self._slot is not None and self.cfg.accept_balance == "on":
             self._balance = Balance(self._slot, capacity)
-        return [self.make_server(listener, capacity=capacity) for listener in self.sockets]
+        options: dict[str, Any] = {"capacity": capacity}
+        if self._tally is not None and self._slot is not None:
+            self._counting = Counting(self._tally, self._slot, capacity, self._in_flight.connections)
+            options["tally"] = self._tally
+        return [self.make_server(listener, **options) for listener in self.sockets]
 
     def make_server(self, listener: Listener, **options: Any) -> WSGIServer:
         """Return the server for one listener, not started.
@@ -215,7 +220,8 @@ class Worker:
         self._start_heartbeat()
         self._watch_stalls()
         self._watch_requests()
-        self._answer_questions()
+        if self._counting is not None:
+            self._counting.begin(self.every)
         self._gather_access_lines(get_hub().loop.run_callback)
         self.catch_signals()
         for listener in self.sockets:
@@ -296,7 +302,7 @@ class Worker:
     @staticmethod
     def _attend() -> None:
         """Meet the other workers, if they use channels: when they end, they hand their channels over."""
-        if HERE.is_used():
+        if HERE.directory is not None and os.path.isdir(HERE.directory):
             from geventwsgi.events.relay import relay
 
             relay().attend()
@@ -325,20 +331,6 @@ class Worker:
 
         slow = SlowRequests(self.cfg.slow_request_threshold, self.log.warning, self._in_flight.connections)
         self.every(slow.interval, slow.look)
-
-    def _answer_questions(self) -> None:
-        if HERE.directory is None or not self.cfg.is_observed:
-            return
-        from geventwsgi.worker.questions import Questions
-
-        questions = Questions(HERE.directory, self._in_flight, self.log.warning)
-        try:
-            questions.listen()
-        except OSError as error:
-            text = "The observer cannot ask this worker (pid: %s): %s"
-            self.log.error(text, self.pid, error)  # noqa: TRY400 - one line says it all
-        else:
-            self._questions = questions
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
         """Have the loop call a function every ``seconds`` from now on. The function must not wait."""
@@ -408,15 +400,12 @@ class Worker:
     def handle_ask(self, _number: int, frame: FrameType | None) -> None:
         """USR2: log where every greenlet is, and go on. It interrupts the code that blocks the loop.
 
-        If the master only looks for stalls, or the observer asks, note where the loop stands, and answer. Otherwise,
-        responses that wait for the end of the loop's turn, which may never come, leave now.
+        If the master only looks for stalls, note where the loop stands. Otherwise, responses that wait for the end of
+        the loop's turn, which may never come, leave now.
         """
-        if self._slot is not None and self._slot.probe:
+        if self._stalls is not None and self._slot is not None and self._slot.probe:
             self._slot.probe = False
-            if self._stalls is not None:
-                self._stalls.sample(frame)
-            if self._questions is not None:
-                self._questions.answer_now(frame)
+            self._stalls.sample(frame)
             lastwords.forget(self._last_words)
             return
         if self.servers:

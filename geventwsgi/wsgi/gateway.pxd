@@ -1,6 +1,7 @@
 from geventwsgi cimport _clock as clock
 from geventwsgi.flag cimport flag
 from geventwsgi.observe.error_stream cimport ErrorStream as CErrorStream
+from geventwsgi.observe.tally cimport Tally as CTally
 from geventwsgi.wsgi.environ cimport EnvironBuilder as CEnvironBuilder
 from geventwsgi.wsgi.exchange cimport Exchange as CExchange
 from geventwsgi.wsgi.response cimport LastHead as CLastHead, Response as CResponse
@@ -13,6 +14,7 @@ cdef class Gateway:
     cdef object _log
     cdef CErrorStream _errors
     cdef object _on_record
+    cdef CTally _tally
     cdef object _pre_request
     cdef object _post_request
     cdef tuple _interrupts

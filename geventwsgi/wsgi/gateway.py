@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from geventwsgi import clock
-from geventwsgi.errors import ClientDisconnected, RequestEnded, RequestError, RequestTimeout, ResponseError
+from geventwsgi.errors import ClientDisconnected, RequestError, RequestTimeout, ResponseError
 from geventwsgi.forks import leave
 from geventwsgi.observe.access import Record
+from geventwsgi.observe.occurrences import occurred
 from geventwsgi.wsgi.exchange import described
 from geventwsgi.wsgi.files import FileWrapper, regular_extent
 from geventwsgi.wsgi.held import Call, recorded
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from geventwsgi.observe.error_stream import ErrorStream
+    from geventwsgi.observe.tally import Tally
     from geventwsgi.wsgi.environ import EnvironBuilder
     from geventwsgi.wsgi.exchange import Exchange
     from geventwsgi.wsgi.identified import Identities
@@ -62,6 +65,7 @@ class Gateway:
     :param debug: show tracebacks in the pages that answer failures.
     :param use_sendfile: let the kernel send the files that the application returns in ``wsgi.file_wrapper``.
     :param on_record: gets one access record at the end of every exchange, however it ends.
+    :param tally: counts every exchange at its end; None if nothing is counted.
     :param pre_request: called with the request before the application; if it raises, the application is not called.
     :param post_request: called with request, environ and response at the end of every exchange.
     :param shows: whether records are made of that request as well, since a foreign logger may look at it.
@@ -81,6 +85,7 @@ class Gateway:
         debug: bool = False,
         use_sendfile: bool = True,
         on_record: Callable[[Record], None] | None = None,
+        tally: Tally | None = None,
         pre_request: Callable[[Request], object] | None = None,
         post_request: Callable[[Request, dict[str, Any], Response], object] | None = None,
         shows: bool = False,
@@ -97,6 +102,7 @@ class Gateway:
         self._debug = debug
         self._use_sendfile = use_sendfile
         self._on_record = on_record
+        self._tally = tally
         self._pre_request = pre_request
         self._post_request = post_request
         self._errors = errors
@@ -104,7 +110,7 @@ class Gateway:
         self._shows = shows or pre_request is not None or post_request is not None
         self._identities = identities
         self._prepares = self._shows or identities is not None
-        self._observed = on_record is not None or self._prepares
+        self._observed = on_record is not None or tally is not None or self._prepares
         self._last_head = LastHead(log)
 
     def let_go(self) -> None:
@@ -328,10 +334,9 @@ class Gateway:
             log("Refused %s: %s", described(exchange), cause)
             self._answer(exchange, response, cause.status, cause.reason)
         elif isinstance(cause, RequestTimeout):
+            occurred("timeouts", "request_timeout")
             self._log.error("Request timed out: %s", described(exchange))
             self._answer(exchange, response, 504, str(cause))
-        elif isinstance(cause, RequestEnded):
-            self._answer(exchange, response, 503, str(cause))
         else:
             # The traceback of a broken rule of PEP 3333 ends in this package: the line itself has to say what is wrong.
             rule = f": {error}" if isinstance(error, ResponseError) else ""
@@ -388,6 +393,11 @@ class Gateway:
             response.replace(code)
         if code == CLIENT_LEFT or (response.status is None and code):
             response.replace(code)
+        if self._tally is not None:
+            self._tally.request(exchange.head.method, code, duration, exchange.sent)
+            begun = environ.get("HTTP_X_REQUEST_START") if exchange.trusted else None
+            if begun is not None:
+                self._tally.count_upstream(begun, time.time() - duration)
         if self._on_record is not None:
             try:
                 self._on_record(Record(request or exchange.head, response, environ, duration))

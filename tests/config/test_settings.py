@@ -18,7 +18,7 @@ OURS = {
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
     "greenlet_per_request",
     *("access_log_skip", "error_log_format", "request_id_header", "stall_threshold", "strict"),
-    "admin_bind",
+    *("admin_bind", "metrics_buckets"),
     "slow_request_threshold",
     *("max_worker_memory", "max_worker_age", "reload_surge", "drain_on_shutdown"),
 }
@@ -71,7 +71,6 @@ def test_no_flag_stands_for_two_settings():
 
 #: What the first release serves; whatever else gunicorn has is accepted with a warning.
 EFFECTIVE = {
-    *("control_socket", "control_socket_mode", "control_socket_disable"),
     *("max_requests", "max_requests_jitter", "reuse_port"),
     *("config", "wsgi_app", "check_config", "print_config", "debug"),
     *("bind", "backlog", "workers", "worker_class", "worker_connections", "timeout", "graceful_timeout", "keepalive"),

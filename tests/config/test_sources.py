@@ -32,6 +32,7 @@ GIVEN = {
     "wsgi_app": ("app:app",),
     "bind": ("localhost:80", ["localhost:80"]),
     "admin_bind": ("localhost:9100",),
+    "metrics_buckets": ("0.1, 1,10", [0.1, 1.0, 10.0]),
     "backlog": ("64", 64),
     "workers": ("3", 3),
     "worker_class": ("my:Worker",),

@@ -12,9 +12,9 @@ import pytest
 
 from geventwsgi.config.sources import Config
 from geventwsgi.master import observing
-from geventwsgi.master.observing import RETRY, Observing
+from geventwsgi.master.crew import Crew
+from geventwsgi.master.observing import INTERVAL, RETRY, Observing
 from geventwsgi.master.state import State
-from geventwsgi.system.shared import SharedSlots
 from geventwsgi.worker.application import Application
 
 
@@ -47,7 +47,7 @@ def observe(state):
 
     def begin(address):
         state.cfg = Config.of(admin_bind=address)
-        made.append(Observing(state, SharedSlots(4)))
+        made.append(Observing(state, Crew(state)))
         made[-1].begin(100, {})
         return made[-1]
 
@@ -73,7 +73,7 @@ def test_address_in_use_is_tried_again_and_told_once(observe, forks, caplog):
     assert caplog.text.count("is already in use: stop the other server or choose another --admin-bind") == 1
     one.look(100 + 3 * RETRY)
     assert len(forks.pids) == len(one.named()) == 1
-    assert one.nap(101 + 3 * RETRY) is None
+    assert one.nap(100 + 3 * RETRY) == INTERVAL  # to count the backlog
 
 
 def test_one_that_dies_young_again_and_again_is_replaced_less_and_less_often(observe, forks, caplog):
@@ -108,13 +108,13 @@ def test_one_that_does_not_end_is_killed(observe, forks, state):
     one.look(100)
     one.follow(101)
     one.look(101)
-    assert one.nap(101) == 5
+    assert one.nap(101) == INTERVAL
     one.look(106)
     old, new = forks.pids
     assert forks.signals == [(old, signal.SIGTERM), (old, signal.SIGKILL)]
     forks.ended[old] = 9
     one.collect({}, 106)
-    assert one.nap(106) is None
+    assert one.nap(106) == INTERVAL
     assert new not in forks.ended
 
 
@@ -135,7 +135,7 @@ def test_while_a_new_master_serves_the_observer_is_that_ones(observe, forks, sta
 
 def test_workers_are_introduced(observe, state):
     one = observe("127.0.0.1:0")
-    slot = one._slots.take()
+    slot = one._crew.slots.take()
     worker = SimpleNamespace(pid=42, age=3, born=5, state=SimpleNamespace(value="ready"), slot=slot)
     state.children.add(worker)
     one.look(100)

@@ -54,3 +54,24 @@ def test_methods(pages):
     assert (status, headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD")
     assert ask(pages, "/change", "POST")[0] == "200 OK"
     assert ask(pages, "/change")[0] == "405 Method Not Allowed"
+
+
+@pytest.mark.parametrize(
+    ("peer", "host", "status"),
+    [
+        ("127.0.0.1", "localhost:9100", "200 OK"),
+        ("127.0.0.1", "127.0.0.1:9100", "200 OK"),
+        ("::1", "[::1]:9100", "200 OK"),
+        ("127.0.0.1", "", "200 OK"),
+        ("10.0.0.7", "web1:9100", "200 OK"),
+        ("", "localhost", "200 OK"),
+        ("127.0.0.1", "evil.example:9100", "421 Misdirected Request"),
+        ("::1", "evil.example", "421 Misdirected Request"),
+        ("127.0.0.1", "[evil.example]", "421 Misdirected Request"),
+    ],
+)
+def test_a_site_whose_name_leads_a_browser_here_gets_nothing(pages, peer, host, status):
+    environ = {"PATH_INFO": "/a", "REQUEST_METHOD": "GET", "REMOTE_ADDR": peer, "HTTP_HOST": host}
+    begun = []
+    list(pages(environ, lambda *start: begun.append(start)))
+    assert begun[0][0] == status

@@ -46,10 +46,6 @@ class Guest(runners.Sleeper):
         """Return whether it has no end of its own, and its client comes back soon after one."""
         raise NotImplementedError
 
-    def end_request(self, exchange: LiveExchange) -> None:
-        """End a request that is being served: 503 if its response has not begun, else a cut. Called in the hub."""
-        raise NotImplementedError
-
     def drain(self) -> None:
         """End the connection as soon as the requests that have come are answered."""
         raise NotImplementedError
@@ -81,6 +77,8 @@ class Capacity(balance.Load):
         self.connections = connections or room(descriptors())
         self.per_address = per_address
         self._open = 0
+        #: How many connections were counted in so far.
+        self.entered = 0
         #: Publishes the number of connections to other workers; set by :class:`~.balance.Balance`.
         self.balance: balance.Balance | None = None
         self._by_address: dict[str, int] = {}
@@ -125,6 +123,7 @@ class Capacity(balance.Load):
     def enter(self, connection: Guest) -> None:
         """Count a connection in."""
         self._open += 1
+        self.entered += 1
         connection.counted = True
         if self.balance is not None:
             self.balance.tell()

@@ -14,6 +14,7 @@ from gevent import GreenletExit
 
 from geventwsgi import clock
 from geventwsgi.forks import hold
+from geventwsgi.observe.occurrences import occurred
 from geventwsgi.serving.accept import linger
 from geventwsgi.serving.loop import holdings, runners
 from geventwsgi.serving.wire.stream import Stream
@@ -162,6 +163,7 @@ class Connection(linger.Leaver):
         elif self.stream.kept or self.stream.encrypted:  # which may have to wait for room
             service.runners.give(linger.Farewell(self))
         else:
+            occurred("timeouts", "keepalive" if self.answered else "first_byte_timeout")
             self.end()
 
     def _cool(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, ProxyHeaderError
 from geventwsgi.http.proxy import LONGEST_V2, parse_proxy_header
+from geventwsgi.observe.occurrences import occurred
 from geventwsgi.serving.wire.stream import DeadlineExpired, Stream
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def begin(connection: Connection) -> None:
             try:
                 stream.handshake(service.timeouts.handshake_timeout)
             except DeadlineExpired:
+                occurred("timeouts", "handshake_timeout")
                 raise ClientDisconnected("TLS handshake too slow") from None
             except ClientDisconnected:
                 connection.answered = True  # by an alert, which is to arrive
@@ -53,6 +55,7 @@ def _introduce(connection: Connection, proxies: ProxyProtocol) -> None:
                 raise ClientDisconnected("ended before its PROXY header")
             data += piece
     except DeadlineExpired:
+        occurred("timeouts", "handshake_timeout")
         raise ClientDisconnected("PROXY header too slow") from None
     except ProxyHeaderError as error:
         raise ClientDisconnected(f"refused: {error}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from gevent import sleep, spawn_raw
@@ -49,7 +48,7 @@ class Service:
 
     __slots__ = (
         "capacity", "common", "connections", "draining", "empty", "entrance", "fanout",
-        "greenlet_per_request", "keeps_greenlets", "policy", "refused", "runners", "served", "timeouts", "trimmer",
+        "greenlet_per_request", "keeps_greenlets", "policy", "runners", "served", "timeouts", "trimmer",
     )  # fmt: skip
 
     def __init__(
@@ -70,8 +69,6 @@ class Service:
         self.connections: set[Guest] = set()
         #: Set when the last of them closes; cleared by :meth:`drain`.
         self.empty = Event()
-        #: Requests refused, by status: clients' faults are counted here and logged at debug, being no errors of ours.
-        self.refused: Counter[int] = Counter()
         #: Requests begun so far.
         self.served = 0
         #: Set when the server stops: answer what is there, keep nothing alive.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import RequestError
+from geventwsgi.observe.occurrences import occurred
 from geventwsgi.serving.wire.stream import DeadlineExpired
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class ArrivingBody:
                 if piece:
                     return piece
         except DeadlineExpired:
+            occurred("timeouts", "body_min_rate")
             raise RequestError(408, "the body comes too slowly") from None
         return b""
 

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from geventwsgi import clock
-from geventwsgi.errors import ClientDisconnected, RequestEnded, RequestError
+from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http import encode
 from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
 from geventwsgi.http.lines import asks_head
 from geventwsgi.observe.access import Record
+from geventwsgi.observe.occurrences import occurred
+from geventwsgi.observe.tally import QUEUE
 from geventwsgi.serving.accept import connection as connections
 from geventwsgi.serving.accept import prologue
 from geventwsgi.serving.accept.connection import ENDED, HELD, IDLE, MORE, NOTHING
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.http1.http1_parked import Http1Parked
     from geventwsgi.serving.http1.http1_policy import Http1Policy
-    from geventwsgi.serving.request.live_exchange import LiveExchange
     from geventwsgi.serving.wire.sockets import Socket
     from geventwsgi.wsgi.repeated import Repeated
 
@@ -47,8 +48,6 @@ HEAD_RECV = 8192
 OWNERS = 3
 #: What access logs say of a client that left before it was answered, as the gateway has it.
 LEFT = "499 Client Closed Request"
-#: Told to the client of a request that was ended.
-ENDED_BY_OPERATOR = "the operator has ended the request"
 
 
 holdings.spare(Lane, Http1Exchange)  # the environ leads to them, and they to the whole server
@@ -214,20 +213,6 @@ class Http1Connection(connections.Connection):
     def in_flight(self) -> tuple[tuple[Any, Http1Exchange | Http1Parked], ...]:
         """See :class:`.Guest`."""
         return () if self.exchange is None else ((self.greenlet or self, self.exchange),)
-
-    def end_request(self, exchange: LiveExchange) -> None:
-        """See :class:`.Guest`."""
-        lane = self.lane
-        if self.exchange is not exchange:
-            return
-        if self.greenlet is None:
-            exchange.interrupt(RequestEnded(ENDED_BY_OPERATOR))
-        elif lane is None or exchange.over:
-            self.kill()
-        elif lane.queued:
-            departure.throw(lane, exchange, RequestError(503, ENDED_BY_OPERATOR))
-        else:
-            departure.throw(lane, exchange, RequestEnded(ENDED_BY_OPERATOR))
 
     def client_ended(self) -> None:
         """See :class:`~geventwsgi.serving.wire.stream.Guard`."""
@@ -465,6 +450,7 @@ def _more_of_head(connection: Http1Connection, data: bytes, until: float, late: 
     if more is None and connection.service.draining and not late:
         raise ClientDisconnected("the head had not come whole when the server stopped")
     if more is None:
+        occurred("timeouts", "header_timeout")
         raise RequestError(408, f"the head took longer than {connection.service.timeouts.header_timeout:g} s")
     if not more:
         raise ClientDisconnected("the client left inside a request head")
@@ -485,6 +471,8 @@ def _turn_comes(connection: Http1Connection, lane: Lane, exchange: Http1Exchange
         connection.stream.step_in(connection.service.timeouts.queue_timeout)
     except RequestError as error:
         exchange.over = True
+        if 0 < connection.service.timeouts.queue_timeout <= clock.monotonic() - began:
+            occurred("timeouts", "queue_timeout")
         _refuse(connection, error, clock.monotonic() - began, exchange.head)
         return False
     except ClientDisconnected:
@@ -492,6 +480,8 @@ def _turn_comes(connection: Http1Connection, lane: Lane, exchange: Http1Exchange
         raise
     finally:
         lane.queued = False
+        if connection.policy.tally is not None:
+            connection.policy.tally.observe(QUEUE, clock.monotonic() - began)
     return True
 
 
@@ -516,7 +506,7 @@ def _refuse(
     """
     service = connection.service
     service.policy.log.debug("Refused a request from %s: %s", connection.remote_addr, error)
-    service.refused[error.status] += 1
+    occurred("refused", str(error.status))
     status, headers = encode.status_line(error.status), [("Content-Type", "text/html; charset=utf-8")]
     if error.status == 503:
         headers.append(("Retry-After", str(max(1, math.ceil(service.timeouts.queue_timeout)))))
@@ -540,3 +530,6 @@ def _record(connection: Http1Connection, reply: ErrorReply, duration: float, req
         who = connection if exchange is None else exchange  # of which a forwarder may have told the client
         environ = {"REMOTE_ADDR": who.remote_addr, "REMOTE_PORT": port_text(who.remote_port)}
         on_record(Record(request, reply, environ, duration))
+    if connection.policy.tally is not None:
+        method = "" if request is None else request.method
+        connection.policy.tally.request(method, int(reply.status[:3]), duration, reply.sent)

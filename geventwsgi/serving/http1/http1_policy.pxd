@@ -1,5 +1,6 @@
 from geventwsgi.http.encode cimport LastHead as CLastHead
 from geventwsgi.http.known cimport KnownBlocks as CKnownBlocks
+from geventwsgi.observe.tally cimport Tally as CTally
 from geventwsgi.wsgi.gateway cimport Gateway as CGateway
 
 cdef class Forwarding:
@@ -15,5 +16,6 @@ cdef class Http1Policy:
     cdef public str server_header
     cdef public object on_record
     cdef public dict pages
+    cdef public CTally tally
     cdef public CLastHead last_head
     cdef public CKnownBlocks known

@@ -13,6 +13,7 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.observe.occurrences import occurred
 from geventwsgi.serving.loop import deadlines
 from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.wire import endpoint
@@ -422,6 +423,7 @@ class Sending(endpoint.Endpoint):
     def _silent(self) -> ClientDisconnected:
         """Give up a client that does not read; return what its sender is told."""
         self._sock.reset_on_close()  # what was not taken is nothing for the system to keep
+        occurred("timeouts", "write_timeout")
         seconds = self._common.write_timeout
         return ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
 

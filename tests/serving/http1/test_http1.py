@@ -15,6 +15,8 @@ from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected, RequestError
 from geventwsgi.http.head import Limits
+from geventwsgi.observe.occurrences import count_by
+from geventwsgi.observe.tally import Tallies
 from geventwsgi.serving.accept import connection
 from geventwsgi.serving.http1.http1_exchange import DRAIN_BODY, Http1Exchange
 from geventwsgi.serving.wire.stream import Stream
@@ -195,12 +197,18 @@ class TestHeads:
             assert one.rest().endswith(b"ok")
 
     def test_the_clock_of_a_head_runs_from_its_first_byte(self) -> None:
-        with served(timeouts=timeouts_with(header_timeout=0.3)) as one:
-            drip(one.client, GET, 0.05)
-            assert b"HTTP/1.1 408 Request Timeout" in one.rest()
-            assert one.service.refused == {408: 1}
-            assert one.records[0].resp.status == "408 Request Timeout"
-            assert one.gateway.exchanges == []
+        tallies = Tallies(1, [1])
+        count_by(tallies.of(0))
+        try:
+            with served(timeouts=timeouts_with(header_timeout=0.3)) as one:
+                drip(one.client, GET, 0.05)
+                assert b"HTTP/1.1 408 Request Timeout" in one.rest()
+                assert one.records[0].resp.status == "408 Request Timeout"
+                assert one.gateway.exchanges == []
+        finally:
+            count_by(None)
+        assert tallies.totals().counters("refused")["408"] == 1
+        assert tallies.totals().counters("timeouts")["header_timeout"] == 1
 
     @pytest.mark.parametrize(
         ("request_", "status"),

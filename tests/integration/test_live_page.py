@@ -1,0 +1,68 @@
+"""The observer's live page in a real browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.support import chromium
+from tests.support.load import Load
+from tests.support.observing import FLAGS, address_of, status_of
+from tests.support.process import Gwsgi
+from tests.support.waiting import wait_until
+
+APP = "tests.support.apps.life:application"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    lacking = chromium.missing()
+    if lacking:
+        pytest.skip(lacking)
+    with chromium.chromium() as driver:
+        yield driver
+
+
+def text_of(browser, name):
+    return browser.execute_script("return document.getElementById(arguments[0]).textContent", name)
+
+
+def pids(browser):
+    """Return the workers that the page shows."""
+    cells = "return [...document.querySelectorAll('#workers td:first-child')].map(cell => cell.textContent)"
+    return [int(text) for text in browser.execute_script(cells)]
+
+
+def served(browser):
+    cells = "return [...document.querySelectorAll('#workers td:nth-child(9)')].map(cell => cell.textContent)"
+    return sum(map(int, browser.execute_script(cells)))
+
+
+def shows_the_workers(browser, server):
+    return sorted(pids(browser)) == sorted(worker["pid"] for worker in status_of(server)["workers"])
+
+
+def test_it_goes_on_over_a_killed_worker_and_a_reload_without_an_error(browser):
+    with Gwsgi("-w", "2", *FLAGS, app=APP) as server, Load(server.url, rate=50) as load:
+        browser.get_log("browser")
+        browser.get(address_of(server) + "/")
+        wait_until(lambda: text_of(browser, "link") == "live" and shows_the_workers(browser, server))
+        before = served(browser)
+        wait_until(lambda: served(browser) > before)
+        killed = pids(browser)[0]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: killed not in pids(browser) and len(pids(browser)) == 2)
+        old = pids(browser)
+        server.signal(signal.SIGHUP)
+        server.wait_log("Reload: done", 20)
+        wait_until(lambda: not set(old) & set(pids(browser)) and len(pids(browser)) == 2)
+        load.wait_more(50)
+        wait_until(lambda: served(browser) > 0)
+        assert text_of(browser, "link") == "live"
+        for width in (400, 1600):
+            browser.set_window_size(width, 900)
+            wide, window = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+            assert wide <= window
+        assert browser.get_log("browser") == []

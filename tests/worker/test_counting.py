@@ -1,0 +1,70 @@
+"""What a worker counts of itself, with a loop that turns when the test says so."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from geventwsgi.observe import occurrences
+from geventwsgi.observe.tally import LAG, Tallies
+from geventwsgi.serving.accept.capacity import Capacity, Guest
+from geventwsgi.serving.request.live_exchange import HELD, REQUEST, WEBSOCKET
+from geventwsgi.system.shared import SharedSlots
+from geventwsgi.worker import counting
+from geventwsgi.worker.counting import Counting
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(counting, "monotonic", lambda: now.seconds)
+    tallies, slot, guests = Tallies(4, [0.1, 1]), SharedSlots(4).take(), []
+    capacity = Capacity(10)
+    timers = []
+
+    def turn(seconds):
+        now.seconds += seconds
+        timers[0][1]()
+        return tallies.totals()
+
+    one = Counting(tallies.of(slot.index), slot, capacity, lambda: guests)
+    one.begin(lambda *timer: timers.append(timer))
+    yield SimpleNamespace(turn=turn, slot=slot, guests=guests, capacity=capacity, timers=timers)
+    occurrences.count_by(None)
+
+
+def guest(kind):
+    return SimpleNamespace(in_flight=lambda: () if kind is None else ((None, SimpleNamespace(kind=lambda: kind)),))
+
+
+def test_the_delay_of_the_loop(worker):
+    assert worker.timers[0][0] == 0.1
+    worker.turn(0.1)
+    worker.turn(0.35)
+    assert worker.turn(5).histogram(LAG)[0] == [1, 2, 3]
+
+
+def test_accepted_connections_are_counted_once(worker):
+    client = Guest()
+    client.remote_addr, client.counted = "a", False
+    worker.capacity.enter(client)
+    assert worker.turn(0.1).counters("accepted") == {"": 1}
+    assert worker.turn(0.1).counters("accepted") == {"": 1}
+    assert worker.slot.connections == 1
+
+
+def test_what_connections_do_is_looked_at_once_a_second(worker):
+    worker.guests += map(guest, [HELD, HELD, WEBSOCKET, REQUEST, None])
+    totals = worker.turn(0.1)
+    assert (totals.gauge("held"), totals.gauge("websockets")) == (2, 1)
+    worker.guests.clear()
+    assert worker.turn(0.5).gauge("held") == 2
+    assert worker.turn(0.6).gauge("held") == 0
+
+
+def test_what_happens_seldom_is_counted_from_then_on_and_not_in_strangers(worker):
+    occurrences.occurred("timeouts", "keepalive")
+    occurrences._here.let_go()
+    occurrences.occurred("timeouts", "keepalive")
+    assert worker.turn(0.1).counters("timeouts")["keepalive"] == 1
