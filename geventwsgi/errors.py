@@ -4,6 +4,7 @@
 * :class:`ClientDisconnected`: the client has left; count it, log at debug.
 * :class:`ProxyHeaderError`: a connection does not begin with the PROXY header that it must have; close it.
 * :class:`RequestTimeout`: the request took longer than allowed; 504, or an abort if the head has been sent.
+* :class:`RequestEnded`: the operator has ended the request; 503, or an abort if the head has been sent.
 * :class:`ResponseError`: the application broke PEP 3333; it is an application failure (500, traceback).
 * :class:`StartupError`: print one line, exit with :attr:`StartupError.exit_status`, no respawn.
 """
@@ -45,6 +46,10 @@ class RequestTimeout(BaseException):
     It is derived from ``BaseException``, as ``gevent.Timeout`` is, so that ``except Exception`` in a framework does not
     catch it. ``finally`` blocks run.
     """
+
+
+class RequestEnded(BaseException):
+    """The operator has ended the request; raised as :class:`RequestTimeout` is."""
 
 
 class ProxyHeaderError(GeventWSGIError, ValueError):

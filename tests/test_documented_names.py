@@ -22,7 +22,7 @@ ALL = "\n".join(TEXTS.values())
 
 #: Pages whose commands are mostly other programs', and flags of other programs elsewhere.
 FOREIGN_PAGES = {"development.md", "profile.md"}
-FOREIGN_FLAGS = {"--time"}  # of docker stop
+FOREIGN_FLAGS = {"--time", "--unix-socket"}  # of docker stop and curl
 FLAG = re.compile(r"(?<![-\w])--[a-z][a-z0-9_-]*")
 PUBLISHES = {"--pid", "--pidfile"}  # of `python -m geventwsgi publish`, which tests/integration/test_publish.py runs
 OURS = {flag for setting in BY_NAME.values() for flag in setting.flags} | {"--help", "--version"} | PUBLISHES

@@ -523,11 +523,12 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "The upper bounds of the buckets in the histograms of /metrics, in seconds and ascending, comma-separated. "
             "A reload does not change them. Not in gunicorn."),
         Setting("control_socket", "~/.gunicorn/gunicorn.ctl", k.PATH, "--control-socket",
-            "The unix socket of the control interface.", _YET),
+            "The path of a unix socket by which the commands gwsgi status, top, stacks, reload, reopen, stop and "
+            "workers reach the server. It has none unless this is set; the commands look at the default."),
         Setting("control_socket_mode", 0o600, k.MODE, "--control-socket-mode",
-            "The permission bits of the control socket.", _YET),
+            "The permission bits of the control socket."),
         Setting("control_socket_disable", False, k.SWITCH, "--no-control-socket",
-            "Do without the control socket.", _YET),
+            "Do without the control socket, although control_socket is set."),
     ),
 }
 # fmt: on

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config import worker_classes
-from geventwsgi.config.addresses import Address, TCPAddress, networks, parse_address
+from geventwsgi.config.addresses import Address, TCPAddress, UnixAddress, networks, parse_address
 from geventwsgi.config.flags import CommandLine, read_flags
 from geventwsgi.config.kinds import NETWORKS, nothing
 from geventwsgi.config.loader import load_object, make_importable
@@ -142,6 +142,18 @@ class Config:
     def admin_address(self) -> Address | None:
         """``admin_bind``, parsed."""
         return None if self.admin_bind is None else parse_address(self.admin_bind)
+
+    @property
+    def control_address(self) -> UnixAddress | None:
+        """``control_socket``, where it was set: by default there is none."""
+        if self.control_socket_disable or not self.control_socket or self.source("control_socket") == DEFAULT:
+            return None
+        return UnixAddress(os.path.expanduser(self.control_socket))
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody may ask what the server does."""
+        return self.admin_bind is not None or self.control_address is not None
 
     @property
     def is_ssl(self) -> bool:

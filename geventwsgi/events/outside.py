@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import socket
 import stat
 import struct
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.events.event import dumps
 from geventwsgi.mesh.frames import ANSWER, MAX_MESSAGE, MAX_NAME, PUBLISH, Decoder, Frame, is_name
-from geventwsgi.mesh.place import HERE
+from geventwsgi.mesh.place import ADDRESS, HERE
 from geventwsgi.system.socket_directory import meeting_places
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0
 #: Characters that are read of a pidfile: it may be any file, an endless one too.
 PIDFILE_SIZE = 64
-#: A worker's socket: its process id and a random name.
-_ADDRESS = re.compile(r"([0-9]{1,10})\.[0-9a-f]{8}")
 TOO_LARGE = f"a message has at most {MAX_MESSAGE >> 20} MiB: publish where it can be found instead"
 #: The exit statuses of the command.
 FAILED, WRONG = 1, 2
@@ -113,7 +110,7 @@ def _workers(pid: int | None) -> list[Path]:
         with suppress(OSError):
             if _is_ours(directory, named=pid is not None):
                 for path in directory.iterdir():
-                    if (address := _ADDRESS.fullmatch(path.name)) and (master := _parent(int(address[1]))):
+                    if (address := ADDRESS.fullmatch(path.name)) and (master := _parent(int(address[1]))):
                         found.setdefault(master, []).append(path)
     if pid is not None:
         if pid not in found:

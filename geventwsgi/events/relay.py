@@ -67,8 +67,8 @@ class Relay:
         return self._mesh
 
     def attend(self) -> None:
-        """Connect to the other workers if they use channels, also if this one has none yet: it may inherit some."""
-        if self._directory is not None and self._tickets is not None and self._directory.is_dir():
+        """Connect to the other workers, which use channels, also if this one has none yet: it may inherit some."""
+        if self._directory is not None and self._tickets is not None:
             self._met(self._directory, self._tickets)
 
     def begin_to_leave(self) -> None:

@@ -78,8 +78,9 @@ class Door:
 
 def doors_of(cfg: Config) -> list[Door]:
     """Return the listeners that the settings ask for, not open yet."""
-    address = cfg.admin_address
-    return [] if address is None else [Door("admin_bind", address, 0o117)]
+    admin, control = cfg.admin_address, cfg.control_address
+    doors = [] if admin is None else [Door("admin_bind", admin, 0o117)]
+    return doors if control is None else [*doors, Door("control_socket", control, 0o777 & ~cfg.control_socket_mode)]
 
 
 class Observing:

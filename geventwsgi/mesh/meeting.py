@@ -6,11 +6,9 @@ connection that has failed or broken is made anew while both workers live.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import math
 import os
-import re
 from array import array
 from fcntl import ioctl
 from termios import FIONREAD
@@ -22,10 +20,10 @@ from gevent import socket, spawn_raw
 from gevent.event import Event
 
 from geventwsgi.forks import close
+from geventwsgi.mesh import own_socket
 from geventwsgi.mesh.frames import ANSWER, HELLO, PUBLISH, Decoder, Frame
 from geventwsgi.mesh.peer import Peer
-from geventwsgi.mesh.place import HERE
-from geventwsgi.system.socket_directory import make_private, remove_own
+from geventwsgi.mesh.place import ADDRESS, HERE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,8 +37,6 @@ RETRY, LOOK = 0.5, 10.0
 GREETING = 10.0
 #: Seconds for which a worker that begins waits for the others to connect to it.
 INTRODUCTION = 1.0
-#: A worker's address: its process id and a random name.
-_ADDRESS = re.compile(r"[0-9]{1,10}\.[0-9a-f]{8}")
 
 
 class Receiver(Protocol):
@@ -144,7 +140,7 @@ class Meeting:
         except OSError as error:
             problems.append(error)
         for name in [entry.name for entry in self._directory.iterdir()]:
-            if _ADDRESS.fullmatch(name) and name != self.address:
+            if ADDRESS.fullmatch(name) and name != self.address:
                 try:
                     self.connect(name)
                 except OSError as error:
@@ -154,27 +150,14 @@ class Meeting:
 
     def _listen(self) -> None:
         """Listen, unless the socket is still there. A program that cleans directories may have removed it."""
-        path, unfinished = self._directory / self.address, self._directory / f".{self.address}"
-        if self._listener is not None and path.exists():
+        if self._listener is not None and (self._directory / self.address).exists():
             return
-        make_private(self._directory)
         if self._listener is not None:
             # Its greenlet ends. Connections stay.
             self._listener.close()
             self._listener = None
-        unfinished.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX)
-        try:
-            listener.bind(str(unfinished))
-            listener.listen(512)
-            # It gets its name only now that it listens: other workers remove an address that refuses connections.
-            unfinished.rename(path)
-        except OSError:
-            listener.close()
-            raise
-        self._listener = listener
-        atexit.register(remove_own, path, os.getpid())
-        spawn_raw(self._accept, listener)
+        self._listener = own_socket.listen(self._directory, self.address, 512)
+        spawn_raw(self._accept, self._listener)
 
     def connect(self, address: str) -> None:
         """Connect to a worker, unless that is done already. The address of a dead worker is removed.
@@ -272,7 +255,7 @@ class Meeting:
         return monotonic() - self._heard_at.get(address, 0) >= seconds
 
     def _greeted(self, address: str) -> str:
-        if not _ADDRESS.fullmatch(address) or address == self.address:
+        if not ADDRESS.fullmatch(address) or address == self.address:
             raise ValueError(f"{address[:80]!r} is no worker's address")
         self._receiver.met(address)
         if self._try(f"connect to {address}", self.connect, address):

@@ -7,6 +7,9 @@ channels reach the greenlets of one process. The module imports no gevent, so th
 from __future__ import annotations
 
 import logging
+import os
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from geventwsgi.mesh.claims import Claims
     from geventwsgi.mesh.passing import Passing
     from geventwsgi.mesh.tickets import Tickets
+
+#: A worker's address, the name of its socket: its process id and a random name.
+ADDRESS = re.compile(r"([0-9]{1,10})\.[0-9a-f]{8}")
 
 
 class Newcomer(Protocol):
@@ -70,6 +76,12 @@ class Place:
     def join(self, claims: Claims) -> None:
         """Take note that this process is a worker, or the master of some."""
         self.claims = claims
+
+    def is_used(self) -> bool:
+        """Return whether any worker uses channels, and so has a socket at which others reach it."""
+        with suppress(OSError):
+            return self.directory is not None and any(map(ADDRESS.fullmatch, os.listdir(self.directory)))
+        return False
 
     def complain(self, text: str, *args: object, error: BaseException | None = None) -> None:
         """Log a failure: to the server's error log if there is a server, else by ``logging``.

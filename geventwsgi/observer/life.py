@@ -10,7 +10,7 @@ import gevent
 from gevent.event import Event
 
 from geventwsgi.config.sources import Config
-from geventwsgi.observer.pages import pages_of
+from geventwsgi.observer.control import admin_pages_of, control_pages_of
 from geventwsgi.serving.server import WSGIServer
 from geventwsgi.system.privileges import become
 
@@ -28,7 +28,7 @@ GRACE = 2.0
 
 
 #: What makes the application for the listener of a setting.
-APPLICATIONS = {"admin_bind": pages_of}
+APPLICATIONS = {"admin_bind": admin_pages_of, "control_socket": control_pages_of}
 
 
 def observe(view: View, doors: Sequence[tuple[str, Listener]], log: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi import __version__
 from geventwsgi.config.settings import SETTINGS
+from geventwsgi.observe.stall_table import worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ class View(NamedTuple):
             "observer": {"pid": os.getpid()},
             "workers": self.workers(),
             "listeners": self.listeners,
+            "stalls": self.stalls(),
             "settings": self.settings(),
         }
 
@@ -72,6 +74,18 @@ class View(NamedTuple):
             for slot in self.slots.taken()
         ]
         return sorted(shown, key=lambda worker: worker["number"])
+
+    def stalls(self) -> list[dict[str, Any]]:
+        """Return the worst stalls of the workers' loops by place (``stall_threshold``), most time first."""
+        return [
+            {
+                "place": place.place,
+                "times": place.times,
+                "total": round(place.total / 1e9, 3),
+                "worst": round(place.worst / 1e9, 3),
+            }
+            for place in worst([self.slots.stalls.of(index) for index in range(self.slots.used())])
+        ]
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return the value and the source of every setting that has an effect."""

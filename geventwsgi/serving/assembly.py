@@ -64,7 +64,7 @@ def service_of(
 
 def timed(config: Config) -> bool:
     """Return whether anybody may ask for how long a request has run."""
-    return bool(config.request_timeout or config.slow_request_threshold)
+    return bool(config.request_timeout or config.slow_request_threshold or config.is_observed)
 
 
 def entrance_of(config: Config, tls: ssl.SSLContext | None) -> Entrance:

@@ -4,6 +4,7 @@ cdef int ACCEPTING, CONNECTIONS, FIELDS, REQUESTS, SEAT
 
 cdef class Slot:
     cdef public int index
+    cdef public object stalls
     cdef int _base
     cdef unsigned long long[::1] _fields
 

@@ -11,11 +11,13 @@ import heapq
 import mmap
 
 from geventwsgi.errors import WorkerBootError
+from geventwsgi.observe.stall_table import SharedStalls, StallTable
 
 #: The fields of a slot, by position.
 (
     BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PROBE, PID, NUMBER, BORN, STAGE, SEAT,
-) = range(15)  # fmt: skip
+    WANTED,
+) = range(16)  # fmt: skip
 FIELDS = 16
 #: Slots. The system allocates no memory for those that are never used.
 SLOTS = 4096
@@ -30,10 +32,12 @@ Seat = tuple[int, int]
 class Slot:
     """One worker's fields; made by the master before the fork, written by the worker after it."""
 
-    __slots__ = ("_base", "_fields", "index")
+    __slots__ = ("_base", "_fields", "index", "stalls")
 
-    def __init__(self, fields: memoryview, index: int) -> None:
+    def __init__(self, fields: memoryview, index: int, stalls: StallTable) -> None:
         self.index = index
+        #: The worst stalls of this worker and of those that had the slot before.
+        self.stalls = stalls
         self._fields = fields
         self._base = index * FIELDS
 
@@ -78,10 +82,12 @@ class Slot:
     def tell(self) -> None:
         """Mark that the stacks are in the error log."""
         self._fields[self._base + TOLD] = 1
+        self._fields[self._base + WANTED] = 0
 
     def ask_stacks(self) -> None:
         """Mark that the next signal of the master asks for all stacks, of which none is in the error log yet."""
-        self._fields[self._base + PROBE] = self._fields[self._base + TOLD] = 0
+        self._fields[self._base + TOLD] = 0
+        self._fields[self._base + WANTED] = 1
 
     @property
     def sweep(self) -> bool:
@@ -121,12 +127,16 @@ class Slot:
 
     @property
     def probe(self) -> bool:
-        """Whether the master's next signal asks where the loop stands, not for all stacks."""
-        return bool(self._fields[self._base + PROBE])
+        """Whether the next signal asks where the loop stands, not for all stacks."""
+        return bool(self._fields[self._base + PROBE]) and not self._fields[self._base + WANTED]
 
     @probe.setter
     def probe(self, probe: bool) -> None:
         self._fields[self._base + PROBE] = probe
+
+    def ask_place(self) -> None:
+        """Mark that the next signal asks where the loop stands, unless the master waits for all stacks."""
+        self._fields[self._base + PROBE] = 1
 
     def introduce(self, pid: int, number: int, born: int, stage: str) -> None:
         """Write who the worker is; for the master. Written last, the pid says that the rest is there.
@@ -208,6 +218,7 @@ class SharedSlots:
     """The mapping with its free slots; the master makes it before its first fork."""
 
     def __init__(self, slots: int = SLOTS) -> None:
+        self.stalls = SharedStalls(slots)
         self._fields = memoryview(mmap.mmap(-1, (slots + 1) * FIELDS * 8)).cast("Q")
         self._free = list(range(slots))
 
@@ -218,14 +229,21 @@ class SharedSlots:
         """
         if not self._free:
             raise WorkerBootError(_too_many(len(self._fields) // FIELDS - 1))
-        slot = Slot(self._fields, heapq.heappop(self._free))
+        slot = self._slot(heapq.heappop(self._free))
         slot.clear()
         self._fields[-1] = max(self._fields[-1], (slot.index + 1) * FIELDS)
         return slot
 
+    def _slot(self, index: int) -> Slot:
+        return Slot(self._fields, index, self.stalls.of(index))
+
+    def used(self) -> int:
+        """Return the number of slots that were ever taken."""
+        return int(self._fields[-1]) // FIELDS
+
     def taken(self) -> list[Slot]:
         """Return the slots of the workers that the master has introduced."""
-        slots = [Slot(self._fields, index) for index in range(self._fields[-1] // FIELDS)]
+        slots = [self._slot(index) for index in range(self.used())]
         return [slot for slot in slots if slot.pid]
 
     def release(self, slot: Slot) -> None:

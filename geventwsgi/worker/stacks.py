@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import FrameType
 
+#: Where the standard library is.
+_LIBRARY = f"{os.path.dirname(os.__file__)}{os.sep}"
 #: The most stacks that are listed, and the most requests of each.
 PLACES, REQUESTS = 50, 10
 #: The stack of a greenlet without a Python frame.
@@ -55,6 +57,23 @@ def of(greenlet: Any) -> str:
     return application_stack(frame) if frame else COMPILED
 
 
+def place(frame: FrameType | None) -> str | None:
+    """Return the application's innermost line of code in a stack, ``FILE:LINE (FUNCTION)``; None if there is none.
+
+    A line of the standard library counts only where there is no other.
+    """
+    library: FrameType | None = None
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not (is_ours(name) or name.startswith((_gevent(), "src/gevent"))):
+            if not (name.startswith((_LIBRARY, "<frozen")) and "-packages" not in name):
+                break
+            library = library or frame
+        frame = frame.f_back
+    found = frame or library
+    return None if found is None else f"{found.f_code.co_filename}:{found.f_lineno} ({found.f_code.co_name})"
+
+
 def application_stack(frame: FrameType | None) -> str:
     """Return the stack as text, without our frames at its outer end, if there are others inside them."""
     stack = traceback.extract_stack(frame)
@@ -79,6 +98,10 @@ def _suspended(running: Any) -> list[Any]:
     return [found for found in gc.get_objects() if isinstance(found, greenlet) and found and found is not running]
 
 
+def _gevent() -> str:
+    return f"{os.path.dirname(sys.modules['gevent'].__file__ or '')}{os.sep}"
+
+
 def _is_foreign(frame: FrameType | None) -> bool:
     """Return whether a stack has a frame that is neither ours nor gevent's. Others, such as idle runners, are left out.
 
@@ -86,7 +109,7 @@ def _is_foreign(frame: FrameType | None) -> bool:
     """
     if frame is None:
         return False
-    gevent = f"{os.path.dirname(sys.modules['gevent'].__file__ or '')}{os.sep}"
+    gevent = _gevent()
     names = [entry.filename for entry in traceback.extract_stack(frame)]
     first = next((index for index, name in enumerate(names) if is_ours(name)), 0)
     names = names[first:]

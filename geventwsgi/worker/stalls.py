@@ -81,6 +81,7 @@ class Stalls:
     def _tell(self, seconds: float, samples: list[tuple[str, str, str, str | None]]) -> None:
         (found, count), *_ = Counter(samples).most_common(1)
         place, greenlet, serves, identity = found
+        self._slot.stalls.note(place, int(seconds * 1e9))
         self._warn(
             "The loop stood still for %.3f s (pid: %s) at %s (%s of %s samples), in %s%s",
             seconds, os.getpid(), place, count, len(samples), greenlet, serves and f" serving {serves}",

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.server import WSGIServer
     from geventwsgi.system.listeners import Listener
     from geventwsgi.system.shared import Slot
+    from geventwsgi.worker.questions import Questions
 
 
 class Worker:
@@ -114,6 +115,8 @@ class Worker:
         self._watchers: list[Any] = []
         #: What keeps the loop from turning, if it is looked for.
         self._stalls: Stalls | None = None
+        #: Answers the observer, if there is one.
+        self._questions: Questions | None = None
 
     def __str__(self) -> str:
         return f"<Worker {self.pid}>"
@@ -164,6 +167,8 @@ class Worker:
             self.serve()
         finally:
             self._gather_access_lines(None)
+            if self._questions is not None:
+                self._questions.close()
         return 0
 
     # Booting
@@ -220,6 +225,7 @@ class Worker:
         self._start_heartbeat()
         self._watch_stalls()
         self._watch_requests()
+        self._answer_questions()
         if self._counting is not None:
             self._counting.begin(self.every)
         self._gather_access_lines(get_hub().loop.run_callback)
@@ -302,7 +308,7 @@ class Worker:
     @staticmethod
     def _attend() -> None:
         """Meet the other workers, if they use channels: when they end, they hand their channels over."""
-        if HERE.directory is not None and os.path.isdir(HERE.directory):
+        if HERE.is_used():
             from geventwsgi.events.relay import relay
 
             relay().attend()
@@ -331,6 +337,20 @@ class Worker:
 
         slow = SlowRequests(self.cfg.slow_request_threshold, self.log.warning, self._in_flight.connections)
         self.every(slow.interval, slow.look)
+
+    def _answer_questions(self) -> None:
+        if HERE.directory is None or not self.cfg.is_observed:
+            return
+        from geventwsgi.worker.questions import Questions
+
+        questions = Questions(HERE.directory, self._in_flight, self.log.warning)
+        try:
+            questions.listen()
+        except OSError as error:
+            text = "The observer cannot ask this worker (pid: %s): %s"
+            self.log.error(text, self.pid, error)  # noqa: TRY400 - one line says it all
+        else:
+            self._questions = questions
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
         """Have the loop call a function every ``seconds`` from now on. The function must not wait."""
@@ -400,12 +420,15 @@ class Worker:
     def handle_ask(self, _number: int, frame: FrameType | None) -> None:
         """USR2: log where every greenlet is, and go on. It interrupts the code that blocks the loop.
 
-        If the master only looks for stalls, note where the loop stands. Otherwise, responses that wait for the end of
-        the loop's turn, which may never come, leave now.
+        If the master only looks for stalls, or the observer asks, note where the loop stands, and answer. Otherwise,
+        responses that wait for the end of the loop's turn, which may never come, leave now.
         """
-        if self._stalls is not None and self._slot is not None and self._slot.probe:
+        if self._slot is not None and self._slot.probe:
             self._slot.probe = False
-            self._stalls.sample(frame)
+            if self._stalls is not None:
+                self._stalls.sample(frame)
+            if self._questions is not None:
+                self._questions.answer_now(frame)
             lastwords.forget(self._last_words)
             return
         if self.servers:

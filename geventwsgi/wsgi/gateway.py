@@ -22,7 +22,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from geventwsgi import clock
-from geventwsgi.errors import ClientDisconnected, RequestError, RequestTimeout, ResponseError
+from geventwsgi.errors import ClientDisconnected, RequestEnded, RequestError, RequestTimeout, ResponseError
 from geventwsgi.forks import leave
 from geventwsgi.observe.access import Record
 from geventwsgi.observe.occurrences import occurred
@@ -337,6 +337,8 @@ class Gateway:
             occurred("timeouts", "request_timeout")
             self._log.error("Request timed out: %s", described(exchange))
             self._answer(exchange, response, 504, str(cause))
+        elif isinstance(cause, RequestEnded):
+            self._answer(exchange, response, 503, str(cause))
         else:
             # The traceback of a broken rule of PEP 3333 ends in this package: the line itself has to say what is wrong.
             rule = f": {error}" if isinstance(error, ResponseError) else ""

@@ -71,6 +71,7 @@ def test_no_flag_stands_for_two_settings():
 
 #: What the first release serves; whatever else gunicorn has is accepted with a warning.
 EFFECTIVE = {
+    *("control_socket", "control_socket_mode", "control_socket_disable"),
     *("max_requests", "max_requests_jitter", "reuse_port"),
     *("config", "wsgi_app", "check_config", "print_config", "debug"),
     *("bind", "backlog", "workers", "worker_class", "worker_connections", "timeout", "graceful_timeout", "keepalive"),

@@ -90,7 +90,7 @@ def test_a_slow_request_is_logged_while_it_runs_with_its_stack(over):
     head, *stack = line.splitlines()
     assert head.endswith("at:") and f'File "{__file__}"' in stack[0] and stack[1].strip() == "over.wait()"
     times = spent(line)
-    assert times["taken"] >= THRESHOLD and times["running"] > 0.9 * times["taken"]
+    assert times["taken"] >= THRESHOLD and times["running"] > 0.5 * times["taken"]
 
 
 def test_it_is_logged_once(over):
@@ -160,7 +160,7 @@ def test_time_of_waiting_for_the_clients_bytes_is_told():
         server.connect(POST + b"ab")
         line = log.wait()
     times = spent(line)
-    assert times["reading"] > 0.9 * times["taken"] and "wsgi.input" in line
+    assert times["reading"] > 0.5 * times["taken"] and "wsgi.input" in line
 
 
 def test_time_of_waiting_for_the_client_to_read_is_told():
@@ -172,7 +172,7 @@ def test_time_of_waiting_for_the_client_to_read_is_told():
         server.connect(GET)
         line = log.wait()
         times = spent(line)
-        assert times["writing"] > 0.9 * times["taken"]
+        assert times["writing"] > 0.5 * times["taken"]
 
 
 def test_the_requests_identity_is_told(over):

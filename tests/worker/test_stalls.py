@@ -12,6 +12,7 @@ from gevent import get_hub
 from greenlet import getcurrent
 
 from geventwsgi.observe.outputs import request_id
+from geventwsgi.observe.stall_table import SharedStalls
 from geventwsgi.worker.stalls import Stalls, place_of
 
 
@@ -24,7 +25,8 @@ def stalls():
         lines.append((text % args, extra[request_id.FIELD]))
 
     me = getcurrent()
-    made = Stalls(SimpleNamespace(busy_since=0), 0.02, warn, lambda running: "GET /" if running is me else "")
+    slot = SimpleNamespace(busy_since=0, stalls=SharedStalls(1).of(0))
+    made = Stalls(slot, 0.02, warn, lambda running: "GET /" if running is me else "")
     made.watch(get_hub().loop)
     gevent.sleep(0)
     made.lines = lines
@@ -56,6 +58,8 @@ def test_a_stall_is_one_line(stalls):
     turn()
     ((line, _),) = stalls.lines
     assert "(2 of 2 samples)" in line and "test_stalls.py" in line and line.endswith("serving GET /")
+    (place,) = stalls._slot.stalls.places()
+    assert place.times == 1 and place.worst >= 50_000_000 and "test_stalls.py" in place.place
 
 
 def test_the_duration_is_that_of_the_turn(stalls):

@@ -46,6 +46,10 @@ class Guest(runners.Sleeper):
         """Return whether it has no end of its own, and its client comes back soon after one."""
         raise NotImplementedError
 
+    def end_request(self, exchange: LiveExchange) -> None:
+        """End a request that is being served: 503 if its response has not begun, else a cut. Called in the hub."""
+        raise NotImplementedError
+
     def drain(self) -> None:
         """End the connection as soon as the requests that have come are answered."""
         raise NotImplementedError

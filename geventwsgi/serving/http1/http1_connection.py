@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import getcurrent
 
 from geventwsgi import clock
-from geventwsgi.errors import ClientDisconnected, RequestError
+from geventwsgi.errors import ClientDisconnected, RequestEnded, RequestError
 from geventwsgi.http import encode
 from geventwsgi.http.encode import LENGTH
 from geventwsgi.http.head import parse_head
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.http1.http1_parked import Http1Parked
     from geventwsgi.serving.http1.http1_policy import Http1Policy
+    from geventwsgi.serving.request.live_exchange import LiveExchange
     from geventwsgi.serving.wire.sockets import Socket
     from geventwsgi.wsgi.repeated import Repeated
 
@@ -48,6 +49,8 @@ HEAD_RECV = 8192
 OWNERS = 3
 #: What access logs say of a client that left before it was answered, as the gateway has it.
 LEFT = "499 Client Closed Request"
+#: Told to the client of a request that was ended.
+ENDED_BY_OPERATOR = "the operator has ended the request"
 
 
 holdings.spare(Lane, Http1Exchange)  # the environ leads to them, and they to the whole server
@@ -213,6 +216,20 @@ class Http1Connection(connections.Connection):
     def in_flight(self) -> tuple[tuple[Any, Http1Exchange | Http1Parked], ...]:
         """See :class:`.Guest`."""
         return () if self.exchange is None else ((self.greenlet or self, self.exchange),)
+
+    def end_request(self, exchange: LiveExchange) -> None:
+        """See :class:`.Guest`."""
+        lane = self.lane
+        if self.exchange is not exchange:
+            return
+        if self.greenlet is None:
+            exchange.interrupt(RequestEnded(ENDED_BY_OPERATOR))
+        elif lane is None or exchange.over:
+            self.kill()
+        elif lane.queued:
+            departure.throw(lane, exchange, RequestError(503, ENDED_BY_OPERATOR))
+        else:
+            departure.throw(lane, exchange, RequestEnded(ENDED_BY_OPERATOR))
 
     def client_ended(self) -> None:
         """See :class:`~geventwsgi.serving.wire.stream.Guard`."""

@@ -331,8 +331,12 @@ class Http1Upgraded(http1_parked.Http1Parked):
     def kill(self) -> None:
         """See :meth:`.Http1Parked.kill`."""
         if not self.over:
+            self._lose(ClientDisconnected("the server has ended the connection"))  # before a close forgets who to wake
             self.abort()
-            self._lose(ClientDisconnected("the server has ended the connection"))
+
+    def interrupt(self, error: BaseException) -> None:  # noqa: ARG002 - the handler is told that the connection ended
+        """See :meth:`.LiveExchange.interrupt`."""
+        self.kill()
 
     def _end_for_good(self) -> None:
         """Do what comes after the session, in its last greenlet."""

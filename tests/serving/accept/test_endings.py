@@ -287,6 +287,10 @@ def upload(*lines: str, version: str = "1.1") -> bytes:
     return "\r\n".join([f"POST /unread HTTP/{version}", "Host: x", *lines, "", ""]).encode()
 
 
+#: A request after which the connection lingers at once: otherwise the server waits a second for the body, to go on.
+LINGERS = upload("Content-Length: 100", "Connection: close")
+
+
 @pytest.mark.parametrize("status", ["200 OK", "413 Content Too Large"])
 class TestUploads:
     """A view that answers at once, and a client that sends all of its body before it reads."""
@@ -476,7 +480,7 @@ class TestBounds:
 
     def test_one_that_drips_is_closed_in_time(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path, linger_timeout=0.3) as server:
-            client = server.connect(upload("Content-Length: 100"))
+            client = server.connect(LINGERS)
             eventually(lambda: server.lingering)
             while server.connections:
                 gevent.sleep(0.02)
@@ -491,7 +495,7 @@ class TestBounds:
     ) -> None:
         monkeypatch.setattr(linger, "SILENCE", 0.1)
         with serving(App(5), kind, tmp_path, linger_timeout=60) as server:
-            client = server.connect(upload("Content-Length: 100"))
+            client = server.connect(LINGERS)
             eventually(lambda: server.lingering)
             eventually(lambda: not server.connections, 5)
             assert client.rest().endswith(b"xxxxx")
@@ -511,14 +515,14 @@ class TestBounds:
 
     def test_it_ends_with_the_client(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path) as server:
-            client = server.connect(upload("Content-Length: 100"))
+            client = server.connect(LINGERS)
             eventually(lambda: server.lingering)
             client.sock.close()
             eventually(lambda: not server.connections, 2)
 
     def test_none_at_all(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path, linger_timeout=0) as server:
-            server.connect(upload("Content-Length: 100") + b"x")
+            server.connect(LINGERS + b"x")
             server.answered()
             eventually(lambda: not server.connections, 2)
             assert not server.lingering
@@ -531,7 +535,7 @@ class TestBounds:
 
     def test_a_drain_does_not_wait_longer_than_it_was_told(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path) as server:
-            server.connect(upload("Content-Length: 100"))
+            server.connect(LINGERS)
             eventually(lambda: server.lingering)
             with gevent.Timeout(5):
                 server.running.server.drain(0.2)
@@ -542,7 +546,7 @@ class TestBounds:
     ) -> None:
         monkeypatch.setattr(linger, "SILENCE", 60)
         with serving(App(5), kind, tmp_path) as server:
-            client = server.connect(upload("Content-Length: 100"))
+            client = server.connect(LINGERS)
             eventually(lambda: server.lingering)
             assert client.rest().endswith(b"xxxxx")
             with gevent.Timeout(5):
@@ -583,14 +587,14 @@ class TestBounds:
 
     def test_what_lingers_at_the_end_of_a_drain_was_not_cut(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path) as server:
-            server.connect(upload("Content-Length: 100"))
+            server.connect(LINGERS)
             eventually(lambda: server.lingering)
             assert server.running.server.drain(0.2)
             assert "Cut" not in server.running.errors.getvalue()
 
     def test_a_stop_leaves_none(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path) as server:
-            client = server.connect(upload("Content-Length: 100"))
+            client = server.connect(LINGERS)
             eventually(lambda: server.lingering)
             server.running.server.stop(0)
             assert not server.lingering
@@ -609,14 +613,14 @@ def _refused(client: Client) -> bool:
 class TestCosts:
     def test_it_takes_no_greenlet(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path) as server:
-            server.connect(upload("Content-Length: 100"))
+            server.connect(LINGERS)
             eventually(lambda: server.lingering)
             assert [connection.greenlet for connection in server.connections] == [None]
 
     def test_it_takes_no_place_of_a_request(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path, worker_connections=1) as server:
             for _ in range(5):
-                server.connect(upload("Content-Length: 100"))
+                server.connect(LINGERS)
             eventually(lambda: server.lingering == 5)
             assert server.running.server.requests == 0
             assert whole(server.connect(REQUESTS["HTTP/1.1"]).rest(), 5)
@@ -624,19 +628,19 @@ class TestCosts:
     def test_it_takes_no_place_of_a_pool(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path, spawn=1) as server:
             for _ in range(3):
-                server.connect(upload("Content-Length: 100"))
+                server.connect(LINGERS)
             eventually(lambda: server.lingering == 3)
 
     def test_it_keeps_nothing_of_the_request(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path) as server:
-            server.connect(upload("Content-Length: 100"))
+            server.connect(LINGERS)
             eventually(lambda: server.lingering)
             (connection,) = server.connections
             assert (connection.exchange, connection.last_head, connection.repeated) == (None, None, None)
 
     def test_a_loop_without_events_does_not_turn(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path) as server:
-            server.connect(upload("Content-Length: 100") + b"x")
+            server.connect(LINGERS + b"x")
             eventually(lambda: server.lingering)
             gevent.sleep(0.02)
             turns = [0]
@@ -666,7 +670,7 @@ class TestRoom:
         with serving(App(5), kind, tmp_path, limit_connections=3) as server:
             idle = server.connect(GET)
             idle.read(20)
-            server.connect(upload("Content-Length: 100"))
+            server.connect(LINGERS)
             eventually(lambda: server.lingering)
             gevent.sleep(1.2)  # it has been idle for long enough to be dispensable
             server.connect(GET).read(20)
@@ -678,10 +682,10 @@ class TestRoom:
 
     def test_the_first_goes_first(self, kind: str, tmp_path: Path) -> None:
         with serving(App(5), kind, tmp_path, limit_connections=2) as server:
-            server.connect(upload("Content-Length: 100"))
+            server.connect(LINGERS)
             eventually(lambda: server.lingering == 1)
             first = next(iter(server.running.server._WSGIServer__capacity.lingering))
-            server.connect(upload("Content-Length: 100"))
+            server.connect(LINGERS)
             eventually(lambda: server.lingering == 2)
             server.connect(GET).read(20)
             assert server.lingering == 1
@@ -690,7 +694,7 @@ class TestRoom:
     def test_under_limit_connections_per_address(self, tmp_path: Path) -> None:
         with serving(App(5), "tcp", tmp_path, limit_connections_per_address=2) as server:
             for number in range(2):
-                server.connect(upload("Content-Length: 100"))
+                server.connect(LINGERS)
                 eventually(lambda number=number: server.lingering == number + 1)
             assert whole(server.connect(REQUESTS["HTTP/1.1"]).rest(), 5)
             assert server.lingering == 1

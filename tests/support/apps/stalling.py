@@ -21,6 +21,10 @@ def compute(seconds: float = 0.35) -> None:
     sum(1 for _ in iter(lambda: time.perf_counter() < end, False))
 
 
+def long() -> None:
+    compute(1.2)
+
+
 def call() -> None:
     # As long as it takes: some tenths of a second.
     hashlib.pbkdf2_hmac("sha256", b"a", b"b", 1_000_000)
@@ -35,7 +39,7 @@ def green() -> None:
     gevent.sleep(1)
 
 
-WAYS = {"/compute": compute, "/call": call, "/wait": wait, "/green": green}
+WAYS = {"/compute": compute, "/long": long, "/call": call, "/wait": wait, "/green": green}
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

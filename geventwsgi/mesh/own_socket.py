@@ -1,0 +1,43 @@
+"""A socket of this process in the directory that belongs to the workers of one master alone."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from gevent import socket
+
+from geventwsgi.system.socket_directory import make_private, remove_own
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def listen(directory: Path, name: str, backlog: int) -> Any:
+    """Return a listening socket of a name in the directory, which is made if need be. It is removed at the exit.
+
+    :raises OSError: it cannot be made there.
+    """
+    make_private(directory)
+    path, unfinished = directory / name, directory / f".{name}"
+    unfinished.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(unfinished))
+        listener.listen(backlog)
+        # It gets its name only now that it listens: others remove an address that refuses connections.
+        unfinished.rename(path)
+    except OSError:
+        listener.close()
+        raise
+    atexit.register(_leave, path, os.getpid(), os.getppid())
+    return listener
+
+
+def _leave(path: Path, pid: int, master: int) -> None:
+    remove_own(path, pid)
+    if os.getpid() == pid and os.getppid() != master:  # which has not removed the directory
+        with suppress(OSError):  # others are still there
+            path.parent.rmdir()

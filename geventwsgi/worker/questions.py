@@ -1,0 +1,162 @@
+"""Answers what the observer asks this worker, at a socket in the private directory of the workers.
+
+A question is one line of JSON, and so is its answer; then the connection ends. If the loop is blocked, the observer
+sends the signal that asks for stacks, whose handler answers what waits in the socket. It waits for nothing but the
+observer, and not for long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi.forks import displace, keep
+from geventwsgi.worker import stacks
+from geventwsgi.worker.in_flight import MOST, ONE_TURN, InFlight, mark_running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+#: The name of a worker's socket begins with this; its process id follows.
+PREFIX = "ask."
+#: Bytes of a question, at the most; seconds for it to come and for its answer to leave.
+LONGEST, PATIENCE = 4096, 5.0
+#: The same while the loop is blocked, which this prolongs.
+BRIEF = 0.2
+#: Conversations at a time.
+BACKLOG = 16
+
+Question = dict[str, Any]
+
+
+class Questions:
+    """The answers of one worker.
+
+    :param directory: of the workers' sockets.
+    :param warn: logs a ``%``-style text.
+    """
+
+    def __init__(self, directory: str, in_flight: InFlight, warn: Callable[..., object]) -> None:
+        self._directory = Path(directory)
+        self._in_flight = in_flight
+        self._warn = warn
+        self._listener: Any = None
+        self._accepting: Any = None
+
+    def listen(self) -> None:
+        """Begin to answer.
+
+        :raises OSError: no socket can be made.
+        """
+        from gevent import spawn
+
+        from geventwsgi.mesh import own_socket
+
+        self._listener = own_socket.listen(self._directory, f"{PREFIX}{os.getpid()}", BACKLOG)
+        keep(self)
+        self._accepting = spawn(self._accept)
+
+    def close(self) -> None:
+        """Answer nothing more."""
+        self._accepting.kill()
+        self._listener.close()
+
+    def let_go(self) -> None:
+        """See :class:`~geventwsgi.forks.Possession`."""
+        displace(self._listener.fileno())
+
+    def _accept(self) -> None:
+        """Take connections; a greenlet's body."""
+        from gevent import sleep, spawn_raw
+
+        while True:
+            with suppress(OSError):  # no descriptor is left
+                spawn_raw(self._converse, self._listener.accept()[0])
+                continue
+            sleep(1)
+
+    def _converse(self, sock: Any) -> None:
+        from gevent import sleep
+
+        with sock, suppress(OSError, ValueError):
+            sock.settimeout(PATIENCE)
+            question = _received(sock)
+            sock.sendall(_encoded(self._answer(question, partial(sleep, ONE_TURN))))
+
+    def answer_now(self, frame: FrameType | None) -> None:
+        """Answer what waits, while the loop is blocked; to be called in a signal handler.
+
+        :param frame: of the code that was interrupted.
+        """
+        from _socket import socket
+
+        from greenlet import getcurrent
+
+        if self._listener is None:
+            return
+        running = getcurrent()
+        while True:
+            try:
+                fd, _ = self._listener._sock._accept()  # noqa: SLF001 - gevent's own waits for the loop
+            except OSError:
+                return
+            sock = socket(fileno=fd)
+            with suppress(OSError, ValueError):
+                sock.settimeout(BRIEF)
+                answer = self._answer(_received(sock), lambda: None, frame)
+                if "rows" in answer:
+                    mark_running(answer["rows"], self._in_flight.identity_of(running), frame)
+                sock.sendall(_encoded({**answer, "blocked_at": stacks.place(frame)}))
+            sock.close()
+
+    def _answer(
+        self, question: Question, breathe: Callable[[], object], blocking: FrameType | None = None
+    ) -> dict[str, Any]:
+        """Return the answer to a question.
+
+        :param blocking: the frame that keeps the loop from turning, if one does.
+        :raises ValueError: it cannot be understood.
+        """
+        asked, identity = question.get("ask"), str(question.get("id"))
+        if asked == "requests":
+            limit = min(max(1, int(question.get("limit", MOST))), MOST)
+            after = float(question.get("after") or 0)
+            return {"rows": self._in_flight.page(limit, after, breathe=breathe)}
+        if asked == "stack":
+            return {"stack": self._in_flight.stack(identity)}
+        if asked == "stacks":
+            told = stacks.describe(blocking, self._in_flight.all())[blocking is None :]
+            return {"stacks": [{"who": who, "stack": stack} for who, stack in told]}
+        if asked == "end":
+            return {"ended": self._end(identity)}
+        raise ValueError(f"nobody asks {asked!r}")
+
+    def _end(self, identity: str) -> bool:
+        from gevent import get_hub
+
+        found = self._in_flight.has(identity)
+        if found:
+            get_hub().loop.run_callback(self._in_flight.end, identity, self._warn)
+        return found
+
+
+def _received(sock: Any) -> Question:
+    data = b""
+    while not data.endswith(b"\n") and len(data) < LONGEST:
+        piece = sock.recv(LONGEST)
+        if not piece:
+            break
+        data += piece
+    question = json.loads(data)
+    if not isinstance(question, dict):
+        raise ValueError("a question is an object")  # noqa: TRY004 - as if it were no JSON
+    return question
+
+
+def _encoded(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
