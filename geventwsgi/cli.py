@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PATIENCE = 1.0
 #: The options that show the usage of ``publish``; its other options stand behind the channel and the message.
 HELP = ("-h", "--help")
+#: What is asked of a running server. An application of such a name is written with a colon: ``top:application``.
+COMMANDS = ("status", "top", "stacks", "end", "reload", "reopen", "stop", "workers")
 #: The exit status of a check that found something to warn of, where it is to be strict.
 STRICTLY_WRONG = 1
 #: What a shell makes of a command that INT ended.
@@ -43,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from geventwsgi.events.outside import main as publish  # noqa: PLC0415 - no server needs it
 
         return publish(arguments[1:])
+    if arguments[:1] and arguments[0] in COMMANDS:
+        from geventwsgi.command.commands import run  # noqa: PLC0415 - the same
+
+        return run(arguments[0], arguments[1:])
     try:
         return _run(arguments)
     except StartupError as error:

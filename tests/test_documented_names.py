@@ -25,7 +25,8 @@ FOREIGN_PAGES = {"development.md", "profile.md"}
 FOREIGN_FLAGS = {"--time", "--unix-socket"}  # of docker stop and curl
 FLAG = re.compile(r"(?<![-\w])--[a-z][a-z0-9_-]*")
 PUBLISHES = {"--pid", "--pidfile"}  # of `python -m geventwsgi publish`, which tests/integration/test_publish.py runs
-OURS = {flag for setting in BY_NAME.values() for flag in setting.flags} | {"--help", "--version"} | PUBLISHES
+COMMANDS = {"--json"}  # of `gwsgi status`, which tests/command runs
+OURS = {flag for setting in BY_NAME.values() for flag in setting.flags} | {"--help", "--version"} | PUBLISHES | COMMANDS
 
 
 @pytest.mark.parametrize("page", sorted(TEXTS.keys() - FOREIGN_PAGES))

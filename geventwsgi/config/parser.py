@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _EPILOG = (
     "Flags override GWSGI_CMD_ARGS, which overrides GUNICORN_CMD_ARGS, which overrides the configuration file. PORT, "
     "WEB_CONCURRENCY, FORWARDED_ALLOW_IPS and SENDFILE change defaults. Hooks and some dictionaries can be set in the "
-    "file only."
+    "file only. Commands for a running server: gwsgi status, top, stacks, end, reload, reopen, stop, workers."
 )
 
 

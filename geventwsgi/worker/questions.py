@@ -119,16 +119,19 @@ class Questions:
     ) -> dict[str, Any]:
         """Return the answer to a question.
 
-        :param blocking: the frame that keeps the loop from turning, if one does.
+        :param blocking: the frame that keeps the loop from turning, if one does; this greenlet runs it.
         :raises ValueError: it cannot be understood.
         """
+        from greenlet import getcurrent
+
         asked, identity = question.get("ask"), str(question.get("id"))
         if asked == "requests":
             limit = min(max(1, int(question.get("limit", MOST))), MOST)
             after = float(question.get("after") or 0)
             return {"rows": self._in_flight.page(limit, after, breathe=breathe)}
         if asked == "stack":
-            return {"stack": self._in_flight.stack(identity)}
+            blocks = blocking is not None and identity == self._in_flight.identity_of(getcurrent())
+            return {"stack": stacks.application_stack(blocking) if blocks else self._in_flight.stack(identity)}
         if asked == "stacks":
             told = stacks.describe(blocking, self._in_flight.all())[blocking is None :]
             return {"stacks": [{"who": who, "stack": stack} for who, stack in told]}

@@ -39,7 +39,11 @@ def green() -> None:
     gevent.sleep(1)
 
 
-WAYS = {"/compute": compute, "/long": long, "/call": call, "/wait": wait, "/green": green}
+def forever() -> None:
+    gevent.sleep(60)
+
+
+WAYS = {"/forever": forever, "/compute": compute, "/long": long, "/call": call, "/wait": wait, "/green": green}
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
