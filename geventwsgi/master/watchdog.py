@@ -67,7 +67,7 @@ class StallWatch:
 
     def look(self, workers: Collection[WorkerHandle]) -> None:
         """Ask the workers whose loop stands still."""
-        if lastwords.ASK is None:
+        if lastwords.PROBE is None:
             return
         now = time.monotonic_ns()
         before, self._stalls = self._stalls, {}
@@ -79,8 +79,7 @@ class StallWatch:
             if known != since:
                 count, due = 0, 0.0
             if now >= due:
-                worker.slot.probe = True
-                worker.send(lastwords.ASK)
+                worker.send(lastwords.PROBE)
                 count, due = count + 1, now + (0 if count < CLOSE else LATER * 1e9)
             self._stalls[worker] = since, count, due
 

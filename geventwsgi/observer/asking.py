@@ -59,9 +59,8 @@ def _interrupt(path: str, data: bytes, slot: Slot) -> Answer:
     """Return the answer of a worker that is interrupted once the question waits for it."""
 
     def send_signal() -> None:
-        if lastwords.ASK is not None:
-            slot.ask_place()
-            os.kill(slot.pid, lastwords.ASK)
+        if lastwords.PROBE is not None:
+            os.kill(slot.pid, lastwords.PROBE)
 
     return _answer(path, data, AFTER_SIGNAL, send_signal)
 

@@ -1,6 +1,6 @@
 """Numbers that master and workers share without a system call: one anonymous mapping with a slot for each worker.
 
-A slot is two cache lines of unsigned 64-bit fields. Its worker writes them, except SWEEP, PROBE and those from PID on,
+A slot is two cache lines of unsigned 64-bit fields. Its worker writes them, except SWEEP and those from PID on,
 which the master sets. Every worker reads the first line of all slots; the second one is the master's, the worker's and
 the observer's alone. This module knows no process and no clock.
 """
@@ -15,9 +15,8 @@ from geventwsgi.observe.stall_table import SharedStalls, StallTable
 
 #: The fields of a slot, by position.
 (
-    BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PROBE, PID, NUMBER, BORN, STAGE, SEAT,
-    WANTED,
-) = range(16)  # fmt: skip
+    BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PID, NUMBER, BORN, STAGE, SEAT,
+) = range(14)  # fmt: skip
 FIELDS = 16
 #: Slots. The system allocates no memory for those that are never used.
 SLOTS = 4096
@@ -82,12 +81,10 @@ class Slot:
     def tell(self) -> None:
         """Mark that the stacks are in the error log."""
         self._fields[self._base + TOLD] = 1
-        self._fields[self._base + WANTED] = 0
 
     def ask_stacks(self) -> None:
-        """Mark that the next signal of the master asks for all stacks, of which none is in the error log yet."""
+        """Mark that the master asks for the stacks, of which none is in the error log yet."""
         self._fields[self._base + TOLD] = 0
-        self._fields[self._base + WANTED] = 1
 
     @property
     def sweep(self) -> bool:
@@ -124,19 +121,6 @@ class Slot:
     @busy_since.setter
     def busy_since(self, nanoseconds: int) -> None:
         self._fields[self._base + BUSY] = nanoseconds
-
-    @property
-    def probe(self) -> bool:
-        """Whether the next signal asks where the loop stands, not for all stacks."""
-        return bool(self._fields[self._base + PROBE]) and not self._fields[self._base + WANTED]
-
-    @probe.setter
-    def probe(self, probe: bool) -> None:
-        self._fields[self._base + PROBE] = probe
-
-    def ask_place(self) -> None:
-        """Mark that the next signal asks where the loop stands, unless the master waits for all stacks."""
-        self._fields[self._base + PROBE] = 1
 
     def introduce(self, pid: int, number: int, born: int, stage: str) -> None:
         """Write who the worker is; for the master. Written last, the pid says that the rest is there.

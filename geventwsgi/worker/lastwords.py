@@ -16,6 +16,10 @@ from geventwsgi.forks import close
 
 #: The signal that asks a worker for its stacks.
 ASK = getattr(signal, "SIGUSR2", None)
+#: The signal that asks a worker where its code stands, again and again. It is another one, since faulthandler reads
+#: the interpreter's frames while they change: Python 3.11 has crashed in every twentieth stall. A worker that has no
+#: handler yet ignores it.
+PROBE = getattr(signal, "SIGURG", None)
 #: Bytes of the file that are read.
 LIMIT = 20_000
 

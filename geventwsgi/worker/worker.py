@@ -388,6 +388,9 @@ class Worker:
         if lastwords.ASK is not None:
             set_handler(lastwords.ASK, self.handle_ask)
             lastwords.arm(self._last_words)
+        if lastwords.PROBE is not None and (self.cfg.stall_threshold or self.cfg.is_observed):
+            set_handler(lastwords.PROBE, self.handle_probe)
+            take_signals((lastwords.PROBE,))
         take_signals(number for number in (signal.SIGABRT, lastwords.ASK) if number is not None)
 
     def catch_signals(self) -> None:
@@ -420,17 +423,8 @@ class Worker:
     def handle_ask(self, _number: int, frame: FrameType | None) -> None:
         """USR2: log where every greenlet is, and go on. It interrupts the code that blocks the loop.
 
-        If the master only looks for stalls, or the observer asks, note where the loop stands, and answer. Otherwise,
-        responses that wait for the end of the loop's turn, which may never come, leave now.
+        Responses that wait for the end of the loop's turn, which may never come, leave now.
         """
-        if self._slot is not None and self._slot.probe:
-            self._slot.probe = False
-            if self._stalls is not None:
-                self._stalls.sample(frame)
-            if self._questions is not None:
-                self._questions.answer_now(frame)
-            lastwords.forget(self._last_words)
-            return
         if self.servers:
             from geventwsgi.serving.wire.outbox import send_all
 
@@ -440,6 +434,13 @@ class Worker:
         lastwords.forget(self._last_words)
         if self._slot is not None:
             self._slot.tell()
+
+    def handle_probe(self, _number: int, frame: FrameType | None) -> None:
+        """URG: note where the loop stands, for the stalls, and answer the observer. It interrupts the code."""
+        if self._stalls is not None:
+            self._stalls.sample(frame)
+        if self._questions is not None:
+            self._questions.answer_now(frame)
 
     def handle_abort(self, _number: int, _frame: FrameType | None) -> None:
         """ABRT: end. It interrupts the code that blocks the loop. The stacks have been logged before."""
