@@ -98,6 +98,8 @@ class Reload:
             state.log.info("Reload: preload_app keeps the application's code: restart to renew it")
         if cfg.reuse_port != self._before.reuse_port:
             state.log.warning("a reload cannot change reuse_port for addresses that stay: restart to change it")
+        if cfg.metrics_buckets != self._before.metrics_buckets:
+            state.log.warning("a reload cannot change metrics_buckets: restart to change them")
         for _ in range(min(cfg.workers, surge_of(cfg, cfg.workers))):
             self._workers.append(self._crew.start(cfg, self.listeners, probation=True))
 

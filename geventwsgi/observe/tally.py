@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 from array import array
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,8 +46,10 @@ COUNTERS = (
 #: monotonic clock.
 GAUGES = ("turned", "queued", "held", "websockets", "lingering", "greenlets", "backlog")
 
+#: The rows of requests. GET has the first, which is not looked up.
 _METHOD = {method: index * len(CLASSES) for index, method in enumerate(METHODS)}
 _OTHER = _METHOD["other"]
+_DURATION = DURATION  # a C number in the compiled core
 _REQUESTS = len(METHODS) * len(CLASSES)
 #: The positions in a block. Histograms come last, since their length depends on the buckets.
 AT: Mapping[tuple[str, str], int] = {counter: _REQUESTS + index for index, counter in enumerate(COUNTERS)}
@@ -64,10 +66,12 @@ class Tally:
     :param bounds: the upper bounds of the histograms' buckets, in seconds.
     """
 
-    __slots__ = ("_bounds", "_buckets", "_fields")
+    __slots__ = ("_bounds", "_buckets", "_fields", "_sums")
 
     def __init__(self, fields: memoryview, bounds: Sequence[float]) -> None:
         self._fields = fields
+        #: The same memory as numbers with a fraction: the sums of histograms are.
+        self._sums = fields.cast("B").cast("d")
         self._bounds = array("d", bounds)
         self._buckets = len(bounds)
 
@@ -81,13 +85,13 @@ class Tally:
         column = status // 100
         if column > 5:
             column = 0
-        row: int = _METHOD.get(method, _OTHER)
+        row: int = 0 if method == "GET" else _METHOD.get(method, _OTHER)
         self._fields[row + column] += 1
         self._fields[_BYTES_SENT] += sent
         if status == CLIENT_LEFT:
             self._fields[_DEPARTED] += 1
         if column != 1:
-            self.observe(DURATION, seconds)
+            self.observe(_DURATION, seconds)
 
     def observe(self, histogram: int, seconds: float) -> None:
         """Count one value of a histogram."""
@@ -97,8 +101,7 @@ class Tally:
         first = _HISTOGRAMS + histogram * (self._buckets + 2)
         self._fields[first + bucket] += 1
         if seconds > 0:
-            nanoseconds = int(seconds * 1e9)
-            self._fields[first + self._buckets + 1] += nanoseconds
+            self._sums[first + self._buckets + 1] += seconds
 
     def add(self, family: str, value: str = "", number: int = 1) -> None:
         """Add to one of :data:`COUNTERS`; a value that has none counts as "other"."""
@@ -115,7 +118,7 @@ class Tally:
             self._fields[position] = 0
 
     def count_upstream(self, field: str, now: float) -> None:
-        """Count how long a request took from the balancer to its end of the line here.
+        """Count the time that a request has spent between a balancer and this server.
 
         :param field: ``X-Request-Start``: seconds, milliseconds or microseconds since 1970, mostly after ``t=``.
         :param now: when the request came, in seconds since 1970.
@@ -145,6 +148,7 @@ class Tallies:
         self.bounds = tuple(map(float, bounds))
         self._size = _HISTOGRAMS + len(HISTOGRAMS) * (len(self.bounds) + 2)
         self._fields = memoryview(mmap.mmap(-1, ((slots + 1) * self._size + 1) * 8)).cast("Q")
+        self._sums = self._fields.cast("B").cast("d")
         self.master = self._block(0)
 
     def of(self, slot: int) -> Tally:
@@ -157,23 +161,30 @@ class Tallies:
 
     def totals(self) -> Totals:
         """Return the sums over all blocks, those of workers that have ended included."""
-        number = self._fields[-1] + 1
-        blocks = [self._fields[index * self._size : (index + 1) * self._size].tolist() for index in range(number)]
-        return Totals([sum(column) for column in zip(*blocks, strict=True)], self.bounds)
+        end = (self._fields[-1] + 1) * self._size
+        return Totals(_columns(self._fields, end, self._size), _columns(self._sums, end, self._size), self.bounds)
 
     def gauge(self, slot: int, gauge: str) -> int:
         """Return one of a worker's :data:`GAUGES`."""
         return int(self._fields[(slot + 1) * self._size + _GAUGES + GAUGES.index(gauge)])
 
 
+def _columns(fields: Any, end: int, size: int) -> list[Any]:
+    """Return the sums over all blocks of a size, up to a position."""
+    blocks = [fields[begin : begin + size].tolist() for begin in range(0, end, size)]
+    return [sum(column) for column in zip(*blocks, strict=True)]
+
+
 class Totals:
     """The sums of a moment.
 
     :param fields: in the order of a block.
+    :param sums: the same memory as numbers with a fraction.
     """
 
-    def __init__(self, fields: list[int], bounds: Sequence[float]) -> None:
+    def __init__(self, fields: list[int], sums: list[float], bounds: Sequence[float]) -> None:
         self._fields = fields
+        self._sums = sums
         self._bounds = bounds
 
     def requests(self) -> dict[tuple[str, str], int]:
@@ -194,7 +205,7 @@ class Totals:
         first = _HISTOGRAMS + index * (len(self._bounds) + 2)
         return self._fields[first : first + len(self._bounds) + 1]
 
-    def histogram(self, index: int) -> tuple[list[int], int]:
-        """Return the numbers up to each bound, the last of which is of all, and the sum in nanoseconds."""
-        nanoseconds = self._fields[_HISTOGRAMS + (index + 1) * (len(self._bounds) + 2) - 1]
-        return list(accumulate(self.buckets(index))), nanoseconds
+    def histogram(self, index: int) -> tuple[list[int], float]:
+        """Return the numbers up to each bound, the last of which is of all, and the sum of all in seconds."""
+        seconds = self._sums[_HISTOGRAMS + (index + 1) * (len(self._bounds) + 2) - 1]
+        return list(accumulate(self.buckets(index))), seconds

@@ -35,7 +35,7 @@ class Family(NamedTuple):
     samples: Iterable[Sample]
 
 
-def histogram(name: str, text: str, bounds: Iterable[float], numbers: Iterable[int], nanoseconds: int) -> Family:
+def histogram(name: str, text: str, bounds: Iterable[float], numbers: Iterable[int], seconds: float) -> Family:
     """Return the family of a distribution of seconds.
 
     :param numbers: the values up to each bound, and at last all of them.
@@ -43,9 +43,7 @@ def histogram(name: str, text: str, bounds: Iterable[float], numbers: Iterable[i
     edges = [*map(str, bounds), "+Inf"]
     counts = list(numbers)
     buckets = [Sample(number, {"le": edge}, "_bucket") for edge, number in zip(edges, counts, strict=True)]
-    return Family(
-        name, "histogram", text, [*buckets, Sample(nanoseconds / 1e9, {}, "_sum"), Sample(counts[-1], {}, "_count")]
-    )
+    return Family(name, "histogram", text, [*buckets, Sample(seconds, {}, "_sum"), Sample(counts[-1], {}, "_count")])
 
 
 def preferred(accept: str) -> str:

@@ -8,6 +8,8 @@ from geventwsgi.wsgi.response cimport LastHead as CLastHead, Response as CRespon
 
 cimport cython
 
+cdef int CLIENT_LEFT, SWITCHING_PROTOCOLS
+
 cdef class Gateway:
     cdef public object application
     cdef CEnvironBuilder _environ
@@ -35,4 +37,6 @@ cdef class Gateway:
     cpdef bint _holds(self, CExchange exchange, chunks, chunk) except -1
     cpdef _hold(self, CExchange exchange, dict environ, result, CResponse response, double started)
     cpdef _send_file(self, CExchange exchange, wrapper, CResponse response)
+    @cython.locals(code=int, duration=double)
     cpdef _observe(self, CExchange exchange, dict environ, CResponse response, double started)
+    cpdef _call_hook(self, request, dict environ, CResponse response, CExchange exchange)

@@ -393,13 +393,15 @@ class Gateway:
         if exchange.taken and code != CLIENT_LEFT:
             code = SWITCHING_PROTOCOLS
             response.replace(code)
-        if code == CLIENT_LEFT or (response.status is None and code):
-            response.replace(code)
         if self._tally is not None:
             self._tally.request(exchange.head.method, code, duration, exchange.sent)
             begun = environ.get("HTTP_X_REQUEST_START") if exchange.trusted else None
             if begun is not None:
                 self._tally.count_upstream(begun, time.time() - duration)
+            if self._on_record is None and request is None:
+                return
+        if code == CLIENT_LEFT or (response.status is None and code):
+            response.replace(code)
         if self._on_record is not None:
             try:
                 self._on_record(Record(request or exchange.head, response, environ, duration))

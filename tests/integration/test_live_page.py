@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 
 import pytest
 
@@ -65,4 +66,38 @@ def test_it_goes_on_over_a_killed_worker_and_a_reload_without_an_error(browser):
             browser.set_window_size(width, 900)
             wide, window = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
             assert wide <= window
+        assert browser.get_log("browser") == []
+
+
+WAITING = """
+import time
+def application(environ, start_response):
+    time.sleep(3)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+HOSTILE = "/<img/src=x/onerror=document.title='hacked'>"
+
+
+def rows(browser):
+    return browser.execute_script(
+        "return [...document.querySelectorAll('#requests tr')].map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+
+
+def test_requests_are_listed_and_hostile_ones_are_text(browser, tmp_path):
+    (tmp_path / "waiting.py").write_text(WAITING)
+    with (
+        Gwsgi("--chdir", str(tmp_path), *FLAGS, app="waiting:application") as server,
+        socket.create_connection(server.address, 30) as client,
+    ):
+        browser.get_log("browser")
+        browser.get(address_of(server) + "/")
+        client.sendall(f"GET {HOSTILE}?secret HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        wait_until(lambda: len(rows(browser)) == 2, 20)
+        found = dict(zip(*rows(browser), strict=True))
+        assert (found["kind"], found["phase"], found["client"]) == ("request", "waiting", "127.0.0.1")
+        assert found["request"] == f"GET {HOSTILE}"
+        assert "waiting.py:4" in found["waits at"]
+        assert browser.execute_script("return [document.images.length, document.title]") == [0, "geventwsgi"]
         assert browser.get_log("browser") == []

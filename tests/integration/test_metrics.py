@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
@@ -22,9 +23,17 @@ APP = "tests.support.apps.life:application"
 GETS = ("gwsgi_requests_total", "2xx", "GET")
 
 
-def scrape(server, accept="application/openmetrics-text"):
-    """Return all samples by name and labels, read by the official parser."""
-    answer = ask(server, "/metrics", headers={"Accept": accept})
+OPENMETRICS = {"Accept": "application/openmetrics-text"}
+PROMETHEUS = {"Accept": "text/plain"}
+
+
+def scrape(server):
+    """Return all samples by name and labels."""
+    return read(ask(server, "/metrics", headers=OPENMETRICS))
+
+
+def read(answer):
+    """Return the samples of an answer, as the official parser of its format reads it."""
     openmetrics = answer.headers["Content-Type"].startswith("application/openmetrics-text")
     parse = parse_openmetrics if openmetrics else parse_prometheus
     return {
@@ -50,14 +59,14 @@ class Scraper(threading.Thread):
 
     def run(self):
         while not self.over.wait(0.05):
-            accept = "text/plain" if len(self.seconds) % 2 else "application/openmetrics-text"
             began = time.monotonic()
             try:
-                found = scrape(self.server, accept)
+                answer = ask(self.server, "/metrics", headers=PROMETHEUS if len(self.seconds) % 2 else OPENMETRICS)
+                self.seconds.append(time.monotonic() - began)
+                found = read(answer)
             except Exception as error:  # noqa: BLE001 - the test looks at it
                 self.failures.append(error)
                 return
-            self.seconds.append(time.monotonic() - began)
             counters = {key: value for key, value in found.items() if is_counter(key)}
             self.fallen += [key for key, value in self._before.items() if counters.get(key, 0) < value]
             self._before = counters
@@ -73,9 +82,13 @@ class Scraper(threading.Thread):
     def check(self):
         assert self.failures == []
         assert self.fallen == []
+        print(
+            f"{len(self.seconds)} scrapes, {1000 * sorted(self.seconds)[len(self.seconds) // 2]:.1f} ms in the middle"
+        )
         assert len(self.seconds) > 5
 
 
+@pytest.mark.timeout(600)  # for --scraped-seconds
 def test_no_count_falls_and_the_sum_is_what_the_clients_have_got(request, tmp_path):
     """Workers are replaced all the while, by max_requests and by a reload."""
     seconds = request.config.getoption("--scraped-seconds")

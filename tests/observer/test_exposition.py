@@ -27,7 +27,7 @@ def test_what_is_written_is_what_is_read(content_type):
         Family("a_requests", "counter", "Help.", [Sample(2**53, {"method": "GET", "status": "2xx"}), Sample(0)]),
         Family("a_memory_bytes", "gauge", 'With "quotes", a \\ and a\nnewline.', [Sample(1.5, {"process": HOSTILE})]),
         Family("a_build", "info", "The server.", [Sample(1, {"version": "1"})]),
-        histogram("a_wait_seconds", "Wait.", [0.1, 1.0], [3, 3, 4], 1_500_000_000),
+        histogram("a_wait_seconds", "Wait.", [0.1, 1.0], [3, 3, 4], 1.5),
         Family("a_empty", "gauge", "Nothing.", []),
     ]
     assert samples(families, content_type) == {
