@@ -146,7 +146,6 @@ REMAINING = {
     "serving.http1.http1_connection exchange.over",
     "serving.http1.http1_connection lane.queued",
     "serving.http1.http1_connection service.served",
-    "serving.http1.http1_connection stream.stuck",
     "serving.http1.http1_connection stream.waited",
     "serving.http1.http1_exchange connection.last",
     "serving.wire.descriptor self._stream._sock",

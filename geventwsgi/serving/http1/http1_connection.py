@@ -305,7 +305,7 @@ def receive(connection: Http1Connection) -> Http1Exchange | Left:
         return NOTHING if data is None else ENDED
     head = connection.last_head
     whole = False
-    stream.waited = stream.stuck = 0.0
+    stream.waited = 0.0
     try:
         if head is None or data != connection.last_data:
             head = _read_head(connection, data)
@@ -413,6 +413,7 @@ def _begin(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> 
     service.served += 1
     if service.policy.timed:
         exchange.begin_turn()
+        stream.forget_waits()
         if service.timeouts.request_timeout:
             request_deadline.watch(lane, exchange, service.timeouts.request_timeout)
     return True

@@ -93,8 +93,8 @@ class ResponseHalf(live_exchange.LiveExchange):
 
     def waits(self) -> tuple[float, float]:
         """See :meth:`.LiveExchange.waits`."""
-        stream, now = self._stream, clock.monotonic()
-        return stream.waited + (now if stream.awaited else 0), stream.stuck + (now if stream.writing else 0)
+        stream = self._stream
+        return stream.waited + (clock.monotonic() if stream.awaited else 0), stream.stuck()
 
     def start(self, head: exchange.ResponseHead, length: int | None) -> None:
         """See :meth:`Exchange.start`."""

@@ -6,7 +6,7 @@ cdef class LiveExchange(exchange.Exchange):
     cdef public object audience
     cdef public double until
     cdef public double since
-    cdef public double queued
+    cdef public float queued
     cdef public flag ended
 
     cpdef arrive(self)

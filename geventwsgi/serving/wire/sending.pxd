@@ -25,6 +25,7 @@ cdef class Common:
 cdef class Stall(deadlines.Holder):
     cdef object _sending
     cdef rests.Rest rest
+    cdef double waited
     cdef int unread
 
 cdef class Sending(endpoint.Endpoint):
@@ -32,7 +33,6 @@ cdef class Sending(endpoint.Endpoint):
     cdef public Common _common
     cdef public bytes kept
     cdef public bytes kept_too
-    cdef public double stuck
     cdef long long _turn
     cdef public Stall _stall
     cdef object _writer
@@ -81,6 +81,7 @@ cdef class Sending(endpoint.Endpoint):
     cpdef _send_range(self, rests.FileRange file)
     @cython.locals(stall=Stall)
     cpdef _wait_writable(self, rests.FileRange file=*)
+    cpdef forget_waits(self)
     cpdef _await_room(self, Stall stall)
     @cython.locals(stall=Stall)
     cpdef _has_room(self)

@@ -72,7 +72,7 @@ class Common:
 class Stall(deadlines.Holder):
     """The wait of a greenlet, or of an offer, whose client is to read."""
 
-    __slots__ = ("_sending", "rest", "unread")
+    __slots__ = ("_sending", "rest", "unread", "waited")
 
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
@@ -80,6 +80,8 @@ class Stall(deadlines.Holder):
         self.rest: Rest | None = None
         #: How many bytes the client had yet to take when its time began.
         self.unread = 0
+        #: Seconds of all waits of greenlets since :meth:`.Sending.forget_waits`.
+        self.waited = 0.0
         self.deadline = NEVER
         self.tick = 0
 
@@ -93,7 +95,7 @@ class Sending(endpoint.Endpoint):
 
     __slots__ = (
         "_common", "_era", "_held", "_sock", "_stall", "_turn", "_writer", "_yielding", "closed", "gathers",
-        "in_flight", "kept", "kept_too", "left", "stuck",
+        "in_flight", "kept", "kept_too", "left",
     )  # fmt: skip
 
     def __init__(self, sock: Socket, common: Common) -> None:
@@ -108,8 +110,6 @@ class Sending(endpoint.Endpoint):
         #: How many greenlets are inside :meth:`yield_turn` or :meth:`_step_forth`, and which of them may go on: those
         #: that came in this era.
         self._yielding = self._era = 0
-        #: Seconds of all waits for room of greenlets; reset by the protocol.
-        self.stuck = 0.0
         #: Set by :meth:`give_up` for good.
         self.left = False
         #: Whether the kernel holds back what was sent last, for the end of the connection.
@@ -410,15 +410,26 @@ class Sending(endpoint.Endpoint):
         stall.rest = file
         self._await_room(stall)
         self._writer = getcurrent()
-        self.stuck -= clock.monotonic()
+        stall.waited -= clock.monotonic()
         try:
             stalled = self._common.hub.switch()
         finally:
             self._writer = stall.rest = None
             stall.deadline = NEVER
-            self.stuck += clock.monotonic()
+            stall.waited += clock.monotonic()
         if stalled:
             raise self._silent()
+
+    def stuck(self) -> float:
+        """Return for how many seconds a greenlet has waited for the client to read, the present wait included."""
+        if self._stall is None:
+            return 0.0
+        return self._stall.waited + (clock.monotonic() if self._writer is not None else 0.0)
+
+    def forget_waits(self) -> None:
+        """Let :meth:`stuck` count from now on."""
+        if self._stall is not None:
+            self._stall.waited = 0.0
 
     def _silent(self) -> ClientDisconnected:
         """Give up a client that does not read; return what its sender is told."""
