@@ -13,7 +13,6 @@ from geventwsgi.clock import monotonic
 from geventwsgi.mesh.place import HERE
 from geventwsgi.observe.outputs import request_id
 from geventwsgi.worker import stacks
-from geventwsgi.wsgi.exchange import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +57,7 @@ class InFlight:
         for connection in self.connections():
             if connection.greenlet is greenlet:
                 for _, exchange in connection.in_flight():
-                    return described(exchange)
+                    return _line(exchange)
         return ""
 
     def all(self) -> dict[Any, str]:
@@ -116,7 +115,7 @@ class InFlight:
         """
         for connection, greenlet, exchange in self._find(identity):
             extra = {request_id.FIELD: identity_of(greenlet)}
-            tell("Ended by the operator: %s", described(exchange), extra=extra)
+            tell("Ended by the operator: %s", _line(exchange), extra=extra)
             connection.end_request(exchange)
             break
 
@@ -125,6 +124,13 @@ class InFlight:
             for greenlet, exchange in connection.in_flight():
                 if exchange.since and _identity(exchange.since) == identity:
                     yield connection, greenlet, exchange
+
+
+def _line(exchange: LiveExchange) -> str:
+    """Return a request for a log."""
+    from geventwsgi.wsgi.exchange import described  # not in the master, which imports this module
+
+    return described(exchange)
 
 
 def _task(name: str) -> str:
