@@ -114,7 +114,7 @@ class InFlight:
         :param tell: logs a ``%``-style text.
         """
         for connection, greenlet, exchange in self._find(identity):
-            extra = {request_id.FIELD: identity_of(greenlet)}
+            extra = {request_id.FIELD: identity_of(greenlet) or exchange.identity()}
             tell("Ended by the operator: %s", _line(exchange), extra=extra)
             connection.end_request(exchange)
             break
@@ -176,7 +176,7 @@ def _row(greenlet: Any, exchange: LiveExchange) -> Row:
         "path": path,
         "query": query,
         "sent": exchange.sent,
-        "request_id": identity_of(greenlet),
+        "request_id": identity_of(greenlet) or exchange.identity(),
         "at": stacks.place(frame),
     }
 

@@ -144,6 +144,14 @@ def test_kinds_and_phases(over, request_, kind, phase):
     assert (row["at"] is None) == (phase in {"held", "writing"})
 
 
+@pytest.mark.parametrize("request_", [get("/held"), handshake("/handled")])
+def test_identity_of_what_has_no_greenlet(over, request_):
+    with asked(over, request_id_header="X-Request-Id") as one:
+        one.row(request_.replace(b"\r\n\r\n", b"\r\nX-Request-Id: abc\r\n\r\n"))
+        eventually(lambda: one.told.page(1)[0]["phase"] == "held")
+        assert one.told.page(1)[0]["request_id"] == "abc"
+
+
 def test_a_request_in_the_queue(over):
     with asked(over, worker_connections=1) as one:
         one.server.connect(get("/wait"))
@@ -176,7 +184,7 @@ class Connection:
     def __init__(self, number: int) -> None:
         exchange = SimpleNamespace(
             since=1.0 + number, head=SimpleNamespace(target="/", method="GET"), remote_addr="", sent=0,
-            kind=lambda: "held", phase=lambda: "held",
+            kind=lambda: "held", phase=lambda: "held", identity=lambda: None,
         )  # fmt: skip
         self.found = ((self, exchange),)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.observe.outputs import request_id
 from geventwsgi.serving.request import live_exchange
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class Http1Parked(live_exchange.LiveExchange):
     def phase(self) -> str:
         """See :meth:`.LiveExchange.phase`."""
         return live_exchange.WRITING if self._waits >= 0 else live_exchange.HELD
+
+    def identity(self) -> str | None:
+        """See :meth:`.LiveExchange.identity`."""
+        environ = self._call.environ
+        return None if environ is None else environ.get(request_id.KEY)
 
     # A kind's own
 

@@ -56,6 +56,10 @@ class LiveExchange(exchange.Exchange):
         """Return what it waits for."""
         raise NotImplementedError
 
+    def identity(self) -> str | None:
+        """Return the identity of a request whose greenlet has gone; None if it has none, or a greenlet."""
+        return None
+
     def waits(self) -> tuple[float, float]:
         """Return the seconds for which it has waited for its client's bytes, and for its client to take its own."""
         return 0.0, 0.0
