@@ -212,6 +212,10 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "nothing is killed. Held responses and WebSockets do not count. 0 looks for nothing."),
         Setting("graceful_timeout", 30, k.SECONDS, "--graceful-timeout",
             "Seconds that a stopping worker gives its requests in flight; the remaining requests are then cut."),
+        Setting("handover", True, k.SWITCH_OFF, "--no-handover",
+            "A worker that ends (HUP, max_requests, TTOU) gives idle connections, event streams, long-polls and "
+            "WebSockets with a handler to the workers that go on; otherwise they end. Connections over TLS do, if the "
+            "worker itself encrypts them. Not in gunicorn."),
         Setting("drain_rate", 0, k.COUNT, "--drain-rate",
             "Held connections (event streams, long-polls, WebSockets) that a stopping server ends each second, all "
             "workers together, within graceful_timeout: so their clients do not all come back in the same moment. 0 "

@@ -152,10 +152,10 @@ class EventStream(WaitingBody):
         return self._pack(f"{__name__}:stream_from", heartbeat=self.heartbeat, drain_retry=self._drain_retry)
 
 
-def stream_from(facts: dict[str, Any], environ: Mapping[str, Any]) -> EventStream:
+def stream_from(facts: dict[str, Any]) -> EventStream:
     """Return the stream that goes on with another worker's (:meth:`EventStream.pack`)."""
     reading, times = unpacked(facts["reading"]), {name: facts[name] for name in ("heartbeat", "drain_retry")}
-    return EventStream(environ, reading, **times, hold=False)
+    return EventStream({}, reading, **times, hold=False)
 
 
 class Pump(Inbox):

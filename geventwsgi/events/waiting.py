@@ -222,7 +222,7 @@ class LongPoll(WaitingBody):
         return self._pack(f"{__name__}:poll_from", timeout=self.heartbeat, body=body)
 
 
-def poll_from(facts: dict[str, Any], environ: Mapping[str, Any]) -> LongPoll:
+def poll_from(facts: dict[str, Any]) -> LongPoll:
     """Return the long-poll that goes on with another worker's (:meth:`LongPoll.pack`)."""
     reading, body = unpacked(facts["reading"]), by_name(facts["body"])
-    return LongPoll(environ, reading, timeout=facts["timeout"], body=body, hold=False)
+    return LongPoll({}, reading, timeout=facts["timeout"], body=body, hold=False)

@@ -22,12 +22,14 @@ from geventwsgi import clock
 from geventwsgi.config.sources import Config
 from geventwsgi.errors import ConfigError
 from geventwsgi.forks import displace, hold, keep, release
+from geventwsgi.mesh.place import HERE
 from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
 from geventwsgi.observe.log_stream import log_object
 from geventwsgi.observe.recorder import recorder
 from geventwsgi.serving.accept.acceptor import Acceptor
 from geventwsgi.serving.accept.capacity import Capacity
 from geventwsgi.serving.accept.connection import LAST_CALL
+from geventwsgi.serving.accept.moving import Moves
 from geventwsgi.serving.accept.service import ServerView
 from geventwsgi.serving.assembly import http1_policy_of, identities, service_of, websocket_wrapper
 from geventwsgi.serving.http1.http1_connection import Http1Speaker
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.http1.http1_policy import Page
     from geventwsgi.serving.wire.sockets import Socket
+    from geventwsgi.system.shared import Seat
 
 #: SERVER_SOFTWARE. No version: it helps nobody but attackers.
 SOFTWARE = "geventwsgi"
@@ -145,6 +148,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self.__acceptor: Acceptor | None = None
         self.__service: Service | None = None
         self.__gateway: Gateway | None = None
+        #: Gives connections to other workers, and takes some; None if none are passed.
+        self.__moves: Moves | None = None
         #: Clients' sockets in the hands of ``handler_class``.
         self.__handled: set[Any] = set()
         self.__wrap = websocket_wrapper(self.__config)
@@ -237,6 +242,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
                 self.secure_environ_class = WSGISecureEnviron
             if self.handler_class is None:
                 acceptor.speaker = self.__make_speaker(acceptor)
+                if HERE.passing is not None and self.__worker is not None:
+                    self.__moves = Moves(HERE.passing, acceptor, repr(self.address))
             self.__acceptor = acceptor
             keep(self)
         return self.__acceptor
@@ -400,6 +407,12 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     def __in_flight(self) -> dict[Any, str]:
         requests = self.__service.in_flight() if self.__service is not None else ()
         return {greenlet: described(exchange) for greenlet, exchange in requests}
+
+    def hand_over(self, seats: Callable[[], list[Seat]], until: float) -> None:
+        """Accept nothing more, and give the connections that wait to other workers (see :meth:`.Moves.hand_over`)."""
+        if self.__moves is not None:
+            self.stop_accepting()
+            self.__moves.hand_over(seats, until)
 
     def drain(self, timeout: float, *, sweep: bool = False) -> bool:
         """Accept nothing more, let requests in flight end, then end what is left.

@@ -232,10 +232,12 @@ class Worker:
         self.catch_signals()
         for listener in self.sockets:
             listener.listen(self.cfg.backlog)
+        self._join_passing()
         HERE.arrive()
         self._attend()
         for server in self.servers:
             server.start()
+        self._open_passing()
         if self._balance is not None:
             self._balance.join()
         self._on_ready()
@@ -287,6 +289,7 @@ class Worker:
         if self._balance is not None:
             self._balance.leave()
         HERE.leave()
+        self._hand_over()
         seconds = 0 if self._quick else self.cfg.graceful_timeout
         sweep = not self._quick and self._slot is not None and self._slot.sweep
         drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
@@ -304,6 +307,33 @@ class Worker:
             self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
         if not self._quick:
             HERE.depart()
+
+    def _join_passing(self) -> None:
+        """Prepare to pass connections to other workers."""
+        if self._slot is not None and HERE.directory is not None and self.cfg.handover:
+            from pathlib import Path
+
+            from geventwsgi.mesh.passing import Passing, possible
+
+            if possible:
+                HERE.take_passings(Passing(Path(HERE.directory), self._slot, self.log.error))
+
+    def _open_passing(self) -> None:
+        """Take connections of other workers from now on."""
+        if HERE.passing is not None:
+            try:
+                HERE.passing.open(self.age)
+            except OSError as error:
+                self.log.error("Worker %s takes no connections of others (handover): %s", self.pid, error)  # noqa: TRY400
+
+    def _hand_over(self) -> None:
+        """Give the connections that wait to the workers that go on, if there are any."""
+        if HERE.passing is None or self._slot is None or self._quick or not self.cfg.handover:
+            return
+        from geventwsgi.worker import handover
+
+        others = handover.Others(self._slot, self.age, self._is_ready)
+        self._go_through(lambda: handover.hand_over(self.servers, others, self.cfg.graceful_timeout))
 
     @staticmethod
     def _attend() -> None:

@@ -76,7 +76,7 @@ class Held:
     def pack(self) -> Packed | None:
         """Return what another worker makes a :class:`Held` of that goes on from here (``named``); None if it cannot.
 
-        The function there has another argument, an environ that has the server alone. Nothing is taken afterwards.
+        Nothing is taken afterwards.
         """
         return None
 

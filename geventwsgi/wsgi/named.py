@@ -1,6 +1,6 @@
 """What one worker leaves to another, as values for JSON: objects are named, and what they need is *packed*.
 
-Something packed is the name of a function, which the other worker has as well, and its first argument.
+Something packed is the name of a function, which the other worker has as well, and its argument.
 """
 
 from __future__ import annotations
@@ -32,13 +32,10 @@ def by_name(name: str) -> Any:
     return reduce(getattr, path.split("."), import_module(module))
 
 
-def unpacked(packed: Packed, *arguments: Any) -> Any:
-    """Return what the function makes.
-
-    :param arguments: its further arguments.
-    """
+def unpacked(packed: Packed) -> Any:
+    """Return what the function makes."""
     name, facts = packed
-    return by_name(name)(facts, *arguments)
+    return by_name(name)(facts)
 
 
 def is_plain(value: Any) -> bool:

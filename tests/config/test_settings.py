@@ -12,7 +12,7 @@ from tests.support.gunicorn_settings import GUNICORN_SETTINGS
 OURS = {
     *("limit_request_body", "limit_connections", "limit_connections_per_address", "debug"),
     *("wsgi_websocket", "websocket_ping_interval", "websocket_ping_timeout"),
-    *("health_path", "drain_delay", "drain_rate", "server_header", "remote_addr_from_forwarded"),
+    *("health_path", "drain_delay", "drain_rate", "handover", "server_header", "remote_addr_from_forwarded"),
     *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace"),
     *("write_timeout", "write_min_rate", "linger_timeout"),
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),

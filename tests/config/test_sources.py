@@ -51,6 +51,7 @@ GIVEN = {
     "keepalive": ("5", 5),
     "drain_delay": ("5", 5),
     "drain_rate": ("500", 500),
+    "handover": (None, False),
     "health_path": ("/healthz",),
     "server_header": ("hidden",),
     "remote_addr_from_forwarded": ("forwarded",),

@@ -39,7 +39,7 @@ def elsewhere(held: Held) -> Any:
     """Return what goes on in another worker; it gets nothing but JSON text."""
     packed = held.pack()
     assert packed is not None
-    return attached(unpacked(json.loads(json.dumps(packed)), environ()))
+    return attached(unpacked(json.loads(json.dumps(packed))))
 
 
 def sent(held: Held) -> bytes:
@@ -95,7 +95,7 @@ def test_what_is_published_on_the_way_is_sent_by_the_other(channel: Channel) -> 
     packed = stream.pack()
     assert packed is not None
     channel.publish(1)
-    assert sent(attached(unpacked(packed, environ()))).count(b"data: 1\n") == 1
+    assert sent(attached(unpacked(packed))).count(b"data: 1\n") == 1
 
 
 def test_a_stream_keeps_its_times(channel: Channel) -> None:

@@ -18,8 +18,8 @@ class Outer:
         pass
 
 
-def joined(facts: dict[str, Any], *more: Any) -> tuple[Any, ...]:
-    return (facts, *more)
+def joined(facts: dict[str, Any]) -> list[Any]:
+    return [*facts.items()]
 
 
 @pytest.mark.parametrize("thing", [Outer, Outer.Inner, joined, Outer.method])
@@ -47,7 +47,7 @@ def test_one_that_has_been_replaced_has_none() -> None:
 
 
 def test_what_is_packed_is_made_by_the_function() -> None:
-    assert unpacked([name_of(joined), {"a": 1}], 2, 3) == ({"a": 1}, 2, 3)
+    assert unpacked((name_of(joined), {"a": 1})) == [("a", 1)]
 
 
 @pytest.mark.parametrize("value", [None, True, 1, 1.5, "\ud800", [1, "a", {"b": None}], {}])

@@ -188,6 +188,14 @@ class Connection(linger.Leaver):
         idle = self.greenlet is None and stream.parked and not (stream.hot or stream.gone or stream.ahead())
         return {} if idle and not self.lingering else None
 
+    def leave(self) -> None:
+        """End here, since another worker goes on; in a greenlet, after :meth:`pack` and :meth:`.Stream.detach`."""
+        self.close()
+
+    def resume(self, facts: dict[str, Any]) -> None:
+        """Go on with what :meth:`pack` has returned in another worker; in a greenlet."""
+        raise NotImplementedError
+
     # Counting and ending
 
     def client_ended(self) -> None:

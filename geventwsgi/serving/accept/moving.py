@@ -11,6 +11,9 @@ import socket as constants
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gevent import sleep, spawn
+
+from geventwsgi import clock
 from geventwsgi.forks import close
 from geventwsgi.serving.wire.sockets import Socket, borrowed
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
     from geventwsgi.system.shared import Seat
 
+#: Seconds for which a worker is tried that takes nothing at the moment, and between two tries.
+PATIENCE, PAUSE = 1.0, 0.002
 _FAMILIES = (constants.AF_INET, constants.AF_INET6, getattr(constants, "AF_UNIX", None))
 
 
@@ -82,10 +87,47 @@ class Moves:
         if detached is None:
             return False
         fd, ahead = detached
-        back = partial(self._open, known, head + ahead)
+        back = partial(self._open, known, head + ahead, None)
         if not self._passing.send(seat, self._kind, known._asdict(), head + ahead, fd, back):
             back(fd)
         return True
+
+    def hand_over(self, seats: Callable[[], list[Seat]], until: float) -> None:
+        """Send the connections that wait for their clients, or for messages, to other workers, which go on with them.
+
+        Those that cannot leave stay, and so do all when there is nobody else. It returns when all have been taken.
+
+        :param seats: returns the workers that go on serving.
+        :param until: when it ends at the latest (``clock.monotonic``).
+        """
+        service = self._acceptor.speaker.service
+        left = True
+        while left and clock.monotonic() < until and (there := seats()):
+            left = False
+            for number, connection in enumerate(tuple(service.connections)):
+                if connection in service.connections and self._give(connection, there[number % len(there)], until):
+                    left = True
+            self._passing.hand_over()  # some may come back
+
+    def _give(self, connection: Any, seat: Seat, until: float) -> bool:
+        """Send a connection as it is; return whether it has left."""
+        known = Known.of(connection)
+        parked = connection.pack() if connection.stream.can_detach() else None
+        detached = None if parked is None else connection.stream.detach()
+        if detached is None:
+            return False
+        fd, ahead = detached
+        facts = {**known._asdict(), "parked": parked or None}
+        patience = min(until, clock.monotonic() + PATIENCE)
+        back = partial(self._open, known, ahead, parked)
+        while not (sent := self._passing.send(seat, self._kind, facts, ahead, fd, back)):
+            if clock.monotonic() >= patience:
+                break
+            sleep(PAUSE)
+        connection.leave()
+        if not sent:
+            back(fd)
+        return sent
 
     def take(self, facts: dict[str, Any], received: bytes, fd: int) -> Callable[[], object] | None:
         """Return what begins to serve a connection of another worker; None if it is not to be served here."""
@@ -96,9 +138,12 @@ class Moves:
             return None
         if not capacity.admits(address) or (capacity.full and capacity.dispensable() is None):
             return None
-        return partial(self._open, known, received, fd)
+        parked = facts.get("parked")
+        if parked is not None and not isinstance(parked, dict):
+            raise ValueError("what is parked is described by a dictionary")
+        return partial(self._open, known, received, parked, fd)
 
-    def _open(self, known: Known, received: bytes, fd: int) -> None:
+    def _open(self, known: Known, received: bytes, parked: dict[str, Any] | None, fd: int) -> None:
         acceptor = self._acceptor
         capacity = acceptor.speaker.service.capacity
         if capacity.full:
@@ -111,7 +156,10 @@ class Moves:
         connection = acceptor.speaker.adopt(
             Socket(fd, family), known.client, received, trusted=known.trusted, answered=known.answered
         )
-        acceptor.start(connection)
+        if parked:
+            spawn(connection.resume, parked)
+        else:
+            acceptor.start(connection)
 
 
 def family_of(fd: int) -> int | None:

@@ -26,6 +26,7 @@ from geventwsgi.serving.accept import connection as connections
 from geventwsgi.serving.accept import prologue
 from geventwsgi.serving.accept.connection import ENDED, HELD, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1.http1_exchange import Http1Exchange
+from geventwsgi.serving.http1.http1_moved import made_of
 from geventwsgi.serving.loop import holdings, marks, thread_objects
 from geventwsgi.serving.request import departure, request_deadline
 from geventwsgi.serving.request.lane import ALONE, Lane
@@ -209,9 +210,24 @@ class Http1Connection(connections.Connection):
         parked: Any = self.exchange
         return parked.pack() if self.greenlet is None else None
 
-    def resume(self, parked: Http1Parked) -> None:
-        """Go on with what another worker has begun."""
+    def leave(self) -> None:
+        """See :meth:`.Connection.leave`."""
+        parked: Any = self.exchange
+        if parked is not None:
+            parked.leave()
+            self.exchange = None
+        connections.Connection.leave(self)
+
+    def resume(self, facts: dict[str, Any]) -> None:
+        """See :meth:`.Connection.resume`."""
+        try:
+            parked = made_of(facts, self, self.policy.gateway)
+        except Exception as error:  # noqa: BLE001 - of the application's modules, which may be newer
+            self.service.policy.log.warning("A connection of another worker cannot go on here, and ends: %r", error)
+            self._drop()
+            return
         self.exchange = parked
+        parked.go_on()
 
     def in_flight(self) -> tuple[tuple[Any, Http1Exchange | Http1Parked], ...]:
         """See :class:`.Guest`."""

@@ -38,19 +38,15 @@ class Http1Held(http1_parked.Http1Parked):
     )  # fmt: skip
 
     def begin(
-        self,
-        connection: Connection,
-        former: live_exchange.LiveExchange,
-        call: Call,
-        source: Held,
-        *,
-        chunked: bool,
-        keep_alive: bool,
-    ) -> None:
+        self, connection: Connection, former: live_exchange.LiveExchange, call: Call, source: Held, *, chunked: bool,
+        keep_alive: bool, silent_until: float = 0.0,
+    ) -> None:  # fmt: skip
         """Begin where ``former`` has come to.
 
         :param chunked: whether the body is sent in chunks; otherwise its end is the connection's.
         :param keep_alive: whether the connection goes on after the response.
+        :param silent_until: when something has to be sent although there is nothing (``clock.monotonic``); 0 for the
+            heartbeat's time after the beginning.
         """
         self.come_after(connection, former, call)
         self._source: Held | None = source
@@ -61,8 +57,7 @@ class Http1Held(http1_parked.Http1Parked):
         self._heartbeat = float(source.heartbeat)
         if not self._heartbeat > 0:
             raise ValueError(f"the heartbeat of a held response is a number of seconds above 0: {source.heartbeat!r}")
-        #: When something has to be sent although there is nothing.
-        self._silent_until = 0.0
+        self._silent_until = silent_until
         #: Whether the end of the body is being sent.
         self._finishing = False
         #: Of the objects that the application has kept; None if there are none.
@@ -93,16 +88,6 @@ class Http1Held(http1_parked.Http1Parked):
             greenlet.gr_context, self._context = self._context, None
         http1_parked.Http1Parked.leave(self)
 
-    def go_on_until(self, silent_until: float) -> None:
-        """As :meth:`go_on`, where another worker has begun.
-
-        :param silent_until: when something is to be sent although there is nothing (``clock.monotonic``).
-        """
-        self.go_on()
-        self._silent_until = silent_until
-        if not self.over:
-            self._park()
-
     def enter(self, lane: Lane) -> None:
         """Go on in a lane, whose objects the application has kept."""
         self._lane = lane
@@ -111,7 +96,7 @@ class Http1Held(http1_parked.Http1Parked):
         """See :meth:`.Http1Parked.go_on`: begin to send."""
         stream = self._connection.stream
         self._waits = _NONE_WAIT
-        self._silent_until = clock.monotonic() + self._heartbeat
+        self._silent_until = self._silent_until or clock.monotonic() + self._heartbeat
         try:
             stream.watch()
         except ClientDisconnected as error:

@@ -1,6 +1,6 @@
-"""What is parked after an HTTP/1.x request in one worker goes on in another: how it is made there.
+"""What was parked after an HTTP/1.x request in another worker, and goes on in this one.
 
-Both use the same clock (``clock.monotonic`` is the system's).
+Both have the same clock: ``clock.monotonic`` is the system's.
 """
 
 from __future__ import annotations
@@ -14,56 +14,48 @@ from geventwsgi.serving.request import live_exchange
 from geventwsgi.wsgi.named import unpacked
 
 if TYPE_CHECKING:
-    from geventwsgi.serving.http1.http1_connection import Http1Connection
-    from geventwsgi.wsgi.held import Held, Upgrade
+    from geventwsgi.serving.accept.connection import Connection
+    from geventwsgi.serving.http1.http1_parked import Http1Parked
+    from geventwsgi.wsgi.gateway import Gateway
 
 
 class Former(live_exchange.LiveExchange):
-    """The request in the other worker, as far as it matters."""
+    """The request as the other worker has left it."""
 
     __slots__ = ()
 
-    def begin(self, connection: Http1Connection, facts: dict[str, Any]) -> None:
+    def begin(self, connection: Connection, facts: dict[str, Any]) -> None:
         """Take what :meth:`.Http1Parked.pack` has returned; the constructor, as a method."""
         method, target, minor = facts["line"]
-        fields = RequestHead.of_line(method, target, minor)
-        self.head = fields
+        self.head = RequestHead.of_line(method, target, minor)
         self.remote_addr, self.remote_port = facts["client"]
         self.scheme, self.trusted = facts["scheme"], connection.trusted
         self.status, self.sent, self.until = facts["status"], facts["sent"], facts["until"]
+        self.since, self.queued = facts["since"], facts["queued"]
         self.taken = "upgrade" in facts
         self.request = self.audience = self.offered = self.repeated = None
         self.head_sent, self.has_body, self.over, self.ended = True, False, True, True
 
 
-def resume(connection: Http1Connection, facts: dict[str, Any], environ: dict[str, Any]) -> None:
-    """Have a connection go on with what another worker has packed; in a greenlet, it may wait.
+def made_of(facts: dict[str, Any], connection: Connection, gateway: Gateway) -> Http1Parked:
+    """Return what another worker has packed, for this worker's connection to the same client; it may wait.
 
-    :param environ: has the server.
-    :raises Exception: it cannot be made of this; the connection is as before.
+    :raises Exception: this worker cannot go on with it, for example since the application has another version.
     """
     former = Former.__new__(Former)
     former.begin(connection, facts)
     if former.taken:
-        _resume_upgraded(connection, former, facts, unpacked(facts["upgrade"], environ))
-    else:
-        _resume_held(connection, former, facts, unpacked(facts["held"], environ))
-
-
-def _resume_held(connection: Http1Connection, former: Former, facts: dict[str, Any], source: Held) -> None:
-    call = connection.policy.gateway.unpack(facts["call"], former, source)
+        upgrade = unpacked(facts["upgrade"])
+        upgraded = Http1Upgraded.__new__(Http1Upgraded)
+        upgraded.begin(connection, former, gateway.unpack(facts["call"], former, None), upgrade)
+        upgraded.succeed(former)
+        return upgraded
+    source = unpacked(facts["held"])
     held = Http1Held.__new__(Http1Held)
-    held.begin(connection, former, call, source, chunked=facts["chunked"], keep_alive=facts["keep_alive"])
+    held.begin(
+        connection, former, gateway.unpack(facts["call"], former, source), source, chunked=facts["chunked"],
+        keep_alive=facts["keep_alive"], silent_until=facts["silent_until"],
+    )  # fmt: skip
     held.succeed(former)
     source.attach(held)
-    connection.resume(held)
-    held.go_on_until(facts["silent_until"])
-
-
-def _resume_upgraded(connection: Http1Connection, former: Former, facts: dict[str, Any], upgrade: Upgrade) -> None:
-    call = connection.policy.gateway.unpack(facts["call"], former, None)
-    upgraded = Http1Upgraded.__new__(Http1Upgraded)
-    upgraded.begin(connection, former, call, upgrade)
-    upgraded.succeed(former)
-    connection.resume(upgraded)
-    upgraded.go_on()
+    return held

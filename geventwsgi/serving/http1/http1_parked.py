@@ -133,6 +133,8 @@ class Http1Parked(live_exchange.LiveExchange):
             "status": self.status,
             "sent": self.sent,
             "until": self.until,
+            "since": self.since,
+            "queued": self.queued,
             "call": call.gateway.pack(call),
         }
 

@@ -455,13 +455,16 @@ class Stream(sending.Sending):
         self._held = False
         Stream.close(self)  # not a subclass's, which may say a polite word first
 
+    def can_detach(self) -> bool:
+        """Return False while something is received or sent, while a part of a response is kept, and over TLS."""
+        return not (self.closed or self.encrypted or self.left or self.kept or self._held or self.in_use())
+
     def detach(self) -> tuple[int, bytes] | None:
         """Give up the socket, which stays open: return its descriptor, and the bytes that were received ahead.
 
-        The stream is closed then. It returns None, and does nothing, while something is received or sent, while a
-        part of a response is kept, and over TLS.
+        The stream is closed then. It returns None, and does nothing, unless :meth:`can_detach`.
         """
-        if self.closed or self.encrypted or self.left or self.kept or self._held or self.in_use():
+        if not self.can_detach():
             return None
         fd, ahead = self._sock.fileno(), self._ahead
         if self.gathers:

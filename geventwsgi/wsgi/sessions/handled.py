@@ -460,7 +460,7 @@ class HandledWebSocket(held.Upgrade):
                 self._end(code, reason, control.payload, CLOSE_WAIT)
 
 
-def taken_over(facts: dict[str, Any], _environ: object = None) -> HandledWebSocket:
+def taken_over(facts: dict[str, Any]) -> HandledWebSocket:
     """Return the WebSocket that goes on with another worker's (:meth:`HandledWebSocket.pack`)."""
     deflate = None if facts["deflate"] is None else agree(facts["deflate"])
     ws = HandledWebSocket(

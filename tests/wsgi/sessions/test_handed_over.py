@@ -100,7 +100,7 @@ def elsewhere(ws: HandledWebSocket) -> tuple[HandledWebSocket, Line]:
     packed = ws.pack()
     assert packed is not None
     ws.detach()
-    moved, line = unpacked(json.loads(json.dumps(packed)), {}), Line()
+    moved, line = unpacked(json.loads(json.dumps(packed))), Line()
     moved.attach(line)
     while moved.step():
         pass
