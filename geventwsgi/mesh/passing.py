@@ -11,7 +11,6 @@ This module knows no channel and no client. What a kind of passing means is its 
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import socket as constants
 import struct
@@ -204,6 +203,8 @@ class Passing:
 
     def _begin(self, packet: bytes, end: int, fd: int) -> Callable[[], object] | None:
         """Return what begins to serve what was passed; None if it is refused."""
+        import json  # noqa: PLC0415 - as in send
+
         try:
             kind, facts = json.loads(packet[HEAD.size : end])
             handler = self._handlers[kind]
@@ -232,6 +233,8 @@ class Passing:
         :param facts: what JSON can carry.
         :param returned: gets the descriptor back if the other worker refuses it or ends; None: it is closed.
         """
+        import json  # noqa: PLC0415 - slow to import, and for workers that pass something
+
         text = json.dumps([kind, facts]).encode()
         if HEAD.size + len(text) + len(data) > MOST:
             return False
@@ -298,6 +301,11 @@ class Passing:
         unanswered, link.unanswered = link.unanswered, {}
         for fd, returned in unanswered.values():
             self._try(returned, fd)
+
+    def later(self, age: int) -> list[Seat]:
+        """Return the workers that began after one of this age, since at a reload the older ones end; if none, all."""
+        others = [seat for seat in self._slot.seats() if seat[0] != self._slot.index]
+        return [seat for seat in others if seat[1] > age] or others
 
     # Leaving
 

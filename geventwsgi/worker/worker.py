@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +37,18 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from geventwsgi.config.sources import Config
+    from geventwsgi.mesh.passing import Passing
     from geventwsgi.observe.log import Logger
     from geventwsgi.observe.outputs.sinks import Later
     from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.balance import Balance
     from geventwsgi.serving.server import WSGIServer
     from geventwsgi.system.listeners import Listener
-    from geventwsgi.system.shared import Slot
+    from geventwsgi.system.shared import Seat, Slot
     from geventwsgi.worker.questions import Questions
+
+#: Seconds for workers that end at the same time to note that, so that none gives its connections to another.
+MOMENT = 0.02
 
 
 class Worker:
@@ -328,12 +333,19 @@ class Worker:
 
     def _hand_over(self) -> None:
         """Give the connections that wait to the workers that go on, if there are any."""
-        if HERE.passing is None or self._slot is None or self._quick or not self.cfg.handover:
+        if HERE.passing is None or self._slot is None or self._quick or not (self.cfg.handover and self._is_ready()):
             return
-        from geventwsgi.worker import handover
+        import gevent
 
-        others = handover.Others(self._slot, self.age, self._is_ready)
-        self._go_through(lambda: handover.hand_over(self.servers, others, self.cfg.graceful_timeout))
+        until = monotonic() + self.cfg.graceful_timeout
+        gevent.sleep(MOMENT)
+        seats = partial(self._others, HERE.passing)
+        gives = [gevent.spawn(server.hand_over, seats, until) for server in self.servers]
+        self._go_through(lambda: gevent.joinall(gives))
+
+    def _others(self, passing: Passing) -> list[Seat]:
+        """Return the workers that go on; none if the server stops."""
+        return passing.later(self.age) if self._is_ready() else []
 
     @staticmethod
     def _attend() -> None:

@@ -5,7 +5,6 @@ Something packed is the name of a function, which the other worker has as well, 
 
 from __future__ import annotations
 
-import json
 from functools import reduce
 from importlib import import_module
 from typing import Any
@@ -40,6 +39,8 @@ def unpacked(packed: Packed) -> Any:
 
 def is_plain(value: Any) -> bool:
     """Return whether JSON gives a value back as it is: texts, numbers, lists, and dictionaries of texts."""
+    import json  # noqa: PLC0415 - slow to import, and for what is passed between workers
+
     try:
         return bool(json.loads(json.dumps(value)) == value)
     except (TypeError, ValueError, RecursionError):

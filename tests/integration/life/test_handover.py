@@ -1,0 +1,165 @@
+"""A reload ends no connection that waits: new workers go on with streams, long-polls, WebSockets and idle clients."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import threading
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.process import Gwsgi
+from tests.support.waiting import wait_until
+from tests.support.websocket import WebSocketClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+APP = "tests.support.apps.handed_over:application"
+#: Pauses between two messages, in which a reload may come.
+PAUSE = 0.005
+
+
+class Client(HTTPConnection):
+    """A client whose last response is closed with it."""
+
+    response: Any = None
+
+    def open(self, path: str) -> Any:
+        """Return the response that has begun."""
+        self.request("GET", path)
+        self.response = self.getresponse()
+        return self.response
+
+    def ask(self, path: str) -> bytes:
+        """Return a response's content."""
+        return bytes(self.open(path).read())
+
+    def close(self) -> None:
+        super().close()
+        if self.response is not None:
+            self.response.close()
+
+
+@contextmanager
+def connected(server: Gwsgi, count: int = 1) -> Iterator[list[Client]]:
+    clients = [Client(*server.address, timeout=20) for _ in range(count)]
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
+
+
+def ask(server: Gwsgi, path: str) -> bytes:
+    with connected(server) as (client,):
+        return client.ask(path)
+
+
+def reload(server: Gwsgi) -> None:
+    """Replace all workers, and wait until the former ones have ended."""
+    before = set(server.worker_pids())
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: len(server.worker_pids()) == 2 and not before & set(server.worker_pids()), 20)
+
+
+@contextmanager
+def publishing(server: Gwsgi) -> Iterator[list[int]]:
+    """Publish number after number while the block runs; the list has how many there were, at the end."""
+    end, count = threading.Event(), [0]
+
+    def publish() -> None:
+        while not end.wait(PAUSE):
+            ask(server, f"/publish?from={count[0]}&to={count[0] + 1}")
+            count[0] += 1
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield count
+    finally:
+        end.set()
+        thread.join()
+
+
+def numbers(stream: Any, last: int) -> list[int]:
+    """Return the numbers of an event stream, up to and including the last."""
+    found: list[int] = []
+    while not found or found[-1] < last:
+        line = stream.readline()
+        assert line, f"the stream ended after {found[-3:]}"
+        assert b"missed" not in line
+        found += [int(number) for number in re.findall(rb"^data: (\d+)", line)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Gwsgi]:
+    with Gwsgi("--workers", "2", "--wsgi-websocket", app=APP) as made:
+        yield made
+
+
+def test_streams_get_each_message_once_and_in_order(server: Gwsgi) -> None:
+    with connected(server, 20) as clients:
+        streams = [client.open("/events") for client in clients]
+        with publishing(server) as count:
+            for _ in range(2):
+                reload(server)
+        received = [numbers(stream, count[0] - 1) for stream in streams]
+        assert [each == list(range(each[0], count[0])) for each in received] == [True] * 20
+
+
+def test_a_long_poll_is_answered_by_the_new_worker(server: Gwsgi) -> None:
+    with connected(server) as (client,):
+        after = json.loads(client.ask("/poll"))["after"]
+        poll = client.open(f"/poll?after={after}")
+        reload(server)
+        ask(server, "/publish?from=0&to=1")
+        assert json.loads(poll.read())["messages"] == [0]
+        assert int(client.ask("/pid")) in server.worker_pids()
+
+
+def test_a_websocket_goes_on_with_its_state(server: Gwsgi) -> None:
+    with WebSocketClient(server.address, "/ws") as client:
+        client.send("one")
+        assert str(client.receive()).startswith("1 in ")
+        reload(server)
+        client.send("two")
+        count, pid = str(client.receive()).split(" in ")
+        assert (count, int(pid) in server.worker_pids()) == ("2", True)
+        ask(server, "/publish?from=7&to=8")
+        assert client.receive() == "7"
+
+
+def test_an_idle_connection_is_served_by_a_new_worker(server: Gwsgi) -> None:
+    with connected(server, 10) as clients:
+        for client in clients:
+            client.ask("/pid")
+        sockets = [client.sock for client in clients]
+        reload(server)
+        assert {int(client.ask("/pid")) for client in clients} <= set(server.worker_pids())
+        assert [client.sock for client in clients] == sockets  # none has connected again
+
+
+def test_a_stop_ends_everything() -> None:
+    with Gwsgi("--workers", "2", app=APP) as server, connected(server) as (client,):
+        stream = client.open("/events")
+        server.signal(signal.SIGTERM)
+        assert stream.read().endswith(b"\n\n")
+        assert server.wait() == 0
+
+
+def test_the_access_log_has_one_line_for_the_whole_stream() -> None:
+    flags = ("--access-logfile", "-", "--access-logformat", "%(r)s %(s)s %(B)s")
+    with Gwsgi("--workers", "1", *flags, app=APP) as server, connected(server) as (client,):
+        stream, before = client.open("/events"), server.worker_pids()
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: len(server.worker_pids()) == 1 and server.worker_pids() != before, 20)
+        server.signal(signal.SIGTERM)
+        size = len(stream.read())
+        assert server.wait() == 0
+        assert re.findall(r"GET /events .*", server.stdout_text()) == [f"GET /events HTTP/1.1 200 {size}"]

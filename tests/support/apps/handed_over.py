@@ -1,0 +1,45 @@
+"""What a worker hands over: a stream, a long-poll, WebSockets with a handler. Other paths tell the worker."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import parse_qs
+
+from geventwsgi.events import Channel, EventStream, LongPoll
+
+news = Channel("news")
+
+
+class Counting:
+    """Counts a client's messages."""
+
+    def __init__(self):
+        self.count = 0
+
+    def on_open(self, ws):
+        ws.subscribe(news)
+
+    def on_message(self, ws, _message):
+        self.count += 1
+        ws.send(f"{self.count} in {os.getpid()}")
+
+    def on_handover(self, _ws):
+        return self.count
+
+    def on_takeover(self, _ws, count):
+        self.count = count
+
+
+def application(environ, start_response):
+    path, query = environ["PATH_INFO"], parse_qs(environ["QUERY_STRING"])
+    if path == "/events":
+        return EventStream(environ, news)(environ, start_response)
+    if path == "/poll":
+        return LongPoll(environ, news, after=query.get("after", [None])[0])(environ, start_response)
+    if path == "/ws":
+        return environ["wsgi.websocket"].handle(Counting())
+    if path == "/publish":
+        for number in range(int(query["from"][0]), int(query["to"][0])):
+            news.publish(number)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
