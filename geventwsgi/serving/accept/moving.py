@@ -100,22 +100,27 @@ class Moves:
         :param seats: returns the workers that go on serving.
         :param until: when it ends at the latest (``clock.monotonic``).
         """
-        service = self._acceptor.speaker.service
-        left = True
-        while left and clock.monotonic() < until and (there := seats()):
-            left = False
-            for number, connection in enumerate(tuple(service.connections)):
-                if connection in service.connections and self._give(connection, there[number % len(there)], until):
-                    left = True
+        connections = self._acceptor.speaker.service.connections
+        while there := seats():
+            before = len(connections)
+            for number, connection in enumerate(tuple(connections)):
+                if connection in connections and not self._give(connection, there[number % len(there)], until):
+                    return
             self._passing.hand_over()  # some may come back
+            if len(connections) >= before or clock.monotonic() >= until:
+                return
 
     def _give(self, connection: Any, seat: Seat, until: float) -> bool:
-        """Send a connection as it is; return whether it has left."""
+        """Send a connection as it is, if it can leave now; return False if the other worker takes nothing."""
         known = Known.of(connection)
-        parked = connection.pack() if connection.stream.can_detach() else None
+        try:
+            parked = connection.pack() if connection.stream.can_detach() else None
+        except Exception:
+            connection.service.policy.log.exception("A connection could not be handed over, and ends with its worker")
+            return True
         detached = None if parked is None else connection.stream.detach()
         if detached is None:
-            return False
+            return True
         fd, ahead = detached
         facts = {**known._asdict(), "parked": parked or None}
         patience = min(until, clock.monotonic() + PATIENCE)

@@ -135,6 +135,21 @@ def test_a_websocket_goes_on_with_its_state(server: Gwsgi) -> None:
         assert client.receive() == "7"
 
 
+def test_a_handler_that_fails_ends_its_websocket_alone(server: Gwsgi) -> None:
+    with WebSocketClient(server.address, "/ws") as failing, WebSocketClient(server.address, "/ws") as other:
+        for count in range(1, 14):
+            failing.send("on")
+            assert str(failing.receive()).startswith(f"{count} in ")
+        other.send("one")
+        assert str(other.receive()).startswith("1 in ")
+        reload(server)
+        assert failing.receive() is None
+        assert failing.close_code == 1012
+        other.send("two")
+        assert str(other.receive()).startswith("2 in ")
+    assert "ValueError: 13 brings bad luck" in server.log_text()
+
+
 def test_an_idle_connection_is_served_by_a_new_worker(server: Gwsgi) -> None:
     with connected(server, 10) as clients:
         for client in clients:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from geventwsgi import clock
 from geventwsgi.serving.accept.acceptor import Acceptor
 from geventwsgi.serving.accept.moving import Moves
 from tests.support.eventually import eventually
@@ -194,3 +195,53 @@ def test_a_descriptor_that_is_no_client_is_refused(workers: Passings, two: tuple
     assert one.passing.send(workers.seat_of(other.passing), "connection to here", facts, b"", fd, back.append)
     eventually(lambda: back == [fd])
     os.close(fd)
+
+
+class TestHandover:
+    def give(self, workers: Passings, one: Worker, other: Worker, seconds: float = 10) -> None:
+        seat = workers.seat_of(other.passing)
+        one.moves.hand_over(lambda: [seat], clock.monotonic() + seconds)
+
+    def test_an_idle_connection_is_served_there(self, workers: Passings, two: tuple[Worker, Worker]) -> None:
+        one, other = two
+        settle(one)
+        self.give(workers, one, other)
+        one.served.client.sendall(GET % b"second")
+        assert one.served.response()[1] == b"ok"
+        assert other.heads == ["/second"]
+        assert one.served.service.capacity.open() == 0
+
+    @pytest.mark.parametrize("state", ["drains", "is full", "has gone"])
+    def test_it_stays_where_the_other_does_not_take_it(
+        self, workers: Passings, two: tuple[Worker, Worker], state: str
+    ) -> None:
+        one, other = two
+        settle(one)
+        if state == "drains":
+            other.served.service.draining = True
+        elif state == "is full":
+            other.served.service.capacity.connections = 1
+        else:
+            workers.die(other.passing)
+        begun = clock.monotonic()
+        self.give(workers, one, other, 100)
+        assert clock.monotonic() - begun < 50  # it is not tried again and again
+        one.served.client.sendall(GET % b"second")
+        assert one.served.response()[1] == b"ok"
+        assert one.heads == ["/first", "/second"]
+
+    def test_a_request_that_runs_stays(self, workers: Passings, two: tuple[Worker, Worker]) -> None:
+        one, other = two
+        one.served.client.sendall(GET % b"first" + (GET % b"second")[:9])
+        one.served.response()
+        eventually(lambda: one.served.connection.stream.awaited)
+        self.give(workers, one, other)
+        one.served.client.sendall((GET % b"second")[9:])
+        assert one.served.response()[1] == b"ok"
+        assert other.heads == []
+
+    def test_without_others_everything_stays(self, workers: Passings, two: tuple[Worker, Worker]) -> None:
+        one, _ = two
+        settle(one)
+        one.moves.hand_over(list, clock.monotonic() + 10)
+        assert one.served.service.capacity.open() == 1

@@ -24,6 +24,8 @@ class Counting:
         ws.send(f"{self.count} in {os.getpid()}")
 
     def on_handover(self, _ws):
+        if self.count == 13:
+            raise ValueError("13 brings bad luck")
         return self.count
 
     def on_takeover(self, _ws, count):
