@@ -32,11 +32,12 @@ def listen(directory: Path, name: str, backlog: int) -> Any:
     except OSError:
         listener.close()
         raise
-    atexit.register(_leave, path, os.getpid(), os.getppid())
+    atexit.register(leave, path, os.getpid(), os.getppid())
     return listener
 
 
-def _leave(path: Path, pid: int, master: int) -> None:
+def leave(path: Path, pid: int, master: int) -> None:
+    """Remove a socket's name at the exit, and the directory if the master has gone and this was the last name in it."""
     remove_own(path, pid)
     if os.getpid() == pid and os.getppid() != master:  # which has not removed the directory
         with suppress(OSError):  # others are still there

@@ -23,7 +23,8 @@ from gevent import get_hub
 
 from geventwsgi import clock
 from geventwsgi.forks import close, displace, hold, keep
-from geventwsgi.system.socket_directory import make_private, remove_own
+from geventwsgi.mesh.own_socket import leave
+from geventwsgi.system.socket_directory import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +122,7 @@ class Passing:
         except OSError:
             listener.close()
             raise
-        atexit.register(remove_own, path, os.getpid())
+        atexit.register(leave, path, os.getpid(), os.getppid())
         self._listener = listener
         self._watch(listener, self._accept, listener)
         self._slot.sit(number)

@@ -258,10 +258,10 @@ class Response:
         self._exchange = exchange
         self.ended = True
 
-    def resume(self, status: str, headers: Iterable[Iterable[str]]) -> None:
+    def resume(self, status: str | None, headers: Iterable[Iterable[str]]) -> None:
         """Have the status and the headers of a response that another worker has begun."""
-        fields = tuple((name, value) for name, value in headers)
-        self._head = ResponseHead(status, int(status[:3]), fields)
+        if status is not None:  # an upgraded connection may have none
+            self._head = ResponseHead(status, int(status[:3]), tuple((name, value) for name, value in headers))
         self.ended = True
 
     def cut(self) -> None:

@@ -79,7 +79,7 @@ def test_10_000_messages_reach_the_clients_of_two_workers_in_order() -> None:
 
 
 def test_a_client_that_comes_back_after_a_reload_goes_on_where_it_was() -> None:
-    with serving("--workers", "2") as server, spread(server) as (speaker, listener):
+    with serving("--workers", "2", "--no-handover") as server, spread(server) as (speaker, listener):
         speaker.send("one")
         place = str(listener.receive()).split()[0]
         server.signal(signal.SIGHUP)

@@ -40,7 +40,8 @@ class Node:
         self.start()
 
     def start(self):
-        self.server = Gwsgi("-w", "2", "--bind", self.bind, app=APP)
+        # Killed as a whole, nobody would remove the directory in which workers meet.
+        self.server = Gwsgi("-w", "2", "--no-handover", "--bind", self.bind, app=APP)
         self.server.__enter__()
         self.bind = self.server.url.removeprefix("http://")
 

@@ -179,7 +179,7 @@ def test_messages_of_many_senders_to_a_slow_reader_are_not_mixed() -> None:
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM], ids=["HUP", "TERM"])
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_drain_closes_with_1012(kind: str, number: int) -> None:
-    with SERVERS[kind]() as server, WebSocketClient(server.address, "/echo") as client:
+    with SERVERS[kind]("--no-handover") as server, WebSocketClient(server.address, "/echo") as client:
         client.send("before")
         assert client.receive() == "before"
         server.signal(number)

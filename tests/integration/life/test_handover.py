@@ -135,6 +135,21 @@ def test_a_websocket_goes_on_with_its_state(server: Gwsgi) -> None:
         assert client.receive() == "7"
 
 
+def test_a_websocket_has_one_line_in_the_access_log() -> None:
+    flags = ("--wsgi-websocket", "--access-logfile", "-", "--access-logformat", "%(r)s %(s)s %(B)s")
+    with Gwsgi("--workers", "1", *flags, app=APP) as server:
+        with WebSocketClient(server.address, "/ws") as client:
+            client.send("one")
+            size = len(str(client.receive())) + 2
+            before = server.worker_pids()
+            server.signal(signal.SIGHUP)
+            wait_until(lambda: len(server.worker_pids()) == 1 and server.worker_pids() != before, 20)
+            client.send("two")
+            size += len(str(client.receive())) + 2
+        wait_until(lambda: "GET /ws" in server.stdout_text(), 20)
+        assert re.findall(r"GET /ws .*", server.stdout_text()) == [f"GET /ws HTTP/1.1 499 {size}"]
+
+
 def test_a_handler_that_fails_ends_its_websocket_alone(server: Gwsgi) -> None:
     with WebSocketClient(server.address, "/ws") as failing, WebSocketClient(server.address, "/ws") as other:
         for count in range(1, 14):
