@@ -41,13 +41,16 @@ def connect(url: str) -> socket.socket:
 
 
 def idle_descriptors(server: Gwsgi, pid: int) -> int:
-    """Return how many a worker has that has answered a request, and whose only socket is the listening one."""
+    """Return how many a worker has that has answered a request, and whose only sockets are those that listen.
+
+    One is for clients, the other for connections that other workers hand over.
+    """
     said(server, "/")
     links = Path(f"/proc/{pid}/fd")
 
     def idle() -> bool:
         with contextlib.suppress(FileNotFoundError):  # closed while we look
-            return sum(link.readlink().name.startswith("socket:") for link in links.iterdir()) == 1
+            return sum(link.readlink().name.startswith("socket:") for link in links.iterdir()) == 2
         return False
 
     wait_until(idle)
