@@ -33,6 +33,7 @@ OPTIONAL = {
     "pytest": "test",
     "gunicorn": "test",
     "redis": "redis",
+    "rich": "top",
     "socketio": "socketio",
 }
 
@@ -68,7 +69,7 @@ def pip(*arguments: str) -> None:
 def test_wheel_has_every_module_and_no_test(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.py")}
-    assert names == expected | {"geventwsgi/py.typed"}
+    assert names == expected | {"geventwsgi/py.typed", "geventwsgi/observer/page.html"}
 
 
 def test_source_archive_has_what_is_compiled_and_nothing_that_was(source: Path, tmp_path: Path) -> None:
