@@ -60,6 +60,10 @@ _CLOEXEC = getattr(constants, "MSG_CMSG_CLOEXEC", 0)
 possible = bool(_PACKETS and _CLOEXEC and hasattr(constants, "SCM_RIGHTS"))
 
 
+class TooLargeError(ValueError):
+    """What is to be passed does not fit into a packet."""
+
+
 class Link:
     """The way to one other worker, and what has been passed on it without an answer yet."""
 
@@ -229,6 +233,8 @@ class Passing:
     ) -> bool:
         """Pass a descriptor to another worker, if that can be done at once; return whether it has been done.
 
+        Nothing is done where an exception is raised.
+
         If it has, ``fd`` belongs to this object. The other worker may serve already when this returns.
 
         :param facts: what JSON can carry.
@@ -238,7 +244,7 @@ class Passing:
 
         text = json.dumps([kind, facts]).encode()
         if HEAD.size + len(text) + len(data) > MOST:
-            return False
+            raise TooLargeError(f"no more than {MOST >> 10} KiB of a connection can be passed to another worker")
         link = self._link(seat)
         if link is None:
             return False

@@ -294,22 +294,24 @@ class Worker:
         if self._balance is not None:
             self._balance.leave()
         HERE.leave()
-        self._hand_over()
-        seconds = 0 if self._quick else self.cfg.graceful_timeout
+        seconds = max(0.0, self.cfg.graceful_timeout - self._hand_over())
+        if self._quick:
+            seconds = 0.0
         sweep = not self._quick and self._slot is not None and self._slot.sweep
         drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
-        begun = monotonic()
+        until = monotonic() + seconds
         self._go_through(lambda: gevent.joinall(drains))
         cut: list[str] = []
-        self._go_through(lambda: cut.extend(finish(seconds - (monotonic() - begun))))
+        self._go_through(lambda: cut.extend(finish(until - monotonic())))
         for name in cut:
             self.log.warning(
                 "The background task %s was cut after %s s of graceful_timeout: raise that, or leave it to a queue",
                 name,
-                seconds,
+                0 if self._quick else self.cfg.graceful_timeout,
             )
         if not all(drain.value for drain in drains) and not self._quick:
-            self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", seconds, self.pid)
+            grace = self.cfg.graceful_timeout
+            self.log.warning("Requests were cut after %s s of graceful_timeout (pid: %s)", grace, self.pid)
         if not self._quick:
             HERE.depart()
 
@@ -329,19 +331,25 @@ class Worker:
             try:
                 HERE.passing.open(self.age)
             except OSError as error:
-                self.log.error("Worker %s takes no connections of others (handover): %s", self.pid, error)  # noqa: TRY400
+                self.log.warning(
+                    "Worker %s takes over no connections: %s; let TMPDIR be writable, or set handover = False",
+                    self.pid,
+                    error,
+                )
 
-    def _hand_over(self) -> None:
-        """Give the connections that wait to the workers that go on, if there are any."""
+    def _hand_over(self) -> float:
+        """Give the connections that wait to the workers that go on, if there are any; return the seconds it took."""
         if HERE.passing is None or self._slot is None or self._quick or not (self.cfg.handover and self._is_ready()):
-            return
+            return 0.0
         import gevent
 
-        until = monotonic() + self.cfg.graceful_timeout
+        begun = monotonic()
+        until = begun + self.cfg.graceful_timeout / 2  # the rest is for requests
         gevent.sleep(MOMENT)
         seats = partial(self._others, HERE.passing)
         gives = [gevent.spawn(server.hand_over, seats, until) for server in self.servers]
         self._go_through(lambda: gevent.joinall(gives))
+        return monotonic() - begun
 
     def _others(self, passing: Passing) -> list[Seat]:
         """Return the workers that go on; none if the server stops."""

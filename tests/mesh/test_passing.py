@@ -14,7 +14,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from geventwsgi.mesh.passing import ANSWER, HEAD, MOST
+from geventwsgi.mesh.passing import ANSWER, HEAD, MOST, TooLargeError
 from tests.support.eventually import eventually
 from tests.support.passing import Passings
 
@@ -210,7 +210,8 @@ def test_a_full_socket_takes_nothing_and_keeps_its_packets_whole(workers, pipe):
 
 def test_what_is_too_large_is_not_passed(workers, pipe):
     one, _, seat = pair(workers)
-    assert not one.send(seat, "news", {}, bytes(MOST), pipe.fd, None)
+    with pytest.raises(TooLargeError, match="no more than 128 KiB"):
+        one.send(seat, "news", {}, bytes(MOST), pipe.fd, None)
     os.close(pipe.fd)
 
 

@@ -193,7 +193,10 @@ class Connection(linger.Leaver):
         self.close()
 
     def resume(self, facts: dict[str, Any]) -> None:
-        """Go on with what :meth:`pack` has returned in another worker; in a greenlet."""
+        """Go on with what :meth:`pack` has returned in another worker; in a greenlet.
+
+        :raises Exception: the application here has no such thing, or it has failed. The connection is to be closed.
+        """
         raise NotImplementedError
 
     # Counting and ending

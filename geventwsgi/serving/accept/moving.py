@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket as constants
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,8 @@ from gevent import sleep, spawn
 
 from geventwsgi import clock
 from geventwsgi.forks import close
+from geventwsgi.mesh.passing import TooLargeError
+from geventwsgi.serving.accept.acceptor import Seldom
 from geventwsgi.serving.wire.sockets import Socket, borrowed
 
 if TYPE_CHECKING:
@@ -72,6 +75,7 @@ class Moves:
         self._passing = passing
         self._acceptor = acceptor
         self._kind = f"connection to {name}"
+        self._failures = Seldom()
         passing.on(self._kind, self.take)
 
     def send(self, connection: Connection, seat: Seat, head: bytes) -> bool:
@@ -88,7 +92,10 @@ class Moves:
             return False
         fd, ahead = detached
         back = partial(self._open, known, head + ahead, None)
-        if not self._passing.send(seat, self._kind, known._asdict(), head + ahead, fd, back):
+        sent = False
+        with suppress(TooLargeError):
+            sent = self._passing.send(seat, self._kind, known._asdict(), head + ahead, fd, back)
+        if not sent:
             back(fd)
         return True
 
@@ -115,24 +122,39 @@ class Moves:
         known = Known.of(connection)
         try:
             parked = connection.pack() if connection.stream.can_detach() else None
-        except Exception:
-            connection.service.policy.log.exception("A connection could not be handed over, and ends with its worker")
+        except Exception as error:  # noqa: BLE001 - the application's
+            self._complain("cannot leave its worker, and ends with it", error)
             return True
-        detached = None if parked is None else connection.stream.detach()
-        if detached is None:
+        if parked is None:
+            return True
+        detached = connection.stream.detach()
+        if detached is None:  # on_handover has waited, and something has begun meanwhile
+            connection.kill()
             return True
         fd, ahead = detached
         facts = {**known._asdict(), "parked": parked or None}
         patience = min(until, clock.monotonic() + PATIENCE)
         back = partial(self._open, known, ahead, parked)
-        while not (sent := self._passing.send(seat, self._kind, facts, ahead, fd, back)):
-            if clock.monotonic() >= patience:
-                break
-            sleep(PAUSE)
+        taken = sent = True
+        try:
+            while not (sent := self._passing.send(seat, self._kind, facts, ahead, fd, back)):
+                if clock.monotonic() >= patience:
+                    taken = False
+                    break
+                sleep(PAUSE)
+        except TooLargeError as error:
+            self._complain("cannot leave its worker, and ends with it", error)
+            sent = False
         connection.leave()
         if not sent:
             back(fd)
-        return sent
+        return taken
+
+    def _complain(self, what: str, error: Exception) -> None:
+        """Log that a connection could not go on elsewhere; not again and again, since thousands may be alike."""
+        if self._failures.due():
+            log = self._acceptor.speaker.service.policy.log
+            log.error("A connection %s (%r); others may do the same", what, error, exc_info=error)
 
     def take(self, facts: dict[str, Any], received: bytes, fd: int) -> Callable[[], object] | None:
         """Return what begins to serve a connection of another worker; None if it is not to be served here."""
@@ -162,9 +184,17 @@ class Moves:
             Socket(fd, family), known.client, received, trusted=known.trusted, answered=known.answered
         )
         if parked:
-            spawn(connection.resume, parked)
+            spawn(self._resume, connection, parked)
         else:
             acceptor.start(connection)
+
+    def _resume(self, connection: Connection, parked: dict[str, Any]) -> None:
+        try:
+            connection.resume(parked)
+        except Exception as error:  # noqa: BLE001 - the application's
+            self._complain("of another worker ends: the application here cannot go on with it", error)
+            connection.stream.abort()
+            connection.close()
 
 
 def family_of(fd: int) -> int | None:

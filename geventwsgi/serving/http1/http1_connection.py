@@ -220,12 +220,7 @@ class Http1Connection(connections.Connection):
 
     def resume(self, facts: dict[str, Any]) -> None:
         """See :meth:`.Connection.resume`."""
-        try:
-            parked = made_of(facts, self, self.policy.gateway)
-        except Exception as error:  # noqa: BLE001 - of the application's modules, which may be newer
-            self.service.policy.log.warning("A connection of another worker cannot go on here, and ends: %r", error)
-            self._drop()
-            return
+        parked = made_of(facts, self, self.policy.gateway)
         self.exchange = parked
         parked.go_on()
 

@@ -165,6 +165,19 @@ def test_a_handler_that_fails_ends_its_websocket_alone(server: Gwsgi) -> None:
     assert "ValueError: 13 brings bad luck" in server.log_text()
 
 
+def test_a_state_that_is_too_large_ends_its_websocket_alone(server: Gwsgi) -> None:
+    with WebSocketClient(server.address, "/ws") as large, WebSocketClient(server.address, "/ws") as other:
+        for _ in range(12):
+            large.send("on")
+            large.receive()
+        other.send("one")
+        other.receive()
+        reload(server)
+        assert (large.receive(), large.close_code) == (None, 1012)
+        other.send("two")
+        assert str(other.receive()).startswith("2 in ")
+
+
 def test_an_idle_connection_is_served_by_a_new_worker(server: Gwsgi) -> None:
     with connected(server, 10) as clients:
         for client in clients:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from geventwsgi import clock
+from geventwsgi.mesh import passing
 from geventwsgi.serving.accept.acceptor import Acceptor
 from geventwsgi.serving.accept.moving import Moves
 from tests.support.eventually import eventually
@@ -245,3 +246,16 @@ class TestHandover:
         settle(one)
         one.moves.hand_over(list, clock.monotonic() + 10)
         assert one.served.service.capacity.open() == 1
+
+    def test_one_that_is_too_large_to_be_passed_stays_and_the_others_leave(
+        self, workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, other = two
+        settle(one)
+        monkeypatch.setattr(passing, "MOST", 10)
+        begun = clock.monotonic()
+        self.give(workers, one, other, 100)
+        assert clock.monotonic() - begun < 50
+        one.served.client.sendall(GET % b"second")
+        assert one.served.response()[1] == b"ok"
+        assert one.heads == ["/first", "/second"]

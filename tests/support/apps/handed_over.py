@@ -26,6 +26,8 @@ class Counting:
     def on_handover(self, _ws):
         if self.count == 13:
             raise ValueError("13 brings bad luck")
+        if self.count == 12:
+            return "x" * (1 << 18)
         return self.count
 
     def on_takeover(self, _ws, count):
