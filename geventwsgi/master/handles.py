@@ -211,6 +211,7 @@ class WorkerHandle:
         :param reason: for the log.
         """
         self.due = reason
+        self.slot.be_due()
 
     def count_breaches(self, *, breach: bool) -> int:
         """Take note of a sample of its memory; return how many in a row were too large."""

@@ -45,6 +45,8 @@ HEAD, ANSWER = struct.Struct("!QI"), struct.Struct("!Q?")
 MOST = 1 << 17
 #: Descriptors for which there is room in a packet; one is right.
 DESCRIPTORS = 4
+#: Packets without an answer, after which the sender has to look for answers: those have little room in the system.
+UNANSWERED = 64
 #: Packets taken from one worker before the loop turns.
 BURST = 16
 #: Seconds for which a worker that ends waits at most for the answers to what it has passed.
@@ -246,7 +248,7 @@ class Passing:
         if HEAD.size + len(text) + len(data) > MOST:
             raise TooLargeError(f"no more than {MOST >> 10} KiB of a connection can be passed to another worker")
         link = self._link(seat)
-        if link is None:
+        if link is None or len(link.unanswered) >= UNANSWERED:
             return False
         number = link.last + 1
         rights = [(constants.SOL_SOCKET, constants.SCM_RIGHTS, array("i", [fd]))]
@@ -308,11 +310,6 @@ class Passing:
         unanswered, link.unanswered = link.unanswered, {}
         for fd, returned in unanswered.values():
             self._try(returned, fd)
-
-    def later(self, age: int) -> list[Seat]:
-        """Return the workers that began after one of this age, since at a reload the older ones end; if none, all."""
-        others = [seat for seat in self._slot.seats() if seat[0] != self._slot.index]
-        return [seat for seat in others if seat[1] > age] or others
 
     # Leaving
 

@@ -15,8 +15,8 @@ from geventwsgi.observe.stall_table import SharedStalls, StallTable
 
 #: The fields of a slot, by position.
 (
-    BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PID, NUMBER, BORN, STAGE, SEAT,
-) = range(14)  # fmt: skip
+    BEATS, REQUESTS, CONNECTIONS, SERVED, TOLD, SWEEP, ACCEPTING, RETIRES, BUSY, PID, NUMBER, BORN, STAGE, SEAT, DUE,
+) = range(15)  # fmt: skip
 FIELDS = 16
 #: Slots. The system allocates no memory for those that are never used.
 SLOTS = 4096
@@ -187,10 +187,19 @@ class Slot:
         base = index * FIELDS
         return int(self._fields[base + SEAT]) if 0 <= base < self._fields[-1] else 0
 
+    def be_due(self) -> None:
+        """Write that the worker is about to be replaced; for the master."""
+        self._fields[self._base + DUE] = 1
+
     def seats(self) -> list[Seat]:
         """Return the workers that take connections of others, this one included if it does."""
         slots = range(self._fields[-1] // FIELDS)
         return [(index, number) for index in slots if (number := self.sitting(index))]
+
+    def others(self) -> list[Seat]:
+        """Return the other workers that take connections: those that stay; if there are none, all."""
+        others = [seat for seat in self.seats() if seat[0] != self.index]
+        return [seat for seat in others if not self._fields[seat[0] * FIELDS + DUE]] or others
 
     def clear(self) -> None:
         """Set all fields to 0."""

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from geventwsgi.config.sources import Config
-    from geventwsgi.mesh.passing import Passing
     from geventwsgi.observe.log import Logger
     from geventwsgi.observe.outputs.sinks import Later
     from geventwsgi.observe.tally import Tally
@@ -346,14 +345,14 @@ class Worker:
         begun = monotonic()
         until = begun + self.cfg.graceful_timeout / 2  # the rest is for requests
         gevent.sleep(MOMENT)
-        seats = partial(self._others, HERE.passing)
+        seats = partial(self._others, self._slot)
         gives = [gevent.spawn(server.hand_over, seats, until) for server in self.servers]
         self._go_through(lambda: gevent.joinall(gives))
         return monotonic() - begun
 
-    def _others(self, passing: Passing) -> list[Seat]:
+    def _others(self, slot: Slot) -> list[Seat]:
         """Return the workers that go on; none if the server stops."""
-        return passing.later(self.age) if self._is_ready() else []
+        return slot.others() if self._is_ready() else []
 
     @staticmethod
     def _attend() -> None:

@@ -14,7 +14,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from geventwsgi.mesh.passing import ANSWER, HEAD, MOST, TooLargeError
+from geventwsgi.mesh.passing import ANSWER, HEAD, MOST, UNANSWERED, TooLargeError
 from tests.support.eventually import eventually
 from tests.support.passing import Passings
 
@@ -394,3 +394,17 @@ def test_a_process_that_is_forked_has_none_of_it(workers, pipe):
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert other_has(one)
+
+
+def test_one_worker_has_no_more_than_some_without_an_answer(workers, pipe):
+    """Answers have little room in the system, and one that found none would end the link."""
+    one, other = workers.add(), workers.add()
+    seat, back = workers.seat_of(other), []
+    sent = 0
+    while sent <= UNANSWERED and one.send(seat, "unknown", {}, b"", os.dup(pipe.fd), back.append):
+        sent += 1
+    assert sent == UNANSWERED
+    eventually(lambda: len(back) == sent)
+    for fd in back:
+        os.close(fd)
+    assert one.send(seat, "unknown", {}, b"", os.dup(pipe.fd), None)

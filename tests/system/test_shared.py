@@ -92,3 +92,15 @@ def test_slots_never_taken_cost_nothing_to_ask():
     slots = SharedSlots(9)
     slots.take()
     assert slots._fields[-1] == len(slots._fields) // 10  # the end of the first slot
+
+
+def test_those_that_stay_get_connections():
+    slots = SharedSlots(4)
+    one, due, stays, none = (slots.take() for _ in range(4))
+    for number, slot in enumerate((one, due, stays), 1):
+        slot.sit(number)
+    due.be_due()
+    assert one.others() == [(stays.index, 3)]
+    assert none.others() == [(one.index, 1), (stays.index, 3)]
+    stays.rise()
+    assert one.others() == [(due.index, 2)]  # there is nobody else

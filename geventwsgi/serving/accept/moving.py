@@ -110,47 +110,49 @@ class Moves:
         connections = self._acceptor.speaker.service.connections
         while there := seats():
             before = len(connections)
-            for number, connection in enumerate(tuple(connections)):
-                if connection in connections and not self._give(connection, there[number % len(there)], until):
-                    return
+            for connection in tuple(connections):
+                if connection in connections and there:
+                    self._give(connection, there, seats, until)
             self._passing.hand_over()  # some may come back
             if len(connections) >= before or clock.monotonic() >= until:
                 return
 
-    def _give(self, connection: Any, seat: Seat, until: float) -> bool:
-        """Send a connection as it is, if it can leave now; return False if the other worker takes nothing."""
+    def _give(self, connection: Any, there: list[Seat], seats: Callable[[], list[Seat]], until: float) -> None:
+        """Send a connection as it is, if it can leave now.
+
+        :param there: the workers to try. One that takes nothing is removed, and one that takes it becomes the last.
+        """
         known = Known.of(connection)
         try:
             parked = connection.pack() if connection.stream.can_detach() else None
-        except Exception as error:  # noqa: BLE001 - the application's
+        except BaseException as error:  # noqa: BLE001 - the application's
             self._complain("cannot leave its worker, and ends with it", error)
-            return True
-        if parked is None:
-            return True
-        detached = connection.stream.detach()
-        if detached is None:  # on_handover has waited, and something has begun meanwhile
-            connection.kill()
-            return True
+            return
+        detached = None if parked is None else connection.stream.detach()
+        if detached is None:
+            return
+        try:
+            connection.leave()
+        except BaseException as error:  # noqa: BLE001 - the application's, in close()
+            self._complain("has left its worker with a failure", error)
         fd, ahead = detached
         facts = {**known._asdict(), "parked": parked or None}
-        patience = min(until, clock.monotonic() + PATIENCE)
         back = partial(self._open, known, ahead, parked)
-        taken = sent = True
+        patience = clock.monotonic() + PATIENCE
         try:
-            while not (sent := self._passing.send(seat, self._kind, facts, ahead, fd, back)):
-                if clock.monotonic() >= patience:
-                    taken = False
-                    break
+            while there:
+                if self._passing.send(there[0], self._kind, facts, ahead, fd, back):
+                    there.append(there.pop(0))
+                    return
+                if clock.monotonic() >= min(patience, until) or there[0] not in seats():
+                    patience = clock.monotonic() + PATIENCE
+                    del there[0]
                 sleep(PAUSE)
         except TooLargeError as error:
             self._complain("cannot leave its worker, and ends with it", error)
-            sent = False
-        connection.leave()
-        if not sent:
-            back(fd)
-        return taken
+        back(fd)
 
-    def _complain(self, what: str, error: Exception) -> None:
+    def _complain(self, what: str, error: BaseException) -> None:
         """Log that a connection could not go on elsewhere; not again and again, since thousands may be alike."""
         if self._failures.due():
             log = self._acceptor.speaker.service.policy.log
@@ -191,7 +193,7 @@ class Moves:
     def _resume(self, connection: Connection, parked: dict[str, Any]) -> None:
         try:
             connection.resume(parked)
-        except Exception as error:  # noqa: BLE001 - the application's
+        except BaseException as error:  # noqa: BLE001 - the application's
             self._complain("of another worker ends: the application here cannot go on with it", error)
             connection.stream.abort()
             connection.close()

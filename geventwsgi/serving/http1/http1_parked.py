@@ -122,8 +122,8 @@ class Http1Parked(live_exchange.LiveExchange):
         if self.over or self._error is not None or self._waits >= 0 or self.audience is not None:
             return None
         own = self._pack()
-        if own is None:
-            return None
+        if own is None or self.over or self._waits >= 0 or not self._connection.stream.can_detach():
+            return None  # the application has been asked, and may have sent something
         head, call = self.head, self._call
         return {
             **own,

@@ -96,9 +96,13 @@ class Http1Upgraded(http1_parked.Http1Parked):
     def _pack(self) -> dict[str, Any] | None:
         """See :meth:`.Http1Parked._pack`."""
         upgrade = self._upgrade
-        busy = self._working or self._stuck or self._turns is not None or self._ends != _NEVER
-        packed = None if busy or not upgrade.hungry() else upgrade.pack()
-        return None if packed is None else {"upgrade": packed}
+        packed = None if self._is_busy() else upgrade.pack()
+        return None if packed is None or self._is_busy() else {"upgrade": packed}
+
+    def _is_busy(self) -> bool:
+        """Return whether something is under way, beside what the loop sends."""
+        works = self._working or self._stuck or self._turns is not None
+        return works or self._ends != _NEVER or not self._upgrade.hungry()
 
     def leave(self) -> None:
         """See :meth:`.Http1Parked.leave`."""

@@ -319,6 +319,8 @@ class HandledWebSocket(held.Upgrade):
     def detach(self) -> None:
         """See :meth:`.Upgrade.detach`."""
         self._outlet = self.handler = self._reader = None
+        self._code = self._code or RESTART  # another worker goes on
+        self._let_go()
         if self._deflate is not None:
             self._deflate.forget()
 
@@ -328,14 +330,13 @@ class HandledWebSocket(held.Upgrade):
         """See :meth:`.Upgrade.pack`. A message must not have come in part, nor refer to what came before."""
         handler: Any = self.handler
         name = name_of(type(handler))
-        feeds = [feed.pack(name_of) for feed in self._all_feeds()]
         deflate = self._deflate
         if (
             not self._opened
             or self._code
             or self._reader is not None
             or name is None
-            or None in feeds
+            or None in self._packed_feeds()
             or (deflate is not None and deflate.begun)
             or not is_plain(self.data)
             or not (hasattr(handler, "on_takeover") or not vars(handler))
@@ -345,15 +346,17 @@ class HandledWebSocket(held.Upgrade):
         state = None if leave is None else leave(self)
         if not is_plain(state):
             raise TypeError(f"{type(handler).__name__}.on_handover returned what JSON cannot represent")
-        self._code = RESTART
-        for feed in self._all_feeds():
-            feed.reading.close()
-        self._feeds = None
+        feeds = self._packed_feeds()  # where they are by now
+        if self._code or None in feeds:
+            return None
         return f"{__name__}:taken_over", {
             "handler": name, "state": state, "data": self.data, "path": self.path, "origin": self.origin,
             "protocol": self.protocol, "max_size": self._max_size, "pings": list(self.pings), "feeds": feeds,
             "deflate": None if deflate is None else deflate.answer,
         }  # fmt: skip
+
+    def _packed_feeds(self) -> list[Any]:
+        return [feed.pack(name_of) for feed in self._all_feeds()]
 
     def take_over(self, state: Any, feeds: list[Feed]) -> None:
         """Begin where a WebSocket in another worker has left off."""
@@ -470,6 +473,7 @@ def taken_over(facts: dict[str, Any]) -> HandledWebSocket:
     feeds = []
     for packed in facts["feeds"]:
         reading = unpacked(packed["reading"])
+        reading.begin()
         source = getattr(reading, "owner", reading)
         feeds.append(Feed(source, reading, by_name(packed["encode"]), by_name(packed["missed"])))
     ws.take_over(facts["state"], feeds)

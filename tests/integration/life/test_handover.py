@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def reload(server: Gwsgi) -> None:
     """Replace all workers, and wait until the former ones have ended."""
     before = set(server.worker_pids())
     server.signal(signal.SIGHUP)
-    wait_until(lambda: len(server.worker_pids()) == 2 and not before & set(server.worker_pids()), 20)
+    wait_until(lambda: len(server.worker_pids()) == len(before) and not before & set(server.worker_pids()), 20)
 
 
 @contextmanager
@@ -176,6 +176,38 @@ def test_a_state_that_is_too_large_ends_its_websocket_alone(server: Gwsgi) -> No
         assert (large.receive(), large.close_code) == (None, 1012)
         other.send("two")
         assert str(other.receive()).startswith("2 in ")
+
+
+@pytest.mark.parametrize(("count", "code"), [(11, 1012), (10, 1000)], ids=["exits", "closes"])
+def test_a_handler_that_exits_or_closes_at_its_handover_ends_its_websocket_alone(
+    server: Gwsgi, count: int, code: int
+) -> None:
+    with WebSocketClient(server.address, "/ws") as client, WebSocketClient(server.address, "/ws") as other:
+        for _ in range(count):
+            client.send("on")
+            client.receive()
+        other.send("one")
+        other.receive()
+        reload(server)
+        assert (client.receive(), client.close_code) == (None, code)
+        other.send("two")
+        assert str(other.receive()).startswith("2 in ")
+
+
+def test_three_workers_keep_everybody_over_two_reloads() -> None:
+    """Each client moves once at a reload, to a new worker, also if it has been sent nothing there."""
+    flags = ("--access-logfile", "-", "--access-logformat", "%(r)s %(s)s", "--wsgi-websocket", "--log-level", "debug")
+    with Gwsgi("--workers", "3", *flags, app=APP) as server, ExitStack() as stack:
+        silent = [stack.enter_context(WebSocketClient(server.address, "/ws")) for _ in range(12)]
+        streams = [client.open("/events") for client in stack.enter_context(connected(server, 60))]
+        for _ in range(2):
+            reload(server)
+        with publishing(server) as count:
+            reload(server)
+        assert [client.receive() for client in silent] == ["0"] * 12
+        assert [numbers(stream, count[0] - 1) for stream in streams] == [list(range(count[0]))] * 60
+        assert "GET /events" not in server.stdout_text()
+        assert "GET /ws" not in server.stdout_text()
 
 
 def test_an_idle_connection_is_served_by_a_new_worker(server: Gwsgi) -> None:

@@ -259,3 +259,32 @@ class TestHandover:
         one.served.client.sendall(GET % b"second")
         assert one.served.response()[1] == b"ok"
         assert one.heads == ["/first", "/second"]
+
+    def test_if_one_worker_has_gone_another_gets_everything(
+        self, workers: Passings, two: tuple[Worker, Worker]
+    ) -> None:
+        one, other = two
+        settle(one)
+        gone = workers.add()
+        seats = [workers.seat_of(gone), workers.seat_of(other.passing)]
+        workers.die(gone)
+        one.moves.hand_over(lambda: [*seats], clock.monotonic() + 100)
+        one.served.client.sendall(GET % b"second")
+        assert one.served.response()[1] == b"ok"
+        assert other.heads == ["/second"]
+
+    def test_nothing_is_sent_here_any_more_once_it_is_packed(
+        self, workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, other = two
+        settle(one)
+        left: list[bool] = []
+        send = one.passing.send
+
+        def seen(*arguments: Any) -> bool:
+            left.append(one.served.connection not in one.served.service.connections)
+            return len(left) > 1 and send(*arguments)  # at first there is no room
+
+        monkeypatch.setattr(one.passing, "send", seen)
+        self.give(workers, one, other)
+        assert left == [True, True]

@@ -18,6 +18,7 @@ class Counting:
 
     def on_open(self, ws):
         ws.subscribe(news)
+        ws.subscribe(Channel(os.urandom(4).hex()))  # its own, which no other worker has joined
 
     def on_message(self, ws, _message):
         self.count += 1
@@ -26,6 +27,10 @@ class Counting:
     def on_handover(self, _ws):
         if self.count == 13:
             raise ValueError("13 brings bad luck")
+        if self.count == 11:
+            raise SystemExit
+        if self.count == 10:
+            _ws.close()
         if self.count == 12:
             return "x" * (1 << 18)
         return self.count
