@@ -230,6 +230,10 @@ class Passing:
 
     # Giving
 
+    def connections_at(self, seat: Seat) -> int:
+        """Return how many connections a worker has."""
+        return self._slot.connections_at(seat)
+
     def send(
         self, seat: Seat, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None
     ) -> bool:

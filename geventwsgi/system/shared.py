@@ -196,6 +196,10 @@ class Slot:
         slots = range(self._fields[-1] // FIELDS)
         return [(index, number) for index in slots if (number := self.sitting(index))]
 
+    def connections_at(self, seat: Seat) -> int:
+        """Return how many connections a worker has, as it has counted them last."""
+        return int(self._fields[seat[0] * FIELDS + CONNECTIONS])
+
     def others(self) -> list[Seat]:
         """Return the other workers that take connections: those that stay; if there are none, all."""
         others = [seat for seat in self.seats() if seat[0] != self.index]

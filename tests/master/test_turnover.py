@@ -14,7 +14,7 @@ from geventwsgi.system.process import resident
 
 
 def make_worker(**settings):
-    worker = WorkerHandle(1, os.getpid(), Config.of(**settings), None, SimpleNamespace(served=0))
+    worker = WorkerHandle(1, os.getpid(), Config.of(**settings), None, SimpleNamespace(served=0, be_due=lambda: None))
     worker.pid, worker.state, worker.ready_at = 17, Stage.READY, 1000
     worker.request_limit = request_limit(worker.cfg)
     return worker

@@ -108,7 +108,7 @@ class Moves:
         :param until: when it ends at the latest (``clock.monotonic``).
         """
         connections = self._acceptor.speaker.service.connections
-        while there := seats():
+        while there := {seat: self._passing.connections_at(seat) for seat in seats()}:
             before = len(connections)
             for connection in tuple(connections):
                 if connection in connections and there:
@@ -117,10 +117,10 @@ class Moves:
             if len(connections) >= before or clock.monotonic() >= until:
                 return
 
-    def _give(self, connection: Any, there: list[Seat], seats: Callable[[], list[Seat]], until: float) -> None:
+    def _give(self, connection: Any, there: dict[Seat, int], seats: Callable[[], list[Seat]], until: float) -> None:
         """Send a connection as it is, if it can leave now.
 
-        :param there: the workers to try. One that takes nothing is removed, and one that takes it becomes the last.
+        :param there: the workers to try, with their connections; one that takes nothing is removed.
         """
         known = Known.of(connection)
         try:
@@ -141,12 +141,13 @@ class Moves:
         patience = clock.monotonic() + PATIENCE
         try:
             while there:
-                if self._passing.send(there[0], self._kind, facts, ahead, fd, back):
-                    there.append(there.pop(0))
+                seat = min(there, key=there.__getitem__)
+                if self._passing.send(seat, self._kind, facts, ahead, fd, back):
+                    there[seat] += 1
                     return
-                if clock.monotonic() >= min(patience, until) or there[0] not in seats():
+                if clock.monotonic() >= min(patience, until) or seat not in seats():
                     patience = clock.monotonic() + PATIENCE
-                    del there[0]
+                    del there[seat]
                 sleep(PAUSE)
         except TooLargeError as error:
             self._complain("cannot leave its worker, and ends with it", error)

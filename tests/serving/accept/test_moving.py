@@ -288,3 +288,14 @@ class TestHandover:
         monkeypatch.setattr(one.passing, "send", seen)
         self.give(workers, one, other)
         assert left == [True, True]
+
+    def test_who_has_the_fewest_connections_gets_them(self, workers: Passings, two: tuple[Worker, Worker]) -> None:
+        one, other = two
+        settle(one)
+        full = workers.add()
+        full._slot.count(0, 1000)
+        seats = [workers.seat_of(full), workers.seat_of(other.passing)]
+        one.moves.hand_over(lambda: seats, clock.monotonic() + 100)
+        one.served.client.sendall(GET % b"second")
+        assert one.served.response()[1] == b"ok"
+        assert other.heads == ["/second"]
