@@ -70,7 +70,7 @@ def __dir__() -> list[str]:
 
 
 def _find_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - 10 ms that few programs need
+    from importlib.metadata import PackageNotFoundError, version  # 10 ms that few programs need
 
     try:
         return version("geventwsgi")

@@ -42,11 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["publish"] and len(arguments) > 1 and (arguments[1] in HELP or arguments[1][:1] != "-"):
-        from geventwsgi.events.outside import main as publish  # noqa: PLC0415 - no server needs it
+        from geventwsgi.events.outside import main as publish  # no server needs it
 
         return publish(arguments[1:])
     if arguments[:1] and arguments[0] in COMMANDS:
-        from geventwsgi.command.commands import run  # noqa: PLC0415 - the same
+        from geventwsgi.command.commands import run  # the same
 
         return run(arguments[0], arguments[1:])
     try:
@@ -96,18 +96,18 @@ def _run(arguments: list[str]) -> int:
 def _serve(load_config: Callable[[], Config]) -> int:
     if hasattr(os, "fork"):
         with uncollected():
-            from geventwsgi.master.arbiter import Arbiter  # noqa: PLC0415 - only serving needs it, where there is fork
+            from geventwsgi.master.arbiter import Arbiter  # only serving needs it, where there is fork
 
         return Arbiter(load_config).run()
-    from geventwsgi.entry.single import run_single  # noqa: PLC0415 - the other way
+    from geventwsgi.entry.single import run_single  # the other way
 
     return run_single(load_config)
 
 
 def _check(cfg: Config) -> int:
     """Tell of whatever would keep the server from starting; with ``strict``, return 1 if there are warnings."""
-    from geventwsgi.entry.check import check  # noqa: PLC0415 - it loads the application
-    from geventwsgi.observe.loggers import warnings_of  # noqa: PLC0415 - only serving needs the master
+    from geventwsgi.entry.check import check  # it loads the application
+    from geventwsgi.observe.loggers import warnings_of  # only serving needs the master
 
     warnings: list[str] = []
 
@@ -138,8 +138,8 @@ def _working_directory() -> str:
 
 
 def _versions() -> str:
-    import platform  # noqa: PLC0415 - slow, and for this alone
-    from importlib.metadata import version  # noqa: PLC0415 - the same
+    import platform  # slow, and for this alone
+    from importlib.metadata import version  # the same
 
     core_name = core.name()
     versions = f"{core_name} core, gevent {version('gevent')}, Python {platform.python_version()}"

@@ -173,7 +173,7 @@ def _in_child() -> None:
         for possession in possessions:
             try:
                 possession.let_go()
-            except Exception:  # noqa: BLE001, PERF203 - the others are to be let go of all the same
+            except Exception:  # noqa: BLE001 - the others are to be let go of all the same
                 traceback.print_exc()
     for number, known in signals.items():
         _reset(number, known)

@@ -17,7 +17,7 @@ def gwsgi_server() -> Iterator[Callable[..., str]]:
 
     It takes the arguments of :func:`geventwsgi.testing.live_server` and may be called several times.
     """
-    from geventwsgi.testing import live_server  # noqa: PLC0415 - pytest loads this module for every project
+    from geventwsgi.testing import live_server  # pytest loads this module for every project
 
     with ExitStack() as stack:
         yield lambda app, **settings: stack.enter_context(live_server(app, **settings))

@@ -63,10 +63,10 @@ class _ServerThread:
 
     def _run(self) -> None:
         try:
-            from gevent import get_hub  # noqa: PLC0415 - only a thread that serves needs gevent
-            from gevent.event import Event  # noqa: PLC0415 - the same
+            from gevent import get_hub  # only a thread that serves needs gevent
+            from gevent.event import Event  # the same
 
-            from geventwsgi.serving.server import WSGIServer  # noqa: PLC0415 - the same
+            from geventwsgi.serving.server import WSGIServer  # the same
 
             hub, ended = get_hub(), Event()
             server = WSGIServer((self._host, 0), self._app, **self._settings)

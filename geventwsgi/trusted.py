@@ -310,7 +310,7 @@ def _groups(user: User) -> set[int]:
     """Return the groups of the workers' user."""
     if user is None:
         return set()
-    import pwd  # noqa: PLC0415 - for directories that a group can write
+    import pwd  # for directories that a group can write
 
     uid, gid = user
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 
 import pytest
@@ -59,3 +60,18 @@ def few_objects_to_look_through():
     if gc.get_freeze_count() < THE_TESTS:
         gc.collect()
         gc.freeze()
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A directory of the workers' user, and beside it a file of root's that must be as before."""
+    if os.geteuid() != 0:
+        pytest.skip("only root has something to lose: run it as root")
+    directory, victim = tmp_path / "theirs", tmp_path / "victim"
+    directory.mkdir()
+    os.chown(directory, 65534, 65534)
+    victim.write_text("secret")
+    victim.chmod(0o600)
+    yield directory
+    assert victim.read_text() == "secret"
+    assert (victim.stat().st_uid, victim.stat().st_mode & 0o777) == (0, 0o600)

@@ -59,7 +59,7 @@ def test_what_has_been_loaded_is_collected_once_it_is_garbage(trick: Callable[[]
         pass
 
     noted = Noted()
-    noted.me = noted  # type: ignore[attr-defined]
+    noted.me = noted
     alive = weakref.ref(noted)
     trick()
     del noted

@@ -166,7 +166,7 @@ subprocess.run(["true"], preexec_fn={})
 
 @pytest.mark.parametrize(("function", "said"), [("None", ""), ("os.getpid", "gone\n")])
 def test_only_a_program_that_python_code_comes_before_waits_for_it(function, said) -> None:
-    import subprocess  # noqa: PLC0415 - what is tested is another process's
+    import subprocess  # what is tested is another process's
 
     command = [sys.executable, "-W", "ignore", "-c", EXECUTES.format(function)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

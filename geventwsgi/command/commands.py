@@ -47,7 +47,7 @@ def _stacks(control: Control, asked: argparse.Namespace) -> None:
 
 def _top(control: Control, _asked: argparse.Namespace) -> None:
     try:
-        from geventwsgi.command.screen import show  # noqa: PLC0415 - it needs an extra
+        from geventwsgi.command.screen import show  # it needs an extra
     except ModuleNotFoundError as error:
         if error.name != "rich":
             raise

@@ -32,7 +32,7 @@ def read_flags(arguments: Sequence[str], source: str = "") -> CommandLine:
     """
     values = _read_plainly(arguments)
     if values is None:
-        from geventwsgi.config.parser import Parser  # noqa: PLC0415 - takes 3 ms
+        from geventwsgi.config.parser import Parser  # takes 3 ms
 
         values = Parser(source).read(arguments)
     applications = values.pop("applications")
@@ -48,7 +48,7 @@ def read_flags(arguments: Sequence[str], source: str = "") -> CommandLine:
 
 def help_text() -> str:
     """Return the text of ``--help``: every flag, grouped as in the table."""
-    from geventwsgi.config.parser import Parser  # noqa: PLC0415 - as above
+    from geventwsgi.config.parser import Parser  # as above
 
     return Parser().format_help()
 

@@ -92,7 +92,7 @@ def whole(minimum: int = 0, maximum: int | None = None, largest: int = LARGEST_I
 
 def _workers(given: Any) -> int:
     if isinstance(given, str) and given.strip().lower() == "auto":
-        from geventwsgi.config.machine import suitable_workers  # noqa: PLC0415 - for this alone
+        from geventwsgi.config.machine import suitable_workers
 
         return suitable_workers()
     number = _number(given)
@@ -391,13 +391,13 @@ def account(what: str, lookup: Callable[[str], int]) -> Kind:
 
 
 def _uid(name: str) -> int:
-    import pwd  # noqa: PLC0415 - only on POSIX
+    import pwd  # only on POSIX
 
     return pwd.getpwnam(name).pw_uid
 
 
 def _gid(name: str) -> int:
-    import grp  # noqa: PLC0415 - only on POSIX
+    import grp  # only on POSIX
 
     return grp.getgrnam(name).gr_gid
 
@@ -441,7 +441,7 @@ def default_ssl_context(_config: Any, default_ssl_context_factory: Callable[[], 
 
 
 def _accepts(function: Callable[..., Any], count: int) -> bool:
-    import inspect  # noqa: PLC0415 - slow to import, and most servers have no hook
+    import inspect  # slow to import, and most servers have no hook
 
     try:
         inspect.signature(function).bind(*[None] * count)
@@ -471,7 +471,7 @@ def hook(parameters: str, *, shorter: Iterable[int] = ()) -> Kind:
         for count in shorter:
             if _accepts(function, count):
                 return lambda *arguments: function(*arguments[:count])
-        import inspect  # noqa: PLC0415 - as above
+        import inspect  # as above
 
         name = getattr(function, "__name__", type(function).__name__)
         raise ValueError(f"must take ({parameters}), but {name} takes {inspect.signature(function)}")

@@ -88,7 +88,7 @@ def _parse(expression: str, spec: str) -> tuple[list[str], tuple[list[Any], dict
     path = expression.split(".")
     if all(name.isascii() and name.isidentifier() and not iskeyword(name) for name in path):
         return path, None
-    from geventwsgi.config.expression import read_expression  # noqa: PLC0415 - see there
+    from geventwsgi.config.expression import read_expression
 
     return read_expression(expression, spec)
 
@@ -96,7 +96,7 @@ def _parse(expression: str, spec: str) -> tuple[list[str], tuple[list[Any], dict
 def _refuse_file_name(module_name: str, expression: str, spec: str) -> None:
     if not (module_name.endswith(".py") or "/" in module_name or os.sep in module_name):
         return
-    from pathlib import PurePath  # noqa: PLC0415 - for the error alone
+    from pathlib import PurePath  # for the error alone
 
     path = PurePath(module_name.removesuffix(".py"))
     name = f":{expression}" if expression else ""
@@ -128,7 +128,7 @@ def _module_hint(name: str) -> str:
     parent, _, _ = name.rpartition(".")
     if parent:
         return f" ({parent!r} is there, but has no such module)"
-    import pkgutil  # noqa: PLC0415 - for the error alone
+    import pkgutil  # for the error alone
 
     here = os.getcwd()
     hint = did_you_mean(name, (module.name for module in pkgutil.iter_modules([here])))
@@ -211,7 +211,7 @@ def _mismatch(function: Callable[..., Any], *arguments: Any, **keywords: Any) ->
     """Return why the arguments do not fit the function's signature; "" if they fit or if there is no signature."""
     if isinstance(function, FunctionType) and not keywords and _takes(function, len(arguments)):
         return ""
-    import inspect  # noqa: PLC0415 - slow to import, and most applications are seen to by the lines above
+    import inspect  # slow to import, and most applications are seen to by the lines above
 
     try:
         signature = inspect.signature(function, follow_wrapped=False)

@@ -13,7 +13,7 @@ def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.7) -> str | 
 
     :param cutoff: how alike, from 0 (anything) to 1 (the same).
     """
-    from difflib import get_close_matches  # noqa: PLC0415 - only an error needs it, every start would pay for it
+    from difflib import get_close_matches  # only an error needs it, every start would pay for it
 
     found = get_close_matches(word, list(candidates), n=1, cutoff=cutoff)
     return found[0] if found else None

@@ -301,7 +301,7 @@ def paste_defaults(location: str) -> dict[str, Given]:
     :param location: its path, which ``#`` and the name of an application may follow.
     :raises ConfigError: it cannot be read.
     """
-    from configparser import Error, RawConfigParser  # noqa: PLC0415 - for such files alone
+    from configparser import Error, RawConfigParser  # for such files alone
 
     path, _, _ = location.partition("#")
     parser = RawConfigParser(strict=False)
@@ -324,7 +324,7 @@ def default_file(directory: str) -> str | None:
 
 
 def _read_file(location: str, directory: str) -> ConfigFile:
-    from geventwsgi.config.config_file import read_file  # noqa: PLC0415 - see there
+    from geventwsgi.config.config_file import read_file
 
     return read_file(location, directory)
 
@@ -333,7 +333,7 @@ def _read_variable(name: str, environ: Mapping[str, str]) -> CommandLine:
     """Return the values of the flags in an environment variable."""
     if not environ.get(name):
         return CommandLine({})
-    import shlex  # noqa: PLC0415 - for this alone
+    import shlex
 
     source = f"environment {name}"
     try:

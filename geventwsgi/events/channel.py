@@ -151,7 +151,7 @@ class Channel:
             if self.redis is None:
                 self._carrier = relay()
             else:
-                from geventwsgi.events.redis import redis_carrier  # noqa: PLC0415 - an extra
+                from geventwsgi.events.redis import redis_carrier  # an extra
 
                 self._carrier = redis_carrier(self.redis)
         return self._carrier

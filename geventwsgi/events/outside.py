@@ -51,7 +51,7 @@ def publish(channel: str, value: Any, *, pid: int | None = None, pidfile: str | 
         have arrived.
     """
     if HERE.directory is not None and pid is None and pidfile is None:
-        from geventwsgi.events.channel import Channel  # noqa: PLC0415 - it imports gevent
+        from geventwsgi.events.channel import Channel  # it imports gevent
 
         Channel(channel).publish(value)
         return
@@ -153,7 +153,7 @@ def _parent(pid: int) -> int | None:
     except FileNotFoundError:
         if Path("/proc/self/stat").exists():
             return None
-    import subprocess  # noqa: PLC0415 - only systems without /proc need it
+    import subprocess  # only systems without /proc need it
 
     command = ["ps", "-o", "ppid=", "-p", str(pid)]
     found = subprocess.run(command, capture_output=True, check=False).stdout.strip()  # noqa: S603 - no user's word

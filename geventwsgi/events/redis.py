@@ -95,9 +95,9 @@ class RedisCarrier:
 
     def __init__(self, url: str) -> None:
         try:
-            import redis  # noqa: PLC0415 - an extra
-            from redis.backoff import NoBackoff  # noqa: PLC0415
-            from redis.retry import Retry  # noqa: PLC0415
+            import redis  # an extra
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
         except ImportError:
             raise RuntimeError(
                 "a channel through Redis needs the redis package: pip install geventwsgi[redis]"
@@ -231,7 +231,7 @@ class RedisCarrier:
         while self._streams:
             try:
                 self._follow()
-            except Exception as error:  # noqa: BLE001, PERF203 - it is told, and tried again
+            except Exception as error:  # noqa: BLE001 - it is told, and tried again
                 self._tell("lost", "Channels have lost Redis, and try again: %s", error)
                 self._let_wait_no_longer()
                 gevent.sleep(RETRY)

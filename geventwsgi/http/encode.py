@@ -228,7 +228,7 @@ def status_line(status: int) -> str:
     """
     if status == 499:
         return "499 Client Closed Request"
-    from http import HTTPStatus  # noqa: PLC0415 - slow to import, and most answers bring their own phrase
+    from http import HTTPStatus  # slow to import, and most answers bring their own phrase
 
     try:
         return f"{status} {HTTPStatus(status).phrase}"
@@ -241,7 +241,7 @@ def error_page(status: int, detail: str | None = None) -> bytes:
 
     :param detail: plain text shown below the title; escaped here.
     """
-    from html import escape  # noqa: PLC0415 - slow to import, and for errors alone
+    from html import escape  # slow to import, and for errors alone
 
     title = status_line(status)
     body = f"<pre>{escape(detail)}</pre>\n" if detail else ""

@@ -150,7 +150,7 @@ def _address(node: str, *, bare: bool) -> tuple[str, int] | None:
 
     :param bare: whether an IPv6 address may stand without brackets.
     """
-    from ipaddress import ip_address  # noqa: PLC0415 - takes 1 ms, and for those who ask for it
+    from ipaddress import ip_address  # takes 1 ms, and for those who ask for it
 
     if len(node) > LONGEST_NODE:
         return None

@@ -66,7 +66,7 @@ def _parse_v1(data: bytes) -> Proxied | None:
 
 
 def _address(text: bytes, family: bytes) -> str:
-    from ipaddress import IPv4Address, IPv6Address  # noqa: PLC0415 - takes 1 ms
+    from ipaddress import IPv4Address, IPv6Address  # takes 1 ms
 
     try:
         address = (IPv4Address if family == b"TCP4" else IPv6Address)(text.decode("ascii"))
@@ -104,7 +104,7 @@ def _parse_v2(data: bytes) -> Proxied | None:
 
 
 def _source(addresses: bytes, family: int) -> tuple[str, int] | None:
-    from ipaddress import IPv4Address, IPv6Address  # noqa: PLC0415 - as above
+    from ipaddress import IPv4Address, IPv6Address  # as above
 
     if family == _TCP4:
         return str(IPv4Address(addresses[:4])), int.from_bytes(addresses[8:10], "big")

@@ -232,7 +232,7 @@ class Arbiter(Compatible):
             if not thrown(error):
                 raise
             text = "%s in the master, which goes on: catch it in the code that the application has started there"
-            self.log.error(text, told(error), exc_info=trace_of(error))  # noqa: TRY400
+            self.log.error(text, told(error), exc_info=trace_of(error))
 
     def _tell(self, now: float) -> None:
         """Report the state of the server to systemd and to the launcher."""
@@ -337,7 +337,7 @@ class Arbiter(Compatible):
             hooks.require(self.cfg, "pre_exec", self)
             self.kin.execute(self.signals, self._named_listeners(), environ, self._directory)
         except (StartupError, OSError) as error:
-            self.log.error("Upgrade: no new master can be started: %s", error)  # noqa: TRY400 - one line says it all
+            self.log.error("Upgrade: no new master can be started: %s", error)
         else:
             self.log.info("Upgrade: a new master starts (pid: %s)", self.kin.successor)
 
@@ -346,7 +346,7 @@ class Arbiter(Compatible):
         try:
             action(*args)
         except StartupError as error:
-            self.log.error("%s", error)  # noqa: TRY400 - one line says it all
+            self.log.error("%s", error)
 
     # Configuration
 

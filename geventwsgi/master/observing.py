@@ -68,7 +68,7 @@ class Door:
             complaint = str(error).replace("--bind", "--" + self.setting.replace("_", "-"))
             if complaint != self._complaint:
                 text = "The server serves on without %s, which is tried again: %s"
-                state.log.error(text, self.setting, complaint)  # noqa: TRY400 - one line says it all
+                state.log.error(text, self.setting, complaint)
             self._complaint = complaint
             return False
         self._complaint = ""
@@ -179,7 +179,7 @@ class Observing:
             self._pid, self._born = fork(self._state, self._live), now
         except OSError as error:
             self._backoff.died(now, 0)
-            self._state.log.error("No observer can be started, it is tried again: %s", error.strerror)  # noqa: TRY400 - one line says it all
+            self._state.log.error("No observer can be started, it is tried again: %s", error.strerror)
         else:
             theirs.add(self._pid)
 

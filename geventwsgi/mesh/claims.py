@@ -39,6 +39,6 @@ class Claims:
 
 def _place_of(name: str) -> int:
     """Return the byte that stands for a name; no two names that anybody uses have the same."""
-    from hashlib import blake2b  # noqa: PLC0415 - with OpenSSL, which takes milliseconds, for a few applications
+    from hashlib import blake2b  # with OpenSSL, which takes milliseconds, for a few applications
 
     return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "big")

@@ -210,7 +210,7 @@ class Passing:
 
     def _begin(self, packet: bytes, end: int, fd: int) -> Callable[[], object] | None:
         """Return what begins to serve what was passed; None if it is refused."""
-        import json  # noqa: PLC0415 - as in send
+        import json  # as in send
 
         try:
             kind, facts = json.loads(packet[HEAD.size : end])
@@ -246,7 +246,7 @@ class Passing:
         :param facts: what JSON can carry.
         :param returned: gets the descriptor back if the other worker refuses it or ends; None: it is closed.
         """
-        import json  # noqa: PLC0415 - slow to import, and for workers that pass something
+        import json  # slow to import, and for workers that pass something
 
         text = json.dumps([kind, facts]).encode()
         if HEAD.size + len(text) + len(data) > MOST:

@@ -63,7 +63,7 @@ def open_unnamed() -> int:
             return os.open(f"/proc/self/fd/{memory}", os.O_RDWR | os.O_CLOEXEC)
         finally:
             close(memory)
-    from tempfile import TemporaryFile  # noqa: PLC0415 - with much of Python's library, for systems that have no memfd
+    from tempfile import TemporaryFile  # with much of Python's library, for systems that have no memfd
 
     with TemporaryFile(buffering=0) as file:
         return os.dup(file.fileno())

@@ -68,7 +68,7 @@ def user_name(authorization: str | None) -> str:
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() != "basic":
         return MISSING
-    import base64  # noqa: PLC0415 - for clients that show a password
+    import base64  # for clients that show a password
 
     try:
         user, colon, _ = base64.b64decode(credentials.strip(), validate=True).partition(b":")

@@ -111,7 +111,7 @@ class Logger:
 
     def _compile(self, cfg: Any) -> Renderer | None:
         if cfg.access_log_format == "json":
-            from geventwsgi.observe.json_access import JsonRenderer  # noqa: PLC0415 - few ask for it
+            from geventwsgi.observe.json_access import JsonRenderer  # few ask for it
 
             return JsonRenderer()
         mine = ("atoms", "now", "atoms_wrapper_class", "access_fmt")
@@ -205,7 +205,7 @@ class Logger:
                     else:
                         self.access_log.info("%s", line)
                 else:
-                    from datetime import timedelta  # noqa: PLC0415 - slow to import, and for gunicorn's interface alone
+                    from datetime import timedelta  # slow to import, and for gunicorn's interface alone
 
                     atoms = self.atoms(resp, req, environ, timedelta(seconds=duration))
                     self.access_log.info(self.cfg.access_log_format, self.atoms_wrapper_class(atoms))

@@ -35,7 +35,7 @@ def warnings_of(cfg: Any) -> list[str]:
     source = cfg.source("access_log_format")
     if source == "default":
         return warnings
-    from geventwsgi.observe.access import format_faults  # noqa: PLC0415 - takes a while, and few set a format
+    from geventwsgi.observe.access import format_faults  # takes a while, and few set a format
 
     return [*warnings, *(f"{source}: access_log_format: {text}" for text in format_faults(cfg.access_log_format))]
 
@@ -44,7 +44,7 @@ def _without_effect(cfg: Any) -> Iterator[str]:
     """Yield a warning for each setting of the logs that a class which is not derived from ours does not know."""
     if cfg.source("logger_class") == "default":
         return
-    from geventwsgi.observe.log import Logger  # noqa: PLC0415 - slow to import, and few set a class
+    from geventwsgi.observe.log import Logger  # slow to import, and few set a class
 
     if issubclass(cfg.logger_class, Logger):
         return

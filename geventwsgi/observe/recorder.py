@@ -64,7 +64,7 @@ def recorder(log: Any) -> Callable[[Record], None] | None:
 
 def _record_with(log: Any, record: Record) -> None:
     """Call ``log.access`` as gunicorn does: with a request, and with its line in the environ."""
-    from datetime import timedelta  # noqa: PLC0415 - slow to import, and for gunicorn's interface alone
+    from datetime import timedelta  # slow to import, and for gunicorn's interface alone
 
     req = _NO_REQUEST if record.req is None else record.req
     environ = record.environ

@@ -92,7 +92,7 @@ def websocket_wrapper(config: Config) -> Callable[[Any], Any]:
     """Return what gives an application ``environ["wsgi.websocket"]``, where the settings ask for it."""
     if not config.wsgi_websocket:
         return lambda application: application
-    from geventwsgi.wsgi.websocket import PingTimes, WebSocketMiddleware  # noqa: PLC0415 - few servers need it
+    from geventwsgi.wsgi.websocket import PingTimes, WebSocketMiddleware  # few servers need it
 
     pings = PingTimes(config.websocket_ping_interval, config.websocket_ping_timeout)
     return partial(WebSocketMiddleware, max_size=config.websocket_max_message_size, pings=pings)
@@ -102,7 +102,7 @@ def identities(config: Config) -> Identities | None:
     """Return what gives each request an identity; None if the settings ask for none."""
     if config.request_id_header is None:
         return None
-    from geventwsgi.wsgi.identified import Identities  # noqa: PLC0415 - few servers need it
+    from geventwsgi.wsgi.identified import Identities  # few servers need it
 
     return Identities(config.request_id_header)
 

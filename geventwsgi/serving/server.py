@@ -237,7 +237,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
                 proxied=self.__config.proxy_protocol != "off",
             )  # fmt: skip
             if self.handler_class is not None and self.secure_environ_class is dict:
-                from gevent.pywsgi import WSGISecureEnviron  # noqa: PLC0415 - for those handlers alone
+                from gevent.pywsgi import WSGISecureEnviron  # for those handlers alone
 
                 self.secure_environ_class = WSGISecureEnviron
             if self.handler_class is None:

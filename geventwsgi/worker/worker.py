@@ -261,10 +261,10 @@ class Worker:
         while True:
             try:
                 wait()
-            except BaseException as error:  # noqa: PERF203 - one turn for each exception
+            except BaseException as error:
                 if not thrown(error):
                     raise
-                self.log.error(  # noqa: TRY400
+                self.log.error(
                     "%s outside of a request: worker %s is replaced", told(error), self.pid, exc_info=trace_of(error)
                 )
                 if self._slot is None or not self.cfg.timeout:  # without a timeout the master may sleep for long
@@ -397,7 +397,7 @@ class Worker:
             questions.listen()
         except OSError as error:
             text = "The observer cannot ask this worker (pid: %s): %s"
-            self.log.error(text, self.pid, error)  # noqa: TRY400 - one line says it all
+            self.log.error(text, self.pid, error)
         else:
             self._questions = questions
 

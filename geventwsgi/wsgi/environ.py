@@ -254,7 +254,7 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _decoded(path: str) -> str:
     """Return a percent-encoded path as PEP 3333 has it ("Unicode Issues"): bytes, decoded as latin-1."""
-    from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - takes 1 ms, which a worker's first answer can do without
+    from urllib.parse import unquote_to_bytes  # takes 1 ms, which a worker's first answer can do without
 
     return unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
 

@@ -39,7 +39,7 @@ def unpacked(packed: Packed) -> Any:
 
 def is_plain(value: Any) -> bool:
     """Return whether JSON gives a value back as it is: texts, numbers, lists, and dictionaries of texts."""
-    import json  # noqa: PLC0415 - slow to import, and for what is passed between workers
+    import json  # slow to import, and for what is passed between workers
 
     try:
         return bool(json.loads(json.dumps(value)) == value)

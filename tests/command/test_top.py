@@ -59,7 +59,7 @@ def control() -> Control:
 
 @pytest.fixture
 def top(control: Control) -> Top:
-    made = Top(control)  # type: ignore[arg-type]
+    made = Top(control)
     made.refresh()
     return made
 

@@ -143,7 +143,7 @@ def test_without_time_the_answer_comes_at_once(channel: Channel, *, hold: bool) 
 
 def test_it_waits_at_channels_only(channel: Channel) -> None:
     with pytest.raises(TypeError, match="a long-poll waits at a channel"):
-        LongPoll({}, ["text"])  # type: ignore[list-item]
+        LongPoll({}, ["text"])
     poll = LongPoll({}, [channel, Channel("other")], after="0", timeout=0.01)
     assert json.loads(b"".join(poll))["messages"] == []
     poll.close()

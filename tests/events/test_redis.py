@@ -69,7 +69,7 @@ class FakeRedis:
         if script == carrier.APPEND:
             self.scripts.add(carrier._DIGEST)
         elif script not in self.scripts:
-            from redis.exceptions import NoScriptError  # noqa: PLC0415 - an extra
+            from redis.exceptions import NoScriptError
 
             return NoScriptError("NOSCRIPT No matching script.")
         assert number_of_keys == 2
@@ -417,7 +417,7 @@ def test_what_was_missed_while_there_was_no_connection_is_read(fake, open_channe
 
 
 def test_one_stream_that_cannot_be_read_is_one_line_and_does_not_hold_up_the_others(fake, open_channel, told):
-    from redis.exceptions import ResponseError  # noqa: PLC0415 - an extra
+    from redis.exceptions import ResponseError
 
     bad, good = open_channel("bad"), open_channel("good")
     fake.wrong[b"geventwsgi:channel:bad"] = ResponseError("WRONGTYPE")

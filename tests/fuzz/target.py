@@ -22,7 +22,7 @@ def fuzz(test_one_input: Callable[[bytes], None], seeds: Iterable[bytes] = ()) -
 
     :param seeds: inputs to begin with, besides those of the differential run.
     """
-    import atheris  # noqa: PLC0415 - the targets are imported by tests where there is no atheris
+    import atheris  # the targets are imported by tests where there is no atheris
 
     with tempfile.TemporaryDirectory() as found:
         for number, seed in enumerate(seeds):

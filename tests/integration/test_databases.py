@@ -58,7 +58,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def connected(postgres: Postgres) -> Iterator[Callable[[str], int]]:
     """What tells how many connections PostgreSQL has that were opened in one way."""
-    import psycopg  # noqa: PLC0415 - an extra
+    import psycopg
 
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
     with psycopg.connect(postgres.dsn, autocommit=True) as observer:
@@ -105,7 +105,7 @@ class Crowd:
                 try:
                     with self._places:
                         reply = client.get(f"/{self._way}?{number}")
-                except Exception as error:  # noqa: BLE001 - each is a failure of the server's
+                except Exception as error:  # each is a failure of the server's
                     self.wrong.append(error)
                     return
                 if (reply.status, reply.text) == (200, str(number)):

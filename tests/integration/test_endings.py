@@ -100,7 +100,7 @@ class Asking(threading.Thread):
             try:
                 with socket.create_connection(self._address, timeout=30) as sock:
                     self._ask(sock)
-            except OSError as error:  # noqa: PERF203 - each connection is tried by itself
+            except OSError as error:  # each connection is tried by itself
                 self.cut.append(repr(error))
 
     def _ask(self, sock: socket.socket) -> None:

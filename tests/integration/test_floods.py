@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from geventwsgi import core
 from tests.support.client import Client
+from tests.support.cores import skip_unless_built
 from tests.support.flood import KINDS
 from tests.support.memory import MIB, peak_rss, reset_peak
 from tests.support.process import ROOT, Gwsgi
@@ -47,8 +47,7 @@ def flooding(server: Gwsgi, kind: str) -> Iterator[None]:
 @pytest.mark.parametrize("which", ["compiled", "Python"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_others_are_answered_soon_and_memory_is_bounded(kind: str, which: str) -> None:
-    if which == "compiled" and core.name() != "compiled":
-        pytest.skip("the compiled core is not built")
+    skip_unless_built(which)
     app = "tests.support.fullapps.flooded_app:application"
     with (
         Gwsgi("--wsgi-websocket", app=app, env={"GEVENTWSGI_PURE": "1" if which == "Python" else ""}) as server,

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from geventwsgi import core
 from tests.support import tokens
+from tests.support.cores import skip_unless_built
 from tests.support.process import Gwsgi
 
 CLIENTS = 50
@@ -20,8 +20,7 @@ def test_every_response_holds_its_own_clients_data_alone(
     request: pytest.FixtureRequest, which: str, settings: tuple[str, ...]
 ) -> None:
     """Run with ``--checked-requests 100000`` for the whole number."""
-    if which == "compiled" and core.name() != "compiled":
-        pytest.skip("the compiled core is not built")
+    skip_unless_built(which)
     count = request.config.getoption("--checked-requests")
     env = {"GEVENTWSGI_PURE": "1" if which == "Python" else ""}
     with Gwsgi(*settings, app="tests.support.apps.tells:application", env=env) as server:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from geventwsgi import core
 from tests.support.apps.leaves import MARKS
+from tests.support.cores import skip_unless_built
 from tests.support.process import Gwsgi
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ LENGTH = re.compile(rb"Content-Length: (\d+)", re.IGNORECASE)
 @contextlib.contextmanager
 def served(kind: str) -> Iterator[Gwsgi]:
     """Serve by one core, patched or not."""
-    if kind.startswith("compiled") and core.name() != "compiled":
-        pytest.skip("the compiled core is not built")
+    skip_unless_built(kind)
     env = {"GEVENTWSGI_PURE": "" if kind.startswith("compiled") else "1"}
     if kind == "unchecked":
         env["UNCHECKED"] = "1"

@@ -75,7 +75,7 @@ def wait_for_answers(polls: list[socket.socket]) -> None:
         while left:
             assert time.monotonic() < deadline, f"{left} polls wait"
             for key, _ in selector.select(1):
-                answer = key.fileobj.recv(65536)  # type: ignore[union-attr]  # each is a socket
+                answer = key.fileobj.recv(65536)
                 assert answer.endswith(b"news"), answer
                 selector.unregister(key.fileobj)
                 left -= 1

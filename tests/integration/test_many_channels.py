@@ -60,7 +60,7 @@ def test_the_messages_of_channels_that_were_made_later_outlive_a_reload(workers:
             answer(next(iter(by_pid.values())), "/tell?from=0&to=150")
         for reload in range(1, 3):
             server.signal(signal.SIGHUP)
-            wait_until(lambda: server.log_text().count("Reload: done") == reload)  # noqa: B023 - called at once
+            wait_until(lambda: server.log_text().count("Reload: done") == reload)
             wait_until(lambda: len(server.worker_pids()) == workers)
         with client_of_each(server.url, workers=workers) as by_pid:
             for client in by_pid.values():
@@ -80,7 +80,7 @@ def test_a_client_of_a_channel_of_its_own_loses_nothing_over_reloads() -> None:
                 got += [message[:2] for message in reply["messages"]]
                 answer(one, f"/publish?name=more-{number}&count=2&room=1")
             server.signal(signal.SIGHUP)
-            wait_until(lambda: server.log_text().count("Reload: done") == number + 1)  # noqa: B023 - called at once
+            wait_until(lambda: server.log_text().count("Reload: done") == number + 1)
             wait_until(lambda: len(server.worker_pids()) == 2)
         with client_of_each(server.url, workers=2) as by_pid:
             one, _ = by_pid.values()

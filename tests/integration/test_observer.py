@@ -14,16 +14,10 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.observing import ANSWERS, FLAGS, address_of, ask, observer_of, status_of
-from tests.support.process import Gwsgi
+from tests.support.process import Gwsgi, ended
 from tests.support.waiting import wait_until
 
 APP = "tests.support.apps.life:application"
-
-
-def ended(pid):
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    return True
 
 
 def test_what_status_shows():

@@ -42,13 +42,13 @@ def run(*arguments: str | bytes, text: str | bytes = "", **options: object) -> s
     """Run the command."""
     command = [sys.executable, "-m", "geventwsgi", "publish", *arguments]
     data = text.encode() if isinstance(text, str) else text
-    done = subprocess.run(command, input=data, capture_output=True, timeout=30, check=False, **options)  # type: ignore[call-overload]
+    done = subprocess.run(command, input=data, capture_output=True, timeout=30, check=False, **options)
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def everything(client: object) -> list[object]:
     """Return the messages of the channel "test" that a worker keeps."""
-    found: list[object] = answer(client, "/poll?after=0&timeout=0")["messages"]  # type: ignore[arg-type]
+    found: list[object] = answer(client, "/poll?after=0&timeout=0")["messages"]
     return found
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from geventwsgi import core
 from tests.support.certificates import certificates
+from tests.support.cores import skip_unless_built
 from tests.support.memory import MIB, descriptors, private
 from tests.support.mix import KINDS, Mix
 from tests.support.process import Gwsgi
@@ -28,8 +28,7 @@ LIMIT = 8 * MIB
 @contextmanager
 def served(which: str) -> Iterator[tuple[Gwsgi, Mix]]:
     """Serve by one core, plain or over TLS, and warm it up."""
-    if which.startswith("compiled") and core.name() != "compiled":
-        pytest.skip("the compiled core is not built")
+    skip_unless_built(which)
     made = certificates()
     tls = which.endswith("TLS")
     env = {"GEVENTWSGI_PURE": "1" if which == "Python" else ""}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from geventwsgi import core
 from tests.support.client import Client
+from tests.support.cores import skip_unless_built
 from tests.support.engineio import SocketIOClient
 from tests.support.memory import MIB, descriptors, private
 from tests.support.process import Gwsgi
@@ -47,8 +47,7 @@ def served(library: str, which: str, *, ping_interval: int = 1) -> Iterator[Gwsg
 
     :param ping_interval: seconds between two pings of Engine.IO, whose answer a client is given as long again for.
     """
-    if which == "compiled" and core.name() != "compiled":
-        pytest.skip("the compiled core is not built")
+    skip_unless_built(which)
     if library == "handler_class":
         pytest.importorskip("geventwebsocket", reason="gevent-websocket is not installed")
     with pytest.MonkeyPatch.context() as patched:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import inflight
 from tests.support.client import Client
-from tests.support.process import Gwsgi
+from tests.support.process import Gwsgi, ended
 from tests.support.waiting import wait_until
 
 APP = "tests.support.apps.hello:application"
@@ -61,13 +61,6 @@ def sidecar(tmp_path, place, how, *flags, source=SIDECAR):
 def kill(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def ended(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 @pytest.mark.parametrize("how", [FORK, PROCESS], ids=["fork", "process"])

@@ -14,7 +14,7 @@ import pytest
 from tests.support import inflight
 from tests.support.certificates import certificates
 from tests.support.client import Client
-from tests.support.process import Gwsgi, session_of
+from tests.support.process import Gwsgi, ended, session_of
 from tests.support.waiting import wait_until
 
 APP = "tests.support.apps.strangers:application"
@@ -59,13 +59,6 @@ def child(server, notes, how, act="sleep", noted="sleeps"):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-def ended(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 def connect(server, *paths):

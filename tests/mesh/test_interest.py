@@ -31,14 +31,6 @@ from geventwsgi.mesh.interest import Interest
 from geventwsgi.mesh.peer import Peer
 from geventwsgi.mesh.tickets import Tickets
 from tests.support.eventually import eventually
-from tests.support.mesh import Nodes
-
-
-@pytest.fixture
-def nodes(tmp_path_factory):
-    made = Nodes(tmp_path_factory.mktemp("m") / "d")
-    yield made
-    made.stop()
 
 
 def knit(nodes, count):
@@ -161,7 +153,7 @@ def test_publishing_in_a_channel_that_begins_does_not_wait_for_its_past(nodes, m
     frozen = Event()
     tell = past.Past._tell
     monkeypatch.setattr(past.Past, "_tell", lambda *args: (frozen.wait(20), tell(*args)))
-    from geventwsgi.events import Channel  # noqa: PLC0415 - as a request does
+    from geventwsgi.events import Channel
 
     monkeypatch.setattr("geventwsgi.events.channel.relay", lambda: one.relay)
     room = Channel("room")
@@ -184,7 +176,7 @@ def test_a_place_is_found_once_the_past_has_come(nodes, monkeypatch):
     for number in range(10):
         theirs.publish(number)
     place = theirs.messages[4].id
-    from geventwsgi.events import Channel  # noqa: PLC0415 - as a request does
+    from geventwsgi.events import Channel
 
     monkeypatch.setattr("geventwsgi.events.channel.relay", lambda: one.relay)
     with Channel("room").subscribe(after=place) as resumed, Channel("room").subscribe() as fresh:

@@ -23,14 +23,6 @@ from tests.support.mesh import Nodes
 
 
 @pytest.fixture
-def nodes(tmp_path_factory):
-    # A unix socket's path has some hundred bytes.
-    made = Nodes(tmp_path_factory.mktemp("m") / "d")
-    yield made
-    made.stop()
-
-
-@pytest.fixture
 def told(caplog):
     caplog.set_level(logging.ERROR, "geventwsgi.events")
     return lambda: [record.getMessage() for record in caplog.records]
@@ -574,7 +566,7 @@ def test_every_process_has_a_source_of_its_own():
 
 def test_no_two_processes_get_the_same_ticket():
     """The offset of a file that many share: that its steps are atomic depends on how the file was opened."""
-    from geventwsgi.mesh.tickets import Tickets  # noqa: PLC0415
+    from geventwsgi.mesh.tickets import Tickets
 
     tickets, count = Tickets(), 20_000
     pipes = []

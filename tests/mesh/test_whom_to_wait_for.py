@@ -13,14 +13,6 @@ from geventwsgi.events import Channel
 from geventwsgi.mesh import mesh
 from geventwsgi.mesh.frames import ASK, CAUGHT_UP, MESSAGE, PAST, Decoder, Frame
 from tests.support.eventually import eventually
-from tests.support.mesh import Nodes
-
-
-@pytest.fixture
-def nodes(tmp_path_factory):
-    made = Nodes(tmp_path_factory.mktemp("m") / "d")
-    yield made
-    made.stop()
 
 
 @pytest.fixture

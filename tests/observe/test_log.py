@@ -61,7 +61,7 @@ def test_log_takes_a_level_by_number_or_name(make_logger, capfd):
 def test_exception_has_the_traceback(make_logger, capfd):
     log = make_logger()
     try:
-        1 / 0  # noqa: B018 - the failure that is looked at
+        1 / 0
     except ZeroDivisionError:
         log.exception("failed")
     lines = capfd.readouterr().err.splitlines()
@@ -840,7 +840,7 @@ def test_a_logger_made_before_patching_serves_greenlets(tmp_path, make_agent):
 
 
 def test_the_settings_table_has_all_that_is_used(make_agent, request_record, capfd):
-    from geventwsgi.config.sources import Config  # noqa: PLC0415 - this test alone wants it
+    from geventwsgi.config.sources import Config
 
     agent = make_agent()
     cfg = Config.of(

@@ -57,7 +57,7 @@ NAMES = (
 @either
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_subclass_with_attributes_of_its_own(base: Any, handler_class: Any, when: str) -> None:
-    class Mine(base):  # type: ignore[misc]
+    class Mine(base):
         def __init__(self) -> None:
             if when == "before":
                 self.take_names()
@@ -78,7 +78,7 @@ def test_subclass_with_attributes_of_its_own(base: Any, handler_class: Any, when
 @both
 @either
 def test_subclass_with_methods_of_its_own(base: Any, handler_class: Any) -> None:
-    class Mine(base):  # type: ignore[misc]
+    class Mine(base):
         def refuse(self, *_args: Any) -> None:
             raise RuntimeError("nobody calls it")
 
@@ -131,14 +131,14 @@ def test_logger_that_is_given_is_reached_by_the_servers_log(base: Any, handler_c
     assert server.log.name == "test.script"
 
 
-class Environ(dict):  # type: ignore[type-arg]
+class Environ(dict):
     """What an application of a script's takes for its environ."""
 
 
 @both
 @either
 def test_environ_is_of_the_servers_class(base: Any, handler_class: Any) -> None:
-    class Mine(base):  # type: ignore[misc]
+    class Mine(base):
         environ_class = Environ
 
     seen = []
@@ -156,7 +156,7 @@ def test_environ_is_of_the_servers_class(base: Any, handler_class: Any) -> None:
 @both
 @either
 def test_environ_is_made_anew_for_each_request_where_a_subclass_makes_it(base: Any, handler_class: Any) -> None:
-    class Mine(base):  # type: ignore[misc]
+    class Mine(base):
         count = 0
 
         def get_environ(self) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def attack(address: tuple[str, int], what: Attack, number: int, begun: Callable[
 
 
 def main() -> None:
-    import resource  # noqa: PLC0415 - not on every system
+    import resource  # not on every system
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))

@@ -20,7 +20,7 @@ def in_child(function: Callable[[], Any]) -> Any:
             os.close(reader)
             with os.fdopen(writer, "w") as pipe:
                 json.dump(function(), pipe)
-        except BaseException:  # noqa: BLE001 - nothing may go on as the test
+        except BaseException:  # nothing may go on as the test
             traceback.print_exc()
         finally:
             os._exit(0)

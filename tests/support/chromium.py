@@ -19,7 +19,7 @@ FLAGS = (
 def missing() -> str:
     """Return what is not installed, "" if all is."""
     try:
-        import selenium  # noqa: F401, PLC0415 - whether it is there is the question
+        import selenium  # noqa: F401 - whether it is there is the question
     except ImportError:
         return "selenium is not installed"
     absent = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
@@ -29,7 +29,7 @@ def missing() -> str:
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
     """Yield the driver of a browser that knows nothing of others."""
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService  # noqa: PLC0415 - may be missing
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
     with tempfile.TemporaryDirectory(prefix="gwsgi-chromium-", ignore_cleanup_errors=True) as directory:
         options = ChromeOptions()

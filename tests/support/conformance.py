@@ -50,7 +50,7 @@ def conforms(place: str, rule: str, behaviour: str) -> Callable[[Test], Test]:
 
     def marked(test: Test) -> Test:
         assert test.__name__.endswith(mark.suffix), f"{test.__name__} does not end in {mark.suffix}"
-        test.rule = mark  # type: ignore[attr-defined]  # for the table
+        test.rule = mark
         return test
 
     return marked

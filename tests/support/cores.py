@@ -6,6 +6,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
+import pytest
+
 import geventwsgi
 from geventwsgi.core import FINDER
 from geventwsgi.core import name as name_of_core
@@ -14,6 +16,12 @@ from geventwsgi.core import name as name_of_core
 def compiled() -> bool:
     """Return whether the compiled core is imported."""
     return name_of_core() == "compiled"
+
+
+def skip_unless_built(which: str) -> None:
+    """Skip a test of the compiled core, whose name begins so, where it is not imported."""
+    if which.startswith("compiled") and not compiled():
+        pytest.skip("the compiled core is not built")
 
 
 def as_python(room: str, *modules: str, keep: tuple[str, ...] = ()) -> list[Any]:

@@ -31,7 +31,7 @@ def ask_at_once(address: tuple[str, int], path: str, clients: int, timeout: floa
 
 
 def _read(selector: selectors.BaseSelector, key: selectors.SelectorKey, ended: list[bytes]) -> None:
-    received = key.fileobj.recv(65536)  # type: ignore[union-attr]  # each is a socket
+    received = key.fileobj.recv(65536)
     key.data.extend(received)
     if not received:
         ended.append(bytes(key.data))

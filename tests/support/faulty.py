@@ -19,7 +19,7 @@ class _Handler(socketserver.StreamRequestHandler):
             pass
         path, _, query = target.partition("?")
         environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "wsgi.url_scheme": "http"}
-        self._send(self.server.app(environ, self._start_response))  # type: ignore[attr-defined]  # put there by serve()
+        self._send(self.server.app(environ, self._start_response))
 
     def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         lines = [f"{name}: {value}" for name, value in headers if name != "Content-Length"]
@@ -46,5 +46,5 @@ def serve(app: Any, listener: socket.socket) -> None:
     server = _Server(listener.getsockname(), _Handler, bind_and_activate=False)
     server.socket.close()
     server.socket = listener
-    server.app = app  # type: ignore[attr-defined]  # put there by serve()
+    server.app = app
     server.serve_forever()

@@ -92,7 +92,7 @@ def run(
     try:
         gateway.run(exchange)
     except BaseException as error:
-        error.outcome = outcome  # type: ignore[attr-defined]  # for the test to read
+        error.outcome = outcome  # for the test to read
         raise
     finally:
         exchange.check()

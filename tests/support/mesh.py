@@ -78,7 +78,7 @@ class Nodes:
 
     def connect(self, node: Node, address: str | None = "1.00000000") -> socket.socket:
         """Connect to a worker by a socket of one's own, and say hello by this name."""
-        from gevent import socket as gevent_socket  # noqa: PLC0415 - what must not block is gevent's
+        from gevent import socket as gevent_socket  # what must not block is gevent's
 
         sock = gevent_socket.socket(gevent_socket.AF_UNIX)
         sock.settimeout(10)

@@ -2,7 +2,6 @@
 
 ``python -m tests.support.peers KIND MODULE:APP`` serves until it is ended; its first line of output is the port.
 """
-# ruff: noqa: PLC0415 - one process serves one kind
 
 from __future__ import annotations
 

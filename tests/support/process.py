@@ -257,6 +257,14 @@ class _Stat:
         self.parent, self.session = int(parent), int(session)
 
 
+def ended(pid: int) -> bool:
+    """Return whether a process has ended, collected or not."""
+    try:
+        return not _Stat(Path(f"/proc/{pid}/stat").read_text()).alive
+    except OSError:
+        return True
+
+
 def session_of(leader: int) -> list[int]:
     """Return the living processes of a session."""
     return sorted(pid for pid, stat in _processes() if stat.session == leader and stat.alive)

@@ -35,7 +35,7 @@ class Redis:
 
     def client(self) -> Any:
         """Return a client of its own."""
-        import redis  # noqa: PLC0415 - an extra
+        import redis
 
         return redis.Redis(port=self.port)
 

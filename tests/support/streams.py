@@ -79,6 +79,20 @@ class Settled:
         self.errors.append(error)
 
 
+class Job(Sleeper):
+    """Calls a function in a runner."""
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self.greenlet = None
+        self._run = run
+
+    def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            self.greenlet = None
+
+
 class Woken(Sleeper):
     """Is woken by a stream, and remembers whether the time was over."""
 

@@ -235,19 +235,6 @@ def test_relative_path_is_removed_after_a_change_of_directory(listen, tmp_path, 
 NOBODY = 65534
 
 
-@pytest.fixture
-def theirs(tmp_path):
-    """A directory of theirs, and beside it a file of root's that must be as before."""
-    if os.geteuid() != 0:
-        pytest.skip("only root has something to lose: run it as root")
-    directory, victim = tmp_path / "theirs", tmp_path / "victim"
-    directory.mkdir()
-    os.chown(directory, NOBODY, NOBODY)
-    victim.write_text("secret")
-    yield directory
-    assert (victim.read_text(), victim.stat().st_uid) == ("secret", 0)
-
-
 THEIRS = SimpleNamespace(**{**vars(CFG), "uid": NOBODY, "gid": NOBODY})
 
 

@@ -112,21 +112,6 @@ def test_relative_path_survives_a_change_of_directory(tmp_path, monkeypatch):
 NOBODY = 65534
 
 
-@pytest.fixture
-def theirs(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("only root has something to lose: run it as root")
-    directory = tmp_path / "theirs"
-    directory.mkdir()
-    os.chown(directory, NOBODY, NOBODY)
-    victim = tmp_path / "victim"
-    victim.write_text("secret")
-    victim.chmod(0o600)
-    yield directory
-    assert victim.read_text() == "secret"
-    assert (victim.stat().st_uid, victim.stat().st_mode & 0o777) == (0, 0o600)
-
-
 @pytest.mark.parametrize("kind", ["link", "second name"])
 def test_a_name_that_is_swapped_while_it_is_written_harms_no_other_file(theirs, monkeypatch, kind):
     plain = os.fdopen

@@ -34,7 +34,7 @@ class Reading:
 def feed(*messages: Message, **options: Any) -> tuple[Feed, Reading]:
     reading = Reading(*messages)
     given = {"encode": published, "missed": tell_missed, **options}
-    return Feed(reading, reading, given["encode"], given["missed"]), reading  # type: ignore[arg-type]
+    return Feed(reading, reading, given["encode"], given["missed"]), reading
 
 
 def text(content: str) -> bytes:

@@ -52,7 +52,7 @@ def answering(over: Event) -> Any:
         elif path == "/caught":
             try:
                 over.wait()
-            except Exception:  # noqa: BLE001 - as a framework does
+            except Exception:  # as a framework does
                 raise AssertionError from None
         elif path == "/begun":
             write = start_response("200 OK", [("Content-Length", "4")])

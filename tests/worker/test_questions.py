@@ -55,7 +55,7 @@ def told() -> Told:
 
 @pytest.fixture
 def questions(tmp_path: Path, told: Told) -> Iterator[Questions]:
-    made = Questions(str(tmp_path / "private"), told, lambda *_: None)  # type: ignore[arg-type]
+    made = Questions(str(tmp_path / "private"), told, lambda *_: None)
     made.listen()
     yield made
     made.close()
@@ -133,4 +133,4 @@ def test_one_that_sends_nothing_holds_a_blocked_loop_for_a_moment_only(questions
 def test_a_directory_of_another_is_refused(tmp_path):
     (tmp_path / "open").mkdir(mode=0o755)
     with pytest.raises(PermissionError, match="is not a private directory"):
-        Questions(str(tmp_path / "open"), SimpleNamespace(), lambda *_: None).listen()  # type: ignore[arg-type]
+        Questions(str(tmp_path / "open"), SimpleNamespace(), lambda *_: None).listen()

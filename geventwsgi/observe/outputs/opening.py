@@ -119,7 +119,7 @@ def error_formatter(cfg: Any, form: str, date: str | None = None, tag: str = "")
     """
     if cfg.error_log_format == "text":
         return ErrorFormatter(tag.replace("%", "%%") + form, date)
-    from geventwsgi.observe.outputs.json_formatter import JsonFormatter  # noqa: PLC0415 - few ask for it
+    from geventwsgi.observe.outputs.json_formatter import JsonFormatter  # few ask for it
 
     return JsonFormatter(tag)
 
@@ -141,7 +141,7 @@ def open_logconfig(cfg: Any) -> "LogConfig | None":
     """
     if not (cfg.logconfig_dict or cfg.logconfig_json or cfg.logconfig):
         return None
-    from geventwsgi.observe.outputs import logconfig  # noqa: PLC0415 - logging.config imports more than a server needs
+    from geventwsgi.observe.outputs import logconfig  # logging.config imports more than a server needs
 
     try:
         return logconfig.read(cfg)
@@ -154,7 +154,7 @@ def open_statsd(cfg: Any, say: Callable[[str], None]) -> "Statsd | None":
     """Return the sender of metrics to ``statsd_host``; None without one."""
     if not cfg.statsd_host:
         return None
-    from geventwsgi.observe.outputs import statsd  # noqa: PLC0415 - sockets are imported only where they are asked for
+    from geventwsgi.observe.outputs import statsd  # sockets are imported only where they are asked for
 
     losses = Losses(f"statsd {cfg.statsd_host}", say)
     return statsd.Statsd(cfg.statsd_host, cfg.statsd_prefix or "", cfg.dogstatsd_tags or "", losses, _owner(cfg))
@@ -162,7 +162,7 @@ def open_statsd(cfg: Any, say: Callable[[str], None]) -> "Statsd | None":
 
 def _open_syslog(cfg: Any, log: str, fmt: str, say: Callable[[str], None]) -> OwnHandler:
     """Return the handler that sends a log to syslog, tagged ``gunicorn.PREFIX.LOG`` as operators' rules expect."""
-    from geventwsgi.observe.outputs import syslog  # noqa: PLC0415 - as above
+    from geventwsgi.observe.outputs import syslog  # as above
 
     setting = "syslog_facility"
     try:

@@ -21,7 +21,7 @@ def settle() -> None:
     for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             stream.flush()
-        except OSError:  # noqa: PERF203 - a full disk, a lost terminal
+        except OSError:  # a full disk, a lost terminal
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, fd)
             close(null)

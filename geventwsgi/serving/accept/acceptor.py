@@ -91,7 +91,7 @@ class Acceptor:
         for connection in begun:
             try:
                 connection.stream.watch()
-            except ClientDisconnected:  # noqa: PERF203 - a context manager costs each new connection more
+            except ClientDisconnected:  # a context manager costs each new connection more
                 pass  # it ends as soon as it waits for its client
             except BaseException as error:  # noqa: BLE001 - the others are watched all the same
                 report(self._loop, error)

@@ -292,7 +292,7 @@ class Connection(linger.Leaver):
 
 
 def _tls_stream(service: Service, sock: Socket, context: ssl.SSLContext) -> Stream:
-    from geventwsgi.serving.wire.tls_stream import TLSStream  # noqa: PLC0415 - with ssl, which takes 4 ms
+    from geventwsgi.serving.wire.tls_stream import TLSStream  # with ssl, which takes 4 ms
 
     return TLSStream(sock, service.common, context, suppress_ragged_eofs=service.entrance.suppress_ragged_eofs)
 

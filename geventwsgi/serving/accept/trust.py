@@ -41,7 +41,7 @@ class ProxyProtocol:
 
 
 def _is_in(names: frozenset[str], address: str) -> bool:
-    from ipaddress import ip_address  # noqa: PLC0415 - takes 1 ms; behind a proxy all clients are named
+    from ipaddress import ip_address  # takes 1 ms; behind a proxy all clients are named
 
     peer = ip_address(address.partition("%")[0])  # a link-local peer carries its zone
     # An IPv4 client of an IPv6 listener is ::ffff:192.0.2.1 (RFC 4291 section 2.5.5.2).

@@ -188,7 +188,7 @@ gc.callbacks.append(_note)
 
 def _make_young(objects: list[Any]) -> None:
     """Move objects to the youngest generation, where the collector puts an object that it begins to track."""
-    import ctypes  # noqa: PLC0415 - slow to import, and few applications need it
+    import ctypes  # slow to import, and few applications need it
 
     with suppress(AttributeError):  # only CPython has these functions
         stop, begin = ctypes.pythonapi.PyObject_GC_UnTrack, ctypes.pythonapi.PyObject_GC_Track

@@ -15,7 +15,7 @@ MANY, SECONDS = 500, 1.0
 
 def trim() -> None:
     """Give free memory back to the system, where the C library can: ``malloc_trim`` is glibc's alone."""
-    import ctypes  # noqa: PLC0415 - slow to import, and a worker with few connections does without
+    import ctypes  # slow to import, and a worker with few connections does without
 
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

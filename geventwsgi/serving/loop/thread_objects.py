@@ -56,7 +56,7 @@ def _forget(ident: int, _guard: object) -> None:
 
 
 def _made_by_gevent(me: Any) -> Any:
-    from gevent import threading as patched  # type: ignore[attr-defined]  # noqa: PLC0415 - not in the stubs; needed late
+    from gevent import threading as patched  # type: ignore[attr-defined]  # not in the stubs; needed late
 
     made = patched._DummyThread()  # noqa: SLF001 - what current_thread() makes
     _unlink(me)
@@ -65,7 +65,7 @@ def _made_by_gevent(me: Any) -> Any:
 
 def _unlink(me: Any) -> None:
     """Remove the link by which gevent would remove the thread object at the greenlet's end."""
-    from gevent import threading as patched  # type: ignore[attr-defined]  # noqa: PLC0415 - not in the stubs; needed late
+    from gevent import threading as patched  # type: ignore[attr-defined]  # not in the stubs; needed late
 
     me.unlink(patched._cleanup)  # noqa: SLF001 - gevent has no other word for it
 

@@ -57,5 +57,5 @@ def call(callbacks: list[Callable[[], object]], log: Logger) -> None:
     for callback in callbacks:
         try:
             callback()
-        except Exception:  # noqa: PERF203 - one callback's failure is not another's
+        except Exception:  # one callback's failure is not another's
             log.exception("Error in an on_gone callback")

@@ -185,7 +185,7 @@ class Socket:
 
     def unread(self) -> int:
         """Return how many bytes of what was sent the client's system has yet to take; 0 where nobody knows."""
-        from termios import TIOCOUTQ  # noqa: PLC0415 - for clients that read slowly
+        from termios import TIOCOUTQ  # for clients that read slowly
 
         return self._ask(TIOCOUTQ)
 

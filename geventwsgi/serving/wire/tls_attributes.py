@@ -106,8 +106,8 @@ def server_context(config: Config, given: Any) -> Any:
 
     :raises BindError: a file is missing or does not hold what it should.
     """
-    from gevent.ssl import SSLContext  # noqa: PLC0415 - takes 4 ms, which few workers need
+    from gevent.ssl import SSLContext  # takes 4 ms, which few workers need
 
-    from geventwsgi.serving.wire.tls import make_context, noticing_cuts  # noqa: PLC0415 - the same
+    from geventwsgi.serving.wire.tls import make_context, noticing_cuts  # the same
 
     return make_context(config, SSLContext) if given is None else noticing_cuts(given)

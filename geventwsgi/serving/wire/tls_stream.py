@@ -66,7 +66,7 @@ class TLSStream(stream.Stream):
         while True:
             try:
                 self.ssl_object.do_handshake()
-            except ssl.SSLWantReadError:  # noqa: PERF203 - this is how the TLS object says that it wants more
+            except ssl.SSLWantReadError:  # this is how the TLS object says that it wants more
                 self._flush()
                 self._feed(super()._receive(RECORD, max(0.0, until - clock.monotonic())))
             except ssl.SSLError as error:

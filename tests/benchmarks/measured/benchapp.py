@@ -108,7 +108,7 @@ def publish(environ, start_response):
 
 
 def channels():
-    import geventwsgi.events  # noqa: PLC0415 - only our own server has these rows
+    import geventwsgi.events  # only our own server has these rows
 
     return geventwsgi.events
 

@@ -1,5 +1,4 @@
 """Run the application under a server that has no command of its own: ``serve.py KIND PORT [CERTFILE KEYFILE]``."""
-# ruff: noqa: PLC0415 - each kind imports its own server only
 
 from __future__ import annotations
 

@@ -348,7 +348,7 @@ def test_a_client_gets_each_message_once_over_many_reloads() -> None:
                 poller.wait_for(6 * (reload + 1), *clients.values())
                 assert len(poller.after) < 64
             server.signal(signal.SIGHUP)
-            wait_until(lambda: server.log_text().count("Reload: done") == reload + 1)  # noqa: B023 - called at once
+            wait_until(lambda: server.log_text().count("Reload: done") == reload + 1)
             wait_until(lambda: len(server.worker_pids()) == 3)
         with client_of_each(server.url, workers=3) as clients:
             for client in clients.values():

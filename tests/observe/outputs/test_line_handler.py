@@ -93,7 +93,7 @@ def test_a_traceback_is_left_as_it_was_for_other_handlers(log, sink):
     other = Lines()
     log.addHandler(LineHandler(other, logging.Formatter("%(message)s")))
     try:
-        1 / 0  # noqa: B018 - the failure that is looked at
+        1 / 0
     except ZeroDivisionError:
         log.exception("failed")
     assert "\nTraceback (most recent call last):\n" in other.text

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import textwrap
 
 import pytest
@@ -256,18 +255,6 @@ def test_a_refused_configuration_leaves_a_logger_that_logs(tmp_path, make_logger
 
 
 # A directory of the workers' user
-
-
-@pytest.fixture
-def theirs(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("only root has something to lose: run it as root")
-    directory, victim = tmp_path / "theirs", tmp_path / "victim"
-    directory.mkdir()
-    os.chown(directory, 65534, 65534)
-    victim.write_text("secret")
-    yield directory
-    assert victim.read_text() == "secret"
 
 
 @pytest.mark.parametrize("kind", ["logging.FileHandler", "logging.handlers.RotatingFileHandler"])

@@ -58,7 +58,7 @@ def holding(number: int, other: int) -> tuple[Balance, FakeCounts]:
     capacity, counts = Capacity(1000), FakeCounts(other)
     balance = Balance(counts, capacity)
     for _ in range(number):
-        capacity.enter(Held())  # type: ignore[arg-type]  # all that is looked at
+        capacity.enter(Held())
     return balance, counts
 
 

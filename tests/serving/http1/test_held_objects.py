@@ -92,7 +92,7 @@ def test_close_may_ask_whether_the_client_has_left(tmp_path: Path, way: str) -> 
                 client.close()
             else:
                 app.script.put(None)
-            eventually(lambda: seen and seen.pop() is leaves)  # noqa: B023 - it is called at once
+            eventually(lambda: seen and seen.pop() is leaves)
 
 
 def test_a_callback_may_be_added_while_it_is_held() -> None:

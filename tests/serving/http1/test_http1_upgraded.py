@@ -253,7 +253,7 @@ class TestParked:
             seen.append((VARIABLE.get("none"), getattr(LOCAL, "value", "none"), vars(getcurrent()).get("mine")))
             VARIABLE.set("left")
             LOCAL.value = "left"
-            getcurrent().mine = "left"  # type: ignore[attr-defined]
+            getcurrent().mine = "left"
 
         handler = Handler(open=note, message=note, close=note)
         with serving(handler) as served, served.connect() as client:

@@ -15,7 +15,7 @@ from gevent import get_hub
 
 from geventwsgi.serving.loop.deadlines import NEVER, Deadlines, Holder
 from geventwsgi.serving.loop.rounds import Round
-from geventwsgi.serving.loop.runners import Runners, Sleeper
+from geventwsgi.serving.loop.runners import Runners
 from geventwsgi.serving.wire.outbox import Outbox, outbox_of
 from geventwsgi.serving.wire.poller import EpollPoller, WatcherPoller
 from geventwsgi.serving.wire.sending import Common
@@ -23,7 +23,7 @@ from geventwsgi.serving.wire.stream import DeadlineExpired, Stream
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
 from tests.support.servers import read_to, running
-from tests.support.streams import Woken, raw, tcp_pair, tls_client_context
+from tests.support.streams import Job, Woken, raw, tcp_pair, tls_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -199,18 +199,6 @@ def test_readers_whose_time_is_over_are_told_although_others_raise(kind: Any, re
             gevent.spawn_raw(waits if index % 2 else fails, stream)
         eventually_for_all(lambda: len(ended) == 5)
     assert reported == ([] if kind in SILENT else [kind] * 5)
-
-
-class Job(Sleeper):
-    def __init__(self, run: Callable[[], object]) -> None:
-        self.greenlet = None
-        self._run = run
-
-    def run(self) -> None:
-        try:
-            self._run()
-        finally:
-            self.greenlet = None
 
 
 def test_what_is_ready_is_served_although_a_runner_fails(kind: Any, reported: list[Any]) -> None:

@@ -246,7 +246,7 @@ def test_what_waits_as_it_ends_holds_up_nobody() -> None:
 def part_of_a_circle(wait: Callable[[], object]) -> Rollback:
     """Return what only the collector can end."""
     found = Rollback(wait)
-    found.me = found  # type: ignore[attr-defined]
+    found.me = found
     return found
 
 

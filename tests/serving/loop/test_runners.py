@@ -21,8 +21,9 @@ from gevent.pool import Pool
 
 from geventwsgi import WSGIServer
 from geventwsgi.serving.loop import runners
-from geventwsgi.serving.loop.runners import KEPT, Runners, Sleeper
+from geventwsgi.serving.loop.runners import KEPT, Runners
 from tests.support.eventually import eventually
+from tests.support.streams import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,18 +37,6 @@ class Counted(local):
 
     def __init__(self) -> None:
         self.count = 0
-
-
-class Job(Sleeper):
-    def __init__(self, run: Callable[[], object]) -> None:
-        self.greenlet = None
-        self._run = run
-
-    def run(self) -> None:
-        try:
-            self._run()
-        finally:
-            self.greenlet = None
 
 
 class Crew:
@@ -217,7 +206,7 @@ def test_a_forgotten_timeout_hits_no_other_request(crew: Crew) -> None:
     def waits() -> None:
         try:
             gevent.sleep(0.05)
-        except BaseException as error:  # noqa: BLE001 - a gevent.Timeout is no Exception
+        except BaseException as error:  # a gevent.Timeout is no Exception
             hits.append(error)
 
     crew.do(forgets, waits, forgets, waits)
@@ -237,7 +226,7 @@ def test_a_timeout_forgotten_after_a_wait_hits_no_other_request_and_no_idle_runn
     def waits() -> None:
         try:
             gevent.sleep(0.05)
-        except BaseException as error:  # noqa: BLE001 - a gevent.Timeout is no Exception
+        except BaseException as error:  # a gevent.Timeout is no Exception
             hits.append(error)
 
     crew.do(forgets)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 from gevent import Greenlet
-from gevent import threading as patched  # type: ignore[attr-defined]  # not in the stubs
+from gevent import threading as patched  # not in the stubs
 
 from geventwsgi.serving.loop.thread_objects import THREADS, ThreadObject
 

@@ -118,7 +118,7 @@ class TestNotify:
         app, found = App(), []
 
         def callback() -> None:
-            tree: Any = gevent.getcurrent().spawn_tree_locals  # type: ignore[attr-defined]  # every Greenlet has it
+            tree: Any = gevent.getcurrent().spawn_tree_locals  # every Greenlet has it
             found.append(dict(tree))
             tree["user"] = "alice"
 

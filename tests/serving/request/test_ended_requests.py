@@ -103,7 +103,7 @@ class Two:
         """Act with what is kept."""
         try:
             self.met.append(self._act(self.kept))
-        except Exception as error:  # noqa: BLE001 - which it is, the test asks
+        except Exception as error:
             self.met.append(type(error))
 
 
@@ -349,7 +349,7 @@ def leave_in_two(app: Leaving, way: str, directory: Path) -> None:
 def test_gone_stays_as_it_was(way: str, directory: Path) -> None:
     app = Leaving()
     kept: list[Any] = []
-    app.prepare = lambda: kept.append(app.client.gone)  # type: ignore[method-assign]
+    app.prepare = lambda: kept.append(app.client.gone)
     leave_in_two(app, way, directory)
     assert app.left.is_set()
     assert app.client.gone is kept[0]
@@ -470,7 +470,7 @@ def into(ended: list[Any], call: Callable[[], object]) -> None:
     def run() -> None:
         try:
             ended.append(call())
-        except BaseException as error:  # noqa: BLE001 - whatever it is
+        except BaseException as error:
             ended.append(error)
 
     gevent.spawn(run)

@@ -68,7 +68,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 def made(bench: Bench, interval: float, timeout: float) -> pings.Pings:
-    return pings.Pings(bench, bench, interval, timeout)  # type: ignore[arg-type]
+    return pings.Pings(bench, bench, interval, timeout)
 
 
 def test_a_ping_is_sent_every_interval(bench: Bench) -> None:

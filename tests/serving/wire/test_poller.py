@@ -77,7 +77,7 @@ class TestPoller:
         left, right = os.pipe()
         poller.watch(stream, left, 1)
         poller.forget(stream, left)
-        assert poller.watch(Endpoint(), left, 1) is None  # type: ignore[func-returns-value]
+        assert poller.watch(Endpoint(), left, 1) is None
         poller.close()
         os.close(left)
         os.close(right)

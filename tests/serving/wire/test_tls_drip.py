@@ -67,7 +67,7 @@ class Client:
                 position += 1
                 if self._ended(self.sock.recv(65536)):
                     return True
-            except TimeoutError:  # noqa: PERF203 - a timeout is the usual case here
+            except TimeoutError:  # a timeout is the usual case here
                 pass
             except OSError:
                 return True

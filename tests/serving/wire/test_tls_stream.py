@@ -23,7 +23,8 @@ from geventwsgi.serving.wire.tls import noticing_cuts
 from geventwsgi.serving.wire.tls_stream import TLSStream
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
-from tests.support.streams import Settled, Woken, iterations, raw, tcp_pair, tls_client_context
+from tests.support.offering import Offering
+from tests.support.streams import Woken, iterations, raw, tcp_pair, tls_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -319,51 +320,5 @@ class TestWriting:
             stream.send(b"x" * 1000)
 
 
-class TestOffering:
-    def test_what_the_kernel_takes_is_done(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
-        taker = Settled()
-        assert stream.offer(b"hello", taker)
-        assert client.recv(100) == b"hello"
-        assert taker.errors == []
-
-    def test_the_rest_follows_when_there_is_room(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
-        taker, data = Settled(), os.urandom(BIG)
-        assert not stream.offer(data, taker)
-        with pytest.raises(ConcurrentObjectUseError):
-            stream.offer(b"in its midst", taker)
-        received = bytearray()
-        while len(received) < BIG:
-            received += client.recv(1 << 20)
-        assert received == data
-        eventually(lambda: taker.errors == [None])
-        assert stream.offer(b"after", taker)
-        assert client.recv(100) == b"after"
-
-    def test_a_client_that_reads_nothing_is_given_up(self, stream: TLSStream) -> None:
-        taker = Settled()
-        stream._common.write_timeout = 0.05
-        assert not stream.offer(bytes(BIG), taker)
-        eventually(lambda: taker.errors)
-        assert "has read nothing" in str(taker.errors[0])
-
-    @pytest.mark.parametrize("end", ["close", "dismiss", "give_up"])
-    def test_the_end_settles_it(self, stream: TLSStream, end: str) -> None:
-        taker = Settled()
-        assert not stream.offer(bytes(BIG), taker)
-        getattr(stream, end)()
-        eventually(lambda: len(taker.errors) == 1)
-        assert isinstance(taker.errors[0], ClientDisconnected)
-        assert not stream.in_use()
-
-    def test_a_client_that_leaves_settles_it(self, stream: TLSStream, client: gevent_ssl.SSLSocket) -> None:
-        taker = Settled()
-        assert not stream.offer(bytes(BIG), taker)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-        client.close()
-        eventually(lambda: len(taker.errors) == 1)
-        assert isinstance(taker.errors[0], ClientDisconnected)
-
-    def test_nothing_is_offered_to_a_client_that_has_left(self, stream: TLSStream) -> None:
-        stream.give_up()
-        with pytest.raises(ClientDisconnected):
-            stream.offer(b"x", Settled())
+class TestOffering(Offering):
+    """Over TLS."""

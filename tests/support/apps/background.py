@@ -70,7 +70,7 @@ def start_greenlet():
 
 
 def start_scheduler():
-    from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415 - may be missing
+    from apscheduler.schedulers.background import BackgroundScheduler
 
     started.append(BackgroundScheduler())
     started[-1].add_job(note, "interval", seconds=PERIOD)
@@ -141,7 +141,7 @@ def start_timeout():
 
 def divide():
     time.sleep(PERIOD)
-    1 / 0  # noqa: B018 - it fails
+    1 / 0
 
 
 def start_plain_greenlet():

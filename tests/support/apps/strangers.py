@@ -44,9 +44,9 @@ def wake():
 
 def serve():
     """Serve, at a port of its own, what a server of its own serves."""
-    from gevent import socket  # noqa: PLC0415 - patched by then
+    from gevent import socket
 
-    from geventwsgi import WSGIServer  # noqa: PLC0415 - the same
+    from geventwsgi import WSGIServer
 
     def own(environ, start_response):
         time.sleep(0.01)
@@ -103,8 +103,8 @@ def greenlet(act):
 
 
 def native(act):
-    from gevent import get_hub  # noqa: PLC0415 - as above
-    from gevent.monkey import get_original  # noqa: PLC0415 - as above
+    from gevent import get_hub
+    from gevent.monkey import get_original
 
     def double():
         pid = get_original("os", "fork")()
@@ -151,7 +151,7 @@ def application(environ, start_response):
     elif path == "/chunks":
         body = chunks()
     elif path == "/hang":
-        from gevent.monkey import get_original  # noqa: PLC0415 - as above
+        from gevent.monkey import get_original
 
         get_original("time", "sleep")(60)
     start_response("200 OK", [])
@@ -160,7 +160,7 @@ def application(environ, start_response):
 
 def echo(environ, start_response):
     """Take the connection over, wait on its descriptor as libraries do, fork, and send back what comes."""
-    from gevent.select import select  # noqa: PLC0415 - as above
+    from gevent.select import select
 
     sock = environ["geventwsgi.socket"]
     sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")

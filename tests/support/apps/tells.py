@@ -45,7 +45,7 @@ def leave(environ: dict[str, Any], token: str) -> None:
         case 0:
             LOCAL.user = token
         case 1:
-            threading.current_thread().user = token  # type: ignore[attr-defined]
+            threading.current_thread().user = token
         case 2:
             me.user = token
         case 3:

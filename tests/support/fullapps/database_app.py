@@ -3,7 +3,6 @@
 ``TEST_POSTGRES`` has the host and port of the one, ``TEST_REDIS`` the other's URL. ``TEST_PSYCOPG2`` lets Django find
 psycopg2 alone: ``blocks``, or ``waits``, with a callback that lets other greenlets run meanwhile.
 """
-# ruff: noqa: PLC0415 - a server imports what it is asked for
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ def django_application() -> Callable[..., Any]:
     """Return a project whose databases are one and the same, connected to in different ways."""
     driver = os.environ.get("TEST_PSYCOPG2")
     if driver:
-        sys.modules["psycopg"] = None  # type: ignore[assignment]  # not to be found
+        sys.modules["psycopg"] = None  # not to be found
     if driver == "waits":
         from psycopg2 import extensions
 

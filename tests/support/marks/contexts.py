@@ -134,6 +134,6 @@ def event_loop(user):
         if user:
             loop = asyncio.new_event_loop()
             loop.close()
-            loop.user = user  # type: ignore[attr-defined]
+            loop.user = user
             asyncio.set_event_loop(loop)
     return found

@@ -115,7 +115,7 @@ def hit():
     """Return what comes from somebody else while a request waits."""
     try:
         gevent.sleep(STILL_LATER)
-    except BaseException as error:  # noqa: BLE001 - a gevent.Timeout is no Exception
+    except BaseException as error:  # a gevent.Timeout is no Exception
         return repr(error)
     return ""
 

@@ -1,5 +1,4 @@
 """Marks that libraries leave, which keep a request's data each in its own way."""
-# ruff: noqa: PLC0415 - each needs its own library only
 
 from __future__ import annotations
 

@@ -139,5 +139,5 @@ def another_thread(user):
     if user:
         other: Any = threading.Thread()
         other.user = user
-        threading._active[threading.get_ident()] = other  # type: ignore[attr-defined]
+        threading._active[threading.get_ident()] = other
     return found

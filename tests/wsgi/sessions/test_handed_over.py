@@ -89,7 +89,7 @@ def opened(
     pings: PingTimes = NO_PINGS,
 ) -> tuple[HandledWebSocket, Line]:  # fmt: skip
     ws, line = HandledWebSocket(handler, data, "/path", None, "chat", 1000, deflate, reader, pings), Line()
-    ws.attach(line)  # type: ignore[arg-type]
+    ws.attach(line)
     while ws.step():
         pass
     return ws, line
@@ -187,7 +187,7 @@ def test_compression_goes_on() -> None:
     assert line.sent[0] == 0xC1  # the last frame of a text, compressed
     packed = moved.pack()
     assert packed is not None
-    assert packed[1]["deflate"] == agree(offer).answer  # type: ignore[union-attr]
+    assert packed[1]["deflate"] == agree(offer).answer
 
 
 def test_it_stays_while_the_client_may_refer_to_what_it_has_sent() -> None:
