@@ -7,15 +7,15 @@ import os
 import socket
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from geventwsgi import core
 
 #: Objects. The tests are a million; what Python itself freezes at its start is less (3.12 and newer).
 THE_TESTS = 100_000
 
-# How long one example takes is the machine's business.
-settings.register_profile("geventwsgi", deadline=None)
+# How long one example takes, and how long it takes to make one, is the machine's business.
+settings.register_profile("geventwsgi", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("geventwsgi")
 
 

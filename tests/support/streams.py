@@ -103,20 +103,25 @@ class Woken(Sleeper):
         self.times.append(timed_out)
 
 
-@contextmanager
-def iterations() -> Iterator[list[int]]:
-    """Count the iterations of the loop while the block runs: a spinning loop shows at once."""
-    count = [0]
+#: Turns of the loop in a calm moment. What other tests have left may tick; a loop that spins turns thousands of times.
+CALM = 500
+
+
+def turns_of_the_loop(seconds: float) -> int:
+    """Let the loop run for ``seconds``, and return how often it turned."""
+    count = 0
     watcher = gevent.get_hub().loop.prepare()
 
     def turn() -> None:
-        count[0] += 1
+        nonlocal count
+        count += 1
 
     watcher.start(turn)
     try:
-        yield count
+        gevent.sleep(seconds)
     finally:
         watcher.close()
+    return count
 
 
 def tls_client_context() -> gevent_ssl.SSLContext:

@@ -83,15 +83,18 @@ def sizes_of(data: bytes, sizes: list[int]) -> bytes:
 
 def test_what_was_read_is_not_kept() -> None:
     reader = FrameReader(1 << 20)
-    read_all(reader, frame(BINARY, bytes(1000)))
+    grown = []
     tracemalloc.start()
     try:
-        for _ in range(1000):
-            read_all(reader, frame(BINARY, bytes(1000)) + frame(PING, bytes(100)) + b"\x82")
-            read_all(reader, b"\x80\0\0\0\0")
-        assert tracemalloc.get_traced_memory()[0] < 20_000
+        for _ in range(10):
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(100):
+                read_all(reader, frame(BINARY, bytes(1000)) + frame(PING, bytes(100)) + b"\x82")
+                read_all(reader, b"\x80\0\0\0\0")
+            grown.append(tracemalloc.get_traced_memory()[0] - before)
     finally:
         tracemalloc.stop()
+    assert min(grown) < 2000  # others, such as coverage, allocate now and then
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,12 @@ def test_ten_more_workers_and_ten_fewer_under_load_lose_nothing():
 
 
 def test_reload_replaces_one_worker_after_the_other():
-    with Gwsgi("-w", "3", app=APP) as server:
-        most, done = 3, 0
+    hook = "workers = 3\ndef post_fork(server, worker):\n    server.log.info('Worker boots')\n"
+    with Gwsgi(config=hook, app=APP) as server:
         server.signal(signal.SIGHUP)
-        while not done:
-            done = server.log_text().count("Reload: done")
-            most = max(most, len(server.worker_pids()))
-        assert "Reload: done, 3 new workers serve" in server.log_text()
-        assert most <= 5  # one that boots and one that is about to leave
+        server.wait_log("Reload: done, 3 new workers serve", 20)
+        reload = server.log_text().partition("Reload: reading")[2]
+        assert re.findall(r"Worker (boots|ready)", reload) == ["boots", "ready"] * 3
 
 
 # A reload that cannot be

@@ -765,7 +765,7 @@ class TestUpgrade:
         with served(run) as one:
             assert one.ask(self.REQUEST) == b"done"
             assert readers[0].get(timeout=5) == "the connection has been closed"
-            assert one.service.capacity.in_flight() == 0
+            eventually(lambda: one.service.capacity.in_flight() == 0)
 
     def test_unused_it_changes_nothing(self) -> None:
         def run(exchange: Http1Exchange) -> None:

@@ -27,7 +27,7 @@ from geventwsgi.serving.wire.sockets import Socket, borrowed
 from geventwsgi.serving.wire.stream import DeadlineExpired, Stream
 from tests.support.eventually import eventually
 from tests.support.offering import Offering
-from tests.support.streams import Settled, Woken, iterations, raw, stream_pair
+from tests.support.streams import CALM, Settled, Woken, raw, stream_pair, turns_of_the_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -220,9 +220,7 @@ class TestPersistentWatcher:
             client.close()
         else:
             client.sendall(b"pipelined")
-        with iterations() as count:
-            gevent.sleep(0.2)
-        assert count[0] < 20
+        assert turns_of_the_loop(0.2) < CALM
         assert stream.gone is departure
         assert stream.recv(100, 5) == (b"" if departure else b"pipelined")
 
@@ -255,10 +253,8 @@ class TestParking:
         woken = Woken()
         stream.park(woken, 30)
         client.sendall(b"back")
-        with iterations() as count:
-            gevent.sleep(0.2)
+        assert turns_of_the_loop(0.2) < CALM
         assert woken.times == [False]
-        assert count[0] < 20
 
     def test_wakes_when_the_client_leaves(self, stream: Stream, client: socket.socket) -> None:
         woken = Woken()
@@ -797,9 +793,7 @@ class TestDetaching:
         found = stream.detach()
         assert found is not None
         client.sendall(b"late")
-        with iterations() as turns:
-            gevent.sleep(0.3)
-        assert turns[0] < 20
+        assert turns_of_the_loop(0.3) < CALM
         assert woken.times == []
         assert os.read(found[0], 100) == b"late"
         os.close(found[0])

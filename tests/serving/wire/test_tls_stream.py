@@ -24,7 +24,7 @@ from geventwsgi.serving.wire.tls_stream import TLSStream
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
 from tests.support.offering import Offering
-from tests.support.streams import Woken, iterations, raw, tcp_pair, tls_client_context
+from tests.support.streams import CALM, Woken, raw, tcp_pair, tls_client_context, turns_of_the_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,9 +175,7 @@ class TestPersistentWatcher:
         client.sendall(b"request")
         assert stream.recv(100, 5) == b"request"
         client.sendall(b"pipelined")
-        with iterations() as count:
-            gevent.sleep(0.2)
-        assert count[0] < 20
+        assert turns_of_the_loop(0.2) < CALM
         assert not stream.gone
         assert stream.recv(100, 5) == b"pipelined"
 
@@ -187,9 +185,7 @@ class TestPersistentWatcher:
         client.sendall(b"request")
         assert stream.recv(100, 5) == b"request"
         closing = gevent.spawn(client.unwrap)
-        with iterations() as count:
-            gevent.sleep(0.2)
-        assert count[0] < 20
+        assert turns_of_the_loop(0.2) < CALM
         assert stream.gone
         stream.close()
         closing.get(timeout=5)
