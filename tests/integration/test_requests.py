@@ -54,7 +54,7 @@ def test_no_request_leaves_an_object_behind(mix: Mix, kind: Callable[[Mix], int]
     """The first round is the kind's own warming up; a leak of one block a request shows in every later one."""
 
     def kept(calls: int) -> float:
-        """Return how many blocks a request leaves behind, those of the deadlines' buckets of that time included."""
+        """Return how many blocks a request leaves behind."""
         before = mix.held()
         requests = sum(kind(mix) for _ in range(calls))
         return (mix.held() - before) / requests
