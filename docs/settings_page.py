@@ -43,7 +43,7 @@ Names, flags and defaults are gunicorn's, so its configuration files load unchan
 
 - `worker_class` is `gevent`, `keepalive` is 75 seconds, `./gwsgi.conf.py` is searched first.
 - The deadlines, `limit_request_body`, `limit_request_queue`, `limit_connections`, `on_disconnect`, `half_close`,
-  `greenlet_per_request`, `accept_balance`, `health_path`, `drain_delay` and `debug` are added.
+  `greenlet_per_request`, `accept_balance`, `affinity`, `health_path`, `drain_delay` and `debug` are added.
 - Seconds may have a fraction. A list may replace gunicorn's text with commas; `bind` takes both.
 - Settings without an effect are accepted with a warning, and marked below.
 """

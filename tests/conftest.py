@@ -20,6 +20,8 @@ settings.load_profile("geventwsgi")
 
 
 def pytest_addoption(parser):
+    parser.addoption("--affinity-sessions", type=int, default=24, help="sessions of which each has a worker")
+    parser.addoption("--affinity-clients", type=int, default=8, help="clients of Socket.IO over 4 workers")
     parser.addoption("--byte-streams", type=int, default=2000, help="hostile byte streams sent to a real worker")
     parser.addoption("--changes", type=int, default=12, help="changes of workers while a function runs in one of them")
     parser.addoption("--channels", type=int, default=400, help="channels of a subscriber each over 4 workers")

@@ -201,6 +201,19 @@ def _field_name(given: Any) -> str | None:
     return name if name and name.lower() != "none" else None
 
 
+def _affinity(given: Any) -> str:
+    """Read how requests belong to workers: ``off``, ``address``, or a word and a name."""
+    how, colon, name = _text(given).partition(":")
+    how = how.strip().lower()
+    if how == "cookie" and not colon:
+        name = "gwsgi-worker"
+    if how in ("off", "address") and not colon:
+        return how
+    if how not in ("cookie", "query", "header") or not re.fullmatch(r"[A-Za-z0-9_.~-]+", name):
+        raise wrong("off, cookie, cookie:NAME, query:NAME, header:NAME or address", given)
+    return f"{how}:{name}"
+
+
 def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **aliases: str) -> Kind:
     """Return the kind of a few words, in any case; an alias stands for the choice it maps to."""
 
@@ -217,6 +230,7 @@ def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **
 TEXT = Kind(_text, "TEXT")
 FIELD_TEXT = Kind(_field_text, "TEXT")
 PATH = Kind(_text, "FILE")
+AFFINITY = Kind(_affinity, "HOW")
 FIELD_NAME = Kind(_field_name, "NAME")
 DIRECTORY = Kind(_text, "DIR")
 URL_PATH = Kind(_url_path, "PATH")

@@ -179,6 +179,11 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
         Setting("accept_balance", "on", _ON_OFF, "--accept-balance",
             "Whether a worker defers for a moment if another one has fewer connections and requests, so that the "
             "other accepts a new connection."),
+        Setting("affinity", "off", k.AFFINITY, "--affinity",
+            "What tells the worker that a request belongs to, so that one worker serves all requests of a session: "
+            "off, cookie or cookie:NAME (one of the server's own, which it sets), query:NAME (query:sid for "
+            "Socket.IO), header:NAME (header:mcp-session-id), or address (the client's). A request that reaches "
+            "another worker moves there with its connection. Not in gunicorn."),
         Setting("on_disconnect", "notify", k.one_of("notify", "cancel"), "--on-disconnect",
             "The effect on a request whose client has left: notify signals it by environ['geventwsgi.client'], "
             "cancel also raises ClientDisconnected in the request's greenlet."),

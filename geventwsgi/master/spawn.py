@@ -166,6 +166,7 @@ class _Life:
         prepare_gevent(handle.log.warning)
         HERE.settle(state.meeting_place, state.tickets, handle.log.error)
         HERE.join(state.claims)
+        HERE.sit(handle.seat, state.whereabouts)
         worker = worker_class(handle.cfg)(
             age=handle.age,
             ppid=handle.ppid,

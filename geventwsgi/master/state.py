@@ -10,6 +10,7 @@ from geventwsgi.master.drain_delay import DrainDelay
 from geventwsgi.master.handles import Children
 from geventwsgi.mesh.claims import Claims
 from geventwsgi.mesh.tickets import Tickets
+from geventwsgi.mesh.whereabouts import Whereabouts
 from geventwsgi.system.file_watcher import SourceWatch
 from geventwsgi.system.socket_directory import meeting_place
 
@@ -59,6 +60,8 @@ class State:
         self.tickets = Tickets()
         #: What one worker at a time may have.
         self.claims = Claims()
+        #: Which worker holds which session.
+        self.whereabouts = Whereabouts()
         #: The process that waits for a daemon's start; None without ``daemon``.
         self.launch: Launch | None = None
         #: The environment that the server was started with.

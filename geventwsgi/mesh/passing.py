@@ -89,7 +89,7 @@ class Passing:
 
     def __init__(self, directory: Path, slot: Slot, complain: Callable[..., object]) -> None:
         self._directory = directory
-        self._slot = slot
+        self.slot = slot
         self._complain = complain
         self._loop: Any = get_hub().loop
         self._handlers: dict[str, Handler] = {}
@@ -117,7 +117,7 @@ class Passing:
         :raises OSError: the socket cannot be made.
         """
         make_private(self._directory)
-        path, unfinished = self._path(self._slot.index), self._directory / f".seat.{self._slot.index}"
+        path, unfinished = self._path(self.slot.index), self._directory / f".seat.{self.slot.index}"
         unfinished.unlink(missing_ok=True)
         listener = RawSocket(constants.AF_UNIX, _PACKETS)
         listener.setblocking(False)
@@ -131,7 +131,7 @@ class Passing:
         atexit.register(leave, path, os.getpid(), os.getppid())
         self._listener = listener
         self._watch(listener, self._accept, listener)
-        self._slot.sit(number)
+        self.slot.sit(number)
 
     def _path(self, index: int) -> Path:
         return self._directory / f"seat.{index}"
@@ -232,7 +232,7 @@ class Passing:
 
     def connections_at(self, seat: Seat) -> int:
         """Return how many connections a worker has."""
-        return self._slot.connections_at(seat)
+        return self.slot.connections_at(seat)
 
     def send(
         self, seat: Seat, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None
@@ -267,7 +267,7 @@ class Passing:
     def _link(self, seat: Seat) -> Link | None:
         """Return the way to a worker, which may be the one that has the slot of an earlier one; None without any."""
         index, number = seat
-        if self._slot.sitting(index) != number or index == self._slot.index:
+        if self.slot.sitting(index) != number or index == self.slot.index:
             return None
         link = self._links.get(index)
         if link is not None:
@@ -319,7 +319,7 @@ class Passing:
 
     def begin_to_leave(self) -> None:
         """See :class:`.Leaver`: the others pass nothing more to this worker."""
-        self._slot.rise()
+        self.slot.rise()
 
     def hand_over(self) -> None:
         """See :class:`.Leaver`: wait a moment for the answers to what this worker has passed."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from geventwsgi.mesh.claims import Claims
     from geventwsgi.mesh.passing import Passing
     from geventwsgi.mesh.tickets import Tickets
+    from geventwsgi.mesh.whereabouts import Whereabouts
 
 #: A worker's address, the name of its socket: its process id and a random name.
 ADDRESS = re.compile(r"([0-9]{1,10})\.[0-9a-f]{8}")
@@ -54,6 +55,9 @@ class Place:
         self.tickets: Tickets | None = None
         #: What one of the workers at a time may have; None where there are no other workers.
         self.claims: Claims | None = None
+        #: Which worker holds which session, and this worker's place; None where there are no other workers.
+        self.whereabouts: Whereabouts | None = None
+        self.seat = 0
         #: Takes descriptors from other workers, and passes them some; None where no setting asks for it.
         self.passing: Passing | None = None
         self._complain: Callable[..., object] = logging.getLogger("geventwsgi.events").error
@@ -82,6 +86,11 @@ class Place:
         with suppress(OSError):
             return self.directory is not None and any(map(ADDRESS.fullmatch, os.listdir(self.directory)))
         return False
+
+    def sit(self, seat: int, whereabouts: Whereabouts) -> None:
+        """Take a seat among the workers, which the worker's successor will take."""
+        self.seat = seat
+        self.whereabouts = whereabouts
 
     def complain(self, text: str, *args: object, error: BaseException | None = None) -> None:
         """Log a failure: to the server's error log if there is a server, else by ``logging``.

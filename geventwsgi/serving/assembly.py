@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.http.forwarded import forwarded_client
 from geventwsgi.http.limits import Leniency, Limits
+from geventwsgi.mesh.place import HERE
 from geventwsgi.serving.accept.entrance import Entrance
 from geventwsgi.serving.accept.service import Service
 from geventwsgi.serving.accept.timeouts import Timeouts
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from geventwsgi.observe.log import Logger
     from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.capacity import Capacity
+    from geventwsgi.serving.accept.moving import Moves
+    from geventwsgi.serving.http1.http1_affinity import Affinity, Places
     from geventwsgi.serving.http1.http1_policy import Page
     from geventwsgi.serving.loop.runners import Runners
     from geventwsgi.serving.wire.poller import Poller
@@ -75,7 +78,7 @@ def entrance_of(config: Config, tls: ssl.SSLContext | None) -> Entrance:
 
 def http1_policy_of(
     config: Config, gateway: Gateway, scheme: str, *, on_record: Callable[[Record], object] | None,
-    pages: dict[str, Page] | None, tally: Tally | None,
+    pages: dict[str, Page] | None, tally: Tally | None, affinity: Affinity | None = None,
 ) -> Http1Policy:  # fmt: skip
     """Return what holds for HTTP/1 requests.
 
@@ -84,8 +87,39 @@ def http1_policy_of(
     forwarding = Forwarding(scheme, config.secure_scheme_headers, client_of(config))
     return Http1Policy(
         gateway, limits_of(config), leniency_of(config), forwarding,
-        server_header=config.server_header, on_record=on_record, pages=pages, tally=tally,
+        server_header=config.server_header, on_record=on_record, pages=pages, tally=tally, affinity=affinity,
     )  # fmt: skip
+
+
+def places_of(config: Config) -> Places | None:
+    """Return the places of the workers, where the settings have requests served by certain ones."""
+    if config.affinity == "off" or HERE.passing is None or HERE.whereabouts is None:
+        return None
+    from geventwsgi.serving.http1.http1_affinity import Places  # noqa: PLC0415 - few servers need it
+
+    return Places(HERE.passing.slot, HERE.whereabouts)
+
+
+def affinity_of(config: Config, places: Places | None, moves: Moves | None) -> Affinity | None:
+    """Return what has requests served by the workers that they belong to; None if nothing asks for that."""
+    if places is None or moves is None:
+        return None
+    from geventwsgi.serving.http1 import http1_affinity  # noqa: PLC0415 - few servers need it
+
+    how, _, name = config.affinity.partition(":")
+    return http1_affinity.affinity_of(how, name, moves, places, client_of(config))
+
+
+def sticky_wrapper(config: Config, places: Places | None) -> Callable[[Any], Any]:
+    """Return what has an application's clients come back to this worker, where the settings ask for it."""
+    how, _, name = config.affinity.partition(":")
+    if places is None or how == "address":
+        return lambda application: application
+    from geventwsgi.serving.request.sticky import Learns, SetsCookie  # noqa: PLC0415 - few servers need it
+
+    if how == "cookie":
+        return partial(SetsCookie, name=name, tokens=places)
+    return partial(Learns, name=name.lower(), learn=places.learn, handshakes=(how, name) == ("query", "sid"))
 
 
 def websocket_wrapper(config: Config) -> Callable[[Any], Any]:

@@ -31,7 +31,15 @@ from geventwsgi.serving.accept.capacity import Capacity
 from geventwsgi.serving.accept.connection import LAST_CALL
 from geventwsgi.serving.accept.moving import Moves
 from geventwsgi.serving.accept.service import ServerView
-from geventwsgi.serving.assembly import http1_policy_of, identities, service_of, websocket_wrapper
+from geventwsgi.serving.assembly import (
+    affinity_of,
+    http1_policy_of,
+    identities,
+    places_of,
+    service_of,
+    sticky_wrapper,
+    websocket_wrapper,
+)
 from geventwsgi.serving.http1.http1_connection import Http1Speaker
 from geventwsgi.serving.loop.disarm import disarm
 from geventwsgi.serving.loop.runners import OneEach, Runners
@@ -51,6 +59,7 @@ if TYPE_CHECKING:
     from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.capacity import Guest
     from geventwsgi.serving.accept.service import Service
+    from geventwsgi.serving.http1.http1_affinity import Places
     from geventwsgi.serving.http1.http1_policy import Page
     from geventwsgi.serving.wire.sockets import Socket
     from geventwsgi.system.shared import Seat
@@ -153,6 +162,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         #: Clients' sockets in the hands of ``handler_class``.
         self.__handled: set[Any] = set()
         self.__wrap = websocket_wrapper(self.__config)
+        #: Where sessions are held, if requests are served by certain workers.
+        self.__places: Places | None = None
         #: What every environ starts from, where a subclass makes it for each request.
         self.__base: dict[str, Any] | None = None
         self.__application = application
@@ -160,6 +171,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             self.handler_class = handler_class
         if self.handler_class is not None and self.__config.proxy_protocol != "off":
             raise ConfigError("proxy_protocol: a handler_class reads the connection itself: leave one of them out")
+        if self.handler_class is not None and self.__config.affinity != "off":
+            raise ConfigError("affinity: a handler_class reads the connection itself: leave one of them out")
         self.__given_spawn = spawn
         super().__init__(listener, backlog=backlog, spawn=spawn)
         if ssl_context is not None or self.__config.is_ssl:
@@ -241,9 +254,9 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
                 self.secure_environ_class = WSGISecureEnviron
             if self.handler_class is None:
-                acceptor.speaker = self.__make_speaker(acceptor)
                 if HERE.passing is not None and self.__worker is not None:
                     self.__moves = Moves(HERE.passing, acceptor, repr(self.address))
+                acceptor.speaker = self.__make_speaker(acceptor)
             self.__acceptor = acceptor
             keep(self)
         return self.__acceptor
@@ -261,6 +274,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     def __make_speaker(self, acceptor: Acceptor) -> Http1Speaker:
         config, logger = self.__config, self.__logger
         on_record = recorder(logger)
+        self.__places = places_of(config)
         events = poller(self.loop)
         events.complain = acceptor.unwatchable
         base = self.get_environ()
@@ -288,7 +302,10 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             loop=self.loop, keeps_greenlets=self.__keeps_greenlets,
         )  # fmt: skip
         scheme = "http" if tls is None else "https"
-        policy = http1_policy_of(config, gateway, scheme, on_record=on_record, pages=self.__pages(), tally=self.__tally)
+        affinity = affinity_of(config, self.__places, self.__moves)
+        policy = http1_policy_of(
+            config, gateway, scheme, on_record=on_record, pages=self.__pages(), tally=self.__tally, affinity=affinity
+        )
         return Http1Speaker(self.__service, policy)
 
     def __pages(self) -> dict[str, Page] | None:
@@ -300,7 +317,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
     def __wrapped(self, application: Any) -> Any:
         """Return an application with what settings and subclasses put around it."""
-        wrapped = self.__wrap(application)
+        wrapped = sticky_wrapper(self.__config, self.__places)(self.__wrap(application))
         return wrapped if self.__base is None else OwnEnviron(wrapped, self.get_environ, self.__base)
 
     def __make_runners(self) -> Runners:

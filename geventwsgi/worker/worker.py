@@ -21,6 +21,7 @@ from geventwsgi.config.loader import load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
 from geventwsgi.forks import take_signals
 from geventwsgi.mesh.place import HERE
+from geventwsgi.mesh.whereabouts import numbered
 from geventwsgi.observe.outputs.sinks import flush_all
 from geventwsgi.system.originals import original
 from geventwsgi.system.privileges import become
@@ -316,19 +317,22 @@ class Worker:
 
     def _join_passing(self) -> None:
         """Prepare to pass connections to other workers."""
-        if self._slot is not None and HERE.directory is not None and self.cfg.handover:
+        wanted = self.cfg.handover or self.cfg.affinity != "off"
+        if self._slot is not None and HERE.directory is not None and wanted:
             from pathlib import Path
 
             from geventwsgi.mesh.passing import Passing, possible
 
             if possible:
                 HERE.take_passings(Passing(Path(HERE.directory), self._slot, self.log.error))
+            elif self.cfg.affinity != "off":
+                self.log.warning("affinity has no effect: this system cannot pass connections between processes")
 
     def _open_passing(self) -> None:
         """Take connections of other workers from now on."""
         if HERE.passing is not None:
             try:
-                HERE.passing.open(self.age)
+                HERE.passing.open(numbered(self.age, HERE.seat))
             except OSError as error:
                 self.log.warning(
                     "Worker %s takes over no connections: %s; let TMPDIR be writable, or set handover = False",

@@ -16,6 +16,7 @@ OURS = {
     *("handshake_timeout", "first_byte_timeout", "header_timeout", "body_min_rate", "body_grace"),
     *("write_timeout", "write_min_rate", "linger_timeout"),
     *("request_timeout", "queue_timeout", "limit_request_queue", "accept_balance", "on_disconnect", "half_close"),
+    "affinity",
     "greenlet_per_request",
     *("access_log_skip", "error_log_format", "request_id_header", "stall_threshold", "strict"),
     *("admin_bind", "metrics_buckets"),

@@ -81,6 +81,7 @@ GIVEN = {
     "queue_timeout": ("2.5", 2.5),
     "limit_request_queue": ("10", 10),
     "accept_balance": ("off",),
+    "affinity": ("query:sid",),
     "on_disconnect": ("cancel",),
     "half_close": ("gone",),
     "greenlet_per_request": (None, True),

@@ -185,7 +185,7 @@ def test_its_successor_gets_what_comes_later(workers, pipe):
     assert one.send(seat, "news", {}, b"", os.dup(pipe.fd), None)
     eventually(lambda: not other_has(one))
     workers.die(other)
-    successor, taker = workers.add(other._slot), Taker()
+    successor, taker = workers.add(other.slot), Taker()
     successor.on("news", taker)
     assert not one.send(seat, "news", {}, b"", pipe.fd, None)
     assert one.send(workers.seat_of(successor), "news", {}, b"", pipe.fd, None)
@@ -266,7 +266,7 @@ def stranger(workers, passing):
     """Connect to a worker by a socket of one's own."""
     sock = socket.socket(socket.AF_UNIX, stdlib_socket.SOCK_SEQPACKET)
     sock.settimeout(5)
-    sock.connect(str(workers.directory / f"seat.{passing._slot.index}"))
+    sock.connect(str(workers.directory / f"seat.{passing.slot.index}"))
     return sock
 
 

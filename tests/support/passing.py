@@ -32,7 +32,7 @@ class Passings:
 
     def seat_of(self, passing: Passing) -> tuple[int, int]:
         """Return the seat by which others know a worker."""
-        return passing._slot.index, self.all.index(passing) + 1
+        return passing.slot.index, self.all.index(passing) + 1
 
     def die(self, passing: Passing) -> None:
         """Close all sockets at once, as a process's end does; its name and its fields stay."""

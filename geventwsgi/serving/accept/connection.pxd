@@ -19,6 +19,7 @@ cdef class Connection(linger.Leaver):
     @cython.locals(entrance=CEntrance)
     cpdef begin(self, CService service, sock, address)
     cpdef start(self)
+    cpdef bint stays(self) except -1
     cpdef _park(self)
     cpdef _go_on(self, left)
     cpdef linger(self, bint taken=*)

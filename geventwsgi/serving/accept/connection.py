@@ -201,6 +201,11 @@ class Connection(linger.Leaver):
 
     # Counting and ending
 
+    def stays(self) -> bool:
+        """Return whether another worker has sent it here for its next request; True once."""
+        moved, self.moved = self.moved, False
+        return bool(moved)
+
     def client_ended(self) -> None:
         """See :class:`~geventwsgi.serving.wire.stream.Guard`; a protocol's own."""
         raise NotImplementedError
@@ -321,7 +326,8 @@ class Speaker:
         :param answered: whether a request of it has been answered.
         """
         connection = self.open(sock, address)
-        connection.introduced = connection.moved = True
+        connection.introduced = True
+        connection.moved = bool(received)
         connection.trusted = trusted
         connection.stream.unread(received)
         if answered:

@@ -321,6 +321,9 @@ def receive(connection: Http1Connection) -> Http1Exchange | Left:
         if head is None or data != connection.last_data:
             head = _read_head(connection, data)
         whole = True
+        affinity = connection.policy.affinity
+        if affinity is not None and not connection.stays() and affinity.leads_away(connection, head):
+            return ENDED
         exchange = Http1Exchange.__new__(Http1Exchange)
         exchange.begin(connection, connection.policy, head)
         exchange.repeated = connection.repeated

@@ -17,5 +17,6 @@ cdef class Http1Policy:
     cdef public object on_record
     cdef public dict pages
     cdef public CTally tally
+    cdef public object affinity
     cdef public CLastHead last_head
     cdef public CKnownBlocks known

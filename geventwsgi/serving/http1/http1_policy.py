@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.limits import Leniency, Limits
     from geventwsgi.observe.access import Record
     from geventwsgi.observe.tally import Tally
+    from geventwsgi.serving.http1.http1_affinity import Affinity
     from geventwsgi.wsgi.exchange import Exchange
     from geventwsgi.wsgi.gateway import Gateway
 
@@ -47,17 +48,18 @@ class Http1Policy:
     :param on_record: takes the access record of a request that never reached the gateway; None if nobody wants records.
     :param tally: counts the same requests; None if nothing is counted.
     :param pages: what the server answers itself, by path; None if there is nothing.
+    :param affinity: has requests served by the workers that they belong to; None: each is served where it is.
     """
 
     __slots__ = (
-        "forwarding", "gateway", "known", "last_head", "leniency", "limits", "on_record", "pages", "server_header",
-        "tally",
+        "affinity", "forwarding", "gateway", "known", "last_head", "leniency", "limits", "on_record", "pages",
+        "server_header", "tally",
     )  # fmt: skip
 
     def __init__(
         self, gateway: Gateway, limits: Limits, leniency: Leniency, forwarding: Forwarding, *,
         server_header: str, on_record: Callable[[Record], object] | None, pages: dict[str, Page] | None = None,
-        tally: Tally | None = None,
+        tally: Tally | None = None, affinity: Affinity | None = None,
     ) -> None:  # fmt: skip
         self.gateway = gateway
         self.limits = limits
@@ -67,6 +69,7 @@ class Http1Policy:
         self.on_record = on_record
         self.pages = pages
         self.tally = tally
+        self.affinity = affinity
         #: The response head that was encoded last.
         self.last_head = LastHead()
         #: Header blocks that were seen lately.

@@ -1,0 +1,314 @@
+"""Requests of one session are served by one worker, whichever worker their connection has reached."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+from collections import Counter
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from tests.support.process import Gwsgi
+from tests.support.waiting import wait_until
+
+APP = "tests.support.apps.held_sessions:app"
+SOCKETIO = "tests.support.fullapps.socketio_app:application"
+
+
+class Connection:
+    """A client's connection that many sessions share, as a proxy's is."""
+
+    def __init__(self, url):
+        parts = urlsplit(url)
+        self.sock = socket.create_connection((parts.hostname, parts.port), 20)
+        self.file = self.sock.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.sock.close()
+
+    def send(self, *requests):
+        self.sock.sendall(b"".join(requests))
+
+    def receive(self):
+        """Return the next response: its fields in lower case, and its body."""
+        status = self.file.readline()
+        if not status:
+            raise ConnectionResetError
+        fields = {}
+        while (line := self.file.readline()) != b"\r\n":
+            name, _, value = line.decode().partition(":")
+            fields[name.lower()] = value.strip()
+        return fields, json.loads(self.file.read(int(fields["content-length"])))
+
+    def ask(self, *requests):
+        """Send requests without a pause; return the bodies of their responses."""
+        self.send(*requests)
+        return [self.receive()[1] for _ in requests]
+
+
+def post(session, size=0, *, chunked=False, path="/", **fields):
+    """Return a request."""
+    body, given = bytes(size), {"Host": "a", **fields}
+    if session:
+        given["Mcp-Session-Id"] = session
+    if chunked:
+        given["Transfer-Encoding"] = "chunked"
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body) if size else b"0\r\n\r\n"
+    else:
+        given["Content-Length"] = str(size)
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+def begin(connections, count):
+    """Begin sessions; return their workers."""
+    made = {}
+    for number in range(count):
+        (body,) = connections[number % len(connections)].ask(post(None, path="/new"))
+        made[body["session"]] = body["worker"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Gwsgi("-w", "4", "--affinity", "header:mcp-session-id", app=APP) as server:
+        yield server
+
+
+def test_each_session_stays_with_its_worker_on_shared_connections(server, request):
+    """Bodies of both kinds and of none, pipelined in any order, on connections that all sessions share."""
+    count, rounds = request.config.getoption("--affinity-sessions"), 20
+    chance = random.Random(25)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(Connection(server.url)) for _ in range(8)]
+        sessions = begin(connections, count)
+        assert len(set(sessions.values())) == 4
+        sent = Counter()
+        asked = [name for name in sessions for _ in range(rounds)]
+        chance.shuffle(asked)
+        while asked:
+            batch = [asked.pop() for _ in range(min(len(asked), chance.randrange(1, 9)))]
+            sizes = [chance.choice((0, 10, 3000, 70_000)) for _ in batch]
+            bodies = chance.choice(connections).ask(
+                *[post(name, size, chunked=chance.random() < 0.5) for name, size in zip(batch, sizes, strict=True)]
+            )
+            for name, size, body in zip(batch, sizes, bodies, strict=True):
+                sent[name] += size
+                assert body["session"] == name
+                assert (body["known"], body["worker"], body["bytes"]) == (True, sessions[name], sent[name])
+
+
+def test_each_session_stays_with_its_worker_on_fresh_connections(server, request):
+    count = request.config.getoption("--affinity-sessions")
+    with Connection(server.url) as connection:
+        sessions = begin([connection], count)
+    for _ in range(3):
+        for name, worker in sessions.items():
+            with Connection(server.url) as connection:
+                (body,) = connection.ask(post(name, 5))
+                assert (body["known"], body["worker"]) == (True, worker)
+
+
+def test_an_unknown_session_is_served_where_it_is(server):
+    with Connection(server.url) as connection:
+        before, after = connection.ask(post("unknown"), post("other"))
+        assert before["worker"] == after["worker"]
+        assert not before["known"]
+
+
+def test_new_sessions_are_spread_evenly(server):
+    with ExitStack() as stack:
+        connections = [stack.enter_context(Connection(server.url)) for _ in range(16)]
+        workers = Counter(begin(connections, 16).values())
+        assert sorted(workers.values()) == [4, 4, 4, 4]
+
+
+def test_a_body_that_comes_late_comes_to_the_right_worker(server):
+    with ExitStack() as stack:
+        connections = [stack.enter_context(Connection(server.url)) for _ in range(4)]
+        sessions = begin(connections, 4)
+        for name, worker in sessions.items():
+            for connection in connections:
+                whole = post(name, 20)
+                connection.send(whole[:-20])
+                connection.send(whole[-20:-10])
+                connection.send(whole[-10:])
+                assert connection.receive()[1]["worker"] == worker
+
+
+def test_100_continue_is_sent_by_the_right_worker(server):
+    with ExitStack() as stack:
+        connections = [stack.enter_context(Connection(server.url)) for _ in range(4)]
+        sessions = begin(connections, 4)
+        for name, worker in sessions.items():
+            for connection in connections:
+                whole = post(name, 20, Expect="100-continue")
+                connection.send(whole[:-20])
+                assert connection.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+                assert connection.file.readline() == b"\r\n"
+                connection.send(whole[-20:])
+                assert connection.receive()[1]["worker"] == worker
+
+
+def open_connections(server):
+    """Return how many connections of clients any process of the server has, those that their clients have left too."""
+    port, states = f":{urlsplit(server.url).port:04X}", ("01", "08")  # ESTABLISHED, CLOSE_WAIT
+    lines = map(str.split, Path("/proc/net/tcp").read_text(encoding="ascii").splitlines())
+    return sum(fields[1].endswith(port) and fields[3] in states for fields in lines)
+
+
+def test_nothing_is_left_of_connections_that_have_moved(server):
+    with Connection(server.url) as one:
+        sessions = begin([one], 8)
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(Connection(server.url)).ask(*[post(name) for name in sessions])
+        assert open_connections(server) == 20
+    wait_until(lambda: open_connections(server) == 0)
+
+
+def test_one_worker_killed_ends_its_sessions_alone():
+    with Gwsgi("-w", "3", "--affinity", "header:mcp-session-id", app=APP) as server:
+        with ExitStack() as stack:
+            connections = [stack.enter_context(Connection(server.url)) for _ in range(6)]
+            sessions = begin(connections, 12)
+        victim = next(iter(sessions.values()))
+        os.kill(victim, signal.SIGKILL)
+        server.wait_ready(4)
+        for name, worker in sessions.items():
+            with Connection(server.url) as connection:
+                (body,) = connection.ask(post(name))
+                assert body["known"] == (worker != victim)
+                if worker != victim:
+                    assert body["worker"] == worker
+
+
+def test_a_worker_killed_while_requests_move_costs_only_what_it_has():
+    """Every request is answered, or its connection ends at once: none hangs."""
+    with Gwsgi("-w", "3", "--affinity", "header:mcp-session-id", app=APP) as server:
+        with ExitStack() as stack:
+            connections = [stack.enter_context(Connection(server.url)) for _ in range(12)]
+            sessions = begin(connections, 12)
+            victim = next(iter(sessions.values()))
+            for connection in connections:
+                connection.send(*[post(name) for name in sessions])
+            os.kill(victim, signal.SIGKILL)
+            for connection in connections:
+                with suppress(ConnectionResetError):
+                    for worker in sessions.values():
+                        body = connection.receive()[1]
+                        assert worker == victim or (body["known"] and body["worker"] == worker)
+        server.wait_ready(4)
+
+
+def test_a_cookie_leads_back():
+    with Gwsgi("-w", "4", "--affinity", "cookie:seat", app=APP) as server:
+        clients = [requests.Session() for _ in range(8)]
+        made = []
+        for client in clients:
+            reply = client.get(server.url + "/new")
+            cookie = reply.headers["Set-Cookie"]
+            assert cookie.startswith("seat=")
+            assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax")
+            made.append(reply.json())
+        assert len({body["worker"] for body in made}) > 1
+        for client, body in zip(clients, made, strict=True):
+            for _ in range(6):
+                client.close()  # the next request is on another connection
+                reply = client.get(server.url, headers={"Mcp-Session-Id": body["session"]})
+                assert "Set-Cookie" not in reply.headers
+                assert reply.json()["worker"] == body["worker"]
+        for client in clients:
+            client.close()
+
+
+def test_after_a_reload_a_cookie_leads_to_the_successor_and_is_not_set_anew():
+    with Gwsgi("-w", "2", "--affinity", "cookie", app=APP) as server, requests.Session() as client:
+        client.get(server.url + "/new")
+        server.signal(signal.SIGHUP)
+        server.wait_ready(4)
+        wait_until(lambda: len(server.worker_pids()) == 2)
+        workers = set()
+        for _ in range(8):
+            client.close()
+            reply = client.get(server.url)
+            assert "Set-Cookie" not in reply.headers
+            workers.add(reply.json()["worker"])
+        assert len(workers) == 1
+        assert workers <= set(server.worker_pids())
+
+
+def test_an_address_is_served_by_one_worker():
+    flags = ("--affinity", "address", "--forwarded-allow-ips", "127.0.0.1")
+    with Gwsgi("-w", "3", *flags, "--remote-addr-from-forwarded", "x-forwarded-for", app=APP) as server:
+        workers = {}
+        for _ in range(3):
+            for number in range(12):
+                with Connection(server.url) as connection:
+                    address = f"192.0.2.{number}"
+                    (body,) = connection.ask(post(None, X_Forwarded_For=address))
+                    assert body["address"] == address
+                    assert workers.setdefault(address, body["worker"]) == body["worker"]
+        assert len(set(workers.values())) == 3
+
+
+class SocketIO:
+    """Clients of Socket.IO with the default transports: polling, then a WebSocket."""
+
+    def __init__(self, url, count, **options):
+        socketio = pytest.importorskip("socketio")
+        self.said = [[] for _ in range(count)]
+        self.all = [socketio.Client(reconnection=False) for _ in range(count)]
+        for client, said in zip(self.all, self.said, strict=True):
+            client.on("said", said.append)
+            client.connect(url, wait_timeout=20, **options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for client in self.all:
+            client.disconnect()
+
+    def workers(self):
+        """Return the worker of each."""
+        return [client.call("whoami", timeout=20)[0] for client in self.all]
+
+
+@pytest.fixture(scope="module", params=["query:sid", "cookie"])
+def socketio_server(request):
+    with Gwsgi("-w", "3", "--affinity", request.param, app=SOCKETIO) as server:
+        yield server
+        assert "Invalid session" not in server.stderr_text()
+
+
+def test_socketio_clients_poll_and_upgrade(socketio_server, request):
+    """Each hears what any of them says, wherever it is."""
+    count = request.config.getoption("--affinity-clients")
+    for _ in range(2):
+        with SocketIO(socketio_server.url, count) as clients:
+            assert {client.transport() for client in clients.all} == {"websocket"}
+            assert len(set(clients.workers())) > 1
+            for number, client in enumerate(clients.all):
+                client.emit("say", {"data": number})
+            wait_until(lambda: all(len(said) == count for said in clients.said), 20)
+            assert all(sorted(said) == list(range(count)) for said in clients.said)
+
+
+def test_socketio_clients_that_only_poll(socketio_server):
+    with SocketIO(socketio_server.url, 6, transports=["polling"]) as clients:
+        workers = clients.workers()
+        assert len(set(workers)) > 1
+        for _ in range(5):
+            assert clients.workers() == workers
