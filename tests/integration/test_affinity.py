@@ -174,7 +174,7 @@ def test_nothing_is_left_of_connections_that_have_moved(server):
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(Connection(server.url)).ask(*[post(name) for name in sessions])
-        assert open_connections(server) == 20
+        wait_until(lambda: open_connections(server) == 20)
     wait_until(lambda: open_connections(server) == 0)
 
 
