@@ -95,7 +95,7 @@ def places_of(config: Config) -> Places | None:
     """Return the places of the workers, where the settings have requests served by certain ones."""
     if config.affinity == "off" or HERE.passing is None or HERE.whereabouts is None:
         return None
-    from geventwsgi.serving.http1.http1_affinity import Places  # noqa: PLC0415 - few servers need it
+    from geventwsgi.serving.http1.http1_affinity import Places
 
     return Places(HERE.passing.slot, HERE.whereabouts)
 
@@ -104,7 +104,7 @@ def affinity_of(config: Config, places: Places | None, moves: Moves | None) -> A
     """Return what has requests served by the workers that they belong to; None if nothing asks for that."""
     if places is None or moves is None:
         return None
-    from geventwsgi.serving.http1 import http1_affinity  # noqa: PLC0415 - few servers need it
+    from geventwsgi.serving.http1 import http1_affinity
 
     how, _, name = config.affinity.partition(":")
     return http1_affinity.affinity_of(how, name, moves, places, client_of(config))
@@ -115,7 +115,7 @@ def sticky_wrapper(config: Config, places: Places | None) -> Callable[[Any], Any
     how, _, name = config.affinity.partition(":")
     if places is None or how == "address":
         return lambda application: application
-    from geventwsgi.serving.request.sticky import Learns, SetsCookie  # noqa: PLC0415 - few servers need it
+    from geventwsgi.serving.request.sticky import Learns, SetsCookie
 
     if how == "cookie":
         return partial(SetsCookie, name=name, tokens=places)
