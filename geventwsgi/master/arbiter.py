@@ -22,6 +22,7 @@ from geventwsgi.master.observing import Observing
 from geventwsgi.master.orders import ORDERS, Order, distinct, hup, term
 from geventwsgi.master.reload import Progress, Reload
 from geventwsgi.mesh.place import HERE
+from geventwsgi.mesh.whereabouts import Whereabouts
 from geventwsgi.observe.loggers import make_logger, warnings_of
 from geventwsgi.observe.outputs import stdio
 from geventwsgi.system.daemon import daemonize
@@ -81,6 +82,7 @@ class Arbiter(Compatible):
         """
         self.pid = os.getpid()
         self.kin = Kin(os.environ)
+        self.whereabouts = Whereabouts(self.kin.secret)
         self._directory = working_directory()
         self.systemd = Systemd(os.environ)
         self.load_config = self._activation = Activation(self.load_config, take_sockets(os.environ, self.kin.parent))

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from geventwsgi.system.listeners import Listener
     from geventwsgi.system.signals import SignalPipe
 
-#: Environment variables for the new master: its parent's pid, and the descriptors by address.
-PARENT, SOCKETS = "GWSGI_UPGRADED_FROM", "GWSGI_UPGRADE_SOCKETS"
+#: Environment variables for the new master: its parent's pid, the descriptors by address, and the secret of both.
+PARENT, SOCKETS, SECRET = "GWSGI_UPGRADED_FROM", "GWSGI_UPGRADE_SOCKETS", "GWSGI_UPGRADE_SECRET"
 #: Seconds between two looks whether the parent still lives.
 INTERVAL = 0.5
 
@@ -38,11 +38,13 @@ class Kin:
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        parent, sockets = environ.pop(PARENT, ""), environ.pop(SOCKETS, "")
+        parent, sockets, secret = (environ.pop(name, "") for name in (PARENT, SOCKETS, SECRET))
         #: The pid of the master that has started this one; 0 without one.
         self.parent = int(parent) if parent == str(os.getppid()) else 0
         #: The descriptors that the parent passes, by name: the text of the address that they listen at.
         self.sockets = _read_sockets(sockets) if self.parent else {}
+        #: What only the masters that follow each other know, so that what one has signed is valid with the next.
+        self.secret = bytes.fromhex(secret) if self.parent and secret else os.urandom(32)
         #: The pid of the master that this one has started; 0 without one.
         self.successor = 0
         self._promoted = not self.parent
@@ -107,7 +109,7 @@ class Kin:
 
         command = [sys.executable, *sys.orig_argv[1:]]
         sockets = {name: _listening(listener) for name, listener in listeners.items()}
-        told = {**environ, PARENT: str(os.getpid()), SOCKETS: json.dumps(sockets)}
+        told = {**environ, PARENT: str(os.getpid()), SOCKETS: json.dumps(sockets), SECRET: self.secret.hex()}
         with signals.held(), own():
             pid = int(original("os", "fork")())
             if pid == 0:

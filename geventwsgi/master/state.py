@@ -10,13 +10,13 @@ from geventwsgi.master.drain_delay import DrainDelay
 from geventwsgi.master.handles import Children
 from geventwsgi.mesh.claims import Claims
 from geventwsgi.mesh.tickets import Tickets
-from geventwsgi.mesh.whereabouts import Whereabouts
 from geventwsgi.system.file_watcher import SourceWatch
 from geventwsgi.system.socket_directory import meeting_place
 
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
     from geventwsgi.master.kin import Kin
+    from geventwsgi.mesh.whereabouts import Whereabouts
     from geventwsgi.observe.log import Logger
     from geventwsgi.system.daemon import Launch
     from geventwsgi.system.listeners import Listener
@@ -33,6 +33,8 @@ class State:
 
     #: Set when the master starts, in this order.
     kin: Kin
+    #: Which worker holds which session.
+    whereabouts: Whereabouts
     systemd: Systemd
     signals: SignalPipe
     cfg: Config
@@ -60,8 +62,6 @@ class State:
         self.tickets = Tickets()
         #: What one worker at a time may have.
         self.claims = Claims()
-        #: Which worker holds which session.
-        self.whereabouts = Whereabouts()
         #: The process that waits for a daemon's start; None without ``daemon``.
         self.launch: Launch | None = None
         #: The environment that the server was started with.

@@ -230,6 +230,10 @@ class Passing:
 
     # Giving
 
+    def sits(self, seat: Seat) -> bool:
+        """Return whether a worker takes connections."""
+        return self.slot.sitting(seat[0]) == seat[1]
+
     def connections_at(self, seat: Seat) -> int:
         """Return how many connections a worker has."""
         return self.slot.connections_at(seat)
@@ -266,8 +270,8 @@ class Passing:
 
     def _link(self, seat: Seat) -> Link | None:
         """Return the way to a worker, which may be the one that has the slot of an earlier one; None without any."""
-        index, number = seat
-        if self.slot.sitting(index) != number or index == self.slot.index:
+        index = seat[0]
+        if not self.sits(seat) or index == self.slot.index:
             return None
         link = self._links.get(index)
         if link is not None:

@@ -1,13 +1,12 @@
 """Which worker holds a session: in memory that all workers of a master share, of a bounded size.
 
 The master makes it before its first fork. A value (a session's identity, for example) is stored as a hash under a key
-that this master alone has. What has not been asked for lately is forgotten. This module imports no gevent.
+that nobody else has. What has not been asked for lately is forgotten. This module imports no gevent.
 """
 
 from __future__ import annotations
 
 import mmap
-import os
 from _blake2 import blake2b
 from typing import TYPE_CHECKING
 
@@ -32,12 +31,13 @@ _TIMES, _AGES, _SLOTS = (1 << _TIME) - 1, (1 << _AGE) - 1, (1 << _SLOT) - 1
 class Whereabouts:
     """See above.
 
+    :param key: 32 bytes that only the master's processes know.
     :param most: values that are remembered; a power of two, at least :data:`WAYS`.
     :param now: the seconds of a clock that all processes share.
     """
 
-    def __init__(self, most: int = MOST, now: Callable[[], float] = clock.monotonic) -> None:
-        self._key = os.urandom(32)
+    def __init__(self, key: bytes, most: int = MOST, now: Callable[[], float] = clock.monotonic) -> None:
+        self._key = key
         self._buckets = most // WAYS
         self._now = now
         # Two words for each value, one store each, which no other process sees half done.

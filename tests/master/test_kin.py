@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from geventwsgi.config.addresses import TCPAddress
-from geventwsgi.master.kin import PARENT, SOCKETS, Kin, working_directory
+from geventwsgi.master.kin import PARENT, SECRET, SOCKETS, Kin, working_directory
 from geventwsgi.system.listeners import Listener
 from tests.support.waiting import wait_until
 
@@ -73,3 +73,13 @@ def test_working_directory_keeps_the_shells_name_for_it(tmp_path, monkeypatch):
     assert working_directory() == str(tmp_path / "current")
     monkeypatch.setenv("PWD", str(tmp_path))
     assert working_directory() == str(tmp_path / "release")
+
+
+def test_the_next_master_has_the_secret_of_this_one_and_nobody_else():
+    secret = Kin({}).secret
+    assert len(secret) == 32
+    told = {SOCKETS: "{}", SECRET: secret.hex()}
+    environ = {PARENT: str(os.getppid()), **told}
+    assert Kin(environ).secret == secret
+    assert environ == {}
+    assert Kin({PARENT: "1234567", **told}).secret != secret

@@ -7,6 +7,8 @@ import random
 
 from geventwsgi.mesh.whereabouts import LIFETIME, UNIT, WAYS, Whereabouts, age_of, numbered, place_of
 
+KEY = os.urandom(32)
+
 
 class Clock:
     """A clock that a test sets."""
@@ -19,7 +21,7 @@ class Clock:
 
 
 def test_what_was_learned_is_found():
-    table = Whereabouts()
+    table = Whereabouts(KEY)
     assert table.find("a") is None
     table.learn("a", (3, numbered(7, 6)))
     table.learn("b", (4095, numbered(9, 5)))
@@ -31,14 +33,14 @@ def test_what_was_learned_is_found():
 
 
 def test_the_last_word_counts():
-    table = Whereabouts()
+    table = Whereabouts(KEY)
     table.learn("a", (3, numbered(7, 6)))
     table.learn("a", (4, numbered(8, 6)))
     assert table.find("a") == (4, 8)
 
 
 def test_many_are_told_apart():
-    table = Whereabouts()
+    table = Whereabouts(KEY)
     for number in range(20_000):
         table.learn(f"session {number}", (number % 4, numbered(number, 6)))
     wrong = [number for number in range(20_000) if table.find(f"session {number}") != (number % 4, number)]
@@ -47,7 +49,7 @@ def test_many_are_told_apart():
 
 def test_its_size_is_bounded_and_the_one_not_used_longest_makes_room():
     clock = Clock()
-    table = Whereabouts(WAYS, clock)  # one bucket
+    table = Whereabouts(KEY, WAYS, clock)  # one bucket
     for number in range(WAYS):
         table.learn(str(number), (1, numbered(number, 6)))
         clock.seconds += UNIT
@@ -60,7 +62,7 @@ def test_its_size_is_bounded_and_the_one_not_used_longest_makes_room():
 
 def test_what_is_not_used_is_forgotten():
     clock = Clock()
-    table = Whereabouts(64, clock)
+    table = Whereabouts(KEY, 64, clock)
     table.learn("a", (3, numbered(7, 6)))
     table.learn("b", (3, numbered(7, 6)))
     for _ in range(3):
@@ -71,7 +73,7 @@ def test_what_is_not_used_is_forgotten():
 
 def test_a_forgotten_one_makes_room_before_others():
     clock = Clock()
-    table = Whereabouts(WAYS, clock)
+    table = Whereabouts(KEY, WAYS, clock)
     for number in range(WAYS):
         table.learn(str(number), (1, numbered(number, 6)))
     clock.seconds += UNIT * (LIFETIME + 1)
@@ -81,13 +83,13 @@ def test_a_forgotten_one_makes_room_before_others():
 
 
 def test_two_masters_have_different_keys():
-    one, other = Whereabouts(), Whereabouts()
+    one, other = Whereabouts(KEY), Whereabouts(bytes(32))
     assert one.digest(b"0", 12, b"cookie") != other.digest(b"0", 12, b"cookie")
     assert one.digest(b"0", 12, b"cookie") != one.digest(b"0", 12, b"choice")
 
 
 def test_any_text_is_a_value():
-    table = Whereabouts()
+    table = Whereabouts(KEY)
     for value in ("", "\0", "ü" * 100, "\ud800", "x" * 100_000):
         table.learn(value, (1, numbered(1, 6)))
         assert table.find(value) == (1, 1)
@@ -95,7 +97,7 @@ def test_any_text_is_a_value():
 
 def test_words_of_anything_mislead_nobody():
     """Half-written and damaged entries are as good as none: what is returned is a slot and a number at the most."""
-    table = Whereabouts(WAYS)
+    table = Whereabouts(KEY, WAYS)
     chance = random.Random(25)
     for _ in range(200):
         for index in range(2 * WAYS):
@@ -106,7 +108,7 @@ def test_words_of_anything_mislead_nobody():
 
 
 def test_processes_share_it():
-    table = Whereabouts()
+    table = Whereabouts(KEY)
     pid = os.fork()
     if not pid:
         table.learn("a", (3, numbered(7, 6)))

@@ -317,17 +317,20 @@ class Speaker:
         """
         raise NotImplementedError
 
-    def adopt(self, sock: Socket, address: Any, received: bytes, *, trusted: bool, answered: bool) -> Connection:
+    def adopt(
+        self, sock: Socket, address: Any, received: bytes, *, trusted: bool, answered: bool, moved: bool
+    ) -> Connection:
         """Return a connection that another process has accepted, after its prologue, and between two requests.
 
         :param address: its client's, as a proxy may have named it.
         :param received: what has been received of its next request.
         :param trusted: whether the peer's forwarder fields are believed.
         :param answered: whether a request of it has been answered.
+        :param moved: whether its next request is served here, wherever it belongs.
         """
         connection = self.open(sock, address)
         connection.introduced = True
-        connection.moved = bool(received)
+        connection.moved = moved
         connection.trusted = trusted
         connection.stream.unread(received)
         if answered:

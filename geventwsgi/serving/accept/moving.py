@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket as constants
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Seconds for which a worker is tried that takes nothing at the moment, and between two tries.
 PATIENCE, PAUSE = 1.0, 0.002
+#: The same for the worker of a session, which has nowhere else to go: the loop of that worker may be blocked. The pause
+#: grows.
+LONG_PATIENCE, LONG_PAUSE = 30.0, 0.05
 _FAMILIES = (constants.AF_INET, constants.AF_INET6, getattr(constants, "AF_UNIX", None))
 
 
@@ -81,8 +83,8 @@ class Moves:
     def send(self, connection: Connection, seat: Seat, head: bytes) -> bool:
         """Send a connection to another worker; return False, and do nothing, if it cannot leave now.
 
-        Otherwise this object of it is done with. If the other worker does not take it, it is opened here anew, and its
-        next request is served here.
+        Otherwise this object of it is done with. It may wait while too many are on their way to that worker. If the
+        other worker does not take the connection, it is opened here anew, and its next request is served here.
 
         :param head: what has been read of its next request already.
         """
@@ -90,14 +92,29 @@ class Moves:
         detached = connection.stream.detach()
         if detached is None:
             return False
-        fd, ahead = detached
-        back = partial(self._open, known, head + ahead, None)
-        sent = False
-        with suppress(TooLargeError):
-            sent = self._passing.send(seat, self._kind, known._asdict(), head + ahead, fd, back)
-        if not sent:
-            back(fd)
+        fd, received = detached[0], head + detached[1]
+        back = partial(self._take_back, known, received, seat)
+        until, pause = clock.monotonic() + LONG_PATIENCE, PAUSE
+        try:
+            while not self._passing.send(seat, self._kind, known._asdict(), received, fd, back):
+                if clock.monotonic() >= until or not self._passing.sits(seat):
+                    back(fd)
+                    break
+                sleep(pause)
+                pause = min(2 * pause, LONG_PAUSE)
+        except TooLargeError:
+            self._open(known, received, None, fd)
+        except BaseException:  # this greenlet is ended while it waits
+            close(fd)
+            raise
         return True
+
+    def _take_back(self, known: Known, received: bytes, seat: Seat, fd: int) -> None:
+        """Open a connection whose request another worker has not taken.
+
+        If that one takes nothing any more, its successor may: it is decided anew where the request belongs.
+        """
+        self._open(known, received, None, fd, stays=self._passing.sits(seat))
 
     def hand_over(self, seats: Callable[[], list[Seat]], until: float) -> None:
         """Send the connections that wait for their clients, or for messages, to other workers, which go on with them.
@@ -173,7 +190,13 @@ class Moves:
             raise ValueError("what is parked is described by a dictionary")
         return partial(self._open, known, received, parked, fd)
 
-    def _open(self, known: Known, received: bytes, parked: dict[str, Any] | None, fd: int) -> None:
+    def _open(
+        self, known: Known, received: bytes, parked: dict[str, Any] | None, fd: int, *, stays: bool = True
+    ) -> None:
+        """Open a connection.
+
+        :param stays: whether the request that has come is served here, wherever it belongs.
+        """
         acceptor = self._acceptor
         capacity = acceptor.speaker.service.capacity
         if capacity.full:
@@ -184,8 +207,9 @@ class Moves:
             return
         os.set_blocking(fd, False)
         connection = acceptor.speaker.adopt(
-            Socket(fd, family), known.client, received, trusted=known.trusted, answered=known.answered
-        )
+            Socket(fd, family), known.client, received, trusted=known.trusted, answered=known.answered,
+            moved=stays and bool(received),
+        )  # fmt: skip
         if parked:
             spawn(self._resume, connection, parked)
         else:

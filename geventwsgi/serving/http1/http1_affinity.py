@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.moving import Moves
     from geventwsgi.system.shared import Seat, Slot
 
-    #: Returns the value by which a request belongs to a worker; None if it has none.
-    Reads = Callable[[Connection, RequestHead], str | None]
-
-#: Seconds between two looks at the workers.
-AGAIN = 0.05
-#: Values of which the place is remembered.
-REMEMBERED = 4096
+#: Characters of a half of a token.
+HALF = 24
+#: Seconds for which a value that belongs to this worker is not looked up again: one that stays here as long as the
+#: worker does, and has to be asked for in the shared table now and then; and one that may belong to another worker as
+#: soon as there is one.
+SETTLED, AGAIN = 60.0, 0.05
+#: Values of which the place is remembered, and the most characters of one; what is longer was not made by a server.
+REMEMBERED, LONGEST = 4096, 256
 
 
 class Places:
@@ -38,15 +39,20 @@ class Places:
     :param slot: this worker's own.
     """
 
+    __slots__ = ("_by_token", "_chosen", "_found", "_seats", "_settled", "_slot", "_whereabouts")
+
     def __init__(self, slot: Slot, whereabouts: Whereabouts) -> None:
         self._slot = slot
         self._whereabouts = whereabouts
+        self._found: list[Seat] = []
         #: By place. While a worker is replaced there are two at one place: the one that ends counts until it says so.
         self._seats: dict[int, Seat] = {}
-        self._by_token: dict[str, int] = {}
+        #: By the two halves of tokens: that of a worker, and that of its place.
+        self._by_token: dict[str, Seat] = {}
         #: By value the place that stands in for one without a worker.
         self._chosen: dict[str, int] = {}
-        self._looked = float("-inf")
+        #: The values that belong to this worker, and until when that is known.
+        self._settled: dict[str, float] = {}
 
     @property
     def own(self) -> Seat | None:
@@ -57,37 +63,38 @@ class Places:
     def _sits(self, seat: Seat) -> bool:
         return self._slot.sitting(seat[0]) == seat[1]
 
-    def _look(self) -> bool:
-        """Look at the workers again, unless that was a moment ago; return whether it was done."""
-        now = clock.monotonic()
-        if now - self._looked < AGAIN:
-            return False
-        self._looked = now
+    def _look(self) -> None:
+        """Look at the workers again."""
+        found = self._slot.seats()
+        if found == self._found:
+            return
+        self._found = found
         seats: dict[int, Seat] = {}
-        for seat in sorted(self._slot.seats(), key=lambda seat: seat[1]):
+        for seat in sorted(found, key=lambda seat: seat[1]):
             seats.setdefault(place_of(seat[1]), seat)
-        if seats != self._seats:
-            if seats.keys() != self._seats.keys():
-                self._chosen.clear()
-                self._by_token = {self.token(place): place for place in seats}
-            self._seats = seats
-        return True
+        if seats.keys() != self._seats.keys():
+            self._chosen.clear()
+        self._seats = seats
+        self._by_token = {self._half(b"place", place): seat for place, seat in seats.items()}
+        self._by_token.update((self._half(b"worker", seat[1]), seat) for seat in found)
 
-    def token(self, place: int) -> str:
-        """Return the text that stands for a place in a cookie. Nobody can guess it."""
-        return self._whereabouts.digest(b"%d" % place, 12, b"cookie").hex()
+    def _half(self, purpose: bytes, number: int) -> str:
+        return self._whereabouts.digest(b"%d" % number, HALF // 2, purpose).hex()
 
     def own_token(self) -> str | None:
-        """Return the token of this worker's place; None while it takes no connections of others."""
+        """Return the text that stands for this worker in a cookie, and after its end for its place.
+
+        Nobody can guess it. It is None while this worker takes no connections of others.
+        """
         own = self.own
-        return None if own is None else self.token(place_of(own[1]))
+        return None if own is None else self._half(b"worker", own[1]) + self._half(b"place", place_of(own[1]))
 
     def by_token(self, token: str) -> Seat | None:
-        """Return the worker at the place that a token names; None if there is none now."""
-        place = self._by_token.get(token, -1)
-        seat = self._seats.get(place)
-        if (seat is None or not self._sits(seat)) and self._look():
-            seat = self._seats.get(self._by_token.get(token, -1))
+        """Return the worker that a token names, else the one at its place; None if there is none now."""
+        seat = self._by_token.get(token[:HALF])
+        if seat is None or not self._sits(seat):
+            self._look()
+            seat = self._by_token.get(token[:HALF]) or self._by_token.get(token[HALF:])
         return seat if seat is not None and self._sits(seat) else None
 
     def for_value(self, value: str) -> Seat | None:
@@ -116,35 +123,148 @@ class Places:
         return (found[0], number) if number and age_of(number) == found[1] else None
 
     def learn(self, value: str) -> None:
-        """Note that this worker has made a value."""
+        """Note that this worker has made a value, unless another one that is there has made it before."""
         own = self.own
-        if own is not None and value:
+        if own is None or not value or self.is_settled(value):
+            return
+        if self.of_session(value) is None:
             self._whereabouts.learn(value, own)
+
+    def is_settled(self, value: str) -> bool:
+        """Return whether a value was found to belong to this worker a moment ago."""
+        return clock.monotonic() < self._settled.get(value, 0.0)
+
+    def settle(self, value: str, seconds: float) -> None:
+        """Note that a value belongs to this worker, which need not be looked up again for some time."""
+        if len(self._settled) >= REMEMBERED:
+            self._settled.clear()
+        self._settled[value] = clock.monotonic() + seconds
 
 
 class Affinity:
-    """See above.
+    """See above; of each way to name a worker there is a subclass.
 
-    :param read: returns what a request says.
-    :param find: returns the worker that this belongs to.
+    :param moves: sends connections to other workers.
     """
 
-    def __init__(self, moves: Moves, places: Places, read: Reads, find: Callable[[str], Seat | None]) -> None:
+    __slots__ = ("_moves", "_places")
+
+    #: See :data:`SETTLED`.
+    lasting = AGAIN
+
+    def __init__(self, moves: Moves, places: Places) -> None:
         self._moves = moves
         self._places = places
-        self._read = read
-        self._find = find
+
+    def value_of(self, connection: Connection, head: RequestHead) -> str | None:
+        """Return what a request says; None if it says nothing."""
+        raise NotImplementedError
+
+    def find(self, value: str) -> Seat | None:
+        """Return the worker that a value belongs to; None if there is none."""
+        raise NotImplementedError
 
     def leads_away(self, connection: Connection, head: RequestHead) -> bool:
         """Return whether a request belongs to another worker, and its connection has left for that one."""
-        value = self._read(connection, head)
-        if value is None:
+        value, places = self.value_of(connection, head), self._places
+        if value is None or len(value) > LONGEST:
             return False
-        seat = self._find(value)
-        if seat is None or seat == self._places.own:
+        own = places.own
+        if own is not None and places.is_settled(value):
+            return False
+        seat = self.find(value)
+        if seat is None:
+            return False
+        if seat == own:
+            places.settle(value, self.lasting)
             return False
         data = bytes_of(head)
         return data is not None and self._moves.send(connection, seat, data)
+
+
+class ByCookie(Affinity):
+    """A cookie of the server's own has the token of a place."""
+
+    __slots__ = ("_start",)
+
+    lasting = SETTLED
+
+    def __init__(self, moves: Moves, places: Places, name: str) -> None:
+        super().__init__(moves, places)
+        self._start = name + "="
+
+    def value_of(self, connection: Connection, head: RequestHead) -> str | None:  # noqa: ARG002 - the head says it
+        """See :class:`Affinity` (RFC 6265 section 4.2.1)."""
+        start = self._start
+        for field, value in head.fields.items:
+            if len(field) == 6 and field.lower() == "cookie" and start in value:
+                if value.startswith(start) and ";" not in value:
+                    return value[len(start) :]
+                for pair in value.split(";"):
+                    if pair.strip().startswith(start):
+                        return pair.strip()[len(start) :]
+        return None
+
+    def find(self, value: str) -> Seat | None:
+        """See :class:`Affinity`. A cookie that leads to no worker leads all requests to the same one."""
+        return self._places.by_token(value) or self._places.for_value(value)
+
+
+class ByQuery(Affinity):
+    """A query parameter has a session's name."""
+
+    __slots__ = ("_name",)
+
+    lasting = SETTLED
+
+    def __init__(self, moves: Moves, places: Places, name: str) -> None:
+        super().__init__(moves, places)
+        self._name = name
+
+    def value_of(self, connection: Connection, head: RequestHead) -> str | None:  # noqa: ARG002 - the head says it
+        """See :class:`Affinity`."""
+        return parameter_of(head.query, self._name)
+
+    def find(self, value: str) -> Seat | None:
+        """See :class:`Affinity`."""
+        return self._places.of_session(value)
+
+
+class ByHeader(ByQuery):
+    """A header field has a session's name."""
+
+    __slots__ = ()
+
+    def value_of(self, connection: Connection, head: RequestHead) -> str | None:  # noqa: ARG002 - the head says it
+        """See :class:`Affinity`."""
+        return field_of(head.fields, self._name)
+
+
+class ByAddress(Affinity):
+    """The client's address, or the one that a trusted peer names.
+
+    :param client_of: reads the latter; None if peers are not asked for it.
+    """
+
+    __slots__ = ("_client_of",)
+
+    def __init__(
+        self, moves: Moves, places: Places, client_of: Callable[[Fields], tuple[str, int] | None] | None
+    ) -> None:
+        super().__init__(moves, places)
+        self._client_of = client_of
+
+    def value_of(self, connection: Connection, head: RequestHead) -> str | None:
+        """See :class:`Affinity`."""
+        if connection.trusted and self._client_of is not None:
+            client = self._client_of(head.fields)
+            if client is not None:
+                return client[0]
+        return connection.remote_addr or None
+
+    def find(self, value: str) -> Seat | None:
+        """See :class:`Affinity`."""
+        return self._places.for_value(value)
 
 
 def bytes_of(head: RequestHead) -> bytes | None:
@@ -153,30 +273,22 @@ def bytes_of(head: RequestHead) -> bytes | None:
     return data if head.size - len(data) in (0, 2) else None
 
 
-def cookie_of(fields: Fields, name: str) -> str | None:
-    """Return the value of a cookie (RFC 6265 section 4.2.1); None without it."""
-    start = name + "="
-    for field, value in fields.items:
-        if len(field) == 6 and field.lower() == "cookie" and start in value:
-            for pair in value.split(";"):
-                if pair.strip().startswith(start):
-                    return pair.strip()[len(start) :]
-    return None
-
-
 def parameter_of(query: str, name: str) -> str | None:
     """Return the first value of a query's parameter; None without it."""
-    if name not in query and "%" not in query and "+" not in query:
+    if name not in query and "%" not in query:
         return None
     for pair in query.split("&"):
         key, _, value = pair.partition("=")
-        if unquote_plus(key, "latin-1") == name:
-            return unquote_plus(value, "latin-1")
+        if key == name or ("%" in key and unquote_plus(key, "latin-1") == name):
+            return unquote_plus(value, "latin-1") if "%" in value or "+" in value else value
     return None
 
 
 def field_of(fields: Fields, lower: str) -> str | None:
-    """Return the first value of a field; None without it."""
+    """Return the first value of a field; None without it.
+
+    :param lower: its name, in lower case.
+    """
     size = len(lower)
     for name, value in fields.items:
         if len(name) == size and name.lower() == lower:
@@ -193,21 +305,9 @@ def affinity_of(
     :param client_of: reads the client that a trusted peer names.
     """
     if how == "cookie":
-        return Affinity(
-            moves, places, lambda _, head: cookie_of(head.fields, name),
-            lambda token: places.by_token(token) or places.for_value(token),
-        )  # fmt: skip
+        return ByCookie(moves, places, name)
     if how == "query":
-        return Affinity(moves, places, lambda _, head: parameter_of(head.query, name), places.of_session)
+        return ByQuery(moves, places, name)
     if how == "header":
-        lower = name.lower()
-        return Affinity(moves, places, lambda _, head: field_of(head.fields, lower), places.of_session)
-
-    def address_of(connection: Connection, head: RequestHead) -> str | None:
-        if connection.trusted and client_of is not None:
-            client = client_of(head.fields)
-            if client is not None:
-                return client[0]
-        return connection.remote_addr or None
-
-    return Affinity(moves, places, address_of, places.for_value)
+        return ByHeader(moves, places, name.lower())
+    return ByAddress(moves, places, client_of)

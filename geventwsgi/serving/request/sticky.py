@@ -35,6 +35,8 @@ class Tokens(Protocol):
 class SetsCookie:
     """Gives clients a cookie that leads to this worker, unless they have one that leads to a worker."""
 
+    __slots__ = ("_own", "_start", "_tokens", "application")
+
     def __init__(self, application: Any, name: str, tokens: Tokens) -> None:
         self.application = application
         self._start = name + "="
@@ -48,11 +50,12 @@ class SetsCookie:
         if own is not None and own in cookies:
             return self.application(environ, start_response)  # type: ignore[no-any-return]
         token = self._tokens.own_token()
-        if token is None or self._leads_somewhere(cookies):
+        if token is not None:
+            self._own = own = self._start + token
+        if own is None or token is None or self._leads_somewhere(cookies):
             return self.application(environ, start_response)  # type: ignore[no-any-return]
-        self._own = cookie = self._start + token
         secure = "; Secure" if environ["wsgi.url_scheme"] == "https" else ""
-        field = ("Set-Cookie", f"{cookie}; Path=/; HttpOnly; SameSite=Lax{secure}")
+        field = ("Set-Cookie", f"{own}; Path=/; HttpOnly; SameSite=Lax{secure}")
 
         def begin(status: str, headers: Headers, exc_info: Any = None) -> Any:
             return start_response(status, [*headers, field], *(() if exc_info is None else (exc_info,)))
@@ -74,6 +77,8 @@ class Learns:
     :param learn: takes a session's name.
     :param handshakes: whether those of Engine.IO are looked at.
     """
+
+    __slots__ = ("_handshakes", "_learn", "_name", "application")
 
     def __init__(self, application: Any, name: str, learn: Callable[[str], object], *, handshakes: bool) -> None:
         self.application = application

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from gevent import sleep, spawn
 
 from geventwsgi import clock
 from geventwsgi.mesh import passing
 from geventwsgi.serving.accept.acceptor import Acceptor
-from geventwsgi.serving.accept.moving import Moves
+from geventwsgi.serving.accept.moving import Known, Moves
 from tests.support.eventually import eventually
 from tests.support.passing import Passings
 from tests.support.serving import Served, served
@@ -151,6 +152,50 @@ def test_it_stays_if_the_other_has_gone(workers: Passings, two: tuple[Worker, Wo
     workers.die(other.passing)
     move(workers, one, other, GET % b"second")
     assert one.served.response()[1] == b"ok"
+
+
+def test_it_waits_while_the_way_is_full(
+    workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    settle(one)
+    monkeypatch.setattr(passing, "UNANSWERED", 0)
+    moving = spawn(move, workers, one, other, GET % b"second")
+    sleep(0)
+    monkeypatch.setattr(passing, "UNANSWERED", 1)
+    moving.get()
+    assert one.served.response()[1] == b"ok"
+    assert (one.heads, other.heads) == (["/first"], ["/second"])
+
+
+def test_if_it_is_ended_while_it_waits_nothing_is_left(
+    workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    settle(one)
+    monkeypatch.setattr(passing, "UNANSWERED", 0)
+    moving = spawn(move, workers, one, other, GET % b"second")
+    sleep(0)
+    moving.kill()
+    assert one.served.client.recv(1) == b""
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_what_one_that_leaves_has_refused_is_decided_anew(
+    workers: Passings, two: tuple[Worker, Worker], leaves: bool
+) -> None:
+    """Its successor may take it. What a worker refuses that is full is served here."""
+    one, other = two
+    settle(one)
+    seat = workers.seat_of(other.passing)
+    detached = one.served.connection.stream.detach()
+    assert detached is not None
+    if leaves:
+        other.passing.slot.rise()
+    one.moves._take_back(Known.of(one.served.connection), GET % b"second", seat, detached[0])
+    one.served.connection.end()
+    (made,) = one.served.service.connections
+    assert made.stays() == (not leaves)
 
 
 def test_a_client_that_leaves_on_the_way_leaves_nothing_behind(workers: Passings, two: tuple[Worker, Worker]) -> None:
@@ -293,7 +338,7 @@ class TestHandover:
         one, other = two
         settle(one)
         full = workers.add()
-        full._slot.count(0, 1000)
+        full.slot.count(0, 1000)
         seats = [workers.seat_of(full), workers.seat_of(other.passing)]
         one.moves.hand_over(lambda: seats, clock.monotonic() + 100)
         one.served.client.sendall(GET % b"second")

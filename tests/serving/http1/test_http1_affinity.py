@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from geventwsgi.http.head import parse_head
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.mesh.whereabouts import Whereabouts, age_of, numbered
 from geventwsgi.serving.http1 import http1_affinity
-from geventwsgi.serving.http1.http1_affinity import Places, affinity_of, bytes_of, cookie_of, field_of, parameter_of
+from geventwsgi.serving.http1.http1_affinity import HALF, Places, affinity_of, bytes_of, field_of, parameter_of
 from geventwsgi.system.shared import SharedSlots, Slot
 from tests.support.fake_exchange import make_head
 
@@ -21,7 +22,7 @@ class Workers:
 
     def __init__(self, count: int = 4) -> None:
         self.slots = SharedSlots(16)
-        self.whereabouts = Whereabouts(1024)
+        self.whereabouts = Whereabouts(os.urandom(32), 1024)
         self.taken: list[Slot] = []
         self.places: list[Places] = []
         for seat in range(count):
@@ -58,6 +59,7 @@ def test_a_token_leads_to_its_worker_from_each(workers: Workers) -> None:
         token = places.own_token()
         assert token is not None
         assert [workers.number_of(each.by_token(token)) for each in workers.places] == [number] * 4
+        assert {workers.number_of(each.by_token("0" * HALF + token[HALF:])) for each in workers.places} == {number}
 
 
 def test_a_token_tells_nothing_and_is_long(workers: Workers) -> None:
@@ -72,16 +74,19 @@ def test_a_token_of_nobody_leads_nowhere(workers: Workers) -> None:
     assert workers.places[0].by_token("0" * 24) is None
 
 
-def test_while_a_worker_is_replaced_the_former_counts_until_it_leaves(workers: Workers) -> None:
+def test_while_a_worker_is_replaced_each_of_the_two_keeps_its_clients(workers: Workers) -> None:
     places = workers.places[0]
-    token = workers.places[1].own_token()
-    assert token is not None
+    former = workers.places[1].own_token()
     workers.begin(1)
-    assert workers.number_of(places.by_token(token)) == 1
-    assert workers.places[4].own_token() == token
+    later = workers.places[4].own_token()
+    assert former is not None
+    assert later is not None
+    assert [workers.number_of(places.by_token(token)) for token in (former, later)] == [1, 4]
     workers.taken[1].rise()
     assert workers.places[1].own_token() is None
-    assert workers.number_of(places.by_token(token)) == 4
+    assert [workers.number_of(places.by_token(token)) for token in (former, later)] == [4, 4]
+    workers.begin(1)
+    assert [workers.number_of(places.by_token(token)) for token in (former, later)] == [4, 4]
 
 
 def test_a_token_of_one_that_has_ended_leads_nowhere_until_the_successor_begins(workers: Workers) -> None:
@@ -149,6 +154,51 @@ def test_it_ends_with_its_worker(workers: Workers) -> None:
     assert workers.places[0].of_session("abc") is None
 
 
+def test_another_worker_does_not_take_it_over(workers: Workers) -> None:
+    """A response that repeats what the client claims, in a worker that serves the request for want of the right one."""
+    workers.places[2].learn("abc")
+    workers.places[1].learn("abc")
+    assert workers.number_of(workers.places[0].of_session("abc")) == 2
+    workers.end(2)
+    workers.places[1].learn("abc")
+    assert workers.number_of(workers.places[0].of_session("abc")) == 1
+
+
+def test_what_belongs_here_is_looked_up_seldom_and_not_once_the_worker_leaves(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves: Any = FakeMoves()
+    affinity = affinity_of("header", "mcp-session-id", moves, workers.places[0], None)
+    workers.places[0].learn("abc")
+    asked: list[str] = []
+    find = workers.whereabouts.find
+    monkeypatch.setattr(workers.whereabouts, "find", lambda value: (asked.append(value), find(value))[1])
+    unused: Any = None
+    for _ in range(3):
+        assert not affinity.leads_away(unused, make_head(HEAD))
+    workers.places[0].learn("abc")
+    assert asked == ["abc"]
+    workers.taken[0].rise()
+    assert not affinity.leads_away(unused, make_head(HEAD))
+    assert asked == ["abc"] * 2
+
+
+def test_what_is_settled_is_bounded(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1_affinity, "REMEMBERED", 10)
+    for number in range(100):
+        workers.places[0].settle(str(number), 60)
+    assert len(workers.places[0]._settled) <= 10
+
+
+def test_what_is_too_long_for_a_session_says_nothing(workers: Workers) -> None:
+    for size, leads in ((256, True), (257, False)):
+        found = {
+            decide(workers, "cookie", "seat", f"GET / HTTP/1.1\nHost: a\nCookie: seat={number:0{size}}")
+            for number in range(20)
+        }
+        assert (len(found) > 1) == leads
+
+
 def test_a_worker_that_leaves_makes_none(workers: Workers) -> None:
     workers.taken[2].rise()
     workers.places[2].learn("abc")
@@ -168,11 +218,14 @@ cookie: third=3
 
 
 def test_cookies() -> None:
-    fields = make_head(HEAD).fields
-    assert [cookie_of(fields, name) for name in ("seat", "other", "third", "eat", "Seat")] == [
-        "one", "two", "3", None, None,
-    ]  # fmt: skip
-    assert cookie_of(make_head("GET / HTTP/1.1\nHost: a\nCookie: xseat=1;seat=2").fields, "seat") == "2"
+    def value_of(name: str, request: str = HEAD) -> str | None:
+        unused: Any = None
+        return affinity_of("cookie", name, unused, unused, None).value_of(unused, make_head(request))
+
+    assert [value_of(name) for name in ("seat", "other", "third", "eat", "Seat")] == ["one", "two", "3", None, None]
+    assert value_of("seat", "GET / HTTP/1.1\nHost: a\nCookie: xseat=1;seat=2") == "2"
+    assert value_of("seat", "GET / HTTP/1.1\nHost: a\nCookie: seat=2") == "2"
+    assert value_of("seat", "GET / HTTP/1.1\nHost: a\nCookie: seat=2;") == "2"
 
 
 @pytest.mark.parametrize(
