@@ -98,6 +98,7 @@ MODULES = (
     "serving.http1.http1_policy",
     "serving.http1.http1_parked",
     "serving.http1.http1_held",
+    "serving.http1.http1_waiting",
     "serving.http1.http1_upgraded",
     "serving.http1.http1_body",
     "serving.http1.http1_response",

@@ -9,8 +9,10 @@ cdef class Fanout:
     cdef list _due
     cdef list _added
     cdef object _timer
+    cdef double _until
     cdef flag _called
 
     cpdef add(self, due)
-    @cython.locals(until=double, left=int)
+    cpdef spend(self, double seconds)
+    @cython.locals(left=int)
     cpdef _run(self)

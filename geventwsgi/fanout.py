@@ -36,7 +36,7 @@ class Due(Protocol):
 class Fanout:
     """The calls of one hub."""
 
-    __slots__ = ("__weakref__", "_added", "_called", "_due", "_hub", "_timer")
+    __slots__ = ("__weakref__", "_added", "_called", "_due", "_hub", "_timer", "_until")
 
     def __init__(self, hub: Any) -> None:
         self._hub = hub
@@ -46,6 +46,8 @@ class Fanout:
         #: Whether the loop will call :meth:`_run`.
         self._called = False
         self._timer: Any = None
+        #: When the slice ends that is under way.
+        self._until = 0.0
 
     def add(self, due: Due) -> None:
         """Have ``due.advance()`` called soon, after those that have been added before."""
@@ -58,9 +60,13 @@ class Fanout:
         """Have ``callback()`` called once all that have been added by now were called."""
         self.add(_Callback(callback))
 
+    def spend(self, seconds: float) -> None:
+        """Have the slice end earlier, since a call has left work to greenlets."""
+        self._until -= seconds
+
     def _run(self) -> None:
         """Make the calls of one slice."""
-        until = clock.monotonic() + SLICE
+        self._until = clock.monotonic() + SLICE
         left = LOOK
         while self._due or self._added:
             if not self._due:
@@ -73,7 +79,7 @@ class Fanout:
             left -= 1
             if not left:
                 left = LOOK
-                if clock.monotonic() >= until:
+                if clock.monotonic() >= self._until:
                     break
         if not (self._due or self._added):
             self._called = False

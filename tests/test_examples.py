@@ -46,6 +46,7 @@ def test_every_example_is_here() -> None:
         "flask_app.py",
         "hello.py",
         "long_task.py",
+        "polling.py",
         "progress.py",
         "test_hello.py",
         "upload.py",
@@ -79,6 +80,15 @@ def test_server_sent_events() -> None:
         lines = [events.readline() for _ in range(9)]
         assert lines[0::3] == [b"id: 0\n", b"id: 1\n", b"id: 2\n"]
         assert all(re.fullmatch(rb"data: \d\d:\d\d:\d\d\n", line) for line in lines[1::3])
+
+
+def test_a_long_poll_is_answered_by_a_view_of_flask() -> None:
+    with example("--workers", "2", app="polling:app") as server, Client(server.url) as client:
+        first = client.get("/").json()
+        assert first["messages"] == []
+        with Client(server.url) as other:
+            assert other.request("POST", "/", b"hello").status == 204
+        assert client.get(f"/?after={first['after']}").json()["messages"] == ["hello"]
 
 
 def test_progress_is_streamed_to_whoever_looks() -> None:

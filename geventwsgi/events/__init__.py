@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from geventwsgi.events.outside import publish
     from geventwsgi.events.several import subscribe
     from geventwsgi.events.subscription import Subscription
-    from geventwsgi.events.waiting import LongPoll
+    from geventwsgi.events.waiting import LongPoll, Polled, poll
 
 __all__ = [
     "Channel",
@@ -25,8 +25,10 @@ __all__ = [
     "EventStream",
     "LongPoll",
     "Message",
+    "Polled",
     "Subscription",
     "last_event_id",
+    "poll",
     "publish",
     "subscribe",
 ]
@@ -37,8 +39,10 @@ _HOMES = {
     "EventStream": "event_stream",
     "LongPoll": "waiting",
     "Message": "history",
+    "Polled": "waiting",
     "Subscription": "subscription",
     "last_event_id": "event",
+    "poll": "waiting",
     "publish": "outside",
     "subscribe": "several",
 }

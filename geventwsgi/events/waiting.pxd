@@ -1,6 +1,6 @@
 from geventwsgi.events.inbox cimport Inbox as CInbox
 from geventwsgi.events.subscription cimport Reading as CReading
-from geventwsgi.wsgi.held cimport Held, Piece as CPiece
+from geventwsgi.wsgi.held cimport Held, Piece as CPiece, Recall
 
 cimport cython
 
@@ -20,3 +20,10 @@ cdef class LongPoll(WaitingBody):
 
     @cython.locals(inbox=CReading)
     cpdef CPiece take(self)
+
+cdef class Poll(Recall):
+    cdef object _source
+    cdef object _position
+    cdef CReading _reading
+    cdef object _outlet
+    cdef list _found

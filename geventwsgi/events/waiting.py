@@ -1,7 +1,8 @@
 """The body of a response that waits at an inbox: held where it can be, otherwise an iterator that waits in a greenlet.
 
 The simplest is here, a long-poll: it waits for one message. Its head and a line end are sent at once, so that it can be
-held; its body follows when there is a message or the time is over, and then the next request of the connection.
+held; its body follows when there is a message or the time is over, and then the next request of the connection. Where
+the application is to make the answer, as its framework makes any other, it is called again instead (:func:`poll`).
 
 Which of the two it is, is known when the gateway has got its first piece (``wsgi.held``). Only then does it listen for
 the server's drain and the client's departure: a held response is told of both by the server, when its turn has come.
@@ -9,17 +10,17 @@ the server's drain and the client's departure: a held response is told of both b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi.events.channel import Channel
 from geventwsgi.events.event import dumps, seconds
 from geventwsgi.events.several import subscribe
 from geventwsgi.events.subscription import Reading
-from geventwsgi.wsgi.held import Held, Piece
+from geventwsgi.wsgi.held import Held, Piece, Recall
 from geventwsgi.wsgi.named import by_name, name_of, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
     from typing_extensions import Self
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from geventwsgi.wsgi.held import Outlet
     from geventwsgi.wsgi.named import Packed
 
-
+#: The entry of an environ that has what an earlier call has waited for.
+POLLED = "geventwsgi.polled"
 #: The type of what :func:`as_json` returns.
 JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))
 
@@ -226,3 +228,119 @@ def poll_from(facts: dict[str, Any]) -> LongPoll:
     """Return the long-poll that goes on with another worker's (:meth:`LongPoll.pack`)."""
     reading, body = unpacked(facts["reading"]), by_name(facts["body"])
     return LongPoll({}, reading, timeout=facts["timeout"], body=body, hold=False)
+
+
+# The same by a call of the application
+
+
+class Polled(NamedTuple):
+    """What a long-poll has found."""
+
+    #: The messages; none if the time is over, or if the server stops.
+    messages: list[Message]
+    #: The place behind them, for the client's next poll.
+    position: str
+
+
+def poll(
+    environ: MutableMapping[str, Any],
+    source: Channel | list[Channel] | tuple[Channel, ...],
+    *,
+    after: str | None = None,
+    timeout: float = 25.0,
+) -> Polled | None:
+    """Return the messages after a place, as soon as there are any; or None, and then the request is to wait.
+
+    On None, answer ``204 No Content``. That is not sent: the application is called again for the same request, from its
+    outermost middleware on, and then this returns what has come. Example::
+
+        def application(environ, start_response):
+            polled = poll(environ, news, after=after(environ))
+            if polled is None:
+                start_response("204 No Content", [])
+                return []
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [dumps([message.data for message in polled.messages], polled.position)]
+
+    Where a request cannot wait without its greenlet, this waits, and never returns None: a request with a body, another
+    server, a pool of greenlets.
+
+    :param environ: the request's environ.
+    :param source: a channel, or a list or tuple of channels.
+    :param after: where the client has come to: ``position`` of the answer before. Without one this returns at once, and
+        says where the channel stands.
+    :param timeout: seconds after which there are no messages; 0 to wait for none.
+    :raises ValueError: ``timeout`` is negative, infinite or not a number, or a channel is closed.
+    :raises TypeError: ``timeout`` is no number, or ``source`` something else.
+    """
+    seconds("timeout", timeout)
+    polled: Polled | None = environ.pop(POLLED, None)
+    if polled is not None:
+        return polled
+    with _channels_reading(source, after) as reading:
+        messages = reading.batch(0)
+        if messages or not (after and timeout):
+            return Polled(messages, reading.position)
+        hold = environ.get("geventwsgi.hold")
+        if hold is not None and hold(Poll(source, reading.position, timeout)):
+            return None
+        reading.heed(environ)
+        return Polled(reading.batch(timeout), reading.position)
+
+
+def _channels_reading(source: Any, after: str | None) -> Reading:
+    reading = reading_of(source, after)
+    if reading is None or reading is source:
+        raise TypeError(f"a poll waits at a channel, or a list of channels, not at {source!r}")
+    return reading
+
+
+class Poll(Recall):
+    """What waits at channels. It subscribes when it is certain that the request waits."""
+
+    __slots__ = ("_found", "_outlet", "_position", "_reading", "_source")
+
+    def __init__(self, source: Any, position: str, timeout: float) -> None:
+        self.first, self.heartbeat, self.over = b"", timeout, False
+        self._source: Any = source
+        self._position = position
+        self._reading: Reading | None = None
+        self._outlet: Outlet | None = None
+        self._found: list[Message] = []
+
+    def attach(self, outlet: Outlet) -> None:
+        """See :meth:`.Held.attach`."""
+        self._outlet = outlet
+        self._reading = _channels_reading(self._source, self._position)
+        self._reading.begin()
+
+    def take(self) -> None:
+        """See :meth:`.Recall.take`."""
+        reading: Any = self._reading
+        self._found = reading.batch(0)
+        if self._found or reading.ended:
+            self.over = True
+        else:
+            reading.call(self._outlet)
+
+    def silence(self) -> None:
+        """See :meth:`.Recall.silence`."""
+        self.over = True
+
+    def drain(self) -> None:
+        """See :meth:`.Held.drain`."""
+        reading: Any = self._reading
+        reading.drain()
+
+    def entries(self) -> dict[str, Any]:
+        """See :meth:`.Recall.entries`."""
+        reading: Any = self._reading
+        polled = Polled(self._found, reading.position)
+        self.close()
+        return {POLLED: polled}
+
+    def close(self) -> None:
+        """See :meth:`.Recall.close`."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.close()

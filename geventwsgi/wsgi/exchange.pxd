@@ -36,6 +36,7 @@ cdef class Exchange:
     cpdef close_after(self)
     cpdef finish(self)
     cpdef bint can_hold(self) except -1
+    cpdef bint can_recall(self) except -1
     cpdef hold(self, call)
     cpdef fail(self, int status, detail=*, headers=*)
     cpdef abort(self)

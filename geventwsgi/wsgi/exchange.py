@@ -128,8 +128,14 @@ class Exchange:
         """Return whether the rest of the response can be sent without a greenlet, now that some of it has left."""
         raise NotImplementedError
 
+    def can_recall(self) -> bool:
+        """Return whether the application can be called again for this request, which has not been answered."""
+        raise NotImplementedError
+
     def hold(self, call: Call) -> None:
         """Have the rest of the response come from what is :attr:`offered`, once the gateway has returned.
+
+        If that is a :class:`.Recall`, the application is called again (:meth:`.Gateway.run`).
 
         At its end ``call.gateway.conclude`` is called with the call, in a greenlet. What refers to this exchange, but
         for the call's own, has no effect from now on.

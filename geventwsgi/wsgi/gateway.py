@@ -11,6 +11,8 @@ The rules of an ending:
   application makes of either is no failure of its own: no traceback.
 * ``close()`` of the iterable runs once, after the last byte or the answer to a failure; then comes the access record.
 * A response that is held (:mod:`held`) ends later, in another greenlet, and by the same rules.
+* A request for which the application is to be called again (:class:`.Recall`) is one request: ``close()`` follows each
+  call, the access record the last.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from geventwsgi.observe.access import Record
 from geventwsgi.observe.occurrences import occurred
 from geventwsgi.wsgi.exchange import described
 from geventwsgi.wsgi.files import FileWrapper, regular_extent
-from geventwsgi.wsgi.held import Call, recorded
+from geventwsgi.wsgi.held import Call, Recall, recorded
 from geventwsgi.wsgi.input import Input
 from geventwsgi.wsgi.request import Request
 from geventwsgi.wsgi.response import LastHead, Response
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from geventwsgi.wsgi.identified import Identities
 
 SWITCHING_PROTOCOLS = 101
+NO_CONTENT = 204
 CLIENT_LEFT = 499
 
 
@@ -117,21 +120,28 @@ class Gateway:
         """Answer nothing more, in a process that was forked in a request."""
         self._forsaken = True
 
-    def run(self, exchange: Exchange) -> None:
+    def run(self, exchange: Exchange, former: Call | None = None) -> None:
         """Answer one request, or abort its connection; only an exception of ``interrupts`` comes out of it.
 
         All else is in functions of its own: this one's frame is kept in memory for each request that waits.
+
+        :param former: the call before, if the application is called again for the same request (:class:`.Recall`).
         """
         started = clock.monotonic() if self._observed else 0.0
         environ: dict[str, Any] | None = None
         body: Input | None = None
         result: Any = None
+        if former is not None:
+            started = former.started
         if self._identities is None:
             response = Response(exchange, self._last_head)
         else:
-            response = self._identities.begin(exchange, self._last_head)
+            earlier = None if former is None else former.response
+            response = self._identities.begin(exchange, self._last_head, earlier)
         try:
             environ = self._prepared(exchange, response) if self._prepares else self._environ.build(exchange)
+            if former is not None:
+                environ.update(former.result.entries())
             if exchange.has_body:
                 body = environ["wsgi.input"]
             result = self.application(environ, response.start_response)
@@ -174,7 +184,7 @@ class Gateway:
             self._send_file(exchange, result, response)
         else:
             return self._send_chunks(exchange, result, response)
-        return False
+        return exchange.offered is not None and self._is_left(exchange, response)
 
     def _send_chunks(self, exchange: Exchange, chunks: Iterable[bytes], response: Response) -> bool:
         if isinstance(chunks, (str, bytes)) or not (hasattr(chunks, "__iter__") or hasattr(chunks, "__getitem__")):
@@ -187,12 +197,24 @@ class Gateway:
                 break  # an endless stream would otherwise run on for a client that waits for nothing but the head
             if exchange.offered is not None and chunk and self._holds(exchange, chunks, chunk):
                 return True
-        # An upgraded connection has no body: what it is left to is offered when the application has come to its end.
-        return exchange.taken and exchange.offered is not None and exchange.can_hold()
+        return exchange.offered is not None and self._is_left(exchange, response)
+
+    def _is_left(self, exchange: Exchange, response: Response) -> bool:
+        """Return whether what has no body is left to what the application has offered, now that it has returned."""
+        if exchange.taken:  # an upgraded connection
+            return exchange.can_hold()
+        if isinstance(exchange.offered, Recall):
+            if response.status_code == NO_CONTENT and exchange.can_recall():
+                return True
+            self._log.debug("The application is not called again for %s: it has answered", described(exchange))
+        exchange.offered = None
+        return False
 
     def _holds(self, exchange: Exchange, chunks: Iterable[bytes], chunk: bytes) -> bool:
         """Return whether a response is to be held, now that its first chunk has been sent."""
         held = exchange.offered
+        if isinstance(held, Recall):
+            return False  # see _is_left
         unchanged = held is not None and chunk is held.first and held.is_body(unwrapped(chunks))
         if unchanged and exchange.can_hold():
             return True
@@ -220,6 +242,10 @@ class Gateway:
         exchange.over = True
         if exchange.taken:
             result = None  # it has come to its end, and may be as large as all else that is kept
+        elif not exchange.head_sent:
+            self._close(result, exchange)
+            response.take_back()
+            result = exchange.offered
         if self._errors is not None and self._errors.unfinished:
             self._errors.flush()
         if not self._observed:

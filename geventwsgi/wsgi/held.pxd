@@ -5,6 +5,9 @@ cdef class Held:
     cdef public object heartbeat
     cdef public flag over
 
+cdef class Recall(Held):
+    pass
+
 cdef class Piece:
     cdef public bytes data
     cdef public bytes framed

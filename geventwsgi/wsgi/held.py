@@ -6,6 +6,9 @@ An application offers a :class:`Held` by ``environ["geventwsgi.hold"]``, and ret
 gateway leaves the response with the exchange, as a :class:`Call` to be concluded. Otherwise the iterable is asked for
 its next piece, as any other.
 
+An application that has nothing to say yet may offer a :class:`Recall` instead, and answer 204. That answer is not sent,
+whatever it has gone through on its way, and the application is called again for the same request.
+
 Knows pieces of a body and who has more of them; knows neither clients nor messages.
 """
 
@@ -79,6 +82,31 @@ class Held:
         Nothing is taken afterwards.
         """
         return None
+
+
+class Recall(Held):
+    """A request that waits, of which nothing has been answered: the application is called for it again.
+
+    It offers no pieces: once it is :attr:`over`, the call follows, in a greenlet and with an environ of its own.
+    """
+
+    __slots__ = ()
+
+    def take(self) -> None:
+        """Have a look whether it is :attr:`over`; otherwise call :meth:`Outlet.wake` when it is."""
+        raise NotImplementedError
+
+    def silence(self) -> None:
+        """Be :attr:`over`, since :attr:`heartbeat` seconds have passed."""
+        raise NotImplementedError
+
+    def entries(self) -> dict[str, Any]:
+        """Return what the environ of the next call has besides."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End. Called once the next call has returned, or when there is none."""
+        raise NotImplementedError
 
 
 class Line(Protocol):
@@ -180,7 +208,7 @@ class Call:
     """A call of an application that has returned and is to be concluded: close the iterable, make the record.
 
     :param gateway: concludes it (:meth:`.Gateway.conclude`).
-    :param result: what the application returned.
+    :param result: what the application returned; or the :class:`Recall`, if it is to be called again.
     :param response: None if nobody is to be shown it.
     :param environ: what a record shows of it; None likewise.
     :param started: when the call began (``clock.monotonic``).

@@ -37,9 +37,12 @@ class Identities:
         self._lower = name.lower()
         self._key = "HTTP_" + name.upper().replace("-", "_")
 
-    def begin(self, exchange: Exchange, last: LastHead) -> response.Response:
-        """Return the response to a request, which knows the request's identity."""
-        identity = self._given(exchange) if exchange.trusted else None
+    def begin(self, exchange: Exchange, last: LastHead, former: response.Response | None = None) -> response.Response:
+        """Return the response to a request, which knows the request's identity.
+
+        :param former: the response that the same request had so far.
+        """
+        identity = identity_of(former) if former is not None else self._given(exchange) if exchange.trusted else None
         if identity is None:
             identity = os.urandom(16).hex()
         CURRENT.set(identity)

@@ -258,6 +258,10 @@ class Response:
         self._exchange = exchange
         self.ended = True
 
+    def take_back(self) -> None:
+        """Forget what the application has said, which is called again; nothing of it has been sent."""
+        self._head = None
+
     def resume(self, status: str | None, headers: Iterable[Iterable[str]]) -> None:
         """Have the status and the headers of a response that another worker has begun."""
         if status is not None:  # an upgraded connection may have none

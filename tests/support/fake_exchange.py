@@ -190,8 +190,12 @@ class FakeExchange(Exchange):
     def can_hold(self) -> bool:
         return self.holds and self.head_sent and self.length is None and not self._has_no_content
 
+    def can_recall(self) -> bool:
+        return self.holds and not self.head_sent
+
     def hold(self, call: Call) -> None:
-        self._called("hold", self.can_hold() and not self._over, "hold of a response that cannot be held")
+        can_hold = self.can_hold() or self.can_recall()
+        self._called("hold", can_hold and not self._over, "hold of a response that cannot be held")
         self.call = call
 
     def fail(self, status: int, detail: str | None = None, headers: Headers = ()) -> None:

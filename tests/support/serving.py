@@ -42,7 +42,7 @@ class FakeGateway(Gateway):
         self.exchanges: list[Http1Exchange] = []
         self.complaints: list[str | None] = []
 
-    def run(self, exchange: Http1Exchange) -> None:
+    def run(self, exchange: Http1Exchange, former: Any = None) -> None:
         self.exchanges.append(exchange)
         self.run_exchange(exchange)
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.wsgi.held import Held, recorded
+from geventwsgi.wsgi.held import Held, Recall, recorded
 from tests.support.fake_exchange import FakeExchange
 from tests.support.gateway import run
 
@@ -124,3 +124,74 @@ def test_nothing_of_the_request_is_kept_if_nobody_looks():
 
 def test_what_an_access_log_shows_of_an_environ():
     assert recorded({"A": "text", "B": 1, "wsgi.input": SimpleNamespace(), "C": 1.5}) == {"A": "text", "B": 1, "C": 1.5}
+
+
+class Later(Recall):
+    def __init__(self):
+        self.closed = 0
+
+    def entries(self):
+        return {"later": "come"}
+
+    def close(self):
+        self.closed += 1
+
+
+def recalled(status="204 No Content", *, first=None, exchange=None, **options):
+    """Return what became of a request for which the application is to be called again."""
+    exchange = exchange or FakeExchange()
+    body = Body(b"")
+
+    def application(environ, start_response):
+        if "later" not in environ:
+            exchange.offered = Later()
+        start_response(status if "later" not in environ else "200 OK", [("X-A", "1")])
+        return body if first is None else first
+
+    return run(application, exchange, **options), body
+
+
+def test_an_application_that_waits_has_answered_nothing():
+    outcome, body = recalled()
+    assert outcome.exchange.calls == ["hold"]
+    assert (body.closed, outcome.records) == (1, [])
+    assert isinstance(outcome.exchange.call.result, Later)
+
+
+@pytest.mark.parametrize(("status", "first"), [("200 OK", None), ("204 No Content", [b"x"]), ("403 No", [b"x"])])
+def test_an_application_that_answers_is_not_called_again(status, first):
+    exchange = FakeExchange()
+    exchange.holds = status != "204 No Content"
+    outcome, _ = recalled(status, first=first, exchange=exchange)
+    assert outcome.exchange.call is None
+    assert outcome.exchange.finished
+    assert "is not called again" in outcome.debug_lines[0]
+
+
+def test_both_calls_are_one_request_to_hooks_and_records():
+    begun, ended = [], []
+    hooks = {
+        "pre_request": lambda request: begun.append(request.path),
+        "post_request": lambda _request, environ, response: ended.append((environ["later"], response.status)),
+    }
+    outcome, body = recalled(**hooks)
+    call = outcome.exchange.call
+    assert (begun, ended) == (["/"], [])
+    second = FakeExchange()
+    call.started -= 10
+    call.gateway.run(second, call)
+    second.check()
+    assert begun == ["/", "/"]
+    assert ended == [("come", "200 OK")]
+    assert body.closed == 2
+    (record,) = outcome.records
+    assert record.duration >= 10
+
+
+def test_of_a_request_whose_client_leaves_while_it_waits_there_is_a_record():
+    outcome, _ = recalled()
+    call = outcome.exchange.call
+    outcome.exchange.status = 499
+    call.gateway.conclude(call, outcome.exchange, ClientDisconnected("left"))
+    assert outcome.record.resp.status == "499 Client Closed Request"
+    assert call.result.closed == 1

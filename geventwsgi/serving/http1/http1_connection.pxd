@@ -1,6 +1,7 @@
 from geventwsgi cimport _clock as clock
 from geventwsgi.serving.http1.http1_exchange cimport Http1Exchange
 from geventwsgi.serving.http1.http1_parked cimport Http1Parked as CHttp1Parked
+from geventwsgi.serving.http1.http1_waiting cimport Http1Waiting as CHttp1Waiting
 from geventwsgi.serving.request.live_exchange cimport LiveExchange as CLiveExchange
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.loop cimport _references as marks
@@ -38,7 +39,9 @@ cpdef serve(Http1Connection connection)
 @cython.locals(exchange=Http1Exchange)
 cpdef receive(Http1Connection connection)
 @cython.locals(known=Py_ssize_t, lane=Lane, policy=CHttp1Policy)
-cpdef answer(Http1Connection connection, Http1Exchange exchange)
+cpdef answer(Http1Connection connection, Http1Exchange exchange, CHttp1Waiting waited=*)
+@cython.locals(exchange=Http1Exchange)
+cpdef _call_again(Http1Connection connection, CHttp1Waiting waited)
 @cython.locals(former=Lane, repeated=CRepeated, lane=Lane)
 cpdef Lane _new_lane(Http1Connection connection, Http1Exchange exchange)
 @cython.locals(lane=Lane)

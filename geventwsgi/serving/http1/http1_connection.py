@@ -27,7 +27,9 @@ from geventwsgi.serving.accept import prologue
 from geventwsgi.serving.accept.connection import ENDED, HELD, IDLE, MORE, NOTHING
 from geventwsgi.serving.http1.http1_exchange import Http1Exchange
 from geventwsgi.serving.http1.http1_moved import made_of
+from geventwsgi.serving.http1.http1_waiting import Http1Waiting
 from geventwsgi.serving.loop import holdings, marks, thread_objects
+from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.request import departure, request_deadline
 from geventwsgi.serving.request.lane import ALONE, Lane
 from geventwsgi.serving.wire.stream import DeadlineExpired
@@ -112,7 +114,11 @@ class Http1Connection(connections.Connection):
         self.greenlet = getcurrent()
         try:
             left = HELD
-            if not parked.resume():
+            if isinstance(parked, Http1Waiting):
+                left = _call_again(self, parked)
+                if left is ENDED:
+                    self.stream.finish()
+            elif not parked.resume():
                 left = ENDED
                 if parked.settle():
                     left = MORE if self.stream.hot or self.stream.ahead() else IDLE
@@ -333,8 +339,11 @@ def receive(connection: Http1Connection) -> Http1Exchange | Left:
     return exchange
 
 
-def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
-    """Have a request answered; return what becomes of the connection. If it raises, :func:`release` is to follow."""
+def answer(connection: Http1Connection, exchange: Http1Exchange, waited: Http1Waiting | None = None) -> Left:
+    """Have a request answered; return what becomes of the connection. If it raises, :func:`release` is to follow.
+
+    :param waited: what it was, if the application has been called for it before.
+    """
     policy, stream = connection.policy, connection.stream
     known, lane = marks.references(exchange), connection.lane
     connection.exchange = exchange
@@ -344,7 +353,9 @@ def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
         exchange.enter(lane)
     lane.serve(exchange, connection.greenlet)
     page = None if policy.pages is None else policy.pages.get(exchange.head.path)
-    if page is None or not page(exchange):
+    if waited is not None:
+        _answer_again(connection, lane, exchange, waited)
+    elif page is None or not page(exchange):
         if not _begin(connection, lane, exchange):
             release(connection)
             return ENDED
@@ -365,6 +376,46 @@ def answer(connection: Http1Connection, exchange: Http1Exchange) -> Left:
     if not exchange.settle():
         return ENDED
     return MORE if stream.hot or stream.ahead() else IDLE
+
+
+def _call_again(connection: Http1Connection, waited: Http1Waiting) -> Left:
+    """Go on with a request that has waited, as with one that has come."""
+    exchange = Http1Exchange.__new__(Http1Exchange)
+    exchange.begin(connection, connection.policy, waited.head)
+    exchange.repeated = None
+    if connection.lane is not None:
+        connection.lane.end()
+    return answer(connection, exchange, waited)
+
+
+def _answer_again(connection: Http1Connection, lane: Lane, exchange: Http1Exchange, waited: Http1Waiting) -> None:
+    """Have the application called, or the request ended that has waited for that; it is not refused any more."""
+    call, error = waited.go_on_as(exchange)
+    try:
+        if error is None:
+            error = _has_turn(connection, lane, exchange)
+        if error is None:
+            connection.policy.gateway.run(exchange, call)
+        else:
+            waited.conclude_as(exchange, error)
+    finally:
+        del error  # its traceback leads back to here
+
+
+def _has_turn(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> BaseException | None:
+    """Wait for a place among the requests in flight; return what has ended the request instead."""
+    lane.queued = True
+    try:
+        if exchange.until != NEVER:
+            request_deadline.watch(lane, exchange, max(0.0, exchange.until - clock.monotonic()))
+        if connection.stream.gone:
+            departure.notice(lane)
+        connection.stream.step_in()
+    except BaseException as error:  # noqa: BLE001 - what was thrown into the greenlet
+        return error
+    finally:
+        lane.queued = False
+    return None
 
 
 def _pass_on(connection: Http1Connection, exchange: Http1Exchange) -> None:

@@ -17,12 +17,13 @@ from geventwsgi.serving.http1 import http1_response
 from geventwsgi.serving.http1.http1_body import PIECES_TURN, ArrivingBody
 from geventwsgi.serving.http1.http1_held import Http1Held
 from geventwsgi.serving.http1.http1_upgraded import Http1Upgraded
+from geventwsgi.serving.http1.http1_waiting import Http1Waiting
 from geventwsgi.serving.loop.deadlines import NEVER
 from geventwsgi.serving.request import live_exchange
 from geventwsgi.serving.request.extensions import extend
 from geventwsgi.serving.request.upgrade import ClientSocket
 from geventwsgi.wsgi import exchange
-from geventwsgi.wsgi.held import Upgrade
+from geventwsgi.wsgi.held import Recall, Upgrade
 
 if TYPE_CHECKING:
     from geventwsgi.http.fields import Fields
@@ -163,6 +164,13 @@ class Http1Exchange(http1_response.ResponseHalf):
             and not (self.taken or self._cut or self._trailers or self._connection.service.keeps_greenlets)
         )
 
+    def can_recall(self) -> bool:
+        """See :meth:`Exchange.can_recall`. What has been read of a body could not be read again."""
+        return not (
+            self.has_body or self.head_sent or self.taken or self.over or self._cut or self._raw_socket is not None
+            or self._connection.service.keeps_greenlets
+        )  # fmt: skip
+
     def hold(self, call: Call) -> None:
         """See :meth:`Exchange.hold`."""
         source = self.offered
@@ -173,6 +181,11 @@ class Http1Exchange(http1_response.ResponseHalf):
             self._raw_socket.end()
             upgraded.begin(self._connection, self, call, source)
             self.successor = upgraded
+        elif isinstance(source, Recall):
+            waiting = Http1Waiting.__new__(Http1Waiting)
+            waiting.wait(self._connection, self, call, source)
+            source.attach(waiting)
+            self.successor = waiting
         else:
             held = Http1Held.__new__(Http1Held)
             chunked = self._framing is CHUNKED

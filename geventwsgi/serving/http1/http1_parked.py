@@ -1,8 +1,9 @@
 """What goes on for an HTTP/1.x request after its greenlet has gone: the connection is parked, the loop sends.
 
 It takes the place of the request's exchange, for the gateway, the access log and the connection. A greenlet comes back
-only to do what has to wait, above all what comes at the end. Two kinds follow: the rest of a response that is held
-(``http1_held``), and a connection that has been upgraded (``http1_upgraded``).
+only to do what has to wait, above all what comes at the end. Three kinds follow: the rest of a response that is held
+(``http1_held``), a request for which the application is called again (``http1_waiting``), and a connection that has
+been upgraded (``http1_upgraded``).
 """
 
 from __future__ import annotations
@@ -200,6 +201,10 @@ class Http1Parked(live_exchange.LiveExchange):
             del error  # its traceback leads back to here
 
     # What else an exchange has
+
+    def can_recall(self) -> bool:
+        """See :meth:`.Exchange.can_recall`."""
+        return False
 
     def fail(self, status: int, detail: str | None = None, headers: Headers = ()) -> None:  # noqa: ARG002 - it has left
         """See :meth:`.Exchange.fail`."""

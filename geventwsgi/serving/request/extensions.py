@@ -11,6 +11,7 @@ from geventwsgi.errors import ResponseError
 from geventwsgi.http.grammar import FORBIDDEN_TRAILERS
 from geventwsgi.serving.request.client import Client
 from geventwsgi.serving.request.request_deadline import Deadline
+from geventwsgi.wsgi.held import Recall
 from geventwsgi.wsgi.response import check_fields, exact_fields
 
 if TYPE_CHECKING:
@@ -72,17 +73,23 @@ class Hold:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
 
-    def __call__(self, held: Held) -> None:
+    def __call__(self, held: Held) -> bool:
         """Offer to have the response's body come from ``held``, without a greenlet, from its first piece on.
 
         The application then returns ``held``, or another iterable (:meth:`.Held.is_body`) whose first piece is
         ``held.first``. Where that is not what the server gets, since something may change the body, or where the
         response cannot do without a greenlet, the iterable is asked for its next piece instead. Does nothing once the
         request has ended.
+
+        If it is a :class:`.Recall`, the application is called again for this request, provided that it answers 204.
+
+        :returns: whether the offer stands: False for a Recall of a request that cannot wait without a greenlet.
         """
         exchange = self._lane.exchange
-        if exchange is not None:
-            exchange.offered = held
+        if exchange is None or (isinstance(held, Recall) and not exchange.can_recall()):
+            return False
+        exchange.offered = held
+        return True
 
 
 class Trailers:

@@ -48,6 +48,11 @@ class LiveExchange(exchange.Exchange):
         else:
             self.arrive()
 
+    def inherit(self, former: LiveExchange) -> None:
+        """Go on with a request for which another exchange has stood so far."""
+        self.request, self.status, self.audience = former.request, former.status, former.audience
+        self.until, self.since, self.queued = former.until, former.since, former.queued
+
     def kind(self) -> str:
         """Return whether this is still a request, a held response or a WebSocket."""
         raise NotImplementedError

@@ -190,7 +190,7 @@ OBJECTS = {
     "deadline: remaining": Object("geventwsgi.deadline", lambda deadline: deadline.remaining),
     "hints": Object("wsgi.early_hints", lambda hints: hints([("Link", "</private>")])),
     "trailers": Object("geventwsgi.send_trailers", lambda send: send([("X-Private", "one")])),
-    "hold": Object("geventwsgi.hold", lambda hold: hold(Late())),
+    "hold": Object("geventwsgi.hold", lambda hold: hold(Late()), met=False),
     "input: read": Object("wsgi.input", lambda body: body.read() in (b"body", b""), met=True),
     "input: readline": Object("wsgi.input", lambda body: body.readline() in (b"body", b""), met=True),
     "input: iterated": Object("wsgi.input", lambda body: list(body) in ([b"body"], []), met=True),
