@@ -62,7 +62,9 @@ class Turnover:
         self._next = now + INTERVAL
         serving = [worker for worker in workers if worker.state is Stage.READY and not worker.due]
         for worker in serving:
-            worker.be_due(self._reason(worker, now))
+            reason = self._reason(worker, now)
+            if reason:
+                worker.be_due(reason)
         return [worker for worker in serving if worker.due]
 
     def _reason(self, worker: WorkerHandle, now: float) -> str:

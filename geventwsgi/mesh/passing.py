@@ -46,9 +46,9 @@ MOST = 1 << 17
 #: Descriptors for which there is room in a packet; one is right.
 DESCRIPTORS = 4
 #: Packets without an answer, after which the sender has to look for answers: those have little room in the system.
-UNANSWERED = 64
+UNANSWERED = 128
 #: Packets taken from one worker before the loop turns.
-BURST = 16
+BURST = 64
 #: Seconds for which a worker that ends waits at most for the answers to what it has passed.
 ANSWERS = 2.0
 #: Seconds between two looks for them.
@@ -195,6 +195,7 @@ class Passing:
         except OSError:  # it has ended: the client has nobody else
             pass
         if begin is not None:
+            self.slot.count_one_more()
             self._try(begin)
         else:
             for fd in found:
@@ -235,8 +236,9 @@ class Passing:
         return self.slot.sitting(seat[0]) == seat[1]
 
     def connections_at(self, seat: Seat) -> int:
-        """Return how many connections a worker has."""
-        return self.slot.connections_at(seat)
+        """Return how many connections a worker has, with those that are on their way to it."""
+        link = self._links.get(seat[0])
+        return self.slot.connections_at(seat) + (len(link.unanswered) if link is not None else 0)
 
     def send(
         self, seat: Seat, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None

@@ -69,6 +69,10 @@ class Slot:
         self._fields[self._base + REQUESTS] = requests
         self._fields[self._base + CONNECTIONS] = connections
 
+    def count_one_more(self) -> None:
+        """Count a connection, until :meth:`count` is called with the right number."""
+        self._fields[self._base + CONNECTIONS] += 1
+
     def count_served(self, served: int) -> None:
         """Write the number of requests begun since the worker started."""
         self._fields[self._base + SERVED] = served

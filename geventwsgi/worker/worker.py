@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from geventwsgi.system.shared import Seat, Slot
     from geventwsgi.worker.questions import Questions
 
+#: The part of graceful_timeout in which connections are handed over. In the rest those are ended that stay.
+HANDOVER = 0.8
 #: Seconds for workers that end at the same time to note that, so that none gives its connections to another.
 MOMENT = 0.02
 
@@ -347,7 +349,7 @@ class Worker:
         import gevent
 
         begun = monotonic()
-        until = begun + self.cfg.graceful_timeout / 2  # the rest is for requests
+        until = begun + self.cfg.graceful_timeout * HANDOVER
         gevent.sleep(MOMENT)
         seats = partial(self._others, self._slot)
         gives = [gevent.spawn(server.hand_over, seats, until) for server in self.servers]

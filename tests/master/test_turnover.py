@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,10 +10,11 @@ from geventwsgi.config.sources import Config
 from geventwsgi.master.handles import Stage, WorkerHandle
 from geventwsgi.master.turnover import MIB, Turnover, request_limit
 from geventwsgi.system.process import resident
+from geventwsgi.system.shared import SharedSlots
 
 
-def make_worker(**settings):
-    worker = WorkerHandle(1, os.getpid(), Config.of(**settings), None, SimpleNamespace(served=0, be_due=lambda: None))
+def make_worker(slot=None, **settings):
+    worker = WorkerHandle(1, os.getpid(), Config.of(**settings), None, slot or SharedSlots(1).take())
     worker.pid, worker.state, worker.ready_at = 17, Stage.READY, 1000
     worker.request_limit = request_limit(worker.cfg)
     return worker
@@ -26,12 +26,24 @@ def due(turnover, worker, now):
 
 def test_worker_is_due_after_max_requests_once():
     turnover, worker = Turnover(), make_worker(max_requests=50)
-    worker.slot.served = 49
+    worker.slot.count_served(49)
     assert not due(turnover, worker, 1000)
-    worker.slot.served = 53
+    worker.slot.count_served(53)
     assert due(turnover, worker, 1001)
     assert worker.due == "has served 53 requests (max_requests)"
     assert not due(turnover, worker, 1002)
+
+
+def test_the_other_workers_pass_nothing_to_one_that_is_due_and_something_to_one_that_is_not():
+    slots, turnover = SharedSlots(3), Turnover()
+    giver, *workers = slots.take(), make_worker(slots.take(), max_requests=50), make_worker(slots.take())
+    for number, worker in enumerate(workers, 1):
+        worker.slot.sit(number)
+    turnover.look(workers, 1000)
+    assert giver.others() == [(1, 1), (2, 2)]
+    workers[0].slot.count_served(50)
+    turnover.look(workers, 1001)
+    assert giver.others() == [(2, 2)]
 
 
 def test_jitter_is_added_to_max_requests():
@@ -63,7 +75,8 @@ def test_looks_no_more_often_than_each_second():
 @pytest.mark.parametrize("state", [Stage.BOOTING, Stage.LEAVING])
 def test_worker_that_does_not_serve_is_never_due(state):
     worker = make_worker(max_requests=1)
-    worker.slot.served, worker.state = 5, state
+    worker.slot.count_served(5)
+    worker.state = state
     assert not due(Turnover(), worker, 1000)
 
 

@@ -75,6 +75,15 @@ def pair(workers):
     return one, other, workers.seat_of(other)
 
 
+def test_one_that_was_passed_counts_on_its_way_and_when_it_has_come(workers, pipe):
+    one, other, seat = pair(workers)
+    other.on("x", Taker())
+    assert one.send(seat, "x", {}, b"", pipe.fd, None)
+    assert one.connections_at(seat) == 1
+    eventually(lambda: not one._links[seat[0]].unanswered)
+    assert one.connections_at(seat) == 1
+
+
 def test_a_descriptor_comes_with_facts_and_bytes(workers, pipe):
     one, other, seat = pair(workers)
     taker = Taker()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
     from geventwsgi.system.shared import Seat
 
-#: Seconds for which a worker is tried that takes nothing at the moment, and between two tries.
+#: Seconds after which others are tried instead of a worker that takes nothing, and between two tries.
 PATIENCE, PAUSE = 1.0, 0.002
 #: The same for the worker of a session, which has nowhere else to go: the loop of that worker may be blocked. The pause
 #: grows.
@@ -64,6 +64,37 @@ class Known(NamedTuple):
                 raise ValueError(f"{client!r} is no address")
             client = host, port
         return cls(client, facts["trusted"] is True, facts["answered"] is True)
+
+
+class Takers:
+    """The workers that connections are handed over to: in turn the one that has the fewest.
+
+    :param seats: returns the workers that go on serving.
+    """
+
+    def __init__(self, passing: Passing, seats: Callable[[], list[Seat]]) -> None:
+        self._passing = passing
+        self._seats = seats
+        #: Those that have taken nothing for a while.
+        self._slow: set[Seat] = set()
+        self._patience = clock.monotonic() + PATIENCE
+
+    def next(self) -> Seat | None:
+        """Return the worker to try; None if there is none."""
+        seats = self._seats()
+        return min(
+            [seat for seat in seats if seat not in self._slow] or seats, key=self._passing.connections_at, default=None
+        )
+
+    def took(self) -> None:
+        """Note that a worker has taken a connection."""
+        self._patience = clock.monotonic() + PATIENCE
+
+    def took_nothing(self, seat: Seat) -> None:
+        """Note that a worker takes nothing at the moment. After some time others are tried, if there are any."""
+        if clock.monotonic() >= self._patience:
+            self._slow.add(seat)
+            self.took()
 
 
 class Moves:
@@ -125,20 +156,17 @@ class Moves:
         :param until: when it ends at the latest (``clock.monotonic``).
         """
         connections = self._acceptor.speaker.service.connections
-        while there := {seat: self._passing.connections_at(seat) for seat in seats()}:
-            before = len(connections)
+        while seats() and clock.monotonic() < until:
+            before, takers = len(connections), Takers(self._passing, seats)
             for connection in tuple(connections):
-                if connection in connections and there:
-                    self._give(connection, there, seats, until)
+                if connection in connections and takers.next() is not None:
+                    self._give(connection, takers, until)
             self._passing.hand_over()  # some may come back
-            if len(connections) >= before or clock.monotonic() >= until:
+            if len(connections) >= before:
                 return
 
-    def _give(self, connection: Any, there: dict[Seat, int], seats: Callable[[], list[Seat]], until: float) -> None:
-        """Send a connection as it is, if it can leave now.
-
-        :param there: the workers to try, with their connections; one that takes nothing is removed.
-        """
+    def _give(self, connection: Any, takers: Takers, until: float) -> None:
+        """Send a connection as it is, if it can leave now."""
         known = Known.of(connection)
         try:
             parked = connection.pack() if connection.stream.can_detach() else None
@@ -155,16 +183,12 @@ class Moves:
         fd, ahead = detached
         facts = {**known._asdict(), "parked": parked or None}
         back = partial(self._open, known, ahead, parked)
-        patience = clock.monotonic() + PATIENCE
         try:
-            while there:
-                seat = min(there, key=there.__getitem__)
+            while (seat := takers.next()) is not None and clock.monotonic() < until:
                 if self._passing.send(seat, self._kind, facts, ahead, fd, back):
-                    there[seat] += 1
+                    takers.took()
                     return
-                if clock.monotonic() >= min(patience, until) or seat not in seats():
-                    patience = clock.monotonic() + PATIENCE
-                    del there[seat]
+                takers.took_nothing(seat)
                 sleep(PAUSE)
         except TooLargeError as error:
             self._complain("cannot leave its worker, and ends with it", error)

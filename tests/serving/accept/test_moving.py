@@ -14,8 +14,9 @@ from gevent import sleep, spawn
 
 from geventwsgi import clock
 from geventwsgi.mesh import passing
+from geventwsgi.serving.accept import moving
 from geventwsgi.serving.accept.acceptor import Acceptor
-from geventwsgi.serving.accept.moving import Known, Moves
+from geventwsgi.serving.accept.moving import Known, Moves, Takers
 from tests.support.eventually import eventually
 from tests.support.passing import Passings
 from tests.support.serving import Served, served
@@ -270,7 +271,7 @@ class TestHandover:
         else:
             workers.die(other.passing)
         begun = clock.monotonic()
-        self.give(workers, one, other, 100)
+        self.give(workers, one, other, 0.2 if state == "has gone" else 100)
         assert clock.monotonic() - begun < 50  # it is not tried again and again
         one.served.client.sendall(GET % b"second")
         assert one.served.response()[1] == b"ok"
@@ -344,3 +345,35 @@ class TestHandover:
         one.served.client.sendall(GET % b"second")
         assert one.served.response()[1] == b"ok"
         assert other.heads == ["/second"]
+
+    def test_connections_spread_evenly_although_those_on_their_way_are_not_counted_there_yet(
+        self, workers: Passings, two: tuple[Worker, Worker]
+    ) -> None:
+        one, other = two
+        third = workers.add()
+        third.slot.count(0, 3)
+        takers = Takers(one.passing, lambda: [workers.seat_of(third), workers.seat_of(other.passing)])
+        chosen = []
+        for _ in range(4):  # none is answered meanwhile, since the loop does not turn
+            seat = takers.next()
+            assert one.passing.send(seat, "unknown", {}, b"", os.dup(0), os.close)
+            chosen.append(seat)
+        assert [chosen.count(workers.seat_of(each)) for each in (other.passing, third)] == [3, 1]
+
+    def test_one_that_takes_nothing_is_tried_again_if_there_is_nobody_else(
+        self, workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, other = two
+        settle(one)
+        monkeypatch.setattr(moving, "PATIENCE", 0.0)
+        tries: list[tuple[int, int]] = []
+        send = one.passing.send
+
+        def busy(seat: tuple[int, int], *arguments: Any) -> bool:
+            tries.append(seat)
+            return len(tries) > 5 and send(seat, *arguments)
+
+        monkeypatch.setattr(one.passing, "send", busy)
+        self.give(workers, one, other)
+        assert len(tries) == 6
+        assert one.served.service.capacity.open() == 0
