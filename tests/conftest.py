@@ -20,6 +20,7 @@ settings.load_profile("geventwsgi")
 
 
 def pytest_addoption(parser):
+    parser.addoption("--affinity-rounds", type=int, default=1, help="how often sessions come back, and clients connect")
     parser.addoption("--affinity-sessions", type=int, default=24, help="sessions of which each has a worker")
     parser.addoption("--affinity-clients", type=int, default=8, help="clients of Socket.IO over 4 workers")
     parser.addoption("--byte-streams", type=int, default=2000, help="hostile byte streams sent to a real worker")

@@ -36,7 +36,9 @@ def example(*flags: str, app: str) -> Gwsgi:
 
 
 def test_every_example_is_here() -> None:
-    """A new example needs a test below; test_frameworks.py runs the Django project, test_chat.py the chat."""
+    """A new example needs a test below. test_frameworks.py runs the Django project; test_chat.py and test_affinity.py
+    run the chats.
+    """
     assert {path.name for path in EXAMPLES.iterdir() if not path.name.startswith(("_", "."))} == {
         "chat",
         "deploy",

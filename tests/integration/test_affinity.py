@@ -7,7 +7,9 @@ import os
 import random
 import signal
 import socket
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.support.process import Gwsgi
+from tests.support.certificates import certificates
+from tests.support.nginx import Nginx, find_nginx
+from tests.support.process import ROOT, Gwsgi
 from tests.support.waiting import wait_until
 
 APP = "tests.support.apps.held_sessions:app"
@@ -25,9 +29,11 @@ SOCKETIO = "tests.support.fullapps.socketio_app:application"
 class Connection:
     """A client's connection that many sessions share, as a proxy's is."""
 
-    def __init__(self, url):
+    def __init__(self, url, context=None):
         parts = urlsplit(url)
         self.sock = socket.create_connection((parts.hostname, parts.port), 20)
+        if context is not None:
+            self.sock = context.wrap_socket(self.sock, server_hostname=parts.hostname)
         self.file = self.sock.makefile("rb")
 
     def __enter__(self):
@@ -110,10 +116,10 @@ def test_each_session_stays_with_its_worker_on_shared_connections(server, reques
 
 
 def test_each_session_stays_with_its_worker_on_fresh_connections(server, request):
-    count = request.config.getoption("--affinity-sessions")
-    with Connection(server.url) as connection:
-        sessions = begin([connection], count)
-    for _ in range(3):
+    count, rounds = request.config.getoption("--affinity-sessions"), request.config.getoption("--affinity-rounds")
+    with ExitStack() as stack:
+        sessions = begin([stack.enter_context(Connection(server.url)) for _ in range(8)], count)
+    for _ in range(rounds):
         for name, worker in sessions.items():
             with Connection(server.url) as connection:
                 (body,) = connection.ask(post(name, 5))
@@ -159,6 +165,32 @@ def test_100_continue_is_sent_by_the_right_worker(server):
                 assert connection.file.readline() == b"\r\n"
                 connection.send(whole[-20:])
                 assert connection.receive()[1]["worker"] == worker
+
+
+def test_over_tls_the_bytes_go_to_the_right_worker():
+    """Also those of pipelined requests, and back, more than there is room for on the way."""
+    made, large = certificates(), 2_000_000
+    with (
+        Gwsgi("-w", "3", "--affinity", "header:mcp-session-id", *made.flags, app=APP) as server,
+        ExitStack() as stack,
+    ):
+        connections = [stack.enter_context(Connection(server.url, made.client_context())) for _ in range(6)]
+        sessions, sent = begin(connections, 6), Counter()
+        for number, connection in enumerate(connections):
+            for _ in range(2):
+                sizes = [(0, 10, large)[number % 3] for _ in sessions]
+                names = random.Random(number).sample(sorted(sessions), len(sessions))
+                batch = [post(name, size, chunked=number % 2) for name, size in zip(names, sizes, strict=True)]
+                sender = threading.Thread(target=connection.send, args=batch)
+                sender.start()
+                for name, size in zip(names, sizes, strict=True):
+                    sent[name] += size
+                    body = connection.receive()[1]
+                    assert (body["known"], body["worker"], body["bytes"]) == (True, sessions[name], sent[name])
+                    assert (body["scheme"], body["address"]) == ("https", "127.0.0.1")
+                sender.join()
+        os.kill(next(iter(sessions.values())), signal.SIGTERM)  # its connections end in order
+        connections[0].file.read()
 
 
 def open_connections(server):
@@ -269,46 +301,117 @@ class SocketIO:
     def __init__(self, url, count, **options):
         socketio = pytest.importorskip("socketio")
         self.said = [[] for _ in range(count)]
-        self.all = [socketio.Client(reconnection=False) for _ in range(count)]
+        self.all = [socketio.Client(reconnection_delay=0.1) for _ in range(count)]
         for client, said in zip(self.all, self.said, strict=True):
             client.on("said", said.append)
-            client.connect(url, wait_timeout=20, **options)
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda client: client.connect(url, wait_timeout=60, **options), self.all))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        for client in self.all:
-            client.disconnect()
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda client: client.disconnect(), self.all))
 
     def workers(self):
         """Return the worker of each."""
-        return [client.call("whoami", timeout=20)[0] for client in self.all]
+        return [worker for worker, _ in self.sessions()]
+
+    def sessions(self):
+        """Return the worker and the name of each one's session, as the server tells them."""
+        with ThreadPoolExecutor(16) as pool:
+            return list(pool.map(lambda client: tuple(client.call("whoami", timeout=60)), self.all))
 
 
 @pytest.fixture(scope="module", params=["query:sid", "cookie"])
 def socketio_server(request):
-    with Gwsgi("-w", "3", "--affinity", request.param, app=SOCKETIO) as server:
+    with Gwsgi("-w", "4", "--affinity", request.param, app=SOCKETIO) as server:
         yield server
-        assert "Invalid session" not in server.stderr_text()
 
 
-def test_socketio_clients_poll_and_upgrade(socketio_server, request):
+@pytest.fixture(scope="module", params=["directly", "through nginx"])
+def socketio_url(request, socketio_server):
+    if request.param == "directly":
+        yield socketio_server.url
+        return
+    if find_nginx() is None:
+        pytest.skip("nginx is not installed")
+    with socket.socket() as reserved:  # a client of Socket.IO reaches no unix socket
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+        text = NGINX.replace("UPSTREAM", socketio_server.url.removeprefix("http://")).replace("ADDRESS", address)
+        with Nginx(text):
+            yield f"http://{address}"
+
+
+NGINX = """
+    map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
+    upstream backend {
+        server UPSTREAM;
+        keepalive 16;
+    }
+    server {
+        listen LISTEN;
+        listen ADDRESS reuseport;
+        location / {
+            proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+        }
+    }
+"""
+
+
+def test_socketio_clients_poll_and_upgrade(socketio_server, socketio_url, request):
     """Each hears what any of them says, wherever it is."""
-    count = request.config.getoption("--affinity-clients")
-    for _ in range(2):
-        with SocketIO(socketio_server.url, count) as clients:
+    count, said_before = request.config.getoption("--affinity-clients"), len(socketio_server.stderr_text())
+    for _ in range(request.config.getoption("--affinity-rounds")):
+        with SocketIO(socketio_url, count) as clients:
             assert {client.transport() for client in clients.all} == {"websocket"}
             assert len(set(clients.workers())) > 1
             for number, client in enumerate(clients.all):
                 client.emit("say", {"data": number})
-            wait_until(lambda: all(len(said) == count for said in clients.said), 20)
+            wait_until(lambda said=clients.said: all(len(each) == count for each in said), 60)
             assert all(sorted(said) == list(range(count)) for said in clients.said)
+    assert "Invalid session" not in socketio_server.stderr_text()[said_before:]
 
 
-def test_socketio_clients_that_only_poll(socketio_server):
-    with SocketIO(socketio_server.url, 6, transports=["polling"]) as clients:
+def test_socketio_clients_that_only_poll(socketio_url):
+    with SocketIO(socketio_url, 6, transports=["polling"]) as clients:
         workers = clients.workers()
         assert len(set(workers)) > 1
-        for _ in range(5):
+        for _ in range(3):
             assert clients.workers() == workers
+
+
+def test_socketio_if_one_worker_is_killed_only_its_clients_start_anew(socketio_server, socketio_url, request):
+    with SocketIO(socketio_url, request.config.getoption("--affinity-clients")) as clients:
+        before = clients.sessions()
+        victim = before[0][0]
+        os.kill(victim, signal.SIGKILL)
+        lost = {place for place, (worker, _) in enumerate(before) if worker == victim}
+        wait_until(lambda: all(clients.all[place].get_sid() not in (None, before[place][1]) for place in lost), 60)
+        wait_until(lambda: len(socketio_server.worker_pids()) == 4)
+        after = clients.sessions()
+        assert {place for place, pair in enumerate(before) if after[place] != pair} == lost
+
+
+def test_the_chat_with_rooms():
+    """The example as its docstring starts it."""
+    socketio = pytest.importorskip("socketio")
+    with Gwsgi("-w", "4", "--affinity", "query:sid", app="rooms:app", cwd=ROOT / "examples/chat") as server:
+        clients = [socketio.Client(reconnection=False) for _ in range(4)]
+        said = [[] for _ in clients]
+        for number, client in enumerate(clients):
+            client.on("said", said[number].append)
+            client.connect(server.url, wait_timeout=20)
+            client.call("join", f"room {number % 2}", timeout=20)
+        clients[0].emit("say", {"room": "room 0", "text": "hello"})
+        wait_until(lambda: said[0] and said[2])
+        assert [[message["text"] for message in each] for each in said] == [["hello"], [], ["hello"], []]
+        for client in clients:
+            client.disconnect()

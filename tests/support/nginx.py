@@ -48,7 +48,7 @@ class Nginx(Proxy):
         module = f"load_module {STREAM_MODULE};\n" if stream and STREAM_MODULE.exists() else ""
         return (
             f"{module}{user}daemon off;\nworker_processes 1;\npid {self.directory}/pid;\nerror_log stderr;\n"
-            "events { worker_connections 512; }\n"
+            "events { worker_connections 4096; }\n"
             f"http {{\n    access_log off;\n{temporary}{self._http.replace('LISTEN', self.url)}\n}}\n"
             f"{stream}"
         )

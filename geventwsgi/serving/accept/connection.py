@@ -47,6 +47,12 @@ class Left(Enum):
 ENDED, IDLE, MORE, NOTHING, HELD = Left
 
 
+class Relayed(tuple[str, int]):
+    """The address of a client whose TLS another worker speaks."""
+
+    __slots__ = ()
+
+
 class Connection(linger.Leaver):
     """An accepted connection; a protocol's is a subclass, with :meth:`run` and :meth:`client_ended`."""
 
@@ -71,7 +77,7 @@ class Connection(linger.Leaver):
         else:
             self.remote_addr, self.remote_port = "", 0
             self.trusted = entrance.trusts(None)
-        if entrance.tls is None:
+        if entrance.tls is None or type(address) is Relayed:
             self.stream = Stream(sock, service.common)
         else:
             self.stream = _tls_stream(service, sock, entrance.tls)

@@ -17,6 +17,8 @@ from geventwsgi import clock
 from geventwsgi.forks import close
 from geventwsgi.mesh.passing import TooLargeError
 from geventwsgi.serving.accept.acceptor import Seldom
+from geventwsgi.serving.accept.connection import Relayed
+from geventwsgi.serving.accept.relaying import carry, pair
 from geventwsgi.serving.wire.sockets import Socket, borrowed
 
 if TYPE_CHECKING:
@@ -44,12 +46,15 @@ class Known(NamedTuple):
     trusted: bool
     #: Whether a request of it has been answered.
     answered: bool
+    #: Whether another worker speaks the client's TLS.
+    relayed: bool
 
     @classmethod
     def of(cls, connection: Connection) -> Known:
         """Return what is known of a connection."""
         client = (connection.remote_addr, connection.remote_port) if connection.remote_addr else None
-        return cls(client, bool(connection.trusted), bool(connection.answered))
+        relayed = connection.service.entrance.tls is not None
+        return cls(client, bool(connection.trusted), bool(connection.answered), relayed)
 
     @classmethod
     def read(cls, facts: dict[str, Any]) -> Known:
@@ -63,7 +68,7 @@ class Known(NamedTuple):
             if not (isinstance(host, str) and host and isinstance(port, int) and 0 <= port < 1 << 16):
                 raise ValueError(f"{client!r} is no address")
             client = host, port
-        return cls(client, facts["trusted"] is True, facts["answered"] is True)
+        return cls(client, facts["trusted"] is True, facts["answered"] is True, facts.get("relayed") is True)
 
 
 class Takers:
@@ -115,37 +120,62 @@ class Moves:
         """Send a connection to another worker; return False, and do nothing, if it cannot leave now.
 
         Otherwise this object of it is done with. It may wait while too many are on their way to that worker. If the
-        other worker does not take the connection, it is opened here anew, and its next request is served here.
+        other worker does not take the connection, it is opened here anew, and its next request is served here. Over
+        TLS the connection stays, its requests are served there, and this returns when it has ended.
 
         :param head: what has been read of its next request already.
         """
+        if connection.stream.encrypted:
+            return self._relay(connection, seat, head)
         known = Known.of(connection)
         detached = connection.stream.detach()
         if detached is None:
             return False
-        fd, received = detached[0], head + detached[1]
+        self._pass(known, seat, head + detached[1], detached[0])
+        return True
+
+    def _relay(self, connection: Connection, seat: Seat, head: bytes) -> bool:
+        """Have a connection served by another worker while this one carries its bytes; return when it has ended."""
+        if not connection.remote_addr:  # by which the other worker would know that there is no TLS
+            return False
+        try:
+            ours, theirs = pair()
+        except OSError:
+            return False
+        known = Known.of(connection)
+        connection.answered = True
+        try:
+            self._pass(known, seat, b"", theirs)
+        except BaseException:
+            ours.close()
+            raise
+        carry(connection, ours, head)
+        return True
+
+    def _pass(self, known: Known, seat: Seat, received: bytes, fd: int) -> None:
+        """Pass a descriptor to another worker, or serve it here."""
         back = partial(self._take_back, known, received, seat)
         until, pause = clock.monotonic() + LONG_PATIENCE, PAUSE
+        facts = {**known._asdict(), "moved": True}
         try:
-            while not self._passing.send(seat, self._kind, known._asdict(), received, fd, back):
+            while not self._passing.send(seat, self._kind, facts, received, fd, back):
                 if clock.monotonic() >= until or not self._passing.sits(seat):
                     back(fd)
                     break
                 sleep(pause)
                 pause = min(2 * pause, LONG_PAUSE)
         except TooLargeError:
-            self._open(known, received, None, fd)
+            self._open(known, received, None, fd, moved=True)
         except BaseException:  # this greenlet is ended while it waits
             close(fd)
             raise
-        return True
 
     def _take_back(self, known: Known, received: bytes, seat: Seat, fd: int) -> None:
         """Open a connection whose request another worker has not taken.
 
         If that one takes nothing any more, its successor may: it is decided anew where the request belongs.
         """
-        self._open(known, received, None, fd, stays=self._passing.sits(seat))
+        self._open(known, received, None, fd, moved=self._passing.sits(seat))
 
     def hand_over(self, seats: Callable[[], list[Seat]], until: float) -> None:
         """Send the connections that wait for their clients, or for messages, to other workers, which go on with them.
@@ -205,21 +235,21 @@ class Moves:
         known = Known.read(facts)
         service = self._acceptor.speaker.service
         capacity, address = service.capacity, "" if known.client is None else known.client[0]
-        if service.draining or service.entrance.tls is not None or family_of(fd) is None:
+        if service.draining or known.relayed != (service.entrance.tls is not None) or family_of(fd) is None:
             return None
         if not capacity.admits(address) or (capacity.full and capacity.dispensable() is None):
             return None
         parked = facts.get("parked")
         if parked is not None and not isinstance(parked, dict):
             raise ValueError("what is parked is described by a dictionary")
-        return partial(self._open, known, received, parked, fd)
+        return partial(self._open, known, received, parked, fd, moved=facts.get("moved") is True)
 
     def _open(
-        self, known: Known, received: bytes, parked: dict[str, Any] | None, fd: int, *, stays: bool = True
+        self, known: Known, received: bytes, parked: dict[str, Any] | None, fd: int, *, moved: bool = False
     ) -> None:
         """Open a connection.
 
-        :param stays: whether the request that has come is served here, wherever it belongs.
+        :param moved: whether its next request is served here, wherever it belongs.
         """
         acceptor = self._acceptor
         capacity = acceptor.speaker.service.capacity
@@ -230,10 +260,10 @@ class Moves:
             close(fd)
             return
         os.set_blocking(fd, False)
+        client = Relayed(known.client) if known.relayed and known.client is not None else known.client
         connection = acceptor.speaker.adopt(
-            Socket(fd, family), known.client, received, trusted=known.trusted, answered=known.answered,
-            moved=stays and bool(received),
-        )  # fmt: skip
+            Socket(fd, family), client, received, trusted=known.trusted, answered=known.answered, moved=moved
+        )
         if parked:
             spawn(self._resume, connection, parked)
         else:

@@ -23,6 +23,7 @@ def app(environ, start_response):
     body = json.dumps({
         "worker": os.getpid(), "session": name, "known": known, "bytes": SESSIONS.get(name),
         "address": environ["REMOTE_ADDR"], "path": environ["PATH_INFO"],
+        "scheme": environ["wsgi.url_scheme"],
     }).encode()  # fmt: skip
     start_response("200 OK" if known else "404 Not Found", [*fields, ("Content-Length", str(len(body)))])
     return [body]
