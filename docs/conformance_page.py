@@ -37,7 +37,9 @@ TITLES = {
 }
 
 WEBSOCKET_HEAD = """
-The following two tables are about [`environ["wsgi.websocket"]`](websockets.md). Libraries that implement the protocol
+The following two tables are about [`environ["wsgi.websocket"]`](websockets.md). A
+[handler](websockets.md#a-handler-no-greenlet) gets its messages from the same reader of frames, and
+[Autobahn's test suite](websockets.md#autobahns-test-suite) runs against both. Libraries that implement the protocol
 themselves have their own conformance.
 """
 

@@ -151,6 +151,7 @@ REMAINING = {
     "serving.wire.descriptor self._stream._sock",
     "serving.wire.poller stream.watched",
     # What all responses that send a piece share.
+    "events.event_stream piece.compressed",
     "serving.http1.http1_held piece.framed",
     # What of a request exists only once somebody asks for it.
     "serving.http1.http1_exchange self.audience.thrown",

@@ -1,12 +1,14 @@
 """One server-sent event as bytes, and the field by which a client says which one it saw last.
 
-Knows the format (HTML Standard, "Server-sent events", sections 9.2.5 and 9.2.6); no socket, no waiting.
+Knows the format (HTML Standard, "Server-sent events", sections 9.2.5 and 9.2.6), and how events are compressed so that
+all streams can share the bytes; no socket, no waiting.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import zlib
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -115,3 +117,40 @@ def last_event_id(environ: Mapping[str, Any]) -> str | None:
     """Return the id of the last event that the client got before it lost the stream; None if it sends none."""
     value = environ.get("HTTP_LAST_EVENT_ID")
     return value.encode("latin-1", "replace").decode("utf-8", "replace") if value else None
+
+
+# Compressed
+
+#: What a stream of gzip begins with (RFC 1952 section 2.3): no name, no time, no system.
+GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+#: The last block, an empty one (RFC 1951 section 3.2.6). The check value and the size follow.
+_LAST_BLOCK = b"\x03\0"
+#: Bytes up to which events are sent as they are, in a stored block: they would hardly become smaller.
+STORED = 128
+
+
+def deflated(data: bytes) -> bytes:
+    """Return bytes as whole blocks of a deflate stream that refer to nothing before them, wherever they stand."""
+    size = len(data)
+    if size <= STORED:
+        return b"\0" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + data
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+
+def gzip_end(check: int, size: int) -> bytes:
+    """Return the end of a stream of gzip.
+
+    :param check: the CRC of all that it has said.
+    :param size: its bytes.
+    """
+    return _LAST_BLOCK + check.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def accepts_gzip(environ: Mapping[str, Any]) -> bool:
+    """Return whether a client takes a response in gzip (RFC 9110 section 12.5.3)."""
+    accepted = dict[str, bool]()
+    for coding in environ.get("HTTP_ACCEPT_ENCODING", "").lower().split(","):
+        name, _, weight = coding.replace(" ", "").replace("\t", "").partition(";")
+        accepted[name] = re.fullmatch(r"q=0(\.0*)?", weight) is None
+    return accepted.get("gzip", accepted.get("*", False))

@@ -9,9 +9,12 @@ cimport cython
 cdef class EventStream(WaitingBody):
     cdef object _drain_retry
     cdef CMessage _later
+    cdef Gzip _gzip
 
-    @cython.locals(inbox=CReading, only=CMessage, message=CMessage, messages=list)
+    @cython.locals(piece=CPiece, gzip=Gzip)
     cpdef CPiece take(self)
+    @cython.locals(inbox=CReading, only=CMessage, message=CMessage, messages=list)
+    cdef CPiece _next(self)
     @cython.locals(message=CMessage)
     cdef CPiece _piece(self, list messages)
 
@@ -27,3 +30,9 @@ cdef class Joined:
     cdef CPiece _piece
 
     cpdef CPiece piece(self, list messages)
+
+cdef class Gzip:
+    cdef public unsigned long check
+    cdef public long long size
+
+    cpdef CPiece next(self, CPiece piece)

@@ -12,11 +12,21 @@ from __future__ import annotations
 
 from random import uniform
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import gevent
 from gevent.event import Event as GeventEvent
 
-from geventwsgi.events.event import HEARTBEAT, Event, last_event_id, seconds
+from geventwsgi.events.event import (
+    GZIP_HEADER,
+    HEARTBEAT,
+    Event,
+    accepts_gzip,
+    deflated,
+    gzip_end,
+    last_event_id,
+    seconds,
+)
 from geventwsgi.events.history import Message
 from geventwsgi.events.inbox import Inbox
 from geventwsgi.events.waiting import WaitingBody, reading_of
@@ -53,6 +63,8 @@ class EventStream(WaitingBody):
     :param heartbeat: seconds of silence after which a comment is sent.
     :param retry: seconds after which a client that has lost the stream reconnects.
     :param drain_retry: the same when the server ends the stream because it drains: up to twice as long, by chance.
+    :param compress: whether clients that accept gzip get the stream in it. Each message is compressed by itself, once
+        for all clients. Not for messages that have a secret beside a text that others may choose.
     :param hold: whether a stream of a channel does without a greenlet, if there is nothing between the application and
         the server that may change the body.
     :raises ValueError: ``heartbeat`` is not above 0, a number of seconds is negative, infinite or not a number, or a
@@ -61,13 +73,13 @@ class EventStream(WaitingBody):
     """
 
     #: What the response needs beside its status: nothing may keep it for later, nginx included.
-    headers = (
+    headers: tuple[tuple[str, str], ...] = (
         ("Content-Type", "text/event-stream"),
         ("Cache-Control", "no-store"),
         ("X-Accel-Buffering", "no"),
     )
 
-    __slots__ = ("_drain_retry", "_later")
+    __slots__ = ("_drain_retry", "_gzip", "_later")
 
     def __init__(
         self,
@@ -77,12 +89,21 @@ class EventStream(WaitingBody):
         heartbeat: float = 15.0,
         retry: float = 3.0,
         drain_retry: float = 0.5,
+        compress: bool = False,
         hold: bool = True,
     ) -> None:
         self._drain_retry = seconds("drain_retry", drain_retry)
         #: A message that follows the one that tells how many were missed before it.
         self._later: Message | None = None
         first = Event(retry=retry).encode()
+        #: What is compressed; None if nothing is.
+        self._gzip: Gzip | None = None
+        if compress:
+            self.headers = (*self.headers, ("Vary", "Accept-Encoding"))
+            if accepts_gzip(environ):
+                self.headers = (*self.headers, ("Content-Encoding", "gzip"))
+                self._gzip = Gzip()
+                first = GZIP_HEADER + self._gzip.next(Piece(first)).data
         seconds("heartbeat", heartbeat, above=0)
         inbox: Reading | Pump | None = reading_of(source, last_event_id(environ))
         if inbox is None:
@@ -91,9 +112,17 @@ class EventStream(WaitingBody):
 
     def _pieces(self) -> Iterator[bytes]:
         """Yield the stream's bytes until its source ends, the client leaves or the server drains."""
-        inbox: Any = self._inbox
+        gzip = self._gzip
         yield self.first
         self._heed()
+        for data in self._events():
+            yield data if gzip is None else gzip.next(Piece(data)).data
+        if gzip is not None:
+            yield gzip.end()
+
+    def _events(self) -> Iterator[bytes]:
+        """Yield what follows the beginning, not compressed."""
+        inbox: Any = self._inbox
         while True:
             items = inbox.portion(self.heartbeat)
             if items:
@@ -113,6 +142,18 @@ class EventStream(WaitingBody):
 
     def take(self) -> Piece | None:
         """See :meth:`.Held.take`."""
+        piece, gzip = self._next(), self._gzip
+        if gzip is None:
+            return piece
+        if piece is not None:
+            return gzip.next(piece)
+        if not self.over:
+            return None
+        self._gzip = None
+        return Piece(gzip.end())
+
+    def _next(self) -> Piece | None:
+        """Return the next piece, not compressed."""
         inbox: Any = self._inbox
         if self._later is not None:
             message, self._later = self._later, None
@@ -143,19 +184,55 @@ class EventStream(WaitingBody):
 
     def silence(self) -> Piece:
         """See :meth:`.Held.silence`."""
-        return _COMMENT
+        return _COMMENT if self._gzip is None else self._gzip.next(_COMMENT)
+
+    def go_on_compressed(self, check: int, size: int) -> None:
+        """Go on with another worker's stream in gzip."""
+        self._gzip = Gzip(check, size)
 
     def pack(self) -> Packed | None:
         """See :meth:`.Held.pack`."""
         if self._later is not None or type(self) is not EventStream:
             return None
-        return self._pack(f"{__name__}:stream_from", heartbeat=self.heartbeat, drain_retry=self._drain_retry)
+        gzip = None if self._gzip is None else [self._gzip.check, self._gzip.size]
+        times = {"heartbeat": self.heartbeat, "drain_retry": self._drain_retry}
+        return self._pack(f"{__name__}:stream_from", gzip=gzip, **times)
 
 
 def stream_from(facts: dict[str, Any]) -> EventStream:
     """Return the stream that goes on with another worker's (:meth:`EventStream.pack`)."""
     reading, times = unpacked(facts["reading"]), {name: facts[name] for name in ("heartbeat", "drain_retry")}
-    return EventStream({}, reading, **times, hold=False)
+    stream = EventStream({}, reading, **times, hold=False)
+    if facts.get("gzip") is not None:
+        stream.go_on_compressed(*facts["gzip"])
+    return stream
+
+
+class Gzip:
+    """What one client has been told in gzip: the compressed bytes are all clients', their sum is its own.
+
+    :param check: the CRC of what it has been told.
+    :param size: its bytes.
+    """
+
+    __slots__ = ("check", "size")
+
+    def __init__(self, check: int = 0, size: int = 0) -> None:
+        self.check = check
+        self.size = size
+
+    def next(self, piece: Piece) -> Piece:
+        """Return the next piece compressed, which is done once for all clients."""
+        data = piece.data
+        self.check = crc32(data, self.check)
+        self.size += len(data)
+        if piece.compressed is None:
+            piece.compressed = Piece(deflated(data))
+        return piece.compressed
+
+    def end(self) -> bytes:
+        """Return the end of the stream (RFC 1952 section 2.3.1)."""
+        return gzip_end(self.check, self.size)
 
 
 class Pump(Inbox):

@@ -11,6 +11,7 @@ cdef class Recall(Held):
 cdef class Piece:
     cdef public bytes data
     cdef public bytes framed
+    cdef public Piece compressed
 
 cdef class Upgrade:
     cdef readonly object pings

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 class Piece:
     """A piece of a body. All responses that send it share it."""
 
-    __slots__ = ("data", "framed")
+    __slots__ = ("compressed", "data", "framed")
 
     def __init__(self, data: bytes) -> None:
         #: An empty piece is not sent.
         self.data = data
         #: The same as the protocol sends it; made and read by the protocol.
         self.framed: bytes | None = None
+        #: The same as streams send it that are compressed, once one has; made and read by their kind.
+        self.compressed: Piece | None = None
 
 
 class Outlet(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,22 @@ def test_a_stream_goes_on_with_the_next_message(channel: Channel) -> None:
     assert b"data: 2\n" in later
     assert b"data: 1\n" not in later
     assert b"event: missed" not in later
+
+
+def test_a_compressed_stream_goes_on_to_its_right_end(channel: Channel) -> None:
+    stream = EventStream({**environ(), "HTTP_ACCEPT_ENCODING": "gzip"}, channel, compress=True)
+    data = stream.first
+    attached(stream)
+    channel.publish("one " * 100)
+    data += sent(stream)
+    moved = elsewhere(stream)
+    channel.publish("two")
+    data += sent(moved)
+    moved.drain()
+    data += sent(moved)
+    text = gzip.decompress(data)  # which compares the sum and the size
+    assert text.startswith(b"retry: 3000\n\nid: ")
+    assert text.count(b"data: ") == 2
 
 
 def test_a_stream_that_has_had_no_message_goes_on_as_well(channel: Channel) -> None:

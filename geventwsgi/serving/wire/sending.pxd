@@ -27,6 +27,7 @@ cdef class Stall(deadlines.Holder):
     cdef rests.Rest rest
     cdef double waited
     cdef int unread
+    cdef flag counts
 
 cdef class Sending(endpoint.Endpoint):
     cdef public CSocket _sock

@@ -41,6 +41,9 @@ ONE_ITERATION = 1e-9
 
 LEFT = "the client has left"
 ENDED = "the request has ended"
+#: The part of write_timeout within which a client's system takes in what is on its way when a wait for room begins:
+#: that says nothing of the client, whose time begins afterwards.
+ON_ITS_WAY = 0.1
 
 
 class Common:
@@ -72,14 +75,15 @@ class Common:
 class Stall(deadlines.Holder):
     """The wait of a greenlet, or of an offer, whose client is to read."""
 
-    __slots__ = ("_sending", "rest", "unread", "waited")
+    __slots__ = ("_sending", "counts", "rest", "unread", "waited")
 
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
         #: What the loop goes on to send when there is room, before it wakes the greenlet.
         self.rest: Rest | None = None
-        #: How many bytes the client had yet to take when its time began.
+        #: How many bytes the client had yet to take when its time began; and whether it has begun: see ON_ITS_WAY.
         self.unread = 0
+        self.counts = False
         #: Seconds of all waits of greenlets since :meth:`.Sending.forget_waits`.
         self.waited = 0.0
         self.deadline = NEVER
@@ -440,7 +444,8 @@ class Sending(endpoint.Endpoint):
 
     def _await_room(self, stall: Stall) -> None:
         stall.unread = self._sock.unread()
-        self._common.deadlines.arm(stall, self._common.write_timeout)
+        stall.counts = False
+        self._common.deadlines.arm(stall, ON_ITS_WAY * self._common.write_timeout)
         if stall.rest is None:
             self._common.poller.watch(self, self._sock.fileno(), _WRITABLE)
         else:  # there may be room still
@@ -466,11 +471,14 @@ class Sending(endpoint.Endpoint):
         """End the wait of a greenlet whose client has read nothing, or less than it must, for too long."""
         if self._writer is None:
             return
-        before = stall.unread
+        before, timeout = stall.unread, self._common.write_timeout
         stall.unread = self._sock.unread()
         taken = before - stall.unread  # without the kernel's telling of room: there is too little
-        if taken > 0 and taken >= self._common.write_min_rate * self._common.write_timeout:
-            self._common.deadlines.arm(stall, self._common.write_timeout)
+        if not stall.counts:
+            stall.counts = True
+            self._common.deadlines.arm(stall, timeout if taken > 0 else (1 - ON_ITS_WAY) * timeout)
+        elif taken > 0 and taken >= self._common.write_min_rate * timeout:
+            self._common.deadlines.arm(stall, timeout)
         else:
             self._writer.switch(True)
 

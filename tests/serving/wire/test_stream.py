@@ -377,6 +377,13 @@ class TestWriting:
             stream.send(b"x" * BIG)
         assert client.recv(1) == b"x"
 
+    def test_what_is_on_its_way_when_the_wait_begins_counts_for_nothing(self, stream: Stream) -> None:
+        stream._common.write_timeout = 1
+        began = time.monotonic()
+        with pytest.raises(ClientDisconnected, match="has read nothing"):
+            stream.send(bytes(32 << 20))
+        assert 1 <= time.monotonic() - began < 1.8
+
     def test_writing_to_a_reset_connection_is_a_disconnect(self, stream: Stream, client: socket.socket) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         client.close()
