@@ -81,7 +81,7 @@ def stacks_lines(stacks: dict[str, Any]) -> Iterator[str]:
     """Yield what ``gwsgi stacks`` prints."""
     for pid, told in stacks.items():
         if told is None:
-            yield f"Worker {pid} does not answer: it is stuck in compiled code"
+            yield f"Worker {pid} does not answer: it is stuck in compiled code, or stopped"
             continue
         yield f"Worker {pid} has {'no greenlet of the application' if not told else 'these greenlets'}:"
         for one in told:

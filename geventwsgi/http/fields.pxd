@@ -21,6 +21,7 @@ cdef class Fields:
     cdef public flag plain
     cdef public flag known
     cdef public flag takes_trailers
+    cdef public flag stamped
 
 @cython.locals(found=tuple, items=tuple, changes=tuple)
 cpdef Fields changed_fields(Fields last, bytes raw, CLimits limits)

@@ -24,7 +24,7 @@ class Fields:
 
     __slots__ = (
         "cgi", "cgi_trusted", "changes", "chunked", "connection", "content_length", "expect_continue", "former", "host",
-        "items", "known", "persists", "plain", "raw", "scheme", "takes_trailers", "upgrade",
+        "items", "known", "persists", "plain", "raw", "scheme", "stamped", "takes_trailers", "upgrade",
     )  # fmt: skip
 
     #: What a head must repeat to have the same fields: as received, each line with its CRLF. Set by ``head`` alone,
@@ -48,6 +48,8 @@ class Fields:
     upgrade: bool
     #: RFC 9110 sections 6.5.1 and 10.1.4: whether the client merges or forwards trailers.
     takes_trailers: bool
+    #: Whether X-Request-Start may be among them, a time that a forwarder notes.
+    stamped: bool
     #: Set by :mod:`known`: whether these fields have come again, on another connection.
     known: bool
     #: Set and read by ``wsgi.environ`` alone: what of an environ comes from these fields, where they are known; and
@@ -88,6 +90,7 @@ def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> F
     fields.host = _host(special.get("host"))
     fields.connection = frozenset(_list(special.get("connection", ())))
     fields.persists = "close" not in fields.connection
+    fields.stamped = "x-request-start" in names
     fields.upgrade = "upgrade" in special and "upgrade" in fields.connection
     fields.expect_continue = _expect_continue(special.get("expect", ()))
     fields.takes_trailers = any(
@@ -133,7 +136,7 @@ def _with_changes(
     fields.former = last
     last.former = None  # no chain
     fields.host, fields.connection, fields.upgrade = last.host, last.connection, last.upgrade
-    fields.persists = last.persists
+    fields.persists, fields.stamped = last.persists, last.stamped
     fields.expect_continue, fields.takes_trailers = last.expect_continue, last.takes_trailers
     fields.chunked, fields.content_length = last.chunked, last.content_length
     return fields

@@ -82,6 +82,7 @@ class RequestHead:
 
 
 _NO_FIELDS = parse_fields(b"", Limits())
+_NO_FIELDS.stamped = True  # as far as anybody knows
 _VERSIONS = {"0": (1, 0), "1": (1, 1)}
 #: Bytes of a request line's end that count towards the fields: "1.1" and the CRLF.
 _VERSION_SIZE = 5

@@ -32,7 +32,7 @@ from geventwsgi.system.originals import default_loop
 from geventwsgi.system.pidfile import PidFile
 from geventwsgi.system.process import apply_process_settings, replace_process_settings, restore_title, set_title
 from geventwsgi.system.signals import Interrupted, SignalPipe
-from geventwsgi.system.socket_directory import remove_meeting_place
+from geventwsgi.system.socket_directory import is_possible, remove_meeting_place
 from geventwsgi.system.systemd import Activation, Systemd, take_sockets
 from geventwsgi.worker import hooks
 from geventwsgi.worker.application import Application
@@ -122,6 +122,11 @@ class Arbiter(Compatible):
         HERE.join(self.claims)
         if cfg.uid == os.geteuid():  # else the workers' user could not meet in a directory that this process makes
             HERE.settle(self.meeting_place, self.tickets, self.log.error)
+        if not is_possible(self.meeting_place):
+            self.log.warning(
+                "Workers cannot reach each other (channels, handover, affinity), nor the observer them: "
+                "neither TMPDIR, /tmp nor /dev/shm can be written to; let one of them be writable"
+            )
         with self.signals.interrupting(self._end_now):
             self._patch_and_preload()
             hooks.require(cfg, "on_starting", self)

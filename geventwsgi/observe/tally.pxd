@@ -1,6 +1,6 @@
 cimport cython
 
-cdef int CLIENT_LEFT, _OTHER, _BYTES_SENT, _DEPARTED, _DURATION, _HISTOGRAMS
+cdef int CLIENT_LEFT, _OTHER, _BYTES_SENT, _BYTES_RECEIVED, _DEPARTED, _DURATION, _HISTOGRAMS
 cdef dict _METHOD
 
 cdef class Tally:
@@ -11,5 +11,6 @@ cdef class Tally:
 
     @cython.locals(row=int, column=int)
     cpdef request(self, str method, int status, double seconds, long long sent)
+    cpdef received(self, long long size)
     @cython.locals(bucket=int, first=int)
     cpdef observe(self, int histogram, double seconds)

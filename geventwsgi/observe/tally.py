@@ -40,7 +40,7 @@ COUNTERS = (
     *(("restarts", reason) for reason in RESTARTS),
     *(("reloads", result) for result in RELOADS),
     *(("messages", fate) for fate in ("delivered", "missed")),
-    ("bytes_sent", ""), ("accepted", ""), ("departed", ""),
+    ("bytes_sent", ""), ("bytes_received", ""), ("accepted", ""), ("departed", ""),
 )  # fmt: skip
 #: What is at the moment. A new worker begins with 0. ``turned``: when the loop turned last, in nanoseconds on the
 #: monotonic clock.
@@ -53,7 +53,7 @@ _DURATION = DURATION  # a C number in the compiled core
 _REQUESTS = len(METHODS) * len(CLASSES)
 #: The positions in a block. Histograms come last, since their length depends on the buckets.
 AT: Mapping[tuple[str, str], int] = {counter: _REQUESTS + index for index, counter in enumerate(COUNTERS)}
-_BYTES_SENT, _DEPARTED = AT["bytes_sent", ""], AT["departed", ""]
+_BYTES_SENT, _BYTES_RECEIVED, _DEPARTED = AT["bytes_sent", ""], AT["bytes_received", ""], AT["departed", ""]
 _GAUGES = _REQUESTS + len(COUNTERS)
 _HISTOGRAMS = _GAUGES + len(GAUGES)
 CLIENT_LEFT = 499
@@ -92,6 +92,10 @@ class Tally:
             self._fields[_DEPARTED] += 1
         if column != 1:
             self.observe(_DURATION, seconds)
+
+    def received(self, size: int) -> None:
+        """Count bytes of a request's body, when they have come."""
+        self._fields[_BYTES_RECEIVED] += size
 
     def observe(self, histogram: int, seconds: float) -> None:
         """Count one value of a histogram."""

@@ -45,13 +45,13 @@ def _ask(directory: str, slot: Slot, question: dict[str, Any]) -> Answer | None:
     data = json.dumps(question).encode() + b"\n"
     with suppress(OSError, ValueError):
         try:
-            return _answer(path, data, PATIENCE)
+            answer = _answer(path, data, PATIENCE)
         except TimeoutError:
             answer = _interrupt(path, data, slot)
-            if "blocked_at" in answer:
-                since = slot.busy_since
-                answer["blocked_for"] = round((time.monotonic_ns() - since) / 1e9, 3) if since else None
-            return answer
+        if "blocked_at" in answer:  # also without a signal of ours: the handler answers all that waits
+            since = slot.busy_since
+            answer["blocked_for"] = round((time.monotonic_ns() - since) / 1e9, 3) if since else None
+        return answer
     return None
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two events.
 INTERVAL = 1.0
-#: Pages that may be open at a time. Each takes one of the requests that the observer serves.
+#: Pages that may be open at a time. Each takes one of the requests that the observer serves (``life.py``).
 MOST = 20
 #: Seconds after which a loop that does not turn is shown to stand.
 STANDS = 0.5
@@ -68,7 +68,7 @@ class Dashboard:
         """Answer with server-sent events, until the client leaves or the observer ends."""
         if self._open >= MOST:
             start_response("503 Service Unavailable", [("Content-Type", "text/plain"), *self._headers])
-            return [b"As many pages are open as may.\n"]
+            return [b"%d pages are open, which is the most: close another one, or scrape /metrics.\n" % MOST]
         start_response("200 OK", [("Content-Type", "text/event-stream"), *self._headers])
         return self._stream(environ["geventwsgi.server"].draining)
 

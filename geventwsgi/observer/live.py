@@ -51,7 +51,7 @@ def asked_for(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def _state(pid: int, answer: Answer | None) -> dict[str, Any]:
-    """Return whether a worker's loop turns. One that is stuck in compiled code does not answer at all."""
+    """Return whether a worker's loop turns. One that is stuck in compiled code, or stopped, does not answer."""
     if answer is None:
         return {"pid": pid, "state": "silent"}
     if "blocked_at" in answer:

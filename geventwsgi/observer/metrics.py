@@ -38,6 +38,7 @@ _LABELLED = (
 #: States of connections, and the gauges that count them.
 _STATES = {"held": "held", "websocket": "websockets", "lingering": "lingering"}
 _PLAIN = (
+    ("bytes_received", "gwsgi_request_bytes", "Bytes of request bodies."),
     ("bytes_sent", "gwsgi_response_bytes", "Bytes of response bodies."),
     ("accepted", "gwsgi_connections_accepted", "Accepted connections."),
     ("departed", "gwsgi_departures", "Requests whose client left before the response ended."),

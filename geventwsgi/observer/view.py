@@ -52,6 +52,7 @@ class View(NamedTuple):
             },
             "observer": {"pid": os.getpid()},
             "workers": self.workers(),
+            "totals": self.totals(),
             "listeners": self.listeners,
             "stalls": self.stalls(),
             "settings": self.settings(),
@@ -74,6 +75,18 @@ class View(NamedTuple):
             for slot in self.slots.taken()
         ]
         return sorted(shown, key=lambda worker: worker["number"])
+
+    def totals(self) -> dict[str, int]:
+        """Return what was counted so far (``admin_bind``): requests that have ended, bytes of bodies, connections."""
+        if self.tallies is None:
+            return {}
+        totals = self.tallies.totals()
+        return {
+            "requests": sum(totals.requests().values()),
+            "received": totals.counters("bytes_received")[""],
+            "sent": totals.counters("bytes_sent")[""],
+            "connections": totals.counters("accepted")[""],
+        }
 
     def stalls(self) -> list[dict[str, Any]]:
         """Return the worst stalls of the workers' loops by place (``stall_threshold``), most time first."""

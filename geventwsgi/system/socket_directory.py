@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _PREFIX = "gwsgi-"
 _NAME = re.compile(_PREFIX + "[0-9a-f]{32}")
-_TMP = "/tmp"  # noqa: S108 - what is made there has a secret name and is private
+#: Where everybody may make directories. The second is writable although the root filesystem is not, as a rule.
+_COMMON = ("/tmp", "/dev/shm")  # noqa: S108 - what is made there has a secret name and is private
 
 
 def meeting_place() -> str:
@@ -27,15 +28,20 @@ def meeting_place() -> str:
     """
     named = os.environ.get("TMPDIR", "")
     suits = named.startswith("/") and len(named) < 40 and _is_writable(named)
-    if suits and not _keeps(named) and _is_writable(_TMP):
-        suits = False
-    return f"{named if suits else _TMP}/{_PREFIX}{os.urandom(16).hex()}"
+    common = [directory for directory in _COMMON if _is_writable(directory)]
+    chosen = named if suits and (_keeps(named) or not common) else (common or _COMMON)[0]
+    return f"{chosen}/{_PREFIX}{os.urandom(16).hex()}"
+
+
+def is_possible(place: str) -> bool:
+    """Return whether this process can make a directory that it has named."""
+    return _is_writable(os.path.dirname(place))
 
 
 def meeting_places() -> list[str]:
     """Return the directories that may be those of servers that run now. Whoever uses one looks whose it is."""
     found = []
-    for parent in dict.fromkeys((os.environ.get("TMPDIR") or _TMP, _TMP)):
+    for parent in dict.fromkeys((os.environ.get("TMPDIR") or _COMMON[0], *_COMMON)):
         with suppress(OSError):
             found += [f"{parent}/{name}" for name in os.listdir(parent) if _NAME.fullmatch(name)]
     return found

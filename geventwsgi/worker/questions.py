@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.forks import displace, keep
 from geventwsgi.worker import stacks
-from geventwsgi.worker.in_flight import MOST, ONE_TURN, InFlight, mark_running
+from geventwsgi.worker.in_flight import MOST, ONE_TURN, ROWS, InFlight, mark_running, slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,8 @@ class Questions:
         with sock, suppress(OSError, ValueError):
             sock.settimeout(PATIENCE)
             question = _received(sock)
-            sock.sendall(_encoded(self._answer(question, partial(sleep, ONE_TURN))))
+            breathe = partial(sleep, ONE_TURN)
+            sock.sendall(_encoded(self._answer(question, breathe), breathe))
 
     def answer_now(self, frame: FrameType | None) -> None:
         """Answer what waits, while the loop is blocked; to be called in a signal handler.
@@ -161,5 +162,10 @@ def _received(sock: Any) -> Question:
     return question
 
 
-def _encoded(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer).encode() + b"\n"
+def _encoded(answer: dict[str, Any], breathe: Callable[[], object] = lambda: None) -> bytes:
+    """Return an answer as one line of JSON; rows are encoded a limited number at a time."""
+    if "rows" not in answer:
+        return json.dumps(answer).encode() + b"\n"
+    rows = ",".join(json.dumps(row) for some in slices(answer["rows"], ROWS, breathe) for row in some)
+    others = json.dumps({name: value for name, value in answer.items() if name != "rows"})
+    return f'{{"rows": [{rows}]{others[1:-1] and ", "}{others[1:]}\n'.encode()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.clock import monotonic
 from geventwsgi.observe.outputs import request_id
 from geventwsgi.worker import stacks
-from geventwsgi.worker.in_flight import identity_of
+from geventwsgi.worker.in_flight import ONE_TURN, SLICE, identity_of, slices
 from geventwsgi.wsgi.exchange import described
 
 if TYPE_CHECKING:
@@ -23,12 +23,8 @@ if TYPE_CHECKING:
 
 #: Looks within the threshold.
 LOOKS = 4
-#: Connections that are looked at in one turn of the loop.
-SLICE = 1000
 #: Requests that one look describes; the others are counted.
 MOST = 20
-#: Seconds, as few as make gevent wait for the loop's next turn.
-ONE_TURN = 1e-9
 
 
 class SlowRequests:
@@ -71,12 +67,9 @@ class SlowRequests:
         since, until = before - self._threshold, self._looked - self._threshold
         found = 0
         try:
-            connections = self._connections()
-            for begin in range(0, len(connections), SLICE):
-                if begin:
-                    sleep(ONE_TURN)
-                # No variable of this function refers to a request: while others run, that would be an owner of it.
-                found += self._describe(connections[begin : begin + SLICE], since, until, MOST - found)
+            # No variable of this function refers to a request: while others run, that would be an owner of it.
+            for connections in slices(self._connections(), SLICE, lambda: sleep(ONE_TURN)):
+                found += self._describe(connections, since, until, MOST - found)
         finally:
             self._looking = False
         if found > MOST:
@@ -97,12 +90,13 @@ class SlowRequests:
         return found
 
     def _log(self, greenlet: Any, exchange: LiveExchange) -> None:
-        age = monotonic() - exchange.since
+        now = monotonic()
+        age, queued = now - exchange.since, (exchange.began or now) - exchange.since
         reading, writing = exchange.waits()
-        running = max(0.0, age - exchange.queued - reading - writing)
+        running = max(0.0, age - queued - reading - writing)
         self._warn(
             "Slow request (pid: %s): %s has taken %.3f s until now (queued %.3f, reading %.3f, running %.3f, writing "
             "%.3f), at:\n%s",
-            os.getpid(), described(exchange), age, exchange.queued, reading, running, writing,
+            os.getpid(), described(exchange), age, queued, reading, running, writing,
             stacks.of(greenlet), extra={request_id.FIELD: identity_of(greenlet)},
         )  # fmt: skip

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from errno import EROFS
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -303,6 +304,8 @@ class Worker:
         drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
         until = monotonic() + seconds
         self._go_through(lambda: gevent.joinall(drains))
+        if self._counting is not None:
+            self._counting.end()
         cut: list[str] = []
         self._go_through(lambda: cut.extend(finish(until - monotonic())))
         for name in cut:
@@ -336,11 +339,7 @@ class Worker:
             try:
                 HERE.passing.open(numbered(self.age, HERE.seat))
             except OSError as error:
-                self.log.warning(
-                    "Worker %s takes over no connections: %s; let TMPDIR be writable, or set handover = False",
-                    self.pid,
-                    error,
-                )
+                self._has_no_socket(error, "takes over no connections", ", or set handover = False")
 
     def _hand_over(self) -> float:
         """Give the connections that wait to the workers that go on, if there are any; return the seconds it took."""
@@ -402,10 +401,13 @@ class Worker:
         try:
             questions.listen()
         except OSError as error:
-            text = "The observer cannot ask this worker (pid: %s): %s"
-            self.log.error(text, self.pid, error)
+            self._has_no_socket(error, "cannot be asked by the observer")
         else:
             self._questions = questions
+
+    def _has_no_socket(self, error: OSError, so: str, else_do: str = "") -> None:
+        if error.errno != EROFS:  # of which the master's log has one line for all
+            self.log.warning("Worker %s %s: %s; let TMPDIR be writable%s", self.pid, so, error, else_do)
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
         """Have the loop call a function every ``seconds`` from now on. The function must not wait."""

@@ -20,6 +20,7 @@ cdef class Exchange:
     cdef public object request
     cdef public object offered
     cdef public long long sent
+    cdef public double began
     cdef public int remote_port
     cdef public int status
     cdef public flag has_body

@@ -46,8 +46,8 @@ class Exchange:
     """One request and its response."""
 
     __slots__ = (
-        "has_body", "head", "head_sent", "offered", "over", "remote_addr", "remote_port", "repeated", "request",
-        "scheme", "sent", "status", "taken", "trailers", "trusted",
+        "began", "has_body", "head", "head_sent", "offered", "over", "remote_addr", "remote_port", "repeated",
+        "request", "scheme", "sent", "status", "taken", "trailers", "trusted",
     )  # fmt: skip
 
     head: RequestHead
@@ -58,6 +58,8 @@ class Exchange:
     remote_port: int
     #: "http" or "https", after a trusted forwarder's word was heard.
     scheme: str
+    #: When the request had its turn (``clock.monotonic``), where the protocol notes it; else 0.
+    began: float
     #: Whether the peer is in ``forwarded_allow_ips``.
     trusted: bool
     #: What this environ has in common with those of the connection's other requests. Set and read by ``environ``.

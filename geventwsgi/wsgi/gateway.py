@@ -127,7 +127,7 @@ class Gateway:
 
         :param former: the call before, if the application is called again for the same request (:class:`.Recall`).
         """
-        started = clock.monotonic() if self._observed else 0.0
+        started = exchange.began or clock.monotonic() if self._observed else 0.0
         environ: dict[str, Any] | None = None
         body: Input | None = None
         result: Any = None
@@ -421,9 +421,8 @@ class Gateway:
             response.replace(code)
         if self._tally is not None:
             self._tally.request(exchange.head.method, code, duration, exchange.sent)
-            begun = environ.get("HTTP_X_REQUEST_START") if exchange.trusted else None
-            if begun is not None:
-                self._tally.count_upstream(begun, time.time() - duration)
+            if exchange.head.fields.stamped and exchange.trusted:
+                self._tally.count_upstream(environ.get("HTTP_X_REQUEST_START", ""), time.time() - duration)
             if self._on_record is None and request is None:
                 return
         if code == CLIENT_LEFT or (response.status is None and code):

@@ -1,9 +1,12 @@
 """Instructions per request, counted by callgrind: what must not get dearer, whatever else the machine does meanwhile.
 
-    python tests/benchmarks/instructions.py [--rows tiny,new] [--arguments=--greenlet-per-request] TREE [TREE...]
+    python tests/benchmarks/instructions.py [--rows tiny,tiny+admin] [--arguments=--greenlet-per-request] TREE [TREE...]
 
 Each TREE is a checkout whose compiled core was built in place; the interpreter that runs this serves all of them. Each
-row's figure is printed for each tree, with its ratio to the first tree's. It needs valgrind.
+row's figure is printed for each tree, with its ratio to the first tree's. ``tiny+NAME`` is the row tiny with the
+settings NAME of VARIANTS; its second ratio is to the row without them. It needs valgrind.
+
+What the worker does while nobody asks is measured too, and taken off: under valgrind a second has few requests.
 """
 # ruff: noqa: E402 - some imports come from the path that is set before them
 
@@ -19,8 +22,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":
@@ -28,12 +36,28 @@ if __name__ == "__main__":
 
 from tests.benchmarks.rows import MARK, ROWS, Row
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 #: Rows whose work is the server's own and whose requests follow each other without waiting.
 COUNTED = ("tiny", "headers", "changing", "new", "upload", "stream")
 #: Those of which a request is worth hundreds of the others.
 HEAVY = ("upload", "stream")
+#: Settings by the name of the variant. ADMIN and CONTROL are filled in.
+VARIANTS = {
+    "": (),
+    "log": ("--access-logfile", "/dev/null"),
+    "control": ("--control-socket", "CONTROL"),
+    "admin": ("--admin-bind", "ADMIN"),
+    "scraped": ("--admin-bind", "ADMIN"),  # /metrics, each second
+}
+#: A figure is the median of this number of rounds: a slow request closes the outbox for a second, which a figure then
+#: would or would not contain.
+ROUNDS = 5
+#: Seconds without a request before each round, after which the outbox is open again (REST in ``wire/outbox.py``).
+REST = 1.2
 #: Seconds for a server under valgrind, which takes fifty times as long, to start, to answer or to end.
-PATIENCE = 120
+PATIENCE = 300
 #: Connections that a row's requests take in turn.
 CONNECTIONS = 8
 
@@ -50,23 +74,63 @@ def main() -> None:
         parser.error("valgrind is not installed: it counts the instructions")
     first: dict[str, float] = {}
     for tree in options.trees:
+        plain: dict[str, float] = {}
         for name in options.rows:
-            row = next(row for row in ROWS if row.name == name)
-            requests = options.requests // 40 if name in HEAVY else options.requests
-            count = instructions(tree.resolve(), row, requests, options.arguments)
-            ratio = count / first.setdefault(name, count)
-            print(f"{tree}: {name:9} {count:12,.0f} instructions per request  {ratio:.4f}", flush=True)
+            base, _, variant = name.partition("+")
+            row = next(row for row in ROWS if row.name == base)
+            requests = options.requests // 40 if base in HEAVY else options.requests
+            count, idle = instructions(tree.resolve(), row, variant, requests, options.arguments)
+            ratios = [count / first.setdefault(name, count), count / plain.setdefault(base, count)]
+            shown = "".join(f"  {ratio:.4f}" for ratio in ratios[: 1 + bool(variant)])
+            print(
+                f"{tree}: {name:12} {count:12,.0f} instructions per request{shown}; {idle:9,.0f} per second", flush=True
+            )
 
 
-def instructions(tree: Path, row: Row, requests: int, arguments: list[str]) -> float:
-    """Return the instructions that one request of a row costs the worker of a tree's server."""
-    with tempfile.TemporaryDirectory() as directory, Counted(tree, Path(directory), arguments) as server:
-        client = Client(server.port, row)
-        client.ask(requests // 4 + 2 * CONNECTIONS)  # caches are filled, and greenlets made
-        server.control("--zero")
-        client.ask(requests)
-        server.control("--dump")
-        return server.counted() / requests
+def instructions(tree: Path, row: Row, variant: str, requests: int, arguments: list[str]) -> tuple[float, float]:
+    """Return the instructions that one request of a row costs the worker of a tree's server, and an idle second."""
+    found = []
+    with tempfile.TemporaryDirectory() as directory:
+        places = {"ADMIN": f"127.0.0.1:{free_port()}", "CONTROL": f"{directory}/control"}
+        given = [places.get(argument, argument) for argument in (*VARIANTS[variant], *arguments)]
+        with Counted(tree, Path(directory), given) as server:
+            client = Client(server.port, row)
+            client.ask(requests // 4 + 2 * CONNECTIONS)  # caches are filled, and greenlets made
+            with scraped(places["ADMIN"] if variant == "scraped" else ""):
+                for _ in range(ROUNDS):
+                    rest, seconds = server.counted(lambda: time.sleep(REST))
+                    idle = rest / seconds
+                    count, seconds = server.counted(lambda: client.ask(requests // ROUNDS))
+                    found.append(((count - idle * seconds) / (requests // ROUNDS), idle))
+    return median(count for count, _ in found), median(idle for _, idle in found)
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def scraped(address: str) -> Iterator[None]:
+    """Ask for ``/metrics`` at an address each second meanwhile; at none, do nothing."""
+    over = threading.Event()
+
+    def scrape() -> None:
+        while not over.wait(1):
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE) as answer:
+                answer.read()
+
+    thread = threading.Thread(target=scrape)
+    if address:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if address:
+            thread.join()
 
 
 class Counted:
@@ -74,9 +138,7 @@ class Counted:
 
     def __init__(self, tree: Path, directory: Path, arguments: list[str]) -> None:
         self._directory = directory
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port: int = sock.getsockname()[1]
+        self.port = free_port()
         self._log = directory / "log"
         command = [
             "setarch", "--addr-no-randomize",
@@ -106,20 +168,25 @@ class Counted:
             self._process.kill()
             self._process.wait()
 
-    def control(self, what: str) -> None:
+    def counted(self, act: Callable[[], object]) -> tuple[int, float]:
+        """Return the instructions of the worker while ``act`` runs, and how many seconds that took."""
+        self._control("--zero")
+        begun = time.monotonic()
+        act()
+        seconds = time.monotonic() - begun
+        self._control("--dump")
+        dumps = self._directory.glob(f"out.{self._worker}.*")
+        text = max(dumps, key=lambda path: path.stat().st_mtime_ns).read_text()
+        found = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
+        if found is None:
+            raise SystemExit("callgrind's file has no sum")
+        return int(found[1]), seconds
+
+    def _control(self, what: str) -> None:
         """Have callgrind set the worker's counts to zero, or write them to a file."""
         subprocess.run(
             ["callgrind_control", what, str(self._worker)], check=True, capture_output=True, timeout=PATIENCE
         )
-
-    def counted(self) -> int:
-        """Return what the worker's last dump counts."""
-        dumps = self._directory.glob(f"out.{self._worker}.*")
-        text = max(dumps, key=lambda path: path.stat().st_mtime).read_text()
-        found = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
-        if found is None:
-            raise SystemExit("callgrind's file has no sum")
-        return int(found[1])
 
 
 class Client:

@@ -657,3 +657,13 @@ def test_a_changed_cookie_is_all_that_is_looked_at() -> None:
     again = parse_head(request("Cookie: a=c", "Accept: */*"), LIMITS, first.fields)
     assert again.fields.changes == (("Cookie", "a=c"),)
     assert again.fields.items == (("Host", "x"), ("Cookie", "a=c"), ("Accept", "*/*"))
+
+
+@pytest.mark.parametrize(
+    ("line", "stamped"), [("x-request-start: t=1", True), ("X_Request_Start: t=1", False), ("A: b", False)]
+)
+def test_whether_a_forwarder_notes_the_time(line, stamped):
+    first = parse_head(f"GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n".encode(), Limits())
+    assert first.fields.stamped is stamped
+    changed = parse_head(f"GET / HTTP/1.1\r\nHost: a\r\n{line}2\r\n\r\n".encode(), Limits(), first.fields)
+    assert changed.fields.stamped is stamped

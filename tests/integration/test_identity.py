@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import inflight
+from tests.support.namespaces import can_unshare
 from tests.support.process import Gwsgi, children_of
 from tests.support.waiting import wait_until
 
@@ -76,12 +75,6 @@ def test_initgroups_gives_further_groups():
     with Gwsgi("--group", str(GROUP), "--initgroups", app=APP) as server:
         groups = text_of(server, "/identity").partition("[")[2].strip("]").split(", ")
         assert str(GROUP) in groups
-
-
-def can_unshare(*flags):
-    unshare = shutil.which("unshare")
-    command = [unshare or "unshare", *flags, "true"]
-    return bool(unshare) and subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 @pytest.mark.skipif(

@@ -37,6 +37,7 @@ def test_server_that_has_done_something():
     tally.request("PROPFIND", 499, 0.5, 0)
     tally.observe(QUEUE, 0.01)
     tally.observe(LAG, 5)
+    tally.received(70)
     tally.add("refused", "408")
     tally.add("timeouts", "header_timeout")
     tally.add("accepted", "", 9)
@@ -51,6 +52,7 @@ def test_server_that_has_done_something():
         ("gwsgi_requests_total", "2xx", "GET"): 1,
         ("gwsgi_requests_total", "4xx", "other"): 1,
         ("gwsgi_response_bytes_total",): 40,
+        ("gwsgi_request_bytes_total",): 70,
         ("gwsgi_departures_total",): 1,
         ("gwsgi_request_duration_seconds_sum",): 1,
         ("gwsgi_request_duration_seconds_bucket", "0.1"): 0,

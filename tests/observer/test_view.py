@@ -8,6 +8,7 @@ import time
 
 from geventwsgi.config.settings import SETTINGS
 from geventwsgi.config.sources import Config
+from geventwsgi.observe.tally import Tallies
 from geventwsgi.observer.view import View
 from geventwsgi.system.shared import SharedSlots
 
@@ -40,6 +41,17 @@ def test_master_and_its_observer():
     assert 5 <= status["master"]["uptime"] < 60
     assert status["observer"] == {"pid": os.getpid()}
     assert status["listeners"] == ["http://a:1"]
+
+
+def test_totals_are_told_where_anything_is_counted():
+    assert view().status()["totals"] == {}
+    tallies = Tallies(4, [1])
+    tally = tallies.of(0)
+    tally.request("GET", 200, 0.5, 30)
+    tally.received(70)
+    tally.add("accepted", "", 2)
+    told = view()._replace(tallies=tallies).status()["totals"]
+    assert told == {"requests": 1, "received": 70, "sent": 30, "connections": 2}
 
 
 def test_every_setting_with_an_effect_is_shown_with_its_source():

@@ -72,6 +72,7 @@ class FakeExchange(Exchange):
         self.over = False
         self.raised: BaseException | None = None
         self.sent = 0
+        self.began = 0.0
         self.status = 0
         #: What has been called: "read", "start", "write", "send_file", "finish", "fail", "abort".
         self.calls: list[str] = []

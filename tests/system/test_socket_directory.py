@@ -40,8 +40,21 @@ def test_roots_workers_meet_nowhere_where_others_can_change_names(
     assert Path(socket_directory.meeting_place()).parent == theirs
     theirs.chmod(0o777)
     assert Path(socket_directory.meeting_place()).parent == Path("/tmp")
-    monkeypatch.setattr(socket_directory, "_TMP", str(theirs / "missing"))
+    monkeypatch.setattr(socket_directory, "_COMMON", (str(theirs / "missing"),))
     assert Path(socket_directory.meeting_place()).parent == theirs
+
+
+def test_where_tmp_is_read_only_workers_meet_in_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing, shared = str(tmp_path / "missing"), str(tmp_path)
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(socket_directory, "_COMMON", (missing, shared))
+    place = socket_directory.meeting_place()
+    assert Path(place).parent == tmp_path and socket_directory.is_possible(place)
+    Path(place).mkdir()
+    assert place in socket_directory.meeting_places()
+    monkeypatch.setattr(socket_directory, "_COMMON", (missing, missing))
+    place = socket_directory.meeting_place()
+    assert str(Path(place).parent) == missing and not socket_directory.is_possible(place)
 
 
 @pytest.mark.parametrize("kind", ["a directory", "a link"])

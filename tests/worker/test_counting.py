@@ -30,7 +30,7 @@ def worker(monkeypatch):
 
     one = Counting(tallies.of(slot.index), slot, capacity, lambda: guests)
     one.begin(lambda *timer: timers.append(timer))
-    yield SimpleNamespace(turn=turn, slot=slot, guests=guests, capacity=capacity, timers=timers)
+    yield SimpleNamespace(turn=turn, counting=one, slot=slot, guests=guests, capacity=capacity, timers=timers)
     occurrences.count_by(None)
 
 
@@ -61,6 +61,23 @@ def test_what_connections_do_is_looked_at_once_a_second(worker):
     worker.guests.clear()
     assert worker.turn(0.5).gauge("held") == 2
     assert worker.turn(0.6).gauge("held") == 0
+
+
+def test_few_connections_are_looked_at_in_one_turn(worker, monkeypatch):
+    monkeypatch.setattr(counting, "SLICE", 10)
+    seen = []
+    for _ in range(35):
+        one = guest(HELD)
+        worker.guests.append(SimpleNamespace(in_flight=lambda one=one: seen.append(one) or one.in_flight()))
+    for count, told in ((10, 0), (20, 0), (30, 0), (35, 35)):
+        assert worker.turn(0.1).gauge("held") == told
+        assert len(seen) == count
+
+
+def test_connections_accepted_since_the_last_look_are_counted_at_the_end(worker):
+    worker.capacity.entered += 3
+    worker.counting.end()
+    assert worker.turn(0.1).counters("accepted") == {"": 3}
 
 
 def test_what_happens_seldom_is_counted_from_then_on_and_not_in_strangers(worker):

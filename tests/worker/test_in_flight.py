@@ -19,7 +19,7 @@ from tests.support.eventually import eventually
 from tests.support.servers import GET, Running, read_to, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab"
 
@@ -119,7 +119,7 @@ def test_a_request_that_waits_in_the_application(over):
     line = waits_in_the_application.__code__.co_firstlineno + 1
     assert row == {
         "worker": os.getpid(), "kind": "request", "phase": "waiting", "client": "127.0.0.1", "method": "GET",
-        "path": "/wait", "query": "secret", "sent": 0, "request_id": "abc",
+        "path": "/wait", "query": "secret", "received": 0, "sent": 0, "request_id": "abc",
         "at": f"{__file__}:{line} (waits_in_the_application)",
     }  # fmt: skip
 
@@ -184,23 +184,29 @@ class Connection:
     def __init__(self, number: int) -> None:
         exchange = SimpleNamespace(
             since=1.0 + number, head=SimpleNamespace(target="/", method="GET"), remote_addr="", sent=0,
-            kind=lambda: "held", phase=lambda: "held", identity=lambda: None,
+            kind=lambda: "held", phase=lambda: "held", identity=lambda: None, body_received=lambda: 0,
         )  # fmt: skip
         self.found = ((self, exchange),)
+        self.looked: Callable[[], object] = lambda: None
 
     def in_flight(self) -> Any:
+        self.looked()
         return self.found
 
 
-def test_others_have_their_turn_between_slices(monkeypatch):
+def test_few_connections_are_looked_at_in_one_turn(monkeypatch):
+    """Ten thousand are so many turns, whatever one of them takes."""
     monkeypatch.setattr(in_flight, "SLICE", 100)
     monkeypatch.setattr(in_flight, "ROWS", 10)
     connections = [Connection(number) for number in range(1000)]
-    turns = []
+    looks = [0]  # at connections, by turn
+    for connection in connections:
+        connection.looked = lambda: looks.append(looks.pop() + 1)
     server = SimpleNamespace(guests=lambda: tuple(reversed(connections)))
-    page = InFlight(lambda: [server]).page(100, breathe=lambda: turns.append(None))
+    page = InFlight(lambda: [server]).page(100, breathe=lambda: looks.append(0))
     assert [row["since"] for row in page] == [1.0 + number for number in range(100)]
-    assert len(turns) == 9 + 9
+    # The last slice's turn goes on with the first rows: all are looked at, then those of the page described.
+    assert looks == [*[100] * 9, 110, *[10] * 9]
 
 
 def test_the_request_that_blocks_the_loop_runs():

@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from geventwsgi.worker.questions import PREFIX, Questions
+from geventwsgi.worker.questions import PREFIX, Questions, _encoded
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
@@ -107,6 +107,14 @@ class TestAnswers:
 
     def test_the_socket_is_private(self, tmp_path):
         assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("more", [{}, {"blocked_at": "a.py:1 (f)", "blocked_for": None}])
+def test_few_rows_are_encoded_in_one_turn(more):
+    told = {"rows": [{"id": f"7-{number}", "at": '"]}'} for number in range(120)], **more}
+    turns = []
+    assert json.loads(_encoded(told, lambda: turns.append(None))) == told
+    assert len(turns) == 2
 
 
 def test_while_the_loop_is_blocked_what_waits_is_answered_with_the_place(questions, tmp_path):

@@ -164,9 +164,11 @@ def test_time_of_waiting_for_the_clients_bytes_is_told():
 
 
 def test_time_of_waiting_for_the_client_to_read_is_told():
+    body = bytes(1 << 24)  # made before the request: that takes as long as a busy machine likes
+
     def app(environ, start_response):
         start_response("200 OK", [])
-        return [bytes(1 << 24)]
+        return [body]
 
     with logged(app) as (server, log):
         server.connect(GET)

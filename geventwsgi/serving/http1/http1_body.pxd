@@ -1,4 +1,5 @@
 from geventwsgi.http.body cimport Body as CBody
+from geventwsgi.observe.tally cimport Tally as CTally
 from geventwsgi.serving.accept.service cimport Service as CService
 from geventwsgi.serving.wire.stream cimport Stream as CStream
 
@@ -9,7 +10,9 @@ cdef Py_ssize_t BODY_RECV
 cdef class ArrivingBody:
     cdef CStream _stream
     cdef CService _service
+    cdef CTally _tally
     cdef readonly CBody decoder
+    cdef readonly long long received
     cdef double _credit
 
     @cython.locals(stream=CStream, decoder=CBody, data=bytes, piece=bytes, rest=bytes)

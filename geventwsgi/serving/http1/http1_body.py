@@ -10,6 +10,7 @@ from geventwsgi.serving.wire.stream import DeadlineExpired
 
 if TYPE_CHECKING:
     from geventwsgi.http.body import Body
+    from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.wire.stream import Stream
 
@@ -25,12 +26,15 @@ class ArrivingBody:
     """The part of a request after its head. Only a request that announces a body has one.
 
     :param decoder: for the body's framing. Its ``done`` tells whether all of the body has been read.
+    :param tally: counts the body's bytes; None if nothing is counted.
     """
 
-    __slots__ = ("_credit", "_service", "_stream", "decoder")
+    __slots__ = ("_credit", "_service", "_stream", "_tally", "decoder", "received")
 
-    def __init__(self, stream: Stream, service: Service, decoder: Body) -> None:
-        self._stream, self._service, self.decoder = stream, service, decoder
+    def __init__(self, stream: Stream, service: Service, decoder: Body, tally: Tally | None) -> None:
+        self._stream, self._service, self.decoder, self._tally = stream, service, decoder, tally
+        #: Bytes of the body, without their framing.
+        self.received = 0
         #: Seconds for which the client is still waited for: a second of waiting takes one, each byte gives some back.
         self._credit = service.timeouts.body_grace
 
@@ -54,6 +58,9 @@ class ArrivingBody:
                 if rest:
                     stream.unread(rest)
                 if piece:
+                    self.received += len(piece)
+                    if self._tally is not None:
+                        self._tally.received(len(piece))
                     return piece
         except DeadlineExpired:
             occurred("timeouts", "body_min_rate")

@@ -72,7 +72,7 @@ class Http1Exchange(http1_response.ResponseHalf):
         self.trailers: list[tuple[str, str]] = [] if fields.chunked else _NO_TRAILERS
         self.has_body = fields.chunked or bool(fields.content_length)
         decoder = body_for(fields, policy.limits, self.trailers) if self.has_body else None
-        self._body = None if decoder is None else ArrivingBody(self._stream, service, decoder)
+        self._body = None if decoder is None else ArrivingBody(self._stream, service, decoder, policy.tally)
         self._continue = decoder is not None and fields.expect_continue
         connection.last = not head.keep_alive
         self._keep_alive = head.keep_alive and service.timeouts.keepalive > 0
@@ -86,7 +86,7 @@ class Http1Exchange(http1_response.ResponseHalf):
         #: When the application has to be done (monotonic time); set by :mod:`request_deadline`.
         self.until = _NEVER
         #: Set by :meth:`arrive` and :meth:`begin_turn`.
-        self.since = self.queued = 0.0
+        self.since = self.began = 0.0
         #: Set by :mod:`client` when the application asks for news of its client.
         self.audience: Audience | None = None
 
@@ -103,6 +103,10 @@ class Http1Exchange(http1_response.ResponseHalf):
     def kind(self) -> str:
         """See :meth:`.LiveExchange.kind`."""
         return live_exchange.WEBSOCKET if self.taken else live_exchange.REQUEST
+
+    def body_received(self) -> int:
+        """See :meth:`.LiveExchange.body_received`."""
+        return 0 if self._body is None else self._body.received
 
     # The request
 

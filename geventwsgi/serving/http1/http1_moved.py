@@ -31,7 +31,7 @@ class Former(live_exchange.LiveExchange):
         self.remote_addr, self.remote_port = facts["client"]
         self.scheme, self.trusted = facts["scheme"], connection.trusted
         self.status, self.sent, self.until = facts["status"], facts["sent"], facts["until"]
-        self.since, self.queued = facts["since"], facts["queued"]
+        self.since, self.began = facts["since"], facts["began"]
         self.taken = "upgrade" in facts
         self.request = self.audience = self.offered = self.repeated = None
         self.head_sent, self.has_body, self.over, self.ended = True, False, True, True

@@ -47,7 +47,7 @@ class Http1Parked(live_exchange.LiveExchange):
         self.scheme, self.trusted = former.scheme, former.trusted
         self.request, self.audience = former.request, None
         self.status, self.sent, self.until = former.status, former.sent, former.until
-        self.since, self.queued = former.since, former.queued
+        self.since, self.began = former.since, former.began
         self.head_sent, self.has_body, self.taken = True, False, former.taken
         self.over = self.ended = False
         self.trailers = _NO_TRAILERS
@@ -135,7 +135,7 @@ class Http1Parked(live_exchange.LiveExchange):
             "sent": self.sent,
             "until": self.until,
             "since": self.since,
-            "queued": self.queued,
+            "began": self.began,
             "call": call.gateway.pack(call),
         }
 

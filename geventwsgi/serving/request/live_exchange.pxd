@@ -6,7 +6,6 @@ cdef class LiveExchange(exchange.Exchange):
     cdef public object audience
     cdef public double until
     cdef public double since
-    cdef public float queued
     cdef public flag ended
 
     cpdef arrive(self)

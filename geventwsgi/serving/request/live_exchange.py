@@ -24,7 +24,7 @@ QUEUED, READING, WRITING, WAITING = "queued", "reading", "writing", "waiting"
 class LiveExchange(exchange.Exchange):
     """See :class:`~geventwsgi.wsgi.exchange.Exchange`; these methods are a protocol's own as well."""
 
-    __slots__ = ("audience", "ended", "queued", "since", "until")
+    __slots__ = ("audience", "ended", "since", "until")
 
     #: Who is told that the client has left; None while the application has not asked for that.
     audience: Audience | None
@@ -34,24 +34,21 @@ class LiveExchange(exchange.Exchange):
     until: float
     #: When the request came (``clock.monotonic``), where anybody may ask; else 0. No two requests have the same.
     since: float
-    #: Seconds for which it has waited for its turn.
-    queued: float
 
     def arrive(self) -> None:
         """Note the time at which the request came; called before it waits for its turn, if it has to."""
         self.since = clock.monotonic()
 
     def begin_turn(self) -> None:
-        """Note the time at which the request has its turn."""
-        if self.since:
-            self.queued = clock.monotonic() - self.since
-        else:
-            self.arrive()
+        """Note the time at which the request has its turn, which may be that at which it came."""
+        self.began = clock.monotonic()
+        if not self.since:
+            self.since = self.began
 
     def inherit(self, former: LiveExchange) -> None:
         """Go on with a request for which another exchange has stood so far."""
         self.request, self.status, self.audience = former.request, former.status, former.audience
-        self.until, self.since, self.queued = former.until, former.since, former.queued
+        self.until, self.since, self.began = former.until, former.since, former.began
 
     def kind(self) -> str:
         """Return whether this is still a request, a held response or a WebSocket."""
@@ -64,6 +61,10 @@ class LiveExchange(exchange.Exchange):
     def identity(self) -> str | None:
         """Return the identity of a request whose greenlet has gone; None if it has none, or a greenlet."""
         return None
+
+    def body_received(self) -> int:
+        """Return how many bytes of the request's body have come, without their framing."""
+        return 0
 
     def waits(self) -> tuple[float, float]:
         """Return the seconds for which it has waited for its client's bytes, and for its client to take its own."""
