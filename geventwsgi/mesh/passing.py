@@ -235,6 +235,12 @@ class Passing:
         """Return whether a worker takes connections."""
         return self.slot.sitting(seat[0]) == seat[1]
 
+    @property
+    def seat(self) -> Seat | None:
+        """This worker's seat; None while it takes no connections."""
+        number = self.slot.sitting(self.slot.index)
+        return (self.slot.index, number) if number else None
+
     def connections_at(self, seat: Seat) -> int:
         """Return how many connections a worker has, with those that are on their way to it."""
         link = self._links.get(seat[0])

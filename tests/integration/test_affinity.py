@@ -140,6 +140,23 @@ def test_new_sessions_are_spread_evenly(server):
         assert sorted(workers.values()) == [4, 4, 4, 4]
 
 
+def test_new_sessions_do_not_follow_a_busy_one(server):
+    """It has drawn all connections of a proxy to its worker."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(Connection(server.url)) for _ in range(8)]
+
+        def begun():
+            return [connection.ask(post(None, path="/new"))[0] for connection in connections]
+
+        before = begun()
+        workers = [body["worker"] for body in before]
+        assert len(set(workers)) > 1
+        for connection in connections:
+            (body,) = connection.ask(post(before[0]["session"]))
+            assert body["worker"] == workers[0]
+        assert [body["worker"] for body in begun()] == workers
+
+
 def test_a_body_that_comes_late_comes_to_the_right_worker(server):
     with ExitStack() as stack:
         connections = [stack.enter_context(Connection(server.url)) for _ in range(4)]

@@ -7,6 +7,7 @@ cimport cython
 
 cdef class Connection(linger.Leaver):
     cdef public double idle_limit
+    cdef public tuple home
     cdef public int remote_port
     cdef public flag trusted
     cdef public flag introduced

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.wire.sockets import Socket
+    from geventwsgi.system.shared import Seat
 
 
 #: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops: so many
@@ -59,6 +60,7 @@ class Connection(linger.Leaver):
     __slots__ = (
         "answered",
         "cold",
+        "home",
         "idle_limit",
         "introduced",
         "last",
@@ -88,6 +90,8 @@ class Connection(linger.Leaver):
         self.cold = False
         #: Whether another worker has sent it here for the request that comes next.
         self.moved = False
+        #: The worker that has accepted it; None: this one.
+        self.home: Seat | None = None
         #: Whether its proxy has said who the client is; set by :mod:`prologue`.
         self.introduced = False
         self.counted = False
@@ -324,8 +328,9 @@ class Speaker:
         raise NotImplementedError
 
     def adopt(
-        self, sock: Socket, address: Any, received: bytes, *, trusted: bool, answered: bool, moved: bool
-    ) -> Connection:
+        self, sock: Socket, address: Any, received: bytes, *, trusted: bool, answered: bool, moved: bool,
+        home: Seat | None = None,
+    ) -> Connection:  # fmt: skip
         """Return a connection that another process has accepted, after its prologue, and between two requests.
 
         :param address: its client's, as a proxy may have named it.
@@ -333,10 +338,12 @@ class Speaker:
         :param trusted: whether the peer's forwarder fields are believed.
         :param answered: whether a request of it has been answered.
         :param moved: whether its next request is served here, wherever it belongs.
+        :param home: the worker that has accepted it; None: the one that it has now counts as such.
         """
         connection = self.open(sock, address)
         connection.introduced = True
         connection.moved = moved
+        connection.home = home
         connection.trusted = trusted
         connection.stream.unread(received)
         if answered:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from geventwsgi.mesh.passing import Passing
     from geventwsgi.serving.accept.acceptor import Acceptor
+    from geventwsgi.serving.accept.capacity import Capacity
     from geventwsgi.serving.accept.connection import Connection
     from geventwsgi.system.shared import Seat
 
@@ -48,13 +49,15 @@ class Known(NamedTuple):
     answered: bool
     #: Whether another worker speaks the client's TLS.
     relayed: bool
+    #: The worker that has accepted it; None: the one that has it.
+    home: Seat | None = None
 
     @classmethod
     def of(cls, connection: Connection) -> Known:
         """Return what is known of a connection."""
         client = (connection.remote_addr, connection.remote_port) if connection.remote_addr else None
         relayed = connection.service.entrance.tls is not None
-        return cls(client, bool(connection.trusted), bool(connection.answered), relayed)
+        return cls(client, bool(connection.trusted), bool(connection.answered), relayed, connection.home)
 
     @classmethod
     def read(cls, facts: dict[str, Any]) -> Known:
@@ -68,7 +71,14 @@ class Known(NamedTuple):
             if not (isinstance(host, str) and host and isinstance(port, int) and 0 <= port < 1 << 16):
                 raise ValueError(f"{client!r} is no address")
             client = host, port
-        return cls(client, facts["trusted"] is True, facts["answered"] is True, facts.get("relayed") is True)
+        home = facts.get("home")
+        if home is not None:
+            index, number = home
+            if not (isinstance(index, int) and isinstance(number, int)):
+                raise ValueError(f"{home!r} is no seat")
+            home = index, number
+        relayed = facts.get("relayed") is True
+        return cls(client, facts["trusted"] is True, facts["answered"] is True, relayed, home)
 
 
 class Takers:
@@ -119,9 +129,10 @@ class Moves:
     def send(self, connection: Connection, seat: Seat, head: bytes) -> bool:
         """Send a connection to another worker; return False, and do nothing, if it cannot leave now.
 
-        Otherwise this object of it is done with. It may wait while too many are on their way to that worker. If the
-        other worker does not take the connection, it is opened here anew, and its next request is served here. Over
-        TLS the connection stays, its requests are served there, and this returns when it has ended.
+        Otherwise this object of it is done with. It may wait while too many are on their way to that worker, unless
+        those that wait would keep new connections out. If the other worker does not take the connection, it is opened
+        here anew, and its next request is served here. Over TLS the connection stays, its requests are served there,
+        and this returns when it has ended.
 
         :param head: what has been read of its next request already.
         """
@@ -156,10 +167,11 @@ class Moves:
         """Pass a descriptor to another worker, or serve it here."""
         back = partial(self._take_back, known, received, seat)
         until, pause = clock.monotonic() + LONG_PATIENCE, PAUSE
-        facts = {**known._asdict(), "moved": True}
+        facts = {**known._asdict(), "home": known.home or self._passing.seat, "moved": True}
         try:
             while not self._passing.send(seat, self._kind, facts, received, fd, back):
-                if clock.monotonic() >= until or not self._passing.sits(seat):
+                late = clock.monotonic() >= until or not has_room(self._acceptor.speaker.service.capacity)
+                if late or not self._passing.sits(seat):
                     back(fd)
                     break
                 sleep(pause)
@@ -237,7 +249,7 @@ class Moves:
         capacity, address = service.capacity, "" if known.client is None else known.client[0]
         if service.draining or known.relayed != (service.entrance.tls is not None) or family_of(fd) is None:
             return None
-        if not capacity.admits(address) or (capacity.full and capacity.dispensable() is None):
+        if not capacity.admits(address) or not has_room(capacity):
             return None
         parked = facts.get("parked")
         if parked is not None and not isinstance(parked, dict):
@@ -262,8 +274,9 @@ class Moves:
         os.set_blocking(fd, False)
         client = Relayed(known.client) if known.relayed and known.client is not None else known.client
         connection = acceptor.speaker.adopt(
-            Socket(fd, family), client, received, trusted=known.trusted, answered=known.answered, moved=moved
-        )
+            Socket(fd, family), client, received, trusted=known.trusted, answered=known.answered, moved=moved,
+            home=known.home,
+        )  # fmt: skip
         if parked:
             spawn(self._resume, connection, parked)
         else:
@@ -276,6 +289,11 @@ class Moves:
             self._complain("of another worker ends: the application here cannot go on with it", error)
             connection.stream.abort()
             connection.close()
+
+
+def has_room(capacity: Capacity) -> bool:
+    """Return whether one more connection may be opened, if need be in place of one that is idle."""
+    return not capacity.full or capacity.dispensable() is not None
 
 
 def family_of(fd: int) -> int | None:

@@ -60,7 +60,8 @@ class Places:
         number = self._slot.sitting(self._slot.index)
         return (self._slot.index, number) if number else None
 
-    def _sits(self, seat: Seat) -> bool:
+    def sits(self, seat: Seat) -> bool:
+        """Return whether a worker takes connections of others."""
         return self._slot.sitting(seat[0]) == seat[1]
 
     def _look(self) -> None:
@@ -92,10 +93,10 @@ class Places:
     def by_token(self, token: str) -> Seat | None:
         """Return the worker that a token names, else the one at its place; None if there is none now."""
         seat = self._by_token.get(token[:HALF])
-        if seat is None or not self._sits(seat):
+        if seat is None or not self.sits(seat):
             self._look()
             seat = self._by_token.get(token[:HALF]) or self._by_token.get(token[HALF:])
-        return seat if seat is not None and self._sits(seat) else None
+        return seat if seat is not None and self.sits(seat) else None
 
     def for_value(self, value: str) -> Seat | None:
         """Return the worker that a value belongs to. All workers choose the same one, as long as it is there."""
@@ -109,7 +110,7 @@ class Places:
                 self._chosen.clear()
             self._chosen[value] = place
             seat = self._seats[place]
-        return seat if self._sits(seat) else None
+        return seat if self.sits(seat) else None
 
     def _weight(self, value: str, place: int) -> bytes:
         return self._whereabouts.digest(b"%d %s" % (place, value.encode("utf-8", "surrogatepass")), 8, b"choice")
@@ -167,7 +168,9 @@ class Affinity:
     def leads_away(self, connection: Connection, head: RequestHead) -> bool:
         """Return whether a request belongs to another worker, and its connection has left for that one."""
         value, places = self.value_of(connection, head), self._places
-        if value is None or len(value) > LONGEST:
+        if value is None:
+            return self._leads_home(connection, head)
+        if len(value) > LONGEST:
             return False
         own = places.own
         if own is not None and places.is_settled(value):
@@ -178,6 +181,17 @@ class Affinity:
         if seat == own:
             places.settle(value, self.lasting)
             return False
+        return self._send(connection, seat, head)
+
+    def _leads_home(self, connection: Connection, head: RequestHead) -> bool:
+        """Return whether a request of no session has left for the worker that has accepted its connection.
+
+        So new sessions are spread as connections are, and do not follow a busy session of the same proxy.
+        """
+        home, places = connection.home, self._places
+        return home is not None and home != places.own and places.sits(home) and self._send(connection, home, head)
+
+    def _send(self, connection: Connection, seat: Seat, head: RequestHead) -> bool:
         data = bytes_of(head)
         return data is not None and self._moves.send(connection, seat, data)
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _HANDSHAKE = re.compile(rb'0\{\\?"sid\\?":\\?"([^"\\]{1,200})')
 #: Bytes in which it is looked for.
 _BEGINNING = 512
+#: The query of a handshake: it has the version of Engine.IO, and no session yet.
+_OF_HANDSHAKE = re.compile(r"(?!(?:.*&)?sid=[^&])(?:.*&)?EIO=")
+#: What lets shared caches store a response (RFC 9111 section 3), and what forbids it.
+_STORED, _NOT_STORED = re.compile(r"public|s-maxage|max-age\s*=\s*\"?0*[1-9]"), re.compile("private|no-store")
 #: The most characters of a session's name.
 _LONGEST = 256
 
@@ -33,7 +37,10 @@ class Tokens(Protocol):
 
 
 class SetsCookie:
-    """Gives clients a cookie that leads to this worker, unless they have one that leads to a worker."""
+    """Gives clients a cookie that leads to this worker, unless they have one that leads to a worker.
+
+    A response that shared caches may store has none: they would not store it, or give all clients the same cookie.
+    """
 
     __slots__ = ("_own", "_start", "_tokens", "application")
 
@@ -58,7 +65,8 @@ class SetsCookie:
         field = ("Set-Cookie", f"{own}; Path=/; HttpOnly; SameSite=Lax{secure}")
 
         def begin(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            return start_response(status, [*headers, field], *(() if exc_info is None else (exc_info,)))
+            given = headers if _is_for_all(headers) else [*headers, field]
+            return start_response(status, given, *(() if exc_info is None else (exc_info,)))
 
         return self.application(environ, begin)  # type: ignore[no-any-return]
 
@@ -68,6 +76,12 @@ class SetsCookie:
             if pair.strip().startswith(self._start):
                 return self._tokens.by_token(pair.strip()[len(self._start) :]) is not None
         return False
+
+
+def _is_for_all(headers: Headers) -> bool:
+    """Return whether shared caches may store a response: it says so, or for how long."""
+    caching = ",".join(value for name, value in headers if len(name) == 13 and name.lower() == "cache-control").lower()
+    return bool(caching) and _STORED.search(caching) is not None and _NOT_STORED.search(caching) is None
 
 
 class Learns:
@@ -99,7 +113,7 @@ class Learns:
         result = self.application(environ, begin)
         if self._handshakes:
             query = environ.get("QUERY_STRING", "")
-            if "EIO=" in query and "sid=" not in query:
+            if "EIO=" in query and _OF_HANDSHAKE.match(query):
                 return self._look(result)
         return result  # type: ignore[no-any-return]
 

@@ -169,6 +169,42 @@ def test_it_waits_while_the_way_is_full(
     assert (one.heads, other.heads) == (["/first"], ["/second"])
 
 
+def test_it_does_not_wait_where_that_would_keep_new_connections_out(
+    workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker of one session is blocked: those of others go on."""
+    one, other = two
+    settle(one)
+    capacity = one.served.service.capacity
+    capacity.parked.clear()  # it runs when it moves
+    capacity.connections = 1
+    monkeypatch.setattr(passing, "UNANSWERED", 0)
+    moving = spawn(move, workers, one, other, GET % b"second")
+    sleep(0)
+    monkeypatch.setattr(passing, "UNANSWERED", 1)
+    moving.get()
+    assert one.served.response()[1] == b"ok"
+    assert (one.heads, other.heads) == (["/first", "/second"], [])
+
+
+def test_the_worker_that_has_accepted_it_is_remembered(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    home = workers.seat_of(one.passing)
+    assert one.served.connection.home is None
+    move(workers, one, other)
+    eventually(lambda: other.served.service.capacity.open() == 2)
+    made = next(each for each in other.served.service.connections if each is not other.served.connection)
+    assert made.home == home
+    assert Known.of(made).home == home
+    with worker(workers) as third:
+        assert other.moves.send(made, workers.seat_of(third.passing), b"")
+        made.end()
+        eventually(lambda: third.served.service.capacity.open() == 2)
+        made = next(each for each in third.served.service.connections if each is not third.served.connection)
+        assert made.home == home
+
+
 def test_if_it_is_ended_while_it_waits_nothing_is_left(
     workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +258,8 @@ def test_a_client_that_leaves_on_the_way_leaves_nothing_behind(workers: Passings
         {"client": ["127.0.0.1", "x"], "trusted": False, "answered": False},
         {"client": ["127.0.0.1", 1], "answered": False},
         {"client": ["127.0.0.1", 1], "trusted": False},
+        {"client": ["127.0.0.1", 1], "trusted": False, "answered": False, "home": 1},
+        {"client": ["127.0.0.1", 1], "trusted": False, "answered": False, "home": ["1", 2]},
     ],
 )
 def test_facts_that_are_wrong_are_refused(workers: Passings, two: tuple[Worker, Worker], facts: dict[str, Any]) -> None:

@@ -304,7 +304,7 @@ def decide(workers: Workers, how: str, name: str, request: str, **connection: An
     moves: Any = FakeMoves()
     client_of = connection.pop("client_of", None)
     affinity = affinity_of(how, name, moves, workers.places[0], client_of)
-    peer: Any = SimpleNamespace(**{"remote_addr": "192.0.2.1", "trusted": False, **connection})
+    peer: Any = SimpleNamespace(**{"remote_addr": "192.0.2.1", "trusted": False, "home": None, **connection})
     left = affinity.leads_away(peer, make_head(request))
     assert left == bool(moves.sent)
     return workers.number_of(moves.sent[0][0]) if left else None
@@ -333,6 +333,23 @@ def test_by_header(workers: Workers) -> None:
     workers.places[2].learn("abc")
     assert decide(workers, "header", "Mcp-Session-Id", HEAD) == 2
     assert decide(workers, "header", "Other", HEAD) is None
+
+
+def test_a_request_of_no_session_goes_back_to_the_worker_that_has_accepted_its_connection(workers: Workers) -> None:
+    """Else new sessions would begin where a busy session of the same proxy has drawn its connections."""
+
+    def ask(sid: str, home: int | None) -> int | None:
+        seat = None if home is None else workers.places[home].own
+        return decide(workers, "query", "sid", f"GET /?{sid} HTTP/1.1\nHost: a", home=seat)
+
+    workers.places[2].learn("known")
+    workers.places[0].learn("mine")
+    assert [ask("", home) for home in (None, 0, 1, 3)] == [None, None, 1, 3]
+    assert [ask("sid=known", home) for home in (None, 0, 1, 3)] == [2, 2, 2, 2]
+    assert [ask("sid=mine", home) for home in (None, 1)] == [None, None]
+    seat = workers.places[1].own
+    workers.end(1)
+    assert decide(workers, "query", "sid", "GET / HTTP/1.1\nHost: a", home=seat) is None
 
 
 def test_by_address(workers: Workers) -> None:

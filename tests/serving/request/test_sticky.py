@@ -66,6 +66,26 @@ def test_over_https_it_is_secure() -> None:
     assert cookies(headers) == ["seat=aaa; Path=/; HttpOnly; SameSite=Lax; Secure"]
 
 
+@pytest.mark.parametrize(
+    ("caching", "is_set"),
+    [
+        (["public, max-age=600"], False), (["PUBLIC"], False), (["max-age=60"], False),
+        (["max-age=0, s-maxage=9"], False), (["no-cache, public"], False), (["must-revalidate", "max-age=60"], False),
+        (["max-age=60, private"], True), (["public, no-store"], True), (["max-age=0"], True), (["no-cache"], True),
+        ([], True),
+    ],
+)  # fmt: skip
+def test_what_a_cache_may_give_to_other_clients_has_none(caching: list[str], is_set: bool) -> None:
+    """Else all of them would go to one worker, or the response would not be cached."""
+
+    def cached(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("X", "public"), *(("cache-control", value) for value in caching)])
+        return []
+
+    headers, _ = call(SetsCookie(cached, "seat", Tokens()))
+    assert len(cookies(headers)) == is_set
+
+
 def test_a_worker_that_leaves_sets_none() -> None:
     tokens = Tokens()
     tokens.own = None
@@ -134,6 +154,13 @@ def test_a_handshake_of_engine_io_is_learned_before_the_client_has_it(body: byte
     _, result = call(made, QUERY_STRING="EIO=4&transport=polling")
     assert learned == ["lv_VI97HAXpY6yYWAAAC"]
     assert result == [body]
+
+
+@pytest.mark.parametrize("query", ["EIO=4&userssid=1", "ssid=x&EIO=4&t=sid=", "EIO=4&sid="])
+def test_so_it_is_if_other_parameters_have_similar_names(query: str) -> None:
+    made, learned = learns([HANDSHAKES[0]])
+    call(made, QUERY_STRING=query)
+    assert learned == ["lv_VI97HAXpY6yYWAAAC"]
 
 
 def test_so_it_is_in_a_body_that_is_no_list() -> None:
