@@ -5,8 +5,12 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from geventwsgi.config.settings import SETTINGS, Setting
+from geventwsgi.config.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from geventwsgi.config.setting import Setting
 
 PAGE = Path(__file__).with_name("settings.md")
 

@@ -87,7 +87,7 @@ class Patience:
         return self._greenlets
 
     def change(self, greenlets: int) -> None:
-        """Note that so many greenlets more serve requests, or fewer."""
+        """Change the number of greenlets that serve requests."""
         self._greenlets += greenlets
         if self._greenlets > self._allowed or self._greenlets < self._allowed >> 2 >= FEW >> 1:
             self._allow(1 << self._greenlets.bit_length())

@@ -1,7 +1,7 @@
 """Which core runs: the hot modules compiled by Cython, or the same modules as Python (``GEVENTWSGI_PURE=1``).
 
-All that is compiled is one shared object, since a process that starts would spend a twentieth of its time on opening
-forty. Knows how this package's modules are found, and nothing of what is in them. Imported before any of them.
+All compiled modules are in one shared object: to open forty would take a twentieth of a start. This module knows how
+modules are found, not what they contain. It is imported before all of them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Which process this is: what belongs to it alone is let go of in every process that somebody forks from it.
+"""Possessions of one process, which are released in every process that somebody forks from it.
 
 The master forks workers and knows what they need (:func:`own`). Any other process that is forked, by ``os.fork``,
-``multiprocessing`` or ``subprocess`` with ``preexec_fn``, in a request, in a hook or at import, is a stranger: it is
-nobody's worker. It finds default signals, and every :class:`Possession` of its parent has been let go of. Where its
-code would go on as the server's, the process ends (:func:`leave`).
+``multiprocessing`` or ``subprocess`` with ``preexec_fn``, in a request, in a hook or at import, is a stranger: it is no
+worker. Its signals have their default actions, and every :class:`Possession` of its parent has been released. If its
+code came back into the server's, the process would end (:func:`leave`).
 
 Knows processes, signals and descriptors; knows nothing of gevent, sockets and settings.
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from weakref import WeakKeyDictionary
 
 try:
-    # gevent's waits for the loop, which in a master or a stranger may never turn.
+    # gevent's close waits for the loop, which may never turn in a master or a stranger.
     from posix import close as close  # noqa: PLC0414 - for others
 except ImportError:  # Windows
     from os import close as close  # noqa: PLC0414 - the same
@@ -34,21 +34,21 @@ _EXECUTES = ("gevent.os", "gevent.subprocess")
 
 
 class Possession(Protocol):
-    """What belongs to one process: descriptors, watchers, greenlets."""
+    """Something that belongs to one process: descriptors, watchers, greenlets."""
 
     def let_go(self) -> None:
-        """Let go of it in a stranger, with no effect on the process that it belongs to: close and send nothing."""
+        """Release it in a stranger, without an effect on its own process: send nothing, shut nothing down."""
 
 
 class _Process:
-    """What this process has."""
+    """The possessions, signals and forks of this process."""
 
     def __init__(self) -> None:
         #: In the order in which they came.
         self.possessions: WeakKeyDictionary[Possession, None] = WeakKeyDictionary()
         #: The signals that the server takes, each with the handler that Python knew of at that time.
         self.signals: dict[int, Any] = {}
-        #: What the child of the server's own fork that is under way does first; None if no such fork is.
+        #: What the child does first of a fork by the server that is under way; None if there is none.
         self.own: Callable[[], object] | None = None
 
 
@@ -61,14 +61,14 @@ class _Fork(_local):
 
 _here = _Process()
 _fork = _Fork()
-#: What must live for as long as the process: a greenlet that nobody holds is ended, and its ``finally`` blocks run. It
-#: holds itself, so that the end of the interpreter does not free it either.
+#: Objects that must live as long as the process: a greenlet without a reference is ended, and its ``finally`` blocks
+#: run. The list contains itself, so that the end of the interpreter does not free it either.
 _held: list[Any] = []
 _held.append(_held)
 
 
 def keep(possession: Possession) -> None:
-    """Have ``possession`` let go of in strangers, for as long as it lives or until :func:`release`."""
+    """Have ``possession`` released in strangers, as long as it lives or until :func:`release`."""
     _here.possessions[possession] = None
 
 
@@ -78,12 +78,12 @@ def release(possession: Possession) -> None:
 
 
 def hold(*things: object) -> None:
-    """Keep things that belong to the parent alive in a stranger, where nothing of them may run, not even their end."""
+    """Keep objects of the parent alive in a stranger, so that not even their finalisers run."""
     _held.extend(things)
 
 
 def displace(*descriptors: int) -> None:
-    """Put the null device in place of descriptors. What they led to stays the parent's; their owners may close them."""
+    """Replace descriptors by the null device. The parent keeps their files; their owners may close them."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for fd in descriptors:
         if fd >= 0:
@@ -108,9 +108,9 @@ def give_back_signals(numbers: Iterable[int]) -> None:
 
 @contextmanager
 def own(first: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Let what is forked in this block keep everything; what it is not to have is the caller's business.
+    """Let processes that are forked in this block keep everything. The caller releases what they must not have.
 
-    :param first: called in the child before anything of others' (``os.register_at_fork``), which may start threads.
+    :param first: called in the child before the functions of others (``os.register_at_fork``), which may start threads.
     """
     _here.own = first
     try:
@@ -121,7 +121,7 @@ def own(first: Callable[[], object] = lambda: None) -> Iterator[None]:
 
 def begin() -> None:
     """Begin as a process of the server that has nothing yet; called in a child that :func:`own` forked."""
-    _here.__init__()  # type: ignore[misc]  # all anew
+    _here.__init__()  # type: ignore[misc]  # all fields anew
 
 
 def leave(error: BaseException | None = None) -> NoReturn:
@@ -143,7 +143,7 @@ def leave(error: BaseException | None = None) -> NoReturn:
 
 
 def _status(code: object) -> int:
-    """Return the exit status that Python makes of ``SystemExit.code``."""
+    """Return Python's exit status for ``SystemExit.code``."""
     if code is None or isinstance(code, int):
         return int(code or 0) & 0xFF
     print(code, file=sys.stderr)  # noqa: T201 - as the interpreter does
@@ -151,7 +151,7 @@ def _status(code: object) -> int:
 
 
 def _before() -> None:
-    """Hold the server's signals back: in a child they would meet the parent's handlers until those are gone."""
+    """Block the server's signals: in a child the parent's handlers would get them until they are replaced."""
     if _here.signals and _here.own is None:
         _fork.mask = set(_signal.pthread_sigmask(_signal.SIG_BLOCK, _here.signals))
 
@@ -173,7 +173,7 @@ def _in_child() -> None:
         for possession in possessions:
             try:
                 possession.let_go()
-            except Exception:  # noqa: BLE001 - the others are to be let go of all the same
+            except Exception:  # noqa: BLE001 - the others are released all the same
                 traceback.print_exc()
     for number, known in signals.items():
         _reset(number, known)
@@ -181,9 +181,9 @@ def _in_child() -> None:
 
 
 def _executes(frame: FrameType | None) -> bool:
-    """Tell whether the process that was forked there executes a program at once, which ends all that it has.
+    """Return whether the forked process executes another program at once, which ends everything.
 
-    To let go of everything takes milliseconds where there is much; a program that is executed need not wait for them.
+    To release many possessions takes milliseconds, which the program need not wait for.
     """
     caller = frame and frame.f_back
     if frame is None or caller is None:
@@ -194,7 +194,7 @@ def _executes(frame: FrameType | None) -> bool:
 
 def _reset(number: int, known: object) -> None:
     """Have a signal act by default, unless the application has set a handler after the server."""
-    handler = _signal.getsignal(number)  # set anew where it stays: the loop may have taken it away from the system
+    handler = _signal.getsignal(number)  # set anew even if it stays, since the loop may have removed it
     if handler == known:
         handler = _signal.default_int_handler if number == _signal.SIGINT else _signal.SIG_DFL
     with suppress(OSError, ValueError, TypeError):  # not in the main thread; a handler that is not Python's

@@ -18,7 +18,8 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geventwsgi.config.nearest import one_line
-from geventwsgi.config.settings import BY_NAME, Given, nearest_setting
+from geventwsgi.config.setting import Given
+from geventwsgi.config.settings import BY_NAME, nearest_setting
 from geventwsgi.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ Flags in the plain form are read here, with the same result as by argparse. All 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting
+from geventwsgi.config.setting import Given, Setting
+from geventwsgi.config.settings import BY_NAME, SETTINGS
 
 
 # Annotations are no text in this module: NamedTuple would compile each of them at every start.

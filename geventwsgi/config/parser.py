@@ -6,11 +6,13 @@ import argparse
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from geventwsgi.config.settings import BY_NAME, SETTINGS, Setting, nearest_setting
+from geventwsgi.config.settings import BY_NAME, SETTINGS, nearest_setting
 from geventwsgi.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from geventwsgi.config.setting import Setting
 
 _EPILOG = (
     "Flags override GWSGI_CMD_ARGS, which overrides GUNICORN_CMD_ARGS, which overrides the configuration file. PORT, "

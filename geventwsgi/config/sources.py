@@ -17,7 +17,8 @@ from geventwsgi.config.addresses import Address, TCPAddress, UnixAddress, networ
 from geventwsgi.config.flags import CommandLine, read_flags
 from geventwsgi.config.kinds import NETWORKS, nothing
 from geventwsgi.config.loader import load_object, make_importable
-from geventwsgi.config.settings import BY_NAME, SETTINGS, Given, Setting, nearest_setting
+from geventwsgi.config.setting import Given, Setting
+from geventwsgi.config.settings import BY_NAME, SETTINGS, nearest_setting
 from geventwsgi.errors import ConfigError
 
 if TYPE_CHECKING:

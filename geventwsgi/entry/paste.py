@@ -11,7 +11,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.flags import CommandLine
-from geventwsgi.config.settings import BY_NAME, Given, nearest_setting
+from geventwsgi.config.setting import Given
+from geventwsgi.config.settings import BY_NAME, nearest_setting
 from geventwsgi.config.sources import load, paste_defaults
 from geventwsgi.entry.embed import serve_with
 from geventwsgi.errors import ConfigError

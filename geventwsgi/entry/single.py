@@ -17,7 +17,8 @@ from geventwsgi.system.process import apply_process_settings
 from geventwsgi.worker import hooks
 from geventwsgi.worker.application import Application
 from geventwsgi.worker.boot_report import BootFailure
-from geventwsgi.worker.worker import Worker, prepare_gevent, worker_class
+from geventwsgi.worker.patching.prepare import prepare_gevent
+from geventwsgi.worker.worker import Worker, worker_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable

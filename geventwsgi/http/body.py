@@ -1,7 +1,7 @@
 """Decode a request's body: one small class per framing (RFC 9112 sections 6 and 7).
 
-A decoder is fed what arrived and returns the body bytes in it; it never waits and never reads. What follows the body
-in the same bytes belongs to the next request and is handed back.
+A decoder gets received bytes and returns the bytes of the body in them. It never waits or receives. What follows the
+body in the same bytes belongs to the next request and is handed back.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from geventwsgi.http.lines import check_field_lines, check_length
 if TYPE_CHECKING:
     from geventwsgi.http.limits import Limits
 
-#: Longest chunk-size line with its extensions, in bytes. Nobody is known to use extensions.
+#: Bytes of a chunk-size line with its extensions, at most. No client is known to use extensions.
 MAX_CHUNK_LINE = 256
-#: Bytes of chunk framing that may stand against little or no data before the body is refused as abuse.
+#: Bytes of chunk framing with little or no data, after which the body is refused as abuse.
 MAX_FRAMING_EXCESS = 16384
-#: Bytes received at once while the next chunk's size is not known: what a flood of tiny chunks costs at a time.
+#: Bytes received at once while the next chunk's size is not known: this bounds the work for a flood of tiny chunks.
 FRAMING_RECV = 512
-#: A trailer section's bound, in bytes.
+#: Bytes of a trailer section, at most.
 MAX_TRAILERS = 8192
 
 
 class Body:
-    """What one framing's decoder offers. A base class and no ``Protocol``, for the compiled core's sake."""
+    """The interface of a decoder. It is a base class and not a ``Protocol``, for the compiled core."""
 
     __slots__ = ("done",)
 
@@ -82,7 +82,7 @@ class LengthBody(Body):
         return piece, rest
 
     def want(self, size: int) -> int:
-        """See :meth:`Body.want`: never a byte past the body, so that nothing need be handed back."""
+        """See :meth:`Body.want`: never a byte past the body, so that nothing has to be handed back."""
         return min(size, self.left)
 
 
@@ -99,13 +99,13 @@ class ChunkedBody(Body):
         self._left: int | None = None
         #: An incomplete line, a chunk's missing CRLF, or incomplete trailers.
         self._framing = b""
-        #: How much of that was found to have no fault so far.
+        #: How many of these bytes have been checked already.
         self._scanned = 0
         self._size = 0
         self._excess = 0
 
     def want(self, size: int) -> int:
-        """See :meth:`Body.want`: within a chunk all of it, but little where a flood of tiny ones may come."""
+        """See :meth:`Body.want`: within a chunk all of it, but little if a flood of tiny chunks may come."""
         return min(size, max(self._left or 0, FRAMING_RECV))
 
     def decode(self, data: bytes) -> tuple[bytes, bytes]:
@@ -117,14 +117,14 @@ class ChunkedBody(Body):
         position = 0
         while not self.done and position < len(data):
             step = self._step(data, position, pieces)
-            if step == position:  # what is left is a part of a line
+            if step == position:  # the rest is a part of a line
                 self._framing = data[position:]
                 break
             position = step
         return b"".join(pieces), data[position:] if self.done else b""
 
     def _step(self, data: bytes, position: int, pieces: list[bytes]) -> int:
-        """Decode one element at ``position``; return where the next begins, ``position`` itself for "more"."""
+        """Decode one element at ``position``; return where the next begins, ``position`` itself if some are missing."""
         left = self._left
         if left is None:
             return self._size_line(data, position, pieces)
@@ -152,7 +152,8 @@ class ChunkedBody(Body):
         self._size += size
         if 0 < self._limits.body < self._size:
             raise RequestError(413, f"the body is longer than {self._limits.body} bytes")
-        # A line of up to 16 bytes is free, and data pays for more: only framing without data adds up.
+        # Lines of up to 16 bytes are not counted, nor framing of as many bytes as the data: only framing without data
+        # adds up.
         self._excess = max(0, self._excess + (end - position) - 16 - size)
         if self._excess > MAX_FRAMING_EXCESS:
             raise RequestError(400, "too much chunk framing for too little data")

@@ -1,6 +1,6 @@
 """Encode responses: the choice of framing, the head, chunks, the pages of refused requests (RFC 9112 sections 4 to 7).
 
-Pure functions from values to bytes. The fields given here were checked by whoever made them.
+Pure functions from values to bytes. The fields have been checked before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Framing(Enum):
     CLOSE = "close"
 
 
-# An attribute of an enum's class costs more than all else that is done with it.
+# To look up an attribute of an enum's class would cost more than everything else that is done with it.
 NONE, LENGTH, CHUNKED, CLOSE = Framing
 
 
@@ -137,7 +137,7 @@ def response_head(
 
 
 class EncodedHead:
-    """A response head, and all that it was made of."""
+    """A response head, and the values of which it was made."""
 
     __slots__ = ("connection", "data", "date", "framing", "headers", "length", "status")
 
@@ -151,7 +151,7 @@ class EncodedHead:
 
 
 class LastHead:
-    """The response head that was encoded last: most servers send the same one again, until the date changes.
+    """The response head that was encoded last. Most servers send the same one again, until the date changes.
 
     Compares by identity, but for the length, what mostly are the same objects. What is remembered is one object, made
     when a head has been encoded: so none is ever taken for another whose encoding failed.
@@ -191,7 +191,7 @@ def _other_framing(status: str, framing: Framing, length: int | None) -> str:
     if framing is CHUNKED:
         return "Transfer-Encoding: chunked\r\n"
     if framing is NONE and status.startswith("205"):
-        return "Content-Length: 0\r\n"  # the one status without content whose head is not its end (RFC 9110 15.3.6)
+        return "Content-Length: 0\r\n"  # the only status without content whose head does not end it (RFC 9110 15.3.6)
     if framing is CLOSE or length is None:
         return ""
     return f"Content-Length: {length}\r\n"
@@ -213,7 +213,7 @@ def trailer_field(trailers: Iterable[tuple[str, str]]) -> tuple[str, str]:
 
 
 def early_hints(headers: Iterable[tuple[str, str]]) -> bytes:
-    """Return an interim response that tells fields of the final one beforehand (RFC 8297)."""
+    """Return an interim response with fields of the final one (RFC 8297)."""
     return "".join(["HTTP/1.1 103 Early Hints\r\n", *_lines(headers), "\r\n"]).encode("latin-1")
 
 
@@ -228,7 +228,7 @@ def status_line(status: int) -> str:
     """
     if status == 499:
         return "499 Client Closed Request"
-    from http import HTTPStatus  # slow to import, and most answers bring their own phrase
+    from http import HTTPStatus  # slow to import, and most responses have a phrase already
 
     try:
         return f"{status} {HTTPStatus(status).phrase}"

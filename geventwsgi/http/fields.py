@@ -1,9 +1,9 @@
-"""Parse field lines, and what some of them say of framing and connection (RFC 9112 sections 5, 6 and 9.3).
+"""Parse field lines, and those fields that concern framing and connection (RFC 9112 sections 5, 6 and 9.3).
 
 Knows which fields exist once, which are lists, and which contradict each other. It does not know the request line, nor
 what an application sees of a field.
 
-Well-formed lines are taken apart by :mod:`scan`; only when that gives up are they looked at one by one.
+:mod:`scan` parses well-formed lines. Only if it gives up are lines examined one by one.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class Fields:
-    """A head's fields and what they say about the message; shared by the requests that repeat the same block."""
+    """A head's fields and what follows from them for the message; shared by requests that repeat the same block."""
 
     __slots__ = (
         "cgi", "cgi_trusted", "changes", "chunked", "connection", "content_length", "expect_continue", "former", "host",
         "items", "known", "persists", "plain", "raw", "scheme", "stamped", "takes_trailers", "upgrade",
     )  # fmt: skip
 
-    #: What a head must repeat to have the same fields: as received, each line with its CRLF. Set by ``head`` alone,
-    #: which puts the version before it, since that decides what some fields mean.
+    #: The block as received, each line with its CRLF, by which a repetition is recognised. Set by ``head`` only, which
+    #: puts the version before it, since the meaning of some fields depends on the version.
     raw: bytes
     #: (name as received, value without surrounding whitespace), in order, both decoded from latin-1.
     items: tuple[tuple[str, str], ...]
@@ -38,7 +38,7 @@ class Fields:
     chunked: bool
     #: RFC 9110 section 7.6.1: the options of all Connection fields, in lower case.
     connection: frozenset[str]
-    #: RFC 9112 section 9.3: whether the client lets the connection persist.
+    #: RFC 9112 section 9.3: whether the client allows the connection to persist.
     persists: bool
     #: RFC 9110 section 10.1.1; never in HTTP/1.0.
     expect_continue: bool
@@ -52,17 +52,17 @@ class Fields:
     stamped: bool
     #: Set by :mod:`known`: whether these fields have come again, on another connection.
     known: bool
-    #: Set and read by ``wsgi.environ`` alone: what of an environ comes from these fields, where they are known; and
-    #: what does where a trusted peer sends them.
+    #: Used by ``wsgi.environ`` only: the part of an environ that comes from these fields, if they are known; and the
+    #: same for a trusted peer.
     cgi: dict[str, Any] | None
     cgi_trusted: dict[str, Any] | None
-    #: Set and read by ``http1_exchange`` alone: the scheme that a trusted forwarder names; None until asked.
+    #: Used by ``http1_exchange`` only: the scheme that a trusted forwarder has sent; None until it is first needed.
     scheme: str | None
-    #: Whether each name stands once, without an underscore, in a line of its own: so that a line is one item, and what
-    #: an application sees of it depends on no other.
+    #: Whether each name occurs once, in a line of its own, and without an underscore: then each line is one item, and
+    #: its key in the environ depends on no other line.
     plain: bool
-    #: Where these fields are the former ones of the connection but for some values (:func:`changed_fields`): those
-    #: items, and the former; else (), None.
+    #: If these fields differ from the connection's former ones in some values only (:func:`changed_fields`): the items
+    #: with new values, and the former fields. Else () and None.
     changes: tuple[tuple[str, str], ...]
     former: Fields | None
 
@@ -98,25 +98,25 @@ def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> F
     )
     fields.chunked = _chunked(special.get("transfer-encoding"))
     fields.content_length = _content_length(special.get("content-length"))
-    if fields.chunked and fields.content_length is not None:  # RFC 9112 section 6.3: the mark of request smuggling
+    if fields.chunked and fields.content_length is not None:  # RFC 9112 section 6.3: typical of request smuggling
         raise RequestError(400, "Content-Length and Transfer-Encoding exclude each other")
-    if len(special.get("content-type", ())) > 1:  # a filter in front and the application could each read another one
+    if len(special.get("content-type", ())) > 1:  # a proxy and the application could each read another one
         raise RequestError(400, "more than one Content-Type")
     return fields
 
 
 def changed_fields(last: Fields, raw: bytes, limits: Limits) -> Fields | None:
-    """Return the fields of a block that differs from ``last``'s in values that mean nothing here, as Cookie's.
+    """Return the fields of a block that differs from ``last``'s in values without a meaning here, such as Cookie.
 
-    A browser's requests differ in little more, and to compare lines costs a fraction of parsing them.
+    A browser's requests mostly differ in such values only, and to compare lines costs a fraction of parsing them.
 
     :param raw: as :attr:`Fields.raw`.
-    :returns: None if it differs in more, or if a line may be faulty: then it is to be parsed whole.
+    :returns: None if it differs in more, or if a line may be faulty. Then the whole block has to be parsed.
     """
     if not last.plain:
         return None
     found = scan.changed_items(last.raw, raw, last.items)
-    if found is None or 0 < limits.field_size < len(raw):  # perhaps a line is too long
+    if found is None or 0 < limits.field_size < len(raw):  # a line may be too long
         return None
     items, changes = found
     for name, _ in changes:
@@ -134,7 +134,7 @@ def _with_changes(
     fields.cgi = fields.cgi_trusted = fields.scheme = None
     fields.known = False
     fields.former = last
-    last.former = None  # no chain
+    last.former = None  # so that earlier fields are not kept alive
     fields.host, fields.connection, fields.upgrade = last.host, last.connection, last.upgrade
     fields.persists, fields.stamped = last.persists, last.stamped
     fields.expect_continue, fields.takes_trailers = last.expect_continue, last.takes_trailers
@@ -149,22 +149,22 @@ def parse_field_lines(block: bytes, limits: Limits, leniency: Leniency = STRICT)
     """
     items = scan.field_items(block)
     if items is None:
-        check_field_lines(block, limits, leniency)  # raises, unless it is a fault that is let through
+        check_field_lines(block, limits, leniency)  # raises, unless the fault is permitted
         block = _mended(block, leniency)
         items = scan.field_items(block)
-    if items is None:  # there was no line before the first to continue
+    if items is None:  # the first line continues none
         raise RequestError(400, "a header line starts with whitespace")
     if 0 < limits.field_size < len(block):
         for line in block.split(b"\r\n"):
             if len(line) > limits.field_size:
                 raise RequestError(431, f"a header field is longer than {limits.field_size} bytes")
-    if 0 < limits.fields < len(items):  # counted last, since this is not told before the last line has come
+    if 0 < limits.fields < len(items):  # checked last, since it is known only after the last line
         raise RequestError(431, f"more than {limits.fields} header fields")
     return items
 
 
 def _mended(block: bytes, leniency: Leniency) -> bytes:
-    """Return field lines rid of the faults that ``leniency`` lets through."""
+    """Return field lines without the faults that ``leniency`` permits."""
     text = block.decode("latin-1")
     if leniency.folding:
         text = grammar.OBS_FOLD.sub(" ", text)

@@ -1,6 +1,6 @@
-"""Under which scheme a request came, and from whom: what a forwarder says of it, and what its target does.
+"""The scheme and the client of a request, as forwarders' fields and the target have them.
 
-Whether the peer may say it is the caller's business.
+The caller decides whether the peer is trusted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.head import Fields, RequestHead
 
 
-#: Forwarders that are believed one after the other, at the most.
+#: Number of forwarders that are believed one after the other, at the most.
 MOST_HOPS = 32
 #: Characters of the longest node: an IPv6 address has up to 45, a port's name may have some more.
 LONGEST_NODE = 96
@@ -30,9 +30,9 @@ _BARE = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 
 
 def forwarded_scheme(fields: Fields, secure_scheme_headers: Mapping[str, str], default: str) -> str:
-    """Return "http" or "https" as the forwarder's fields say, ``default`` if they say nothing.
+    """Return "http" or "https" from the forwarder's fields, ``default`` if there is none of them.
 
-    What a former block on the same connection said holds where what differs says nothing of it.
+    If the block differs from the connection's former one only in other fields, that one's scheme is returned.
 
     :param secure_scheme_headers: upper-case field name -> the value that means https (``secure_scheme_headers``).
     :raises RequestError: 400 when two fields contradict each other.
@@ -69,13 +69,14 @@ def check_scheme(head: RequestHead, scheme: str) -> None:
 
 
 def forwarded_client(fields: Any, header: str, trusts: Callable[[str], bool]) -> tuple[str, int] | None:
-    """Return the client's address and port (0: not told) as trusted forwarders tell it, None if they do not.
+    """Return the client's address and port (0: unknown) from trusted forwarders' fields, None if they have none.
 
-    They append the address of whom they were asked by. So the last address is the word of the peer, which is trusted,
-    the one before it that of the last address's host, and so on: only as far as these are trusted may they be believed.
+    Each appends the address of its own peer. So the last address comes from our own peer, which is trusted. The one
+    before it comes from the host of the last address, and so on. An address is believed only if all that follow it are
+    trusted.
 
     :param header: ``x-forwarded-for`` or ``forwarded``.
-    :param trusts: tells whether an address is a forwarder's.
+    :param trusts: returns whether an address is a forwarder's.
     """
     values = [value for name, value in fields.items if name.lower() == header]
     nodes = _listed(values) if header == "x-forwarded-for" else _forwarded(values)
@@ -105,7 +106,7 @@ def _forwarded(values: list[str]) -> Iterator[str]:
     """Yield the ``for`` of each element of Forwarded, the last one first; "" for an element that has none."""
     for value in reversed(values):
         elements = _elements(value)
-        if elements is None:  # where one element ends and another begins is anybody's guess
+        if elements is None:  # the ends of its elements are not certain
             yield ""
             return
         yield from reversed(elements)

@@ -1,6 +1,6 @@
 """The rules of RFC 9110 and RFC 9112 that a server checks, each under its ABNF name, with the ABNF above it.
 
-Only regular expressions and sets stand here. The parsers in this folder apply them; nothing else may restate them.
+There are only regular expressions and sets here, for the parsers of this folder. No other module repeats them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 else:
 
     class late:  # noqa: N801 - called as re.compile is
-        """A pattern that is compiled when one of its methods is first used: not everybody needs every one."""
+        """A pattern that is compiled when one of its methods is first used: few processes need all of them."""
 
         def __init__(self, pattern: str | bytes, flags: int = 0) -> None:
             self._pattern = pattern
@@ -21,7 +21,7 @@ else:
 
         def __getattr__(self, name: str) -> Any:
             method = getattr(re.compile(self._pattern, self._flags), name)
-            setattr(self, name, method)  # found at once from now on
+            setattr(self, name, method)  # so that it is found without this method from now on
             return method
 
 

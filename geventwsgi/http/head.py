@@ -3,8 +3,8 @@
 Knows RFC 9112 sections 2 and 3: where a head ends, its request line, the forms of a target. The fields are
 :mod:`fields`' business. It does not know where the bytes come from, nor what an application sees of them.
 
-A well-formed head is taken apart by :mod:`scan`; only when that gives up is it looked at line by line, to name a fault.
-The fields of the previous head on the connection are remembered: clients repeat their header block byte for byte, and
+:mod:`scan` parses a well-formed head. Only if it gives up is the head examined line by line, to name the fault. The
+fields of the previous head on the connection are remembered: clients repeat their header block byte for byte, and
 comparing it costs a fraction of parsing it.
 """
 
@@ -49,20 +49,21 @@ class RequestHead:
         self.fields = fields
         #: Bytes that the head took of the buffer.
         self.size = size
-        #: Whether the method is HEAD, and whether it is CONNECT: asked of each response, and comparing takes its time.
+        #: Whether the method is HEAD, and whether it is CONNECT: each response needs it, and comparing texts takes
+        #: longer.
         self.head_only = method == "HEAD"
         self.tunnel = method == "CONNECT"
-        #: Whether the connection may persist. After CONNECT it may not: whatever the answer, what follows is meant for
-        #: a tunnel (RFC 9931 section 8).
+        #: Whether the connection may persist. After CONNECT it may not: the bytes that follow are meant for a tunnel,
+        #: whatever the response (RFC 9931 section 8).
         self.keep_alive = self.fields.persists and not self.tunnel
 
     def without_fields(self) -> RequestHead:
-        """Return a head that has the request line alone, for what is kept for long and only named in a log."""
+        """Return a head without fields, for a request that is kept for long and only named in logs."""
         return RequestHead.of_line(self.method, self.target, self.minor)
 
     @classmethod
     def of_line(cls, method: str, target: str, minor: int) -> RequestHead:
-        """Return a head that has a request line alone."""
+        """Return a head that has only a request line."""
         return cls(method, target, _VERSIONS[str(minor)], None, "", "", _NO_FIELDS, 0)
 
     @property
@@ -96,9 +97,9 @@ def parse_head(
 
     :param buffer: what the client sent, from the first byte of the request on.
     :param last: the fields of the previous request on this connection.
-    :param scanned: how much of ``buffer`` an earlier call has seen, to spare it a second look.
-    :param leniency: which faults are let through.
-    :param known: where the fields may be found if there are none of a previous request.
+    :param scanned: how many bytes of ``buffer`` an earlier call has examined.
+    :param leniency: which faults are permitted.
+    :param known: known blocks, used if there is no previous request.
     :raises RequestError: 400, 414, 417, 431, 501 or 505, as soon as the bytes at hand cannot become a valid head.
     """
     start = scan.start_of_head(buffer)

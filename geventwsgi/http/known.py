@@ -1,7 +1,7 @@
 """Header blocks that many connections send: parsed once for all of them.
 
-A balancer's probes, and the clients of one program, open connection after connection and say the same each time. Knows
-bytes and fields. What names a user is not kept: neither blocks with credentials, nor what an odd client fills it with.
+A balancer's probes, or the clients of one program, open one connection after the other with the same block. Knows bytes
+and fields. Blocks with credentials are not kept, since they belong to a user, and large ones neither.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from geventwsgi.http.fields import Fields
 
-#: Blocks after which all are forgotten, and bytes of the largest that is remembered.
+#: Number of blocks after which all are dropped; bytes of the largest block that is remembered.
 LIMIT, SIZE_LIMIT = 64, 1024
 _PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
 
@@ -35,7 +35,7 @@ class KnownBlocks:
         return fields
 
     def add(self, fields: Fields) -> None:
-        """Remember the fields of a block, if it may well come again and is nobody's own."""
+        """Remember the fields of a block, if it may come again and has nothing private."""
         if not fields.plain or len(fields.raw) > SIZE_LIMIT or fields.content_length is not None:
             return
         if not _PRIVATE.isdisjoint([name.lower() for name, _ in fields.items]):

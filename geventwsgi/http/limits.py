@@ -1,4 +1,4 @@
-"""What an operator may bound and permit: the values that the parsers in this folder are handed instead of settings."""
+"""The limits and permitted faults that the parsers of this folder get instead of settings."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Limits:
 
 
 class Leniency:
-    """What is let through although a proxy in front may read it differently; nothing by default.
+    """Faults that are permitted, although a proxy in front may read such a head differently; none by default.
 
-    It concerns heads only: trailers, which nobody's old client sends, stay strict.
+    It concerns heads only. Trailers stay strict, since old clients send none.
     """
 
     __slots__ = ("casefold", "folding", "method", "spaces", "version")

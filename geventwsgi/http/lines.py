@@ -1,4 +1,4 @@
-"""Look at a head line by line, where it is not whole yet or something is wrong with it.
+"""Examine a head line by line, if it is incomplete or malformed.
 
 The fault that comes first in the order of the bytes is the one that is named. That is what makes the answer
 independent of how the bytes were cut on their way: a fault is met at the same byte whether the rest is there or not.
@@ -15,7 +15,7 @@ CRLF = b"\r\n"
 
 
 def check_unfinished_head(buffer: bytes, start: int, scanned: int, limits: Limits, leniency: Leniency) -> None:
-    """Refuse what no further byte can mend, so that a hopeless client does not hold its place until a deadline.
+    """Refuse an incomplete head that no further byte can make valid, so that its client need not wait for a deadline.
 
     :param start: where the request line begins.
     :param scanned: up to where an earlier call found no fault.

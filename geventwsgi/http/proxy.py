@@ -23,7 +23,7 @@ _ADDRESS_BYTES = {0x11: 12, 0x12: 12, 0x21: 36, 0x22: 36, 0x31: 216, 0x32: 216}
 
 
 class Proxied(NamedTuple):
-    """What a header says.
+    """The content of a header.
 
     :param length: the header's bytes; what follows is the client's.
     :param source: the client's address and port; None if the proxy speaks for itself (a health check), or of a
@@ -35,7 +35,7 @@ class Proxied(NamedTuple):
 
 
 def parse_proxy_header(data: bytes, version: str = "auto") -> Proxied | None:
-    """Return what the header at the beginning of ``data`` says, None if more bytes are needed.
+    """Return the content of the header at the beginning of ``data``, None if more bytes are needed.
 
     :param version: ``v1``, ``v2`` or ``auto``: what may come.
     :raises ProxyHeaderError: it is no such header, or a malformed or too long one.
@@ -61,7 +61,7 @@ def _parse_v1(data: bytes) -> Proxied | None:
         raise ProxyHeaderError("the line is not PROXY TCP4|TCP6 ADDRESS ADDRESS PORT PORT, or PROXY UNKNOWN")
     source, destination = (_address(text, fields[0]) for text in fields[1:3])
     ports = [_port(text) for text in fields[3:]]
-    del destination  # checked, and of no use: the listener knows its own address
+    del destination  # checked but not used: the listener knows its own address
     return Proxied(length, (source, ports[0]))
 
 

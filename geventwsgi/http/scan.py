@@ -1,4 +1,4 @@
-"""Take apart what is well-formed, at once; what is not is left to ``lines`` and ``fields``, which name the fault.
+"""Parse well-formed heads. Others are left to ``lines`` and ``fields``, which name the fault.
 
 Each function exists twice: here in Python by the regular expressions of ``grammar``, and in ``_scan.pyx`` byte by byte
 by the same sets of characters. Both return the same.

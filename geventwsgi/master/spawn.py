@@ -155,7 +155,8 @@ class _Life:
         return status
 
     def _make_worker(self) -> Worker:
-        from geventwsgi.worker.worker import prepare_gevent, worker_class
+        from geventwsgi.worker.patching.prepare import prepare_gevent
+        from geventwsgi.worker.worker import worker_class
 
         handle, state = self._handle, self._state
         forks.keep(self)

@@ -1,7 +1,7 @@
 """Watches the loops of the workers: for silence (``timeout``) and for stalls (``stall_threshold``).
 
 The crew acts on workers that have been silent for longer than their ``timeout``. A worker whose loop stands still for
-less is asked where it does; what it notes and logs is in ``worker/stalls.py``.
+less is asked where it does; what it notes and logs is in ``worker/watching/stalls.py``.
 
 Silence is the time for which a worker's count of beats has not changed, summed over the checks. One check adds at most
 two intervals: after a machine has slept, or master and workers were stopped together, no worker counts as silent.

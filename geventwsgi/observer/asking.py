@@ -12,7 +12,7 @@ import gevent
 from gevent import socket
 
 from geventwsgi.worker import lastwords
-from geventwsgi.worker.questions import PREFIX
+from geventwsgi.worker.watching.questions import PREFIX
 
 if TYPE_CHECKING:
     from geventwsgi.observer.view import View

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from gevent import GreenletExit
 
 from geventwsgi.http.forwarded import forwarded_client
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.mesh.place import HERE
+from geventwsgi.observe.log import Logger
 from geventwsgi.serving.accept.entrance import Entrance
 from geventwsgi.serving.accept.service import Service
 from geventwsgi.serving.accept.timeouts import Timeouts
 from geventwsgi.serving.accept.trust import ProxyProtocol, trust
 from geventwsgi.serving.http1.http1_policy import Forwarding, Http1Policy
 from geventwsgi.serving.loop.deadlines import Deadlines
+from geventwsgi.serving.pages.health import Health
 from geventwsgi.serving.request.lane import Policy
 from geventwsgi.serving.wire.outbox import outbox_of
 from geventwsgi.serving.wire.sending import Common
+from geventwsgi.wsgi.environ import EnvironBuilder
+from geventwsgi.wsgi.gateway import Gateway
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from gevent.event import Event
+
     from geventwsgi.config.sources import Config
     from geventwsgi.http.fields import Fields
     from geventwsgi.observe.access import Record
-    from geventwsgi.observe.log import Logger
     from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.capacity import Capacity
     from geventwsgi.serving.accept.moving import Moves
@@ -33,7 +41,6 @@ if TYPE_CHECKING:
     from geventwsgi.serving.http1.http1_policy import Page
     from geventwsgi.serving.loop.runners import Runners
     from geventwsgi.serving.wire.poller import Poller
-    from geventwsgi.wsgi.gateway import Gateway
     from geventwsgi.wsgi.identified import Identities
 
 #: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
@@ -74,6 +81,38 @@ def entrance_of(config: Config, tls: ssl.SSLContext | None) -> Entrance:
     """Return what comes before a connection's first request."""
     trusts = trust(config.forwarded_allow_ips)
     return Entrance(trusts, tls, proxies_of(config), suppress_ragged_eofs=config.suppress_ragged_eofs)
+
+
+def gateway_of(
+    config: Config, application: Any, base: dict[str, Any], log: Logger,
+    *, errors: Any, on_record: Callable[[Record], None] | None, tally: Tally | None, worker: Any,
+) -> Gateway:  # fmt: skip
+    """Return what calls the application.
+
+    :param base: what every environ starts from.
+    :param worker: the first argument of hooks; None in a script.
+    """
+
+    def hook(name: str) -> Callable[..., object] | None:
+        function = config.hook(name)
+        return None if function is None else partial(function, worker)
+
+    return Gateway(
+        application,
+        EnvironBuilder(base, header_map=config.header_map, forwarder_headers=config.forwarder_headers),
+        log,
+        debug=config.debug,
+        use_sendfile=config.sendfile and hasattr(os, "sendfile"),
+        on_record=on_record,
+        tally=tally,
+        pre_request=hook("pre_request"),
+        post_request=hook("post_request"),
+        shows=type(log).access is not Logger.access,
+        identities=identities(config),
+        errors=errors,
+        # A worker takes INT by its loop: there, KeyboardInterrupt is the application's own.
+        interrupts=(KeyboardInterrupt, GreenletExit) if worker is None else (GreenletExit,),
+    )
 
 
 def http1_policy_of(
@@ -120,6 +159,13 @@ def sticky_wrapper(config: Config, places: Places | None) -> Callable[[Any], Any
     if how == "cookie":
         return partial(SetsCookie, name=name, tokens=places)
     return partial(Learns, name=name.lower(), learn=places.learn, handshakes=(how, name) == ("query", "sid"))
+
+
+def pages_of(config: Config, is_ready: Callable[[], bool], draining: Event) -> dict[str, Page] | None:
+    """Return what the server answers itself, by path; None if there is nothing."""
+    if config.health_path is None:
+        return None
+    return {config.health_path: Health(lambda: is_ready() and not draining.is_set())}
 
 
 def websocket_wrapper(config: Config) -> Callable[[Any], Any]:

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
+#: Seconds between two looks for signals.
+LOOK = 0.5
 _MISSING = object()
 
 
@@ -26,6 +28,28 @@ class Readable(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> T | Readable[T]:
         """Return the value; of the class, this object."""
         return self if instance is None else self._read(instance)
+
+
+def check_spawn(spawn: Any) -> None:
+    """Check the argument ``spawn`` of :class:`.WSGIServer`.
+
+    :raises TypeError: it is of no use.
+    """
+    if spawn is None:
+        raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
+    if not (spawn == "default" or isinstance(spawn, int) or hasattr(spawn, "spawn") or callable(spawn)):
+        raise TypeError(f"spawn is {spawn!r}: pass 'default', a number, a pool, or what starts a greenlet")
+
+
+def look_for_signals(loop: Any) -> Any:
+    """Have Python call a script's signal handlers soon after a signal has come; return the timer that does it.
+
+    gevent asks for signals before it runs the callbacks of the loop. Without the timer, a signal that comes while they
+    run, such as INT, would be handled at the loop's next event only. Workers need none: they take signals as events.
+    """
+    timer = loop.timer(LOOK, LOOK, ref=False)
+    timer.start(bool)  # any function: it is enough that the loop turns
+    return timer
 
 
 class OwnEnviron:

@@ -1,7 +1,6 @@
 """WSGIServer: accept connections, keep count of them, drain them. The embedding API.
 
-Puts the parts of this folder together and offers them with the arguments, methods and attributes that
-``gevent.pywsgi.WSGIServer`` has, so that scripts need change no more than their import.
+It has the arguments, methods and attributes of ``gevent.pywsgi.WSGIServer``: a script only changes its import.
 """
 
 from __future__ import annotations
@@ -9,10 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gevent import GreenletExit, get_hub, sleep, spawn
+from gevent import get_hub, sleep, spawn
 from gevent.event import Event
 from gevent.server import StreamServer
 from gevent.socket import socket as GeventSocket
@@ -23,46 +21,36 @@ from geventwsgi.config.sources import Config
 from geventwsgi.errors import ConfigError
 from geventwsgi.forks import displace, hold, keep, release
 from geventwsgi.mesh.place import HERE
-from geventwsgi.observe.log import ErrorStream, Logger, stream_logger
+from geventwsgi.observe.log import ErrorStream, stream_logger
 from geventwsgi.observe.log_stream import log_object
 from geventwsgi.observe.recorder import recorder
+from geventwsgi.serving import assembly
 from geventwsgi.serving.accept.acceptor import Acceptor
 from geventwsgi.serving.accept.capacity import Capacity
 from geventwsgi.serving.accept.connection import LAST_CALL
 from geventwsgi.serving.accept.moving import Moves
 from geventwsgi.serving.accept.service import ServerView
-from geventwsgi.serving.assembly import (
-    affinity_of,
-    http1_policy_of,
-    identities,
-    places_of,
-    service_of,
-    sticky_wrapper,
-    websocket_wrapper,
-)
 from geventwsgi.serving.http1.http1_connection import Http1Speaker
 from geventwsgi.serving.loop.disarm import disarm
 from geventwsgi.serving.loop.runners import OneEach, Runners
-from geventwsgi.serving.pages.health import Health
-from geventwsgi.serving.script_attributes import OwnEnviron, Readable
+from geventwsgi.serving.script_attributes import OwnEnviron, Readable, check_spawn, look_for_signals
 from geventwsgi.serving.wire.outbox import outbox_of
 from geventwsgi.serving.wire.poller import poller
 from geventwsgi.serving.wire.sockets import deferred, end_deferral, prepare
 from geventwsgi.serving.wire.tls_attributes import TLSAttributes, server_context
-from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.exchange import described
-from geventwsgi.wsgi.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from geventwsgi.observe.log import Logger
     from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.capacity import Guest
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.http1.http1_affinity import Places
-    from geventwsgi.serving.http1.http1_policy import Page
     from geventwsgi.serving.wire.sockets import Socket
     from geventwsgi.system.shared import Seat
+    from geventwsgi.wsgi.gateway import Gateway
 
 #: SERVER_SOFTWARE. No version: it helps nobody but attackers.
 SOFTWARE = "geventwsgi"
@@ -70,8 +58,6 @@ SOFTWARE = "geventwsgi"
 READ = 1
 #: Seconds between two looks for clients that have connected and said nothing yet.
 AGAIN = 0.02
-#: Seconds between two looks for signals, in a script.
-LOOK = 0.5
 #: Requests that are named in the log when they are cut.
 NAMED = 100
 
@@ -126,10 +112,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         worker: Any = None, capacity: Capacity | None = None, is_ready: Callable[[], bool] = lambda: True,
         tally: Tally | None = None, **settings: Any,
     ) -> None:  # fmt: skip
-        if spawn is None:
-            raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
-        if not (spawn == "default" or isinstance(spawn, int) or hasattr(spawn, "spawn") or callable(spawn)):
-            raise TypeError(f"spawn is {spawn!r}: pass 'default', a number, a pool, or what starts a greenlet")
+        check_spawn(spawn)
         ssl_context = settings.pop("ssl_context", None)
         settings.pop("server_side", None)  # as for ssl.wrap_socket, which pywsgi's scripts pass on
         # Attributes are private to this class, so that subclasses may have their own of any name, as under pywsgi.
@@ -146,7 +129,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self.__tally = tally
         self.__capacity = capacity or Capacity.of(self.__config)
         self.__view = ServerView()
-        #: See :meth:`__look_for_signals`.
+        #: The timer of :func:`look_for_signals`.
         self.__look: Any = None
         #: How many greenlets are about to stop it, and what is set when none is.
         self.__stops = 0
@@ -161,7 +144,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         self.__moves: Moves | None = None
         #: Clients' sockets in the hands of ``handler_class``.
         self.__handled: set[Any] = set()
-        self.__wrap = websocket_wrapper(self.__config)
+        self.__wrap = assembly.websocket_wrapper(self.__config)
         #: Where sessions are held, if requests are served by certain workers.
         self.__places: Places | None = None
         #: What every environ starts from, where a subclass makes it for each request.
@@ -274,61 +257,38 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
     def __make_speaker(self, acceptor: Acceptor) -> Http1Speaker:
         config, logger = self.__config, self.__logger
         on_record = recorder(logger)
-        self.__places = places_of(config)
+        self.__places = assembly.places_of(config)
         events = poller(self.loop)
         events.complain = acceptor.unwatchable
         base = self.get_environ()
         if self.environ_class is not dict or type(self).get_environ is not WSGIServer.get_environ:
             self.__base = base
-        gateway = self.__gateway = Gateway(
-            self.__wrapped(self.__application),
-            EnvironBuilder(base, header_map=config.header_map, forwarder_headers=config.forwarder_headers),
-            logger,
-            debug=config.debug,
-            use_sendfile=config.sendfile and hasattr(os, "sendfile"),
-            on_record=on_record,
-            tally=self.__tally,
-            pre_request=self.__hook("pre_request"),
-            post_request=self.__hook("post_request"),
-            shows=type(logger).access is not Logger.access,
-            identities=identities(config),
-            errors=self.__errors,
-            # A worker takes INT by its loop: there, KeyboardInterrupt is the application's own.
-            interrupts=(KeyboardInterrupt, GreenletExit) if self.__worker is None else (GreenletExit,),
-        )
+        gateway = self.__gateway = assembly.gateway_of(
+            config, self.__wrapped(self.__application), base, logger,
+            errors=self.__errors, on_record=on_record, tally=self.__tally, worker=self.__worker,
+        )  # fmt: skip
         tls = TLSAttributes.context_of(self)
-        self.__service = service_of(
+        self.__service = assembly.service_of(
             config, events, self.__capacity, self.__make_runners(), logger, tls,
             loop=self.loop, keeps_greenlets=self.__keeps_greenlets,
         )  # fmt: skip
         scheme = "http" if tls is None else "https"
-        affinity = affinity_of(config, self.__places, self.__moves)
-        policy = http1_policy_of(
-            config, gateway, scheme, on_record=on_record, pages=self.__pages(), tally=self.__tally, affinity=affinity
+        pages = assembly.pages_of(config, self.__is_ready, self.__view.draining)
+        affinity = assembly.affinity_of(config, self.__places, self.__moves)
+        policy = assembly.http1_policy_of(
+            config, gateway, scheme, on_record=on_record, pages=pages, tally=self.__tally, affinity=affinity
         )
         return Http1Speaker(self.__service, policy)
 
-    def __pages(self) -> dict[str, Page] | None:
-        """Return what the server answers itself, by path; None if there is nothing."""
-        if self.__config.health_path is None:
-            return None
-        is_ready, draining = self.__is_ready, self.__view.draining
-        return {self.__config.health_path: Health(lambda: is_ready() and not draining.is_set())}
-
     def __wrapped(self, application: Any) -> Any:
         """Return an application with what settings and subclasses put around it."""
-        wrapped = sticky_wrapper(self.__config, self.__places)(self.__wrap(application))
+        wrapped = assembly.sticky_wrapper(self.__config, self.__places)(self.__wrap(application))
         return wrapped if self.__base is None else OwnEnviron(wrapped, self.get_environ, self.__base)
 
     def __make_runners(self) -> Runners:
         if self.__keeps_greenlets:
             return OneEach(self._spawn)  # type: ignore[attr-defined]  # StreamServer has it, its stubs have not
         return Runners(outbox_of(get_hub()), once=self.__config.greenlet_per_request)
-
-    def __hook(self, name: str) -> Callable[..., object] | None:
-        """Return a server hook with its worker argument filled in; None if the operator gave none."""
-        hook = self.__config.hook(name)
-        return None if hook is None else partial(hook, self.__worker)
 
     # Accepting
 
@@ -340,17 +300,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         elif self._watcher is None:  # gevent's own, with which it stops
             self._watcher: Any = self.loop.io(self.socket.fileno(), READ)
             self._watcher.start(acceptor.accept)
-        self.__look_for_signals()
-
-    def __look_for_signals(self) -> None:
-        """Have Python call a script's signal handlers soon, whenever a signal comes: KeyboardInterrupt, say.
-
-        gevent asks before it lets the loop's callbacks run. Of a signal that comes while they do it would hear at the
-        next event, which may be long in coming. A worker's signals are events of the loop themselves.
-        """
         if self.__worker is None and self.__look is None and self.loop.default:
-            self.__look = self.loop.timer(LOOK, LOOK, ref=False)
-            self.__look.start(_nothing)
+            self.__look = look_for_signals(self.loop)
 
     def do_read(self) -> tuple[Socket, Any] | None:  # type: ignore[override]  # do_handle takes it
         """Accept one connection; None if there is none, or no room for one."""
@@ -534,10 +485,6 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             self.set_spawn(self.__given_spawn)
         vars(self)["_stop_event"].set()
         disarm()
-
-
-def _nothing() -> None:
-    """Do nothing: that the loop turns is enough."""
 
 
 def _running() -> int:

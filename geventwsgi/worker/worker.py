@@ -12,11 +12,10 @@ import sys
 from contextlib import suppress
 from errno import EROFS
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.clock import monotonic
-from geventwsgi.collector import settle, uncollected
+from geventwsgi.collector import settle
 from geventwsgi.config import worker_classes
 from geventwsgi.config.loader import load_object
 from geventwsgi.errors import ConfigError, WorkerBootError
@@ -29,10 +28,8 @@ from geventwsgi.system.privileges import become
 from geventwsgi.worker import hooks, lastwords, stacks
 from geventwsgi.worker.application import Application
 from geventwsgi.worker.boot_report import thrown, told, trace_of
-from geventwsgi.worker.counting import Counting
 from geventwsgi.worker.heartbeat import Heartbeat, interval
-from geventwsgi.worker.in_flight import InFlight
-from geventwsgi.worker.stalls import Stalls
+from geventwsgi.worker.watching.watches import Watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +43,6 @@ if TYPE_CHECKING:
     from geventwsgi.serving.server import WSGIServer
     from geventwsgi.system.listeners import Listener
     from geventwsgi.system.shared import Seat, Slot
-    from geventwsgi.worker.questions import Questions
 
 #: The part of graceful_timeout in which connections are handed over. In the rest those are ended that stay.
 HANDOVER = 0.8
@@ -108,10 +104,9 @@ class Worker:
         #: An attribute of gunicorn's, unused: here the master watches the source files.
         self.reloader: Any = None
         self.servers: list[WSGIServer] = []
-        self._in_flight = InFlight(lambda: self.servers)
+        self._watches = Watches(cfg, log, slot, lambda: self.servers)
         self._slot = slot
         self._tally = tally
-        self._counting: Counting | None = None
         self._balance: Balance | None = None
         self._last_words = last_words
         self._is_ready = is_ready
@@ -121,10 +116,6 @@ class Worker:
         self._leaving = self._interrupted = False
         self._stop: Any = None
         self._watchers: list[Any] = []
-        #: What keeps the loop from turning, if it is looked for.
-        self._stalls: Stalls | None = None
-        #: Answers the observer, if there is one.
-        self._questions: Questions | None = None
 
     def __str__(self) -> str:
         return f"<Worker {self.pid}>"
@@ -175,8 +166,7 @@ class Worker:
             self.serve()
         finally:
             self._gather_access_lines(None)
-            if self._questions is not None:
-                self._questions.close()
+            self._watches.close()
         return 0
 
     # Booting
@@ -199,7 +189,7 @@ class Worker:
             self._balance = Balance(self._slot, capacity)
         options: dict[str, Any] = {"capacity": capacity}
         if self._tally is not None and self._slot is not None:
-            self._counting = Counting(self._tally, self._slot, capacity, self._in_flight.connections)
+            self._watches.count(self._tally, self._slot, capacity)
             options["tally"] = self._tally
         return [self.make_server(listener, **options) for listener in self.sockets]
 
@@ -231,11 +221,7 @@ class Worker:
 
         self._stop = Event()
         self._start_heartbeat()
-        self._watch_stalls()
-        self._watch_requests()
-        self._answer_questions()
-        if self._counting is not None:
-            self._counting.begin(self.every)
+        self._watches.begin(self.every, self._has_no_socket)
         self._gather_access_lines(get_hub().loop.run_callback)
         self.catch_signals()
         for listener in self.sockets:
@@ -304,8 +290,7 @@ class Worker:
         drains = [gevent.spawn(server.drain, seconds, sweep=sweep) for server in self.servers]
         until = monotonic() + seconds
         self._go_through(lambda: gevent.joinall(drains))
-        if self._counting is not None:
-            self._counting.end()
+        self._watches.end_counts()
         cut: list[str] = []
         self._go_through(lambda: cut.extend(finish(until - monotonic())))
         for name in cut:
@@ -370,40 +355,6 @@ class Worker:
     def _start_heartbeat(self) -> None:
         self.every(interval(self.cfg.timeout), self.notify)
         self.notify()
-
-    def _watch_stalls(self) -> None:
-        if self._slot is None or not self.cfg.stall_threshold:
-            return
-        from gevent import get_hub
-
-        stalls = Stalls(self._slot, self.cfg.stall_threshold, self.log.warning, self._in_flight.served_by)
-        try:
-            stalls.watch(get_hub().loop)
-        except TypeError:
-            self.log.warning("stall_threshold has no effect with gevent's loop of libuv: unset GEVENT_LOOP for libev's")
-        else:
-            self._stalls = stalls
-
-    def _watch_requests(self) -> None:
-        if not self.cfg.slow_request_threshold:
-            return
-        from geventwsgi.worker.slow_requests import SlowRequests
-
-        slow = SlowRequests(self.cfg.slow_request_threshold, self.log.warning, self._in_flight.connections)
-        self.every(slow.interval, slow.look)
-
-    def _answer_questions(self) -> None:
-        if HERE.directory is None or not self.cfg.is_observed:
-            return
-        from geventwsgi.worker.questions import Questions
-
-        questions = Questions(HERE.directory, self._in_flight, self.log.warning)
-        try:
-            questions.listen()
-        except OSError as error:
-            self._has_no_socket(error, "cannot be asked by the observer")
-        else:
-            self._questions = questions
 
     def _has_no_socket(self, error: OSError, so: str, else_do: str = "") -> None:
         if error.errno != EROFS:  # of which the master's log has one line for all
@@ -486,7 +437,7 @@ class Worker:
             from geventwsgi.serving.wire.outbox import send_all
 
             send_all()
-        for who, stack in stacks.describe(frame, self._in_flight.all()):
+        for who, stack in stacks.describe(frame, self._watches.in_flight.all()):
             self.log.critical("Worker (pid: %s) %s at:\n%s", self.pid, who, stack)
         lastwords.forget(self._last_words)
         if self._slot is not None:
@@ -494,10 +445,7 @@ class Worker:
 
     def handle_probe(self, _number: int, frame: FrameType | None) -> None:
         """URG: note where the loop stands, for the stalls, and answer the observer. It interrupts the code."""
-        if self._stalls is not None:
-            self._stalls.sample(frame)
-        if self._questions is not None:
-            self._questions.answer_now(frame)
+        self._watches.probe(frame)
 
     def handle_abort(self, _number: int, _frame: FrameType | None) -> None:
         """ABRT: end. It interrupts the code that blocks the loop. The stacks have been logged before."""
@@ -530,20 +478,3 @@ def worker_class(cfg: Config) -> type[Worker]:
             "derive it from that, or write gevent"
         )
     return found
-
-
-def prepare_gevent(warn: Callable[[str], object]) -> None:
-    """Patch the standard library in this process. A hub that the fork has copied is made anew.
-
-    :param warn: told of modules that were imported too early, one line each.
-    """
-    if "gevent" in sys.modules:
-        import gevent
-
-        gevent.reinit()
-    with uncollected():
-        from geventwsgi.worker.patching.patch import hasten_sleep, patch_all
-
-        patch_all(warn)
-        hasten_sleep()
-        import_module("geventwsgi.serving.server")  # after everything is patched

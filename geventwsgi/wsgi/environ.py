@@ -1,12 +1,11 @@
 """The environ (PEP 3333, "environ Variables"): a request's head and peer in CGI's names (RFC 3875 section 4.1).
 
-It knows how header fields become keys, and whom to believe about ambiguous ones (``header_map``,
-``forwarder_headers``). What is the same for all requests of a server is given to it as ``base``; it never asks where a
-peer's trust comes from.
+It turns header fields into keys, and decides about ambiguous names (``header_map``, ``forwarder_headers``). The keys
+that all requests of a server share are given to it as ``base``. Whether a peer is trusted is decided elsewhere.
 
-A connection's requests mostly repeat their header block, in part or whole, and copying a dictionary costs a tenth of
-filling it: from the second request on what they have in common is kept (:mod:`repeated`). Of blocks that other
-connections send as well, the part that depends on nothing else is kept with the block, in ``head.fields.cgi``.
+A connection's requests mostly repeat their header block, in part or as a whole. To copy a dictionary costs a tenth of
+filling it. So the common part is kept from the second request on (:mod:`repeated`). Of blocks that other connections
+send too, the part that depends on the block alone is kept in ``head.fields.cgi``.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def _environ_key(name: str) -> str | None:
-    """Return the key of a field name, None if the name alone does not decide it."""
+    """Return the key of a field name; None if it depends on more than the name."""
     upper = name.upper()
     if upper == "CONTENT-TYPE":
         return "CONTENT_TYPE"
@@ -48,9 +47,9 @@ class EnvironBuilder:
     """Builds each request's environ.
 
     :param base: the keys that all requests share (SERVER_NAME, ``wsgi.errors``, ...). SERVER_NAME and SERVER_PORT may
-        be "" or absent on a unix socket: Host stands in then. SCRIPT_NAME is where the application is mounted.
-    :param header_map: what becomes of names with an underscore, which CGI cannot tell from those with a hyphen:
-        "drop", "refuse" (400) or "dangerous" (mapped).
+        be "" or absent on a unix socket: then the Host field is used. SCRIPT_NAME is where the application is mounted.
+    :param header_map: what becomes of names with an underscore, which have the same key as those with a hyphen: "drop",
+        "refuse" (400) or "dangerous" (mapped).
     :param forwarder_headers: names with an underscore, in any case, that a trusted peer may send; "*" for all.
     """
 
@@ -106,7 +105,7 @@ class EnvironBuilder:
         return environ
 
     def visible_fields(self, exchange: Exchange) -> list[tuple[str, str]]:
-        """Return the request's fields, names in upper case, without those that no application gets to see."""
+        """Return the request's fields, names in upper case, without those that are dropped."""
         fields = [(name.upper(), value) for name, value in exchange.head.fields.items]
         if self._header_map == "dangerous":
             return fields
@@ -114,7 +113,7 @@ class EnvironBuilder:
         return [field for field in fields if "_" not in field[0] or field[0] in vouched or "*" in vouched]
 
     def _of_connection(self, exchange: Exchange) -> dict[str, Any]:
-        """Return the keys that repeat with the header block, as long as it comes from the same peer."""
+        """Return the keys that are the same as long as the same peer repeats the header block."""
         fields = exchange.head.fields
         if not fields.known:
             environ = self._of_block(exchange)
@@ -133,7 +132,7 @@ class EnvironBuilder:
         return environ
 
     def _of_block(self, exchange: Exchange) -> dict[str, Any]:
-        """Return the keys that repeat with the header block: of the server and the fields."""
+        """Return the keys that depend on the server and the header block alone."""
         fields = exchange.head.fields
         scheme = exchange.scheme
         environ = self._base.copy()
@@ -149,7 +148,7 @@ class EnvironBuilder:
         return environ
 
     def _add_fields(self, environ: dict[str, Any], fields: Fields, *, trusted: bool) -> None:
-        """Add the fields' keys; what a trusted forwarder says replaces what it let through under the same key."""
+        """Add the fields' keys. Those that a trusted forwarder sets replace others of the same key."""
         mapped = []
         vouched = []
         for name, value in fields.items:
@@ -177,16 +176,16 @@ def port_text(port: int) -> str:
 
 
 def _follow(repeated: Repeated, exchange: Exchange) -> None:
-    """Go over to another request's fields, which may differ from the last one's in a few values only."""
+    """Change the kept environ to another request's fields, which may differ from the last one's in a few values."""
     fields, scheme = exchange.head.fields, exchange.scheme
     environ = repeated.environ
-    repeated.environ = None  # until all of it is right
+    repeated.environ = None  # until all keys are set
     if environ is not None and fields.former is repeated.fields and environ["wsgi.url_scheme"] == scheme:
         for name, value in fields.changes:
             key = _KEYS[name]
             if key is not None:
                 environ[key] = value
-        if environ["REMOTE_ADDR"] is not exchange.remote_addr:  # a forwarder names another client
+        if environ["REMOTE_ADDR"] is not exchange.remote_addr:  # a forwarder has sent another client's address
             environ["REMOTE_ADDR"] = exchange.remote_addr
             environ["REMOTE_PORT"] = port_text(exchange.remote_port)
     else:
@@ -197,7 +196,7 @@ def _follow(repeated: Repeated, exchange: Exchange) -> None:
 
 
 def _follow_line(repeated: Repeated, shared: dict[str, Any], head: RequestHead) -> None:
-    """Go over to another request's line, which may be the same."""
+    """Change the kept environ to another request's line, which may be the same."""
     former = repeated.head
     if (
         former is None
@@ -205,7 +204,7 @@ def _follow_line(repeated: Repeated, shared: dict[str, Any], head: RequestHead) 
         or former.target != head.target
         or former.method != head.method
     ):
-        repeated.head = None  # until all of it is right
+        repeated.head = None  # until all keys are set
         _add_request_line(shared, head)
     repeated.head = head
 
@@ -229,7 +228,7 @@ def decoded_path(script_name: str, path: str) -> str:
 
 
 def field_keys(fields: Iterable[tuple[Any, Any]]) -> dict[str, str]:
-    """Return the keys and values of fields that the operator's own code gives: every name is taken as it is."""
+    """Return the keys and values of fields that come from the operator's own code: no name is dropped."""
     pairs = [(str(name).upper(), value if isinstance(value, str) else str(value)) for name, value in fields]
     return _joined(
         (_environ_key(name) or "HTTP_" + name.replace("-", "_"), value)
@@ -254,7 +253,7 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _decoded(path: str) -> str:
     """Return a percent-encoded path as PEP 3333 has it ("Unicode Issues"): bytes, decoded as latin-1."""
-    from urllib.parse import unquote_to_bytes  # takes 1 ms, which a worker's first answer can do without
+    from urllib.parse import unquote_to_bytes  # takes 1 ms, which would delay a worker's first response
 
     return unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
 
@@ -269,7 +268,7 @@ def _below(script_name: str, path: str) -> str:
 
 
 def _name_server(environ: dict[str, Any], host: str | None) -> None:
-    """Set SERVER_NAME and SERVER_PORT, which a unix socket has not, as the client named them (never empty)."""
+    """Set SERVER_NAME and SERVER_PORT, which a unix socket does not have, from the Host field (never empty)."""
     name, port = host or "localhost", ""
     if ":" in name.rpartition("]")[2]:
         name, _, port = name.rpartition(":")

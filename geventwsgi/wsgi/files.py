@@ -1,6 +1,6 @@
 """``wsgi.file_wrapper`` (PEP 3333, "Optional Platform-Specific File Handling"), and which files the kernel may send.
 
-It looks at files only; that something is sent, and how, is the gateway's and the exchange's business.
+It only examines files. The gateway and the exchange send them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ PAGE = 65536
 
 
 class _Fixed(type):
-    """A class that takes no attribute: every environ has it, and what one request leaves in it the next would find."""
+    """A class whose attributes cannot be set: all requests share it, and one would find what another has set."""
 
     def __setattr__(cls, name: str, value: object) -> None:
         raise AttributeError(f"{cls.__name__} is every request's and takes no {name}: derive a class from it")
 
 
 class FileWrapper(metaclass=_Fixed):
-    """An iterable over a file-like object's blocks; returned from the application as it is, it may go by ``sendfile``.
+    """An iterable over a file-like object's blocks. If the application returns it as it is, ``sendfile`` may be used.
 
     :param filelike: has ``read(size)``, and ``close()`` if it is to be closed with the response.
-    :param block_size: bytes in one read, where reads are needed.
+    :param block_size: bytes in one read, if the file has to be read.
     """
 
     def __init__(self, filelike: Any, block_size: int = BLOCK_SIZE) -> None:
@@ -81,10 +81,10 @@ def regular_extent(filelike: Any) -> tuple[int, int, int] | None:
 def regular_size(fileno: int) -> int | None:
     """Return how many bytes a regular file has, None for anything else.
 
-    A small file that occupies nothing on a disk may be made as it is read, with a size that says nothing: procfs has 0,
-    sysfs a page. It has to be read.
+    A small file that occupies no blocks may be generated while it is read. Its size is wrong then (0 in procfs, a page
+    in sysfs), so it has to be read.
 
-    :raises OSError: what ``os.fstat`` says.
+    :raises OSError: ``os.fstat`` fails.
     """
     status = os.fstat(fileno)
     made = getattr(status, "st_blocks", 1) == 0 and status.st_size <= PAGE
@@ -94,8 +94,8 @@ def regular_size(fileno: int) -> int | None:
 def _opened_file(filelike: Any) -> Any:
     """Return the file made by ``open(path, "rb")`` whose own ``read`` is the file-like object's ``read``.
 
-    A ``fileno()`` alone proves nothing: a ``GzipFile`` has one, whose bytes are not those that it reads. Wrappers that
-    hand out the method of the file below (tempfile's, Django's) read what it reads.
+    A ``fileno()`` alone proves nothing: a ``GzipFile`` has one, but reads other bytes than the file has. Wrappers whose
+    ``read`` is the method of the file itself (tempfile's, Django's) are fine.
     """
     read = getattr(filelike, "read", None)
     file: Any = getattr(getattr(read, "__wrapped__", read), "__self__", None)

@@ -1,8 +1,8 @@
 """``wsgi.input`` (PEP 3333, "Input and Error Streams"): a file-like object over ``exchange.read``.
 
-It knows blocks of bytes and lines. Framing, limits and deadlines are the exchange's: the end of the body is the empty
-block that it returns, and what it raises is kept in :attr:`Input.failure` for the gateway, since a framework may turn
-it into an exception of its own.
+It knows blocks of bytes and lines. The exchange has framing, limits and deadlines; it returns an empty block at the end
+of the body. An exception that it raises is kept in :attr:`Input.failure` for the gateway, since a framework may replace
+it by its own.
 
 Every byte is scanned once and copied at most twice, however it is asked for: a body read by lines or by single bytes
 costs time in proportion to its size.
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from geventwsgi.wsgi.exchange import Exchange
 
-#: Bytes fetched when few are wanted: not so many that an application which takes them one by one holds up the others
-#: until the next fetch.
+#: Bytes that are fetched for small reads. With more, an application that takes them one by one would delay others until
+#: the next fetch.
 BLOCK_SIZE = 8192
-#: From so many bytes on, a read fetches what it wants and hands it on uncopied.
+#: Bytes. A read of this size or more fetches what it needs, and returns it without a copy.
 DIRECT_SIZE = 16384
-#: Bytes fetched at once at most: ``read(1 << 40)`` must not make anybody allocate that much.
+#: Bytes that are fetched at once, at most: ``read(1 << 40)`` must not allocate that much.
 FETCH_LIMIT = 1 << 20
 #: More than any body has, and little enough to be added to.
 NO_LIMIT = sys.maxsize // 2
@@ -46,9 +46,9 @@ class Input:
         self._block = b""
         #: How much of ``_block`` has been read.
         self._position = 0
-        #: Pieces handed out since the last fetch.
+        #: Pieces returned since the last fetch.
         self._taken = 0
-        #: What ended the body before its end; set by a read, and raised again by each later one.
+        #: The exception that has ended the body early; set by a read, and raised again by each later one.
         self.failure: RequestError | ClientDisconnected | None = None
 
     def read(self, size: int | None = -1) -> bytes:
@@ -61,12 +61,13 @@ class Input:
         piece = (self._block and self._take(wanted)) or self._next(wanted)
         if len(piece) == wanted:
             return piece
-        pieces = BytesIO()  # a list of pieces would cost a hostile client's one-byte chunks fifty bytes each
+        pieces = BytesIO()  # in a list of pieces, each one-byte chunk of a hostile client would take fifty bytes
         direct = wanted >= DIRECT_SIZE
         while piece:
             pieces.write(piece)
             wanted -= len(piece)
-            # What is left of a large read may be little. A block for it would make each later read one of two pieces.
+            # The rest of a large read is fetched alone, even if it is small: with a whole block, each later read would
+            # have two pieces.
             piece = self._fetch(min(wanted, FETCH_LIMIT)) if direct and wanted else self._next(wanted)
         return pieces.getvalue()
 
@@ -156,5 +157,5 @@ class _NoBody(protocol.Exchange):
         return b""
 
 
-#: What a request without a body has; nothing that is done with it changes it.
+#: The input of all requests without a body; no method changes it.
 EMPTY = Input(_NoBody())

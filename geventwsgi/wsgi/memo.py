@@ -1,7 +1,6 @@
-"""A bounded memory for small pure functions of strings: header names and status lines repeat endlessly.
+"""A bounded memory for results of small pure functions of strings, such as header names and status lines.
 
-It knows nothing of WSGI. ``functools.lru_cache`` would do the same at three times the price of a hit, which is what
-the hot path pays.
+``functools.lru_cache`` would take three times as long for a result that it remembers.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Entries after which everything is forgotten: what a hostile client can fill is small, and it heals by itself.
+#: Number of entries after which all are dropped. So a hostile client can fill only little, and not for long.
 LIMIT = 1024
 #: Characters of the longest key that is remembered.
 KEY_LIMIT = 64
@@ -21,7 +20,7 @@ _NOTHING = object()
 class Memo:
     """``memo[key]`` is ``function(key)``, computed once while it is remembered.
 
-    :param function: what it raises passes through, and nothing is remembered.
+    :param function: an exception that it raises is passed on, and nothing is remembered.
     """
 
     __slots__ = ("_function", "_values")
@@ -35,7 +34,7 @@ class Memo:
 
     def __getitem__(self, key: str) -> Any:
         if type(key) is not str:
-            return self._function(key)  # it may claim to equal any other
+            return self._function(key)  # a derived type may claim to be equal to any key
         value = self._values.get(key, _NOTHING)
         if value is _NOTHING:
             value = self._function(key)

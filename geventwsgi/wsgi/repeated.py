@@ -1,4 +1,4 @@
-"""What a connection's environs have in common while its header block repeats; ``environ`` alone makes and reads it."""
+"""What a connection's environs have in common while its header block repeats. Only ``environ`` uses it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The request as hooks and loggers of gunicorn's know it: an object that they may read, change and put things on.
+"""The request for hooks and loggers of gunicorn: an object whose attributes they read and change.
 
-Made only where somebody gets to see it. What a hook changes before the application is called (header fields, path,
-method) is what the application finds in its environ; the framing of request and response stays what the client sent.
+It is made only if there is such a hook or logger. The environ has what a hook has changed before the application is
+called (header fields, path, method). The framing of request and response does not change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Request:
     """
 
     fragment = ""
-    #: gunicorn's place for what a PROXY header said; here ``remote_addr`` has it.
+    #: In gunicorn, the content of a PROXY header; here it is in ``remote_addr``.
     proxy_protocol_info: Any = None
 
     def __init__(self, exchange: Exchange, headers: list[tuple[str, str]]) -> None:
@@ -55,7 +55,7 @@ class Request:
         #: (address, port) of the client; "" on a unix socket.
         self.remote_addr = (exchange.remote_addr, exchange.remote_port) if exchange.remote_addr else ""
         self.peer_addr = self.remote_addr
-        #: Whether the connection is to end with this request, whatever the client asks for.
+        #: Whether the connection ends with this request, whatever the client asks for.
         self.must_close = False
 
     def __getattr__(self, name: str) -> Any:

@@ -1,10 +1,10 @@
-"""``start_response`` and ``write`` (PEP 3333, "The start_response() Callable"), and what a response may say.
+"""``start_response`` and ``write`` (PEP 3333, "The start_response() Callable"), and the checks of a response head.
 
-It knows what an application may put into a status and headers, and when; it stages the head with the exchange at the
-first byte of the body. How head and body look on the wire is the exchange's business.
+It checks status and headers, and passes the head to the exchange at the first byte of the body. The exchange encodes
+head and body.
 
-The checks stand between an application's mistakes and the wire: a CR or LF in a value would let a client write headers,
-a hop-by-hop field would contradict the server's own framing, and is left out.
+A CR or LF in a value would let a client write headers. A hop-by-hop field would contradict the server's own framing; it
+is left out.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ STATUS = re.compile(r"[1-9][0-9]{2} [\x20-\x7e\x80-\xff]*")
 FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
-#: What belongs to one connection, and so to the server (RFC 9110 section 7.6.1, RFC 2616 section 13.5.1).
+#: Fields of one connection, which only the server may set (RFC 9110 section 7.6.1, RFC 2616 section 13.5.1).
 HOP_BY_HOP = frozenset((
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
     "trailers", "transfer-encoding", "upgrade",
 ))  # fmt: skip
 _NOTHING: frozenset[str] = frozenset()
-#: What an application does instead of setting such a field, as the log says it.
+#: What to do instead of setting such a field, for the log.
 _REMOVE = "remove it where the application sets it or copies it from another server's response"
 _INSTEAD = {
     "connection": f"{_REMOVE}, or set it to close",
@@ -49,35 +49,35 @@ _INSTEAD = {
 }
 #: The option of a Connection field that ends the connection (RFC 9112 section 9.6).
 _CLOSE = re.compile(r"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
-#: What an application that accepts an Upgrade has to say itself (RFC 9110 section 7.8).
+#: Fields that an application sets itself when it accepts an Upgrade (RFC 9110 section 7.8).
 _SWITCHING = frozenset(("connection", "upgrade"))
 _WITHOUT_CONTENT = (101, 204, 304)
 
 
 class LastHead:
-    """The head that was checked last: most applications send the same one again and again.
+    """The head that was checked last. Most applications send the same head again and again.
 
-    Comparing a head with it costs a fraction of checking it. It is replaced whole, by one that was checked.
+    To compare a head with it costs a fraction of checking it. It is replaced as a whole, by another checked one.
 
-    :param log: is told of what the application says in vain, once of each name.
+    :param log: gets a warning of each field name that is left out, once.
     """
 
     __slots__ = ("_left_out", "_log", "head")
 
     def __init__(self, log: Any = None) -> None:
-        #: Its fields are a tuple of tuples of texts, none of a type that is derived from these.
+        #: Its fields are a tuple of tuples of str, all of exactly these types.
         self.head = ResponseHead("200 OK", 200, ())
         self._log = log
-        #: The hop-by-hop names that the log knows.
+        #: The hop-by-hop names of which the log has a warning.
         self._left_out: set[str] = set()
 
     def check(self, status: Any, headers: Any) -> ResponseHead:
-        """Return what an application gave to start_response, without what is the server's own to say.
+        """Return the head for the arguments of start_response, without fields that only the server may set.
 
         :raises ResponseError: status or headers are malformed.
         """
         head, left_out = _checked(status, headers)
-        if not left_out:  # else the head has fewer fields than were given: an application may give just these
+        if not left_out:  # else it has fewer fields than were given, and repeated() would find fewer names to warn of
             self.head = head
         for name in left_out:
             heard = head.closes and name == "connection"
@@ -90,9 +90,9 @@ class LastHead:
         return head
 
     def repeated(self, status: Any, headers: Any) -> bool:
-        """Return whether these are the very texts of the last head.
+        """Return whether status and headers are equal to the last head's.
 
-        What is of another type than it seems may compare as it likes, and run its own code for that: it is not asked.
+        Values of derived types are never compared, since they may define their own comparison.
         """
         head = self.head
         if status is not head.status and (type(status) is not str or status != head.status):
@@ -110,10 +110,10 @@ class LastHead:
 
 
 class Response:
-    """One response: what the application said of it so far. The access log and ``post_request`` hooks read it.
+    """One response: status and headers, as far as they are set. The access log and ``post_request`` hooks read it.
 
     :param exchange: where it is sent.
-    :param last: what the gateway's last response said.
+    :param last: has the head of the gateway's last response.
     """
 
     __slots__ = ("_exchange", "_head", "_last", "_staged", "ended", "failure")
@@ -121,13 +121,14 @@ class Response:
     def __init__(self, exchange: Exchange, last: LastHead | None = None) -> None:
         self._exchange = exchange
         self._last = LastHead() if last is None else last
-        #: None before start_response. At the end, the gateway sets what the client got.
+        #: None before start_response. At the end, the gateway sets it to what the client got.
         self._head: ResponseHead | None = None
-        #: Whether the exchange has status and headers; a later start_response takes that back.
+        #: Whether the exchange has got status and headers; reset by a later start_response.
         self._staged = False
-        #: What a write met; a framework may have turned it into an exception of its own.
+        #: The exception of a write, which a framework may have replaced by its own.
         self.failure: ClientDisconnected | None = None
-        #: Set by the gateway: a ``write`` kept beyond the request must not reach the next response.
+        #: Whether the response has ended; set by the gateway. A ``write`` that was kept must not reach the next
+        #: response.
         self.ended = False
 
     @property
@@ -175,7 +176,8 @@ class Response:
     ) -> Callable[[bytes], None]:
         """Keep status and headers until the first byte of the body; return PEP 3333's ``write``.
 
-        That is the response itself: nearly nobody calls it, and a bound method would have to be made each time.
+        ``write`` is the response itself, since hardly any application calls it, and a bound method would have to be
+        made each time.
 
         :param exc_info: an error handler's ``sys.exc_info()``: what was kept before is replaced, or, if it has left
             already, the exception is raised again.
@@ -187,7 +189,7 @@ class Response:
                 if self._exchange.head_sent and error is not None:
                     raise error.with_traceback(exc_info[2])
             finally:
-                exc_info = error = None  # a traceback and the frame that it passes must not keep each other alive
+                exc_info = error = None  # a traceback refers to this frame, which must not refer to it
         elif self._head is not None:
             raise ResponseError("start_response was called a second time: pass exc_info to replace the response")
         last = self._last
@@ -203,7 +205,7 @@ class Response:
         self.write(data)
 
     def write(self, data: bytes) -> None:
-        """Send a piece of the body at once, and the head before the first. Every chunk of a stream passes here.
+        """Send a piece of the body at once, with the head before the first. Every chunk of a stream is sent here.
 
         :raises ClientDisconnected: the client left.
         :raises ResponseError: it is not bytes, or start_response was not called.
@@ -222,9 +224,9 @@ class Response:
             raise
 
     def write_last(self, data: bytes, at_once: bool = False) -> None:
-        """Send ``data``, after which nothing follows: unless something went before, its length is the response's.
+        """Send ``data`` as the last piece. If it is the only one, its length is that of the response.
 
-        :param at_once: the end of the exchange follows, with nothing of the application's in between; see
+        :param at_once: the end of the exchange follows, and no code of the application runs in between; see
             :meth:`.Exchange.write`.
         """
         piece = data if type(data) is bytes else _plain(data)
@@ -250,7 +252,7 @@ class Response:
         return self._exchange.finish()
 
     def replace(self, code: int) -> None:
-        """Note, for the access log, that ``code`` is what became of the response."""
+        """Set the status to ``code``, for the access log."""
         self._head = ResponseHead(status_line(code), code, self.headers if self._exchange.head_sent else [])
 
     def follow(self, exchange: Exchange) -> None:
@@ -275,10 +277,10 @@ class Response:
         self._exchange.abort()
 
     def _stage(self, length: int | None) -> None:
-        """Hand the head to the exchange.
+        """Pass the head to the exchange.
 
-        :param length: the whole body's length, if it is known by now. It is held back where a body that is absent says
-            nothing of the one it stands for (RFC 9110 section 8.6).
+        :param length: the whole body's length, if it is known by now. It is not passed on where an absent body says
+            nothing about the length of the one that it stands for (RFC 9110 section 8.6).
         """
         head = self._head
         if head is None:
@@ -292,7 +294,7 @@ class Response:
 
 
 def _is_field(field: Any, last: tuple[str, str]) -> bool:
-    """Return whether a field of an application is a field of the last head."""
+    """Return whether a field from an application is equal to one of the last head."""
     if type(field) is not tuple or len(field) != 2:
         return False
     pair = field
@@ -301,7 +303,7 @@ def _is_field(field: Any, last: tuple[str, str]) -> bool:
 
 
 def _checked(status: Any, headers: Any) -> tuple[ResponseHead, list[str]]:
-    """Return what an application gave to start_response, and the lower-cased names of fields that are left out of it.
+    """Return the head for the arguments of start_response, and the lower-cased names of the fields that are left out.
 
     :raises ResponseError: status or headers are malformed.
     """
@@ -311,7 +313,7 @@ def _checked(status: Any, headers: Any) -> tuple[ResponseHead, list[str]]:
         raise ResponseError(f"the headers are of type {type(headers).__name__}: pass a list of tuples")
     status = _exact(status)
     code = _STATUS_CODES[status]
-    fields = exact_fields(list.copy(headers))  # what becomes of the application's list does not matter any more
+    fields = exact_fields(list.copy(headers))  # the application may change its list later
     allowed = _SWITCHING if code == 101 else _NOTHING
     left_out: list[str] = []
     length = check_fields(fields, allowed, left_out)
@@ -340,7 +342,7 @@ _STATUS_CODES = Memo(_parsed_status)
 
 
 def _special_name(name: str) -> str:
-    """Return the lower-cased name of a field whose name alone needs a closer look, "" for any other."""
+    """Return the lower-cased name of a field that is treated specially, "" for any other."""
     if FIELD_NAME.fullmatch(name) is None:
         raise ResponseError(f"the response header name {name[:80]!r} is not a token (RFC 9110 section 5.6.2)")
     lower = name.lower()
@@ -351,9 +353,10 @@ _SPECIAL_NAMES = Memo(_special_name)
 
 
 def exact_fields(headers: Iterable[Any]) -> Fields:
-    """Return the texts that fields are, which then neither change nor say anything else when they are sent.
+    """Return fields as tuples of exactly str, so that the checked values are those that are sent.
 
-    A type that is derived from a tuple or a text may say what it likes when it is asked: it is looked into instead.
+    Types that are derived from tuple or str may define methods of their own. So only methods of tuple and str are
+    called.
 
     :raises ResponseError: one is not a tuple of two texts.
     """
@@ -365,7 +368,7 @@ def exact_fields(headers: Iterable[Any]) -> Fields:
         if type(field) is not tuple or type(name) is not str or type(value) is not str:
             if not issubclass(type(name), str) or not issubclass(type(value), str):
                 raise ResponseError(f"a response header is {_shape(field)}: name and value must be str")
-            field = (_exact(name), _exact(value))  # noqa: PLW2901 - from here on it is this
+            field = (_exact(name), _exact(value))  # noqa: PLW2901 - the exact one from here on
         fields.append(field)
     return tuple(fields)
 
@@ -381,7 +384,7 @@ def check_fields(fields: Fields, allowed: frozenset[str] = _NOTHING, left_out: l
     length: str | None = None
     for name, value in fields:
         special = _SPECIAL_NAMES[name]
-        # Both methods cost a third of the regular expression, and nearly every value is printable ASCII.
+        # Both methods together cost a third of the regular expression, and nearly every value is printable ASCII.
         if not (value.isascii() and value.isprintable()) and FIELD_VALUE.fullmatch(value) is None:
             raise ResponseError(f"the value of the response header {name} holds a character that HTTP does not allow")
         if special == "content-length":
@@ -397,7 +400,7 @@ def check_fields(fields: Fields, allowed: frozenset[str] = _NOTHING, left_out: l
 
 
 def _exact(text: str) -> str:
-    """Return the text itself of a text of a derived type, without running any code of that type."""
+    """Return the str of a derived type as exactly str, without running any code of that type."""
     return text if type(text) is str else str.__str__(text)
 
 
@@ -409,7 +412,7 @@ def _parsed_length(value: str) -> int:
 
 
 def _plain(data: Any) -> bytes:
-    """Return a piece of a subclass of bytes as bytes themselves, without running any code of that class.
+    """Return the bytes of a derived type as exactly bytes, without running any code of that type.
 
     :raises ResponseError: it is something else.
     """

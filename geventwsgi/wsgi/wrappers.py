@@ -1,8 +1,8 @@
-"""What frameworks put around the iterable of an application, of which it is known that it changes no piece.
+"""Wrappers that frameworks put around an application's iterable, and that are known to change no piece.
 
-Anything else around a body may change any piece of it, for example remove what a client must not see. So a response is
-held (``held``) only if there is nothing else. Knows the insides of Werkzeug (Flask), Django and Bottle; Falcon and
-WebOb (Pyramid) return the application's iterable itself. Insides that are not found as expected are something else.
+Any other wrapper may change any piece, for example remove what a client must not see. So a response is held (``held``)
+only if there is no other. Werkzeug (Flask), Django and Bottle have such wrappers; Falcon and WebOb (Pyramid) return the
+application's iterable itself. A wrapper that does not look as expected counts as unknown.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from operator import length_hint
 from types import GeneratorType
 from typing import Any
 
-#: Wrappers in each other, at the most.
+#: Number of nested wrappers, at the most.
 LAYERS = 10
 _TUPLE_ITERATOR = type(iter(()))
 _LIST_ITERATOR: type = type(iter([]))
 
 
 def unwrapped(iterable: Any) -> Any:
-    """Return what is within all wrappers that change no piece; the iterable itself if there is none."""
+    """Return the iterable within all known wrappers; the iterable itself if there is none."""
     for _ in range(LAYERS):
         try:
             inner = _inner(iterable)
@@ -33,7 +33,7 @@ def unwrapped(iterable: Any) -> Any:
 
 
 def _inner(iterable: Any) -> Any:
-    """Return what a wrapper has within; None if it is not known."""
+    """Return the iterable within a wrapper; None if the wrapper is not known."""
     kind = type(iterable)
     if kind is GeneratorType:
         return _inner_of_generator(iterable)
@@ -58,9 +58,9 @@ def _inner_of_generator(generator: Any) -> Any:
 
 
 def _inner_of_chain(chain: Any) -> Any:
-    """Return what follows the pieces that a framework has taken out to look at them, and put back.
+    """Return the iterable behind the first pieces, which a framework has taken to look at them, and has put back.
 
-    None as long as not all of them have been sent.
+    None until all of these have been sent.
     """
     sources = gc.get_referents(chain)
     if not any(type(source) is _LIST_ITERATOR and length_hint(source) == 0 for source in sources):

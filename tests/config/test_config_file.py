@@ -6,7 +6,8 @@ from textwrap import dedent
 import pytest
 
 from geventwsgi.config.config_file import read_file
-from geventwsgi.config.settings import BY_NAME, Given
+from geventwsgi.config.setting import Given
+from geventwsgi.config.settings import BY_NAME
 from geventwsgi.config.sources import default_file
 from geventwsgi.errors import ConfigError
 

@@ -6,7 +6,8 @@ import pytest
 
 from geventwsgi.config.flags import CommandLine, _read_plainly, help_text, read_flags
 from geventwsgi.config.parser import Parser
-from geventwsgi.config.settings import SETTINGS, Given
+from geventwsgi.config.setting import Given
+from geventwsgi.config.settings import SETTINGS
 from geventwsgi.errors import ConfigError
 
 

@@ -13,7 +13,7 @@ from gevent import socket
 
 from geventwsgi.observer import asking
 from geventwsgi.observer.asking import ask_all
-from geventwsgi.worker.questions import PREFIX
+from geventwsgi.worker.watching.questions import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from gevent.pywsgi import WSGIHandler
 
 from geventwsgi import WSGIServer
 from geventwsgi.errors import BindError, ConfigError
-from geventwsgi.serving import server as server_module
+from geventwsgi.serving import script_attributes
 from geventwsgi.serving.loop import marks
 from geventwsgi.serving.wire import sockets
 from geventwsgi.serving.wire.sockets import borrowed
@@ -652,7 +652,7 @@ def test_what_comes_while_a_pools_greenlet_is_looked_at_is_served(make: Make, mo
 
 def test_the_loop_of_a_script_turns_although_nothing_happens(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that Python hears of signals."""
-    monkeypatch.setattr(server_module, "LOOK", 0.01)
+    monkeypatch.setattr(script_attributes, "LOOK", 0.01)
     make()
     turns: list[None] = []
     watcher = gevent.get_hub().loop.check()

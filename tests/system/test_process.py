@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from geventwsgi.config.flags import CommandLine
-from geventwsgi.config.settings import Given
+from geventwsgi.config.setting import Given
 from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import ConfigError
 from geventwsgi.system.process import apply_process_settings, make_importable

@@ -92,7 +92,7 @@ class Acceptor:
             try:
                 connection.stream.watch()
             except ClientDisconnected:  # a context manager costs each new connection more
-                pass  # it ends as soon as it waits for its client
+                pass  # the connection ends as soon as it waits for its client
             except BaseException as error:  # noqa: BLE001 - the others are watched all the same
                 report(self._loop, error)
 

@@ -1,6 +1,6 @@
-"""An accepted connection, whatever protocol it speaks: who is at the other end, how it waits, how it ends.
+"""An accepted connection of any protocol: who its client is, how it waits, how it ends.
 
-The bytes are the stream's business, the requests the protocol's.
+The stream has the bytes, the protocol the requests.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from geventwsgi.system.shared import Seat
 
 
-#: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops: so many
-#: that a client which uses it each second is never cut off while its next request is on its way.
+#: Seconds for which a connection that was in use a moment ago may still bring a request when the server stops. So a
+#: client that sends a request every second is never cut off while its next one is on its way.
 LAST_CALL = 1.0
 
-holdings.spare(runners.Sleeper, Stream)  # they lead to the whole server
+holdings.spare(runners.Sleeper, Stream)  # they refer to the whole server
 
 
 class Left(Enum):
-    """What a protocol leaves: a connection to close, to wait for, or with another request that has come already.
+    """What becomes of a connection after a protocol has served it: it ends, is idle, or has more to do.
 
-    NOTHING has come, not even what the connection woke for: over TLS it may have been a part of a record. A response
-    that is HELD goes on without a greenlet.
+    NOTHING: no byte of a request has come, although the connection was woken; over TLS, a part of a record may have.
+    HELD: its response goes on without a greenlet.
     """
 
     ENDED, IDLE, MORE, NOTHING, HELD = range(5)
@@ -84,9 +84,9 @@ class Connection(linger.Leaver):
         else:
             self.stream = _tls_stream(service, sock, entrance.tls)
         self.stream.guard = self
-        #: How long it may be idle, in seconds: until its first request, then between two. Set by the protocol.
+        #: Seconds for which it may be idle: until its first request, then between two. Set by the protocol.
         self.idle_limit = service.timeouts.first_byte_timeout
-        #: Whether it has been idle for so long that it keeps nothing but its socket; until the end of its next request.
+        #: Whether it has been idle for so long that it keeps only its socket; until the end of its next request.
         self.cold = False
         #: Whether another worker has sent it here for the request that comes next.
         self.moved = False
@@ -95,15 +95,15 @@ class Connection(linger.Leaver):
         #: Whether its proxy has said who the client is; set by :mod:`prologue`.
         self.introduced = False
         self.counted = False
-        #: Whether it was answered, so that a reset could cut the response off. Set by the protocol and :mod:`prologue`.
+        #: Whether anything was sent that a reset could cut off. Set by the protocol and :mod:`prologue`.
         self.answered = False
         #: Whether its client was still sending when it was answered; set by :meth:`linger`.
         self.unread = False
-        #: Whether its client has said that it sends no more requests; set by the protocol.
+        #: Whether its client has announced that it sends no more requests; set by the protocol.
         self.last = False
         #: Whether it was upgraded; set by :meth:`linger`.
         self.taken = False
-        #: Whether nothing is left to do but to throw away what its client sends; set by :mod:`linger`.
+        #: Whether only incoming bytes are discarded any more; set by :mod:`linger`.
         self.lingering = False
         self.greenlet = None
         service.connections.add(self)
@@ -114,7 +114,7 @@ class Connection(linger.Leaver):
         self.service.runners.give(self)
 
     def _go_on(self, left: Left) -> None:
-        """Do what becomes of the connection. If that fails, for want of memory, it is closed: nobody else would."""
+        """Go on with the connection. If that fails, for want of memory, close it here, since nobody else would."""
         self.greenlet = None
         try:
             if left is IDLE:
@@ -144,13 +144,13 @@ class Connection(linger.Leaver):
     # Idle
 
     def _park(self) -> None:
-        """Wait for the client without a greenlet; as the server stops, not for long."""
+        """Wait for the client without a greenlet; not for long if the server stops."""
         service = self.service
         self.cold = False
         self.stream.park(self, LAST_CALL if service.draining else min(service.timeouts.warm, self.idle_limit))
 
     def _park_on(self) -> None:
-        """Wait on as if nothing had come: what has was no more than a part of a record."""
+        """Wait on as if nothing had come: it was only a part of a TLS record."""
         until = self.stream.parked_until
         if not until:
             self._park()
@@ -170,27 +170,27 @@ class Connection(linger.Leaver):
             return
         if not timed_out:
             service.runners.give(self)
-        elif self.stream.kept or self.stream.encrypted:  # which may have to wait for room
+        elif self.stream.kept or self.stream.encrypted:  # its end may have to wait for room
             service.runners.give(linger.Farewell(self))
         else:
             occurred("timeouts", "keepalive" if self.answered else "first_byte_timeout")
             self.end()
 
     def _cool(self, seconds: float) -> None:
-        """Wait on, but with as little as a connection can have."""
+        """Wait on, with as little memory as possible."""
         self.cold = True
         self.forget()
         self.service.capacity.parked[self] = None
         self.stream.park(self, seconds)
 
     def forget(self) -> None:
-        """Let go of what is kept for the next request."""
+        """Release what is kept for the next request."""
         self.service.trimmer.count()
 
     # In another worker
 
     def pack(self) -> dict[str, Any] | None:
-        """Return what another worker needs to go on with the connection, values for JSON; None if it has to stay.
+        """Return what another worker needs to go on with the connection (values for JSON); None if it has to stay.
 
         An idle connection needs nothing, if nothing has come. A protocol's connection may have more to say.
         """
@@ -221,7 +221,7 @@ class Connection(linger.Leaver):
         raise NotImplementedError
 
     def move_to(self, address: str, port: int) -> bool:
-        """Speak of another client from now on, the one that a proxy names; return False if that one has too many."""
+        """Take the client's address that a proxy has sent; return False if that one has too many connections."""
         books = self.service.capacity
         if not books.admits(address):
             return False
@@ -232,7 +232,7 @@ class Connection(linger.Leaver):
 
     @contextmanager
     def incomplete(self) -> Iterator[None]:
-        """While the block runs, count as a connection that keeps a head or a handshake incomplete."""
+        """While the block runs, count as a connection whose head or handshake is incomplete."""
         half_sent = self.service.capacity.half_sent
         half_sent[self] = clock.monotonic()
         try:
@@ -241,9 +241,9 @@ class Connection(linger.Leaver):
             half_sent.pop(self, None)
 
     def linger(self, taken: bool = False) -> None:
-        """Have the connection end only after its client has: it is still sending, although it was answered.
+        """Have the connection linger at its end, since its client is still sending although it was answered.
 
-        :param taken: whether the connection was upgraded, so that its client has had its own time.
+        :param taken: whether the connection was upgraded; then it lingers for a shorter time.
         """
         self.unread = True
         self.taken = taken
@@ -255,8 +255,7 @@ class Connection(linger.Leaver):
     def drain(self) -> None:
         """End the connection as soon as what the client has already sent is answered.
 
-        A request in flight goes on, but neither a head nor a body that has stopped coming is waited for long: that is a
-        protocol's own.
+        A request in flight goes on. The protocol does not wait long for a head or a body that has stopped coming.
         """
         stream = self.stream
         if self.lingering:
@@ -277,17 +276,17 @@ class Connection(linger.Leaver):
             gevent.get_hub().loop.run_callback(self._throw)
 
     def _throw(self) -> None:
-        """End the greenlet, unless it is done with this connection by now and serves another."""
+        """End the greenlet, unless it serves another connection by now."""
         if self.greenlet is not None:
             self.greenlet.throw(GreenletExit)
 
     def let_go(self) -> None:
-        """Be nobody's in a process that was forked: the connection is its parent's."""
+        """Release the connection in a forked process: it belongs to the parent."""
         hold(self.greenlet)
         self.stream.let_go()
 
     def end(self) -> None:
-        """Close the connection so that all arrives that was sent, whatever the client sends meanwhile."""
+        """Close the connection so that everything that was sent arrives, whatever the client sends meanwhile."""
         stream = self.stream
         if stream.closed or stream.finished(self.unread, self.last):
             self.close()
@@ -307,7 +306,7 @@ class Connection(linger.Leaver):
 
 
 def _tls_stream(service: Service, sock: Socket, context: ssl.SSLContext) -> Stream:
-    from geventwsgi.serving.wire.tls_stream import TLSStream  # with ssl, which takes 4 ms
+    from geventwsgi.serving.wire.tls_stream import TLSStream  # it imports ssl, which takes 4 ms
 
     return TLSStream(sock, service.common, context, suppress_ragged_eofs=service.entrance.suppress_ragged_eofs)
 

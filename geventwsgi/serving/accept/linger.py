@@ -1,10 +1,11 @@
-"""The last moment of a connection: all was said, but the client may still be sending, or has yet to take what was sent.
+"""The end of a connection whose client may still be sending, or has not taken yet what was sent.
 
-A system answers what nobody reads by a reset, which throws away what the client has not received (RFC 9112 section
-9.6). So what comes is thrown away for a while, until the client ends as well. That takes no greenlet and next to no
-memory; it is bounded by time, not by bytes: an upload that was answered early may be of any size.
+If a socket is closed while received bytes are unread, the system sends a reset, which discards what the client has not
+received (RFC 9112 section 9.6). So incoming bytes are discarded for a while, until the client ends its side too. That
+takes no greenlet and little memory. It is bounded by time, not by bytes: an upload that was answered early may be of
+any size.
 
-Knows when the moment is over; what is thrown away, and how, is the stream's business.
+This module decides how long. The stream discards the bytes.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.wire.stream import Stream
 
-#: Seconds after which the moment is over if no byte has moved, in either direction.
+#: Seconds without a byte in either direction, after which the connection is closed.
 SILENCE = 5.0
 
-#: The same while the server drains, where the client has taken all that was sent.
+#: The same while the server drains, if the client has taken all that was sent.
 LAST_SILENCE = 0.5
 
-#: Seconds after which the moment is over where an application had taken the connection over, and so had its own time.
+#: Seconds in all for a connection that an application had taken over.
 AFTER_TAKEOVER = 5.0
 
 
 class Leaver(capacity.Guest):
-    """A connection, as its end knows it."""
+    """A connection, as seen by the functions of this module."""
 
     __slots__ = ("service", "stream", "taken")
 
@@ -43,16 +44,16 @@ class Leaver(capacity.Guest):
     taken: bool
 
     def forget(self) -> None:
-        """Let go of what is kept for the next request."""
+        """Release what is kept for the next request."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """Close the connection so that all arrives that was sent, whatever the client sends meanwhile."""
+        """Close the connection so that everything that was sent arrives, whatever the client sends meanwhile."""
         raise NotImplementedError
 
 
 def begin(connection: Leaver) -> None:
-    """Linger for ``linger_timeout`` seconds at the most, then close; nothing may wait for this connection any more."""
+    """Linger for ``linger_timeout`` seconds at the most, then close. No greenlet may wait for the connection now."""
     service = connection.service
     if not service.timeouts.linger_timeout:
         connection.close()
@@ -63,12 +64,12 @@ def begin(connection: Leaver) -> None:
 
 
 def hurry(connection: Leaver) -> None:
-    """Let a silent client that has taken all hold up a drain only shortly."""
+    """Shorten the wait for a silent client during a drain."""
     connection.stream.hurry(LAST_SILENCE)
 
 
 class Linger(runners.Sleeper):
-    """A connection's last moment."""
+    """Discards what a client sends, until it ends or the time is over."""
 
     __slots__ = ("_connection", "_owed", "_patience_ends", "_until")
 
@@ -76,11 +77,11 @@ class Linger(runners.Sleeper):
         self.greenlet = None
         self._connection = connection
         limit = connection.service.timeouts.linger_timeout
-        #: When it is over in any case (``clock.monotonic``).
+        #: When the connection is closed in any case (``clock.monotonic``).
         self._until = clock.monotonic() + (min(limit, AFTER_TAKEOVER) if connection.taken else limit)
-        #: When it is over if no byte moves meanwhile.
+        #: When it is closed if no byte moves until then.
         self._patience_ends = 0.0
-        #: How many bytes the client had yet to take when this was last asked.
+        #: How many bytes the client had not acknowledged at the last look.
         self._owed = connection.stream.owed()
 
     def wake(self, timed_out: bool) -> None:
@@ -97,14 +98,14 @@ class Linger(runners.Sleeper):
             hurry(connection)
 
     def _sends(self) -> bool:
-        """Throw away what has come; return whether the client may send more."""
+        """Discard what has come; return whether the client may send more."""
         try:
             return self._connection.stream.throw_away()
         except ClientDisconnected:
             return False
 
     def _takes(self, now: float) -> bool:
-        """Return whether the client has yet to take something, and is still expected to."""
+        """Return whether the client has not taken everything yet, and still may."""
         stream = self._connection.stream
         before, self._owed = self._owed, stream.owed()
         if self._owed < before:
@@ -113,7 +114,7 @@ class Linger(runners.Sleeper):
 
 
 class Farewell(runners.Sleeper):
-    """Ends a connection in a greenlet, since its last words may have to wait until the client has taken others."""
+    """Ends a connection in a greenlet, since its last bytes may have to wait for room."""
 
     __slots__ = ("_connection",)
 

@@ -1,6 +1,6 @@
 """What a connection begins with before its first request: the PROXY header of a proxy in front, the TLS handshake.
 
-Knows the order of these and the time that they have. What a header's bytes mean is ``http.proxy``'s business.
+It knows their order and their time. ``http.proxy`` parses the header.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def begin(connection: Connection) -> None:
-    """Take a connection to its first request; does nothing on one that has been there.
+    """Prepare a connection for its first request; later calls do nothing.
 
     :raises ClientDisconnected: it is to be closed: the header or the handshake is late, malformed or not allowed.
     """
@@ -37,12 +37,12 @@ def begin(connection: Connection) -> None:
                 occurred("timeouts", "handshake_timeout")
                 raise ClientDisconnected("TLS handshake too slow") from None
             except ClientDisconnected:
-                connection.answered = True  # by an alert, which is to arrive
+                connection.answered = True  # by an alert, which has to arrive
                 raise
 
 
 def _introduce(connection: Connection, proxies: ProxyProtocol) -> None:
-    """Receive the PROXY header, and speak of the client that it names from then on."""
+    """Receive the PROXY header; from then on the connection has the client's address that it contains."""
     if not proxies.trusts(connection.remote_addr or None):
         raise ClientDisconnected("refused: not one of proxy_allow_ips, whose connections begin with a PROXY header")
     stream = connection.stream

@@ -1,4 +1,4 @@
-"""What all connections of one server share. The server fills it once, before the first connection."""
+"""What all connections of one server share."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ REST = 0.9
 
 
 class ServerView:
-    """What applications see of their server, as ``environ["geventwsgi.server"]``."""
+    """The value of ``environ["geventwsgi.server"]``."""
 
     __slots__ = ("draining",)
 
     def __init__(self) -> None:
-        #: Set when the server begins to stop: a stream that would go on for long is to come to its end.
+        #: Set when the server begins to stop, so that long streams can end.
         self.draining = Event()
 
 
 class Service:
     """The parts of one server, put together.
 
-    :param common: what its streams have.
-    :param runners: have a connection's :meth:`~.connection.Connection.run` called by a greenlet.
+    :param common: what its streams share.
+    :param runners: call :meth:`~.connection.Connection.run` in a greenlet.
     :param keeps_greenlets: whether a connection has a greenlet while it is idle (a pool's, say).
-    :param greenlet_per_request: whether it is to go on in another after each request.
+    :param greenlet_per_request: whether each request gets a new greenlet.
     """
 
     __slots__ = (
@@ -64,14 +64,14 @@ class Service:
         self.keeps_greenlets = keeps_greenlets
         self.greenlet_per_request = greenlet_per_request
         self.trimmer = Trimmer(common.deadlines.loop)
-        #: Calls responses that are held when they have something to send.
+        #: Calls held responses when they have something to send.
         self.fanout = fanout_of(common.hub)
         self.connections: set[Guest] = set()
-        #: Set when the last of them closes; cleared by :meth:`drain`.
+        #: Set when the last connection closes; cleared by :meth:`drain`.
         self.empty = Event()
         #: Requests begun so far.
         self.served = 0
-        #: Set when the server stops: answer what is there, keep nothing alive.
+        #: Whether the server stops: then no connection is kept alive.
         self.draining = False
 
     def in_flight(self) -> list[tuple[Any, LiveExchange]]:
@@ -101,9 +101,9 @@ class Service:
         return bool(self.empty.wait(timeout))
 
     def _drain_in_turn(self, held: list[Guest], until: float) -> None:
-        """End held connections, whose clients then come back, one after the other; a greenlet's body.
+        """End held connections one after the other, since their clients reconnect; runs in a greenlet of its own.
 
-        :param until: when the rest end all at once: their clients are to be told, and not to be cut.
+        :param until: when the rest ends all at once, so that their responses still have a proper end.
         """
         begun = clock.monotonic()
         for number, connection in enumerate(held):
@@ -127,7 +127,7 @@ class Service:
         return answered
 
     def let_go(self) -> None:
-        """Serve nobody in a process that was forked (:mod:`geventwsgi.forks`): all connections are its parent's."""
+        """Release all connections in a forked process (:mod:`geventwsgi.forks`): they belong to the parent."""
         hold(self, *self.connections)
         for connection in self.connections:
             connection.let_go()

@@ -1,7 +1,7 @@
-"""One HTTP/1.x request and its response, as the gateway sees them: who asks for what, and how both end.
+"""One HTTP/1.x request and its response, for the gateway. This module has the request, and how both end.
 
-How the response is framed and sent is in :mod:`http1_response`, how a body is received in :mod:`http1_body`. Which
-request comes next is the business of :mod:`http1_connection`.
+:mod:`http1_response` frames and sends the response, :mod:`http1_body` receives the body, and :mod:`http1_connection`
+decides which request comes next.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 DRAIN_BODY = 65536
 _NEVER = NEVER  # as a C number in the compiled core
 _NO_TRAILERS: list[tuple[str, str]] = []
-#: Told to an application that takes over a connection on which its response is under way.
+#: The text for an application that takes over a connection after its response has begun.
 BEGUN = "the response has begun: take the connection over before that, or begin it with a 101"
 
 
@@ -52,13 +52,14 @@ class Http1Exchange(http1_response.ResponseHalf):
     def begin(self, connection: Connection, policy: Http1Policy, head: RequestHead) -> None:
         """Begin with what the head says of the connection and the body.
 
-        This is the constructor, as a method: to call a class with arguments takes longer than all that is done here.
+        This is a method, and not ``__init__``, since to call a class with arguments takes longer than all that is done
+        here.
 
-        :raises RequestError: 400, 413 or 421, when that rules out serving the request.
+        :raises RequestError: 400, 413 or 421: the request cannot be served.
         """
         self.await_response(connection, policy)
         self.head = head
-        #: Where it runs; None until :meth:`enter`.
+        #: Its lane; None until :meth:`enter`.
         self._lane = None
         self.remote_addr = connection.remote_addr
         self.remote_port = connection.remote_port
@@ -79,7 +80,7 @@ class Http1Exchange(http1_response.ResponseHalf):
         self._raw_socket: ClientSocket | None = None
         self.over = False
         self.request = self.offered = None
-        #: What goes on with the response, if it is held; set by :meth:`hold`.
+        #: What takes the exchange's place if the response is held; set by :meth:`hold`.
         self.successor: Http1Parked | None = None
         #: Set by :meth:`end`.
         self.ended = False
@@ -123,7 +124,7 @@ class Http1Exchange(http1_response.ResponseHalf):
         """See :meth:`Exchange.thrown`."""
         if self.audience is None:
             return None
-        thrown, self.audience.thrown = self.audience.thrown, None  # its traceback leads back to here
+        thrown, self.audience.thrown = self.audience.thrown, None  # its traceback refers to this frame
         return thrown
 
     def read(self, size: int) -> bytes:
@@ -145,7 +146,7 @@ class Http1Exchange(http1_response.ResponseHalf):
             if piece is None:
                 self._depart()
                 raise ClientDisconnected("the client left inside a request body")
-        except OSError:  # RequestError and ClientDisconnected are both
+        except OSError:  # RequestError and ClientDisconnected are subclasses
             self._keep_alive = False
             raise
         return piece
@@ -158,7 +159,7 @@ class Http1Exchange(http1_response.ResponseHalf):
     # The end
 
     def can_hold(self) -> bool:
-        """See :meth:`Exchange.can_hold`. A connection that keeps its greenlet keeps it while a response is held too."""
+        """See :meth:`Exchange.can_hold`. A connection that keeps its greenlet needs it for the response too."""
         if isinstance(self.offered, Upgrade):
             return self.taken and not (self._cut or self._stream.closed)
         return (
@@ -212,14 +213,14 @@ class Http1Exchange(http1_response.ResponseHalf):
         self.finish()
 
     def drain(self) -> None:
-        """Hurry, since the server is to stop: tell a WebSocket's client; do not wait long for the rest of a body."""
+        """Hurry, since the server stops: close a WebSocket, and do not wait long for the rest of a body."""
         if self._raw_socket is not None:
             self._raw_socket.drain()
         if not self.taken:
             self._stream.hurry(self._connection.service.timeouts.drain_body)
 
     def abort(self) -> None:
-        """See :meth:`Exchange.abort`. The client sees a reset, unless that could cut off earlier responses."""
+        """See :meth:`Exchange.abort`. The client sees a reset, unless that could discard earlier responses."""
         self._keep_alive = False
         if self._raw_socket is not None:
             self._raw_socket.end()
@@ -232,17 +233,17 @@ class Http1Exchange(http1_response.ResponseHalf):
                 self._stream.abort()
 
     def _shows_its_cut(self) -> bool:
-        """Return whether earlier responses are on their way still, and the end shows that this one is not whole.
+        """Return whether earlier responses are still on their way, and this one's end shows that it is incomplete.
 
-        That it does by its framing (RFC 9112 section 8).
+        The framing shows it (RFC 9112 section 8).
         """
         unfinished = self._framing is CHUNKED or (self._framing is LENGTH and (self._left > 0 or self._cut))
         return unfinished and self._stream.owed() > self.sent
 
     def end(self) -> None:
-        """Become inert: the request has ended, and something of it is still in use.
+        """Become inert: the request has ended, but something still refers to it.
 
-        A greenlet that is in the midst of a call for it must not touch what the next request receives or is sent.
+        A greenlet that is inside a call for it must not touch the bytes of the next request.
         """
         self.ended = True
         if self._raw_socket is not None:
@@ -270,24 +271,24 @@ class Http1Exchange(http1_response.ResponseHalf):
             raise ResponseError(BEGUN)
         self.taken = True
         self._keep_alive = False
-        # Whatever it is from here on, it may last for days: it is no request in flight.
+        # A connection that was taken over may last for days: it is no request in flight.
         self._stream.step_out()
         if not self.status:
             self.status = 101
 
     def _left_in_session(self) -> None:
-        """Tell of the client's departure, which the application has found by the socket."""
+        """Notify of the client's departure, which the application's socket has found."""
         self._depart()
 
     def settle(self) -> bool:
-        """After the response: return whether the connection can take the next request; if not, end it gently."""
+        """After the response, return whether the connection can take the next request; if not, prepare its end."""
         stream = self._stream
         if self._raw_socket is not None:
             self._raw_socket.end()
             self._keep_alive = self._keep_alive and not self._raw_socket.lent
         if stream.closed:
             return False
-        if self._cut:  # by the end of another greenlet, after this one had done its part
+        if self._cut:  # by another greenlet's end, after this one was done
             self.abort()
             return False
         if self.taken:
@@ -300,12 +301,12 @@ class Http1Exchange(http1_response.ResponseHalf):
         return False
 
     def _read_away(self) -> bool:
-        """Read what the application left of the body, within bounds; return whether it has all been read."""
+        """Receive the rest of the body, within bounds; return whether all of it has been received."""
         body = self._body
         if body is None or body.decoder.done:
             return True
         if self._stream.awaited:
-            return False  # a greenlet of the application's still reads it
+            return False  # a greenlet of the application still reads it
         left = DRAIN_BODY
         try:
             while not body.decoder.done and left > 0:

@@ -1,6 +1,6 @@
-"""The response half of an exchange: how the response is framed and sent (RFC 9112 sections 6 to 8).
+"""The response of an exchange: how it is framed and sent (RFC 9112 sections 6 to 8).
 
-:mod:`http1_exchange` has the other half, the request, and how both end.
+:mod:`http1_exchange` has the request, and how both end.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from geventwsgi.serving.request.lane import Lane
     from geventwsgi.wsgi.exchange import Headers
 
-#: Bytes of a file from which on it gains nothing by sharing its first packet with the head: the head goes at once, and
-#: what follows is sent as the client acknowledges, not within the call that hands it to the kernel.
+#: Bytes. The head of a file of this size or more is sent at once, not in one packet with the file's beginning, which
+#: would gain nothing. The file then follows as the client acknowledges, not within the call.
 LARGE_FILE = 1 << 20
 #: After 8 pieces of a response, sent at most 0.1 ms (here in seconds) one after the other, a burst is expected.
 BURST, PAUSE = 8, 1e-4
-#: Told to the application once a piece of its response was cut.
+#: The text for the application once a piece of its response was cut.
 CUT = (
     "a piece of the response was cut while it was sent, by a timeout or another exception that was thrown into the"
     " greenlet: nothing right can follow"
@@ -38,7 +38,7 @@ _NO_HEAD = exchange.ResponseHead("", 0, ())
 
 
 class ResponseHalf(live_exchange.LiveExchange):
-    """What an :class:`.Http1Exchange` has of the response."""
+    """The response half of :class:`.Http1Exchange`."""
 
     __slots__ = (
         "_body", "_chunk_line", "_chunk_size", "_connection", "_continue", "_cut", "_excess", "_finished", "_framing",
@@ -46,39 +46,39 @@ class ResponseHalf(live_exchange.LiveExchange):
         "_stream", "_trailers",
     )  # fmt: skip
 
-    #: Where the request runs; None until then.
+    #: The request's lane; None until it begins to run.
     _lane: Lane | None
     #: The request's body; None if it has none.
     _body: ArrivingBody | None
     #: Whether the client still waits for 100 Continue. Reset by the first read of the body and by the response head.
     _continue: bool
-    #: Whether the connection can go on after this exchange; whatever goes wrong resets it.
+    #: Whether the connection can take another request after this one. Every failure resets it.
     _keep_alive: bool
 
     def await_response(self, connection: Connection, policy: Http1Policy) -> None:
-        """Begin, when nothing of the response is known."""
+        """Set the fields of the response to their first values."""
         self._connection, self._policy, self._stream = connection, policy, connection.stream
-        #: Whether the application uses the connection itself (:meth:`raw_socket`): nothing more is sent here.
+        #: Whether the application has taken the connection over (:meth:`raw_socket`). Then nothing more is sent here.
         self.taken = False
-        #: Whether a part of something that was sent may have left, so that nothing can follow it.
+        #: Whether something may have been sent in part only, so that nothing can follow it.
         self._cut = False
         self.head_sent = False
         self.sent = self.status = 0
-        #: The response as staged by :meth:`start`.
+        #: The response head that :meth:`start` was given.
         self._response = _NO_HEAD
         self._length: int | None = None
-        #: Set when the head leaves.
+        #: Set when the head is sent.
         self._framing = NONE
-        #: Bytes of content still owed under LENGTH, and bytes that the application gave beyond them.
+        #: Bytes of content that are still missing (LENGTH); and bytes that the application has given beyond its length.
         self._left = 0
         self._excess = 0
-        #: Whether a chunk is being sent, of which a part may have left.
+        #: Whether a chunk is being sent.
         self._mid_chunk = False
-        #: Whether all of it has been handed to the stream.
+        #: Whether the whole response has been passed to the stream.
         self._finished = False
-        #: The last chunk's size, which the next one mostly repeats, and its line.
+        #: The last chunk's size, and the line for it: the next chunk mostly has the same.
         self._chunk_size, self._chunk_line = 0, b""
-        #: How many pieces came one right after the other, up to BURST, and when the last was sent.
+        #: How many pieces have come right after each other, up to BURST; and when the last one was sent.
         self._pieces, self._last_piece = 0, 0.0
         #: What :meth:`send_trailers` was given.
         self._trailers: tuple[tuple[str, str], ...] = ()
@@ -108,7 +108,7 @@ class ResponseHalf(live_exchange.LiveExchange):
         """See :meth:`Exchange.write`."""
         if not data:
             return
-        self._stream.take_turns()  # now: what follows is in order only if no other greenlet comes in between
+        self._stream.take_turns()  # now, so that no other greenlet runs between the steps below
         if self.taken or self._cut or self._finished:
             self._refuse()
             return
@@ -131,11 +131,11 @@ class ResponseHalf(live_exchange.LiveExchange):
         elif framing is NONE:
             data = b""
         if head or data:
-            # Whether nothing is left to wait for: it may leave with others' responses or with the connection's end.
+            # Whether this ends the response: it may then be sent with others' responses, or with the connection's end.
             whole = last and head != b"" and not self._left and (self._body is None or self._body.decoder.done)
             if whole and self._keep_alive:
                 self._send_last(head, data)
-            else:  # a record may take its time to be written, and the end comes after it
+            else:  # with a record, the connection's end comes later
                 self._send(head, data, b"", b"", whole and self._policy.on_record is None)
             self.sent += len(data)
 
@@ -167,7 +167,7 @@ class ResponseHalf(live_exchange.LiveExchange):
         self.sent += count
 
     def _refuse(self) -> None:
-        """Raise what stands against sending any more; return if the application has taken the connection over.
+        """Raise the error that prevents sending; return if the application has taken the connection over.
 
         :raises ResponseError: the response has ended, or was cut.
         """
@@ -216,23 +216,23 @@ class ResponseHalf(live_exchange.LiveExchange):
             raise
 
     def _fail(self, error: BaseException, head: bytes) -> None:
-        """Note why a piece was not sent: its client has left, or an exception was thrown into the greenlet.
+        """Note why a piece was not sent: the client has left, or an exception was thrown into the greenlet.
 
-        After the latter a part of the piece may have left: the client would take what followed, the connection's next
-        response even, for the rest of it.
+        After an exception a part of the piece may have been sent. The client would take whatever follows, even the next
+        response, for its rest.
 
-        :param head: what the piece began with, if that cannot be made again.
+        :param head: what the piece began with, if it cannot be sent again.
         """
         if isinstance(error, ClientDisconnected):
             self._lost()
             return
-        refused = isinstance(error, ConcurrentObjectUseError)  # another greenlet sends: nothing of this has left
+        refused = isinstance(error, ConcurrentObjectUseError)  # another greenlet sends: nothing of this was sent
         if not refused or head or self._framing is not CHUNKED:
             self._cut = True
             self._keep_alive = False
 
     def _look_for_burst(self) -> None:
-        """Before a further piece of the response: in the midst of a burst it may leave with those that follow."""
+        """Before a further piece: within a burst the kernel may send it together with those that follow."""
         now = clock.monotonic()
         if now - self._last_piece > PAUSE or (self._pieces == BURST and not self._stream.gathers):
             self._pieces = 0
@@ -242,7 +242,7 @@ class ResponseHalf(live_exchange.LiveExchange):
         self._stream.gather(self._pieces == BURST)
 
     def _lost(self) -> None:
-        """Note that the client has gone: 499 is what nginx logs for it, and what access logs say here."""
+        """Note that the client has gone. Access logs show 499, as nginx's do."""
         self._keep_alive = False
         self.status = 499
         self._depart()
@@ -252,13 +252,13 @@ class ResponseHalf(live_exchange.LiveExchange):
         self.head_sent = True
         head, response, length, status = self.head, self._response, self._length, self.status
         framing = encode.choose_framing(head, status, length)
-        if status == 101:  # the application speaks another protocol from here on
+        if status == 101:  # from here on the application uses another protocol
             self._framing, self._keep_alive = CLOSE, False
             before = encode.CONTINUE if self._continue else b""  # RFC 9110 section 7.8
             return before + encode.response_head(response.status, response.headers, framing=NONE)
         if framing is NONE and (status < 200 or status == 204 or length == 0):
-            # 1xx and 204 must not have one (RFC 9110 section 8.6), and a HEAD or 304 must not have one that the
-            # corresponding GET would not have, which an empty body does not tell.
+            # A 1xx or 204 must not have a Content-Length (RFC 9110 section 8.6). A HEAD or 304 may only have the one of
+            # the corresponding GET, which is not known from an empty body.
             length = None if status < 200 or status == 204 else response.length
         elif framing is LENGTH:
             self._left = length or 0
@@ -296,17 +296,17 @@ class ResponseHalf(live_exchange.LiveExchange):
         return b"0" if self._framing is CHUNKED and not self._mid_chunk else b""
 
     def _send_interim(self, data: bytes) -> None:
-        """Send a response that comes before the final one."""
+        """Send an interim response."""
         try:
             self._stream.send(data)
         except (ClientDisconnected, ConcurrentObjectUseError):
-            raise  # either nothing more is sent, or nothing of this was
+            raise  # either nothing more can be sent, or nothing of this was
         except BaseException:
             self._cut, self._keep_alive = True, False
             raise
 
     def _depart(self) -> None:
-        """Note that the client has left: nothing more is sent to it, and whoever wants to know is told."""
+        """Note that the client has left: nothing more is sent to it, and the audience is notified."""
         lane = self._lane
         if lane is not None:
             departure.depart(lane, self)

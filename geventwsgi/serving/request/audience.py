@@ -1,6 +1,6 @@
-"""Who of a request is told that its client has left.
+"""The parts of a request that are notified when its client leaves.
 
-A request has an audience only once somebody asks for it. When a client has left is :mod:`departure`'s business.
+A request has an audience only once the application asks for it. :mod:`departure` notifies it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Audience:
-    """Who of one request wants to know that its client has left.
+    """An event, callbacks, and whether the request is cancelled.
 
-    :param cancels: whether the request itself is to end then (``on_disconnect``).
+    :param cancels: whether the request itself ends then (``on_disconnect``).
     """
 
     __slots__ = ("callbacks", "cancels", "event", "thrown")
 
     def __init__(self, *, cancels: bool) -> None:
-        #: Set once the client has left; None while nobody has asked for it.
+        #: Set once the client has left; None until the application asks for it.
         self.event: Event | None = None
         self.callbacks: list[Callable[[], object]] = []
         self.cancels = cancels
@@ -41,7 +41,7 @@ class Audience:
         return self.event
 
     def tell(self, log: Logger) -> None:
-        """Say that the client has left; called in the hub.
+        """Notify all that the client has left; called in the hub.
 
         :param log: for callbacks that fail.
         """
@@ -49,7 +49,7 @@ class Audience:
             self.event.set()
         if self.callbacks:
             greenlet = gevent.spawn(call, self.callbacks, log)
-            greenlet.spawn_tree_locals = {}  # the hub's, otherwise, shared by all that it spawns
+            greenlet.spawn_tree_locals = {}  # otherwise it would share the hub's
 
 
 def call(callbacks: list[Callable[[], object]], log: Logger) -> None:

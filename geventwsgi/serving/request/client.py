@@ -1,6 +1,6 @@
-"""What an application has of its client while a request runs: ``environ["geventwsgi.client"]``.
+"""The client of a request, for the application: ``environ["geventwsgi.client"]``.
 
-A :class:`Client` speaks of its lane's request. What a request asked for is in its :class:`.Audience`, and ends with it.
+A :class:`Client` refers to its lane. What a request has asked for is in its :class:`.Audience`, and ends with it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Client:
     def cancel_on_gone(self, *, cancel: bool = True) -> None:
         """End this request when its client leaves: its greenlet gets ``ClientDisconnected`` where it waits.
 
-        The setting ``on_disconnect`` says what holds for a request that does not call this.
+        Without a call, the setting ``on_disconnect`` decides.
 
         :param cancel: False lets it go on in any case.
         :raises ClientDisconnected: the client has left already.

@@ -1,12 +1,12 @@
-"""When a client has left while a request of it runs, and what follows.
+"""The departure of a client while its request runs.
 
-The stream tells that the client has closed its side, or that the connection is lost. The latter is a departure. The
-former is one where ``half_close`` is "gone"; else the client may still be reading, and is asked: it gets bytes that say
-nothing (:meth:`.LiveExchange.probe`), to which a system that has closed the socket answers with a reset. On a unix
-socket the kernel tells the two apart by itself.
+The stream reports that the client has closed its side, or that the connection is lost. A lost connection is a
+departure. A closed side is one if ``half_close`` is "gone". Otherwise the client may still be reading. So it gets bytes
+that it ignores (:meth:`.LiveExchange.probe`): a system that has closed the socket answers them by a reset. Of a unix
+socket, the kernel reports the difference itself.
 
-From a departure on every send fails, and the request's audience is told; a request that is to be cancelled gets
-:class:`~geventwsgi.errors.ClientDisconnected` where it waits.
+After a departure every send fails, and the request's audience is notified. In the greenlet of a request that is to be
+cancelled, :class:`~geventwsgi.errors.ClientDisconnected` is raised.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from geventwsgi.serving.request.lane import Lane
     from geventwsgi.serving.request.live_exchange import LiveExchange
 
-#: Seconds for a request to end by itself before its client is asked for the first time, and the second.
+#: Seconds before the first probe, and from the first to the second. Most requests end before.
 PROBE_AFTER, PROBE_AGAIN = 0.1, 1.0
-#: Questions to a client, at the most; before each the time is twice as long as before the last.
+#: Number of probes at the most. The time before each is twice the time before the last.
 PROBES = 12
 
 
 def notice(lane: Lane) -> None:
-    """Act on the client's end, which the transport knows of, for the request that runs; may be called again."""
+    """Act on the end of the client's side, which the transport has seen. It may be called again."""
     exchange, transport = lane.exchange, lane.transport
     if exchange is None or transport is None or lane.departed:
         return
     if transport.lost or (lane.policy.half_close_ends and not exchange.taken):
         depart(lane, exchange)
-    elif lane.remote and lane.inquiry is None:  # of a unix socket the kernel tells
+    elif lane.remote and lane.inquiry is None:  # of a unix socket the kernel reports a loss
         lane.inquiry = Inquiry(lane)
 
 
 def depart(lane: Lane, exchange: LiveExchange) -> None:
-    """Let sends fail from now on, and tell whoever wants to know; a second call does nothing."""
+    """Let sends fail from now on, and notify the audience; a second call does nothing."""
     transport = lane.transport
     if transport is None or lane.departed:
         return
@@ -53,7 +53,7 @@ def depart(lane: Lane, exchange: LiveExchange) -> None:
 
 
 def _cancel(lane: Lane, exchange: LiveExchange) -> None:
-    """End the request, if it wants that or has not begun."""
+    """End the request if it is to be cancelled, or has not begun."""
     if exchange is lane.exchange and (lane.queued or _wants(lane, exchange)):
         throw(lane, exchange, ClientDisconnected(LEFT))
 
@@ -77,7 +77,7 @@ def throw(lane: Lane, exchange: LiveExchange, error: BaseException) -> None:
 
 
 class Inquiry:
-    """Asks a client that has closed its side whether it still reads, for as long as requests of it run."""
+    """Sends probes to a client that has closed its side, while its requests run."""
 
     __slots__ = ("_interval", "_lane", "_left", "_timer")
 
@@ -103,14 +103,14 @@ class Inquiry:
         if exchange is None or transport is None or lane.departed or not self._left:
             lane.inquiry = None
             return
-        if transport.failed():  # where the loop does not tell
+        if transport.failed():  # where the loop does not report it
             depart(lane, exchange)
             return
         probe = exchange.probe()
         if probe:
             self._left -= 1
             sent = transport.send_aside(probe)
-            if 0 < sent < len(probe):  # nothing right could follow
+            if 0 < sent < len(probe):  # what follows would be malformed
                 depart(lane, exchange)
         self._wait(self._interval)
         self._interval *= 2

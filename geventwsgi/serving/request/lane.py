@@ -1,10 +1,9 @@
-"""Where a request runs: what is known of it and of its client while it does, and what its environ's objects act on.
+"""A lane: what the objects of an environ refer to, to reach the request that runs and its client.
 
-An HTTP/1 connection has one lane at a time, in which its requests run one after the other. An environ with such objects
-costs no more than one without, since the next request in the lane has the same ones. That is so only while nobody else
-has them. Where an application has kept one, the lane ends with the request. The next request gets a lane and objects of
-its own. So an object that is kept of an ended request, by code that may serve anybody, can neither act on another
-request nor tell of it.
+An HTTP/1 connection has one lane at a time, in which its requests run one after the other. All of them have the same
+objects, so their environs can be copied. That holds only while nobody else has these objects. If an application has
+kept one, the lane ends with the request, and the next request gets a new lane and new objects. So an object that was
+kept from an ended request neither acts on another request nor shows anything of it.
 """
 
 from __future__ import annotations
@@ -42,24 +41,24 @@ class Policy:
 
 
 class Clock(deadlines.Holder):
-    """The deadline of a lane's requests; :class:`.RequestDeadline` is it."""
+    """The deadline of a lane's requests; :class:`.RequestDeadline` implements it."""
 
     __slots__ = ()
 
     def follow(self, lane: Lane) -> None:
-        """Look at another lane's request from now on."""
+        """Watch another lane's request from now on."""
         raise NotImplementedError
 
 
 class Inquiring(Protocol):
-    """Asks a client whether it still reads; :class:`.Inquiry` is it."""
+    """Asks a client whether it still reads; :class:`.Inquiry` implements it."""
 
     def follow(self, lane: Lane) -> None:
         """Ask about another lane's request from now on."""
 
 
 class Lane:
-    """See above; used until its last request has ended (:meth:`end`)."""
+    """See above. It is used until its last request has ended (:meth:`end`)."""
 
     __slots__ = (
         "_audience", "_client", "_deadline", "_hints", "_hold", "_known", "_trailers", "clock", "departed", "exchange",
@@ -69,7 +68,7 @@ class Lane:
     def begin(self, transport: Stream, policy: Policy, remote: bool) -> None:
         """Begin with a client; the constructor, as a method (see :meth:`.Http1Exchange.begin`).
 
-        :param remote: whether the client is at the other end of a network, not of a unix socket.
+        :param remote: whether the client is connected by a network, not by a unix socket.
         """
         #: The client's socket; None once the lane has ended.
         self.transport: Stream | None = transport
@@ -82,22 +81,22 @@ class Lane:
         self.departed = transport.left
         #: Whether the request waits for its turn; set by the protocol.
         self.queued = False
-        #: Whether and when a request is late; set by :mod:`request_deadline` where one has a deadline.
+        #: The deadline of its requests; set by :mod:`request_deadline` when one has a deadline.
         self.clock: Clock | None = None
-        #: Asks the client whether it is still there; set and reset by :mod:`departure`.
+        #: Asks the client whether it still reads; set and reset by :mod:`departure`.
         self.inquiry: Inquiring | None = None
-        #: What an environ has that is copied for each request; set by :meth:`lend`.
+        #: The objects in the environ that is copied for each request; set by :meth:`lend`.
         self._client: object = None
         self._deadline: object = None
         self._hints: object = None
         self._hold: object = None
         self._trailers: object = None
-        #: How many references these have while no request has them; 0 before :meth:`lend`.
+        #: How many references they have while no request runs; 0 before :meth:`lend`.
         self._known = 0
         self._audience: Audience | None = None
 
     def follow(self, former: Lane) -> None:
-        """Take over what goes on for the connection of a lane that has ended."""
+        """Take over the deadline and the inquiry of a lane that has ended."""
         if former.clock is not None:
             self.clock, former.clock = former.clock, None
             self.clock.follow(self)
@@ -106,7 +105,7 @@ class Lane:
             self.inquiry.follow(self)
 
     def serve(self, exchange: LiveExchange, greenlet: Any) -> None:
-        """Begin with a request that ``greenlet`` serves; :meth:`rest` or :meth:`end` follows.
+        """Begin with a request that ``greenlet`` serves. :meth:`rest` or :meth:`end` follows.
 
         :param greenlet: None for a response that is held.
         """
@@ -114,19 +113,19 @@ class Lane:
         self.greenlet = greenlet
 
     def rest(self) -> None:
-        """End a request; the lane ends as well where the application may have kept an object."""
+        """End a request. The lane ends too if the application may have kept an object."""
         self.greenlet = None
-        if self._known == 0 or self._references() != self._known:  # the former of an environ that was not copied
+        if self._known == 0 or self._references() != self._known:  # 0: the environ was not copied
             self.end()
         else:
             self.exchange = None
 
     def references(self) -> int:
-        """Return how many references there are to this, beside those of what :meth:`follow` takes over."""
+        """Return how many references there are to the lane, without those of its deadline and inquiry."""
         return marks.references(self) - (self.clock is not None) - (self.inquiry is not None)
 
     def lend(self, environ: dict[str, Any]) -> None:
-        """Note what is in an environ that is copied for each request: to refer to it beyond that is to have kept it."""
+        """Note the objects of an environ that is copied for each request. Another reference means that one was kept."""
         self._client = environ["geventwsgi.client"]
         self._deadline = environ["geventwsgi.deadline"]
         self._hints = environ["wsgi.early_hints"]
@@ -135,7 +134,7 @@ class Lane:
         self._known = self._references()
 
     def give(self) -> None:
-        """Note that the objects are one request's alone: the lane ends with that."""
+        """Forget the objects: they belong to one request, and the lane ends with it."""
         self._known = 0
         self._client = self._deadline = self._hints = self._hold = self._trailers = None
 
@@ -149,22 +148,22 @@ class Lane:
         )
 
     def end(self) -> None:
-        """Cut the objects off from the client for good; a second call does nothing."""
+        """Drop the references to the request and the client for good; a second call does nothing."""
         if self.exchange is not None:
             self._audience = self.exchange.audience
         self.transport = self.exchange = self.greenlet = None
         if self._known:
-            self.give()  # each has a reference to this
+            self.give()  # each object refers to the lane
 
     def close(self) -> None:
-        """End, and let go of what would go on for the next request."""
+        """End, without a lane that follows."""
         self.end()
         clock, self.clock = self.clock, None
         if clock is not None:
             self.policy.deadlines.forget(clock)
 
     def audience(self) -> Audience:
-        """Return who is told of the request's client; of an ended request nobody is told any more."""
+        """Return the request's audience; that of an ended request is never notified."""
         exchange = self.exchange
         if exchange is None:
             if self._audience is None:
@@ -181,5 +180,5 @@ def _alone() -> int:
     return lane.references()
 
 
-#: What :meth:`Lane.references` returns where a local variable alone has the lane.
+#: What :meth:`Lane.references` returns if only a local variable refers to the lane.
 ALONE = _alone()

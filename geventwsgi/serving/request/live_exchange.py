@@ -1,6 +1,6 @@
-"""A request that runs, as its lane knows it: what the objects of its environ act on.
+"""The interface of a request that runs: the objects of its environ act on it, through its lane.
 
-The protocol implements it; which version that is, nobody here asks.
+A protocol implements it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from geventwsgi.wsgi.exchange import Headers
 
 
-#: What an exchange is to whoever looks at the server.
+#: The kinds of exchanges, for the observer and the logs.
 REQUEST, HELD, WEBSOCKET = "request", "held", "websocket"
-#: Its phases, as far as it knows them. One that is neither reads nor writes waits for anything else, or runs.
+#: The phases of a request. WAITING: it runs, or waits for something other than its client.
 QUEUED, READING, WRITING, WAITING = "queued", "reading", "writing", "waiting"
 
 
 class LiveExchange(exchange.Exchange):
-    """See :class:`~geventwsgi.wsgi.exchange.Exchange`; these methods are a protocol's own as well."""
+    """See :class:`~geventwsgi.wsgi.exchange.Exchange`; a protocol implements these methods too."""
 
     __slots__ = ("audience", "ended", "since", "until")
 
-    #: Who is told that the client has left; None while the application has not asked for that.
+    #: Notified when the client leaves; None until the application asks for that.
     audience: Audience | None
-    #: Whether the request has ended, although something of it is still in use.
+    #: Whether the request has ended, while something still refers to it.
     ended: bool
     #: When the application has to be done (``clock.monotonic``); set by :mod:`request_deadline`.
     until: float
-    #: When the request came (``clock.monotonic``), where anybody may ask; else 0. No two requests have the same.
+    #: When the request came (``clock.monotonic``), where a setting needs that; else 0. No two requests have the same.
     since: float
 
     def arrive(self) -> None:
@@ -71,17 +71,17 @@ class LiveExchange(exchange.Exchange):
         return 0.0, 0.0
 
     def client_left(self) -> None:
-        """Act on the client's departure, beyond telling the audience; called in the hub."""
+        """Act on the client's departure, after the audience has been notified; called in the hub."""
 
     def interrupt(self, error: BaseException) -> None:
-        """End where no greenlet serves the request, into which ``error`` could be thrown; called in the hub."""
+        """End a request that has no greenlet into which ``error`` could be thrown; called in the hub."""
 
     def probe(self) -> bytes:
-        """Return bytes that say nothing to a client that still reads this response; ``b""`` where there are none."""
+        """Return bytes that a client which still reads the response ignores; ``b""`` if there are none."""
         raise NotImplementedError
 
     def send_early_hints(self, headers: Headers) -> None:
-        """Send an informational response before the final one (RFC 8297), where the client knows such responses."""
+        """Send an informational response before the final one (RFC 8297), if the client's HTTP version has them."""
         raise NotImplementedError
 
     def send_trailers(self, trailers: Headers) -> None:

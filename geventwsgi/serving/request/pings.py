@@ -1,7 +1,7 @@
-"""Pings to a WebSocket's client: proxies do not take the connection for dead, and a client that is dead is noticed.
+"""Pings to a WebSocket's client, so that proxies keep the connection open and a dead client is noticed.
 
-One deadline for each session, and no greenlet. What a ping looks like is its sender's business, and whatever the client
-sends is an answer.
+There is one deadline for each session, and no greenlet. The session makes the ping. Any bytes from the client are an
+answer.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from geventwsgi.serving.loop.deadlines import NEVER
 class Pinged(Protocol):
     """The connection of a client that is pinged."""
 
-    #: How many times bytes of the client's have been received.
+    #: How many times bytes have been received from the client.
     received: int
 
     def ping(self) -> bool:
         """Send a ping, unless a message is being sent; return whether one was. Called in the hub."""
 
     def awaited(self) -> bool:
-        """Return whether a greenlet waits for bytes of the client's, and none have come."""
+        """Return whether a greenlet waits for the client's bytes, and none have come."""
 
     def takes(self) -> bool:
-        """Return whether it is still taking what was sent before, less of which is left than at the last call."""
+        """Return whether the client is still taking what was sent before: less of it is left than at the last call."""
 
     def drop(self, reason: str) -> None:
-        """End the connection: the client is as good as gone."""
+        """End the connection: the client counts as gone."""
 
 
 class Pings(deadlines.Holder):
     """Pings one client until :meth:`stop`.
 
-    :param buckets: where the deadline stands.
+    :param buckets: has the deadline.
     :param interval: seconds from one ping to the next.
     :param timeout: seconds after a ping within which something has to come; 0 for any time.
     """
@@ -49,7 +49,7 @@ class Pings(deadlines.Holder):
         self._client = client
         self._interval = interval
         self._timeout = timeout or NEVER
-        #: When the next ping is to be sent, and when something must have come; how much had come at that ping.
+        #: When the next ping is sent; when something must have come; the value of ``received`` at that ping.
         self._next = clock.monotonic() + interval
         self._due = NEVER
         self._before = 0

@@ -1,9 +1,8 @@
 """How long a request may take: ``request_timeout`` and ``environ["geventwsgi.deadline"]``.
 
-Knows one lane's clock. It is not set for each request, which most do not need: it stands in the bucket of the
-earliest time when a request that runs then could be late, and looks at that time whether one is. What is late is told
-to the request's greenlet by :class:`~geventwsgi.errors.RequestTimeout`, once; what becomes of that is the gateway's
-business.
+A lane has one deadline for all its requests, which is not set anew for each of them. It expires at the earliest time at
+which a request can be late. If one is late, :class:`~geventwsgi.errors.RequestTimeout` is raised in its greenlet, once;
+the gateway handles it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def watch(lane: Lane, exchange: LiveExchange, seconds: float) -> None:
     watcher = lane.clock
     if watcher is None:
         watcher = lane.clock = RequestDeadline(lane)
-    if watcher.deadline > exchange.until:  # else it will look early enough
+    if watcher.deadline > exchange.until:  # else it expires early enough
         lane.policy.deadlines.arm(watcher, seconds)
 
 
@@ -46,7 +45,7 @@ class RequestDeadline(lanes.Clock):
         self._lane = lane
 
     def expire(self) -> None:
-        """See :class:`~.deadlines.Holder`: a request may be late now, or will be later."""
+        """See :class:`~.deadlines.Holder`: the request is late, or the deadline is set again."""
         lane = self._lane
         exchange = lane.exchange
         if exchange is None or exchange.over or exchange.taken:

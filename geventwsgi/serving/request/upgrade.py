@@ -1,13 +1,11 @@
-"""The connection in an application's own hands: ``environ["geventwsgi.socket"]``.
+"""A connection that an application takes over: ``environ["geventwsgi.socket"]``.
 
-A socket as far as applications and WebSocket libraries use one, made of the stream: bytes that came together with the
+It is used like a socket by applications and WebSocket libraries, and works on the stream: bytes that came with the
 request are not lost, a send is never partial and never mixed with another greenlet's, and TLS makes no difference.
 
-It ends with its request, whatever greenlets of the application still wait in it: they are woken, and what they call
-afterwards returns at once.
+It ends with its request. Greenlets of the application that wait in it are woken then, and later calls return at once.
 
-Of WebSockets it knows one frame: the close that says, at a drain, that the server restarts. When pings are due it knows
-as well (:mod:`pings`), but not what they are.
+Of WebSockets it knows one frame, the close frame that it sends at a drain, and when pings are due (:mod:`pings`).
 """
 
 from __future__ import annotations
@@ -39,9 +37,9 @@ if TYPE_CHECKING:
 
 #: A close frame of a server with the status 1012, "Service Restart" (RFC 6455 section 5.5.1; IANA's registry of codes).
 SERVICE_RESTART = b"\x88\x02\x03\xf4"
-#: Seconds that a client has to answer it.
+#: Seconds in which a client has to answer it.
 CLOSE_WAIT = 5.0
-#: Seconds that a greenlet may work on what it receives before the others get their turn.
+#: Seconds that a greenlet may work on received bytes before other greenlets run.
 SHARE = 0.0003
 #: Bytes that one :meth:`ClientSocket.recv` returns at most, however many are asked for.
 LARGEST = 1 << 20
@@ -51,14 +49,13 @@ class ClientSocket:
     """The client's connection.
 
     Its first use takes it over: the server then sends nothing of its own, and closes it when the application returns.
-    Where a response has begun that is no 101 (nor one to a CONNECT), every use but :meth:`close` raises
+    If a response has begun that is no 101 and no answer to CONNECT, every use but :meth:`close` raises
     :class:`~geventwsgi.errors.ResponseError`.
 
     :param take_over: called by each use until one succeeds.
-    :param websocket: whether the request asked for a WebSocket, so that what is sent after the handshake are frames,
-        each by one call.
-    :param lost: called once when the client is gone, or is given up.
-    :param deadlines: where the deadline of :meth:`keep_alive` stands.
+    :param websocket: whether the request has asked for a WebSocket. Then each send after the handshake is a frame.
+    :param lost: called once, when the client has gone or is given up.
+    :param deadlines: has the deadline of :meth:`keep_alive`.
     """
 
     def __init__(
@@ -80,40 +77,39 @@ class ClientSocket:
         self._ping = b""
         #: How many times bytes have been received.
         self.received = 0
-        #: How many bytes the client had yet to take at the last :meth:`takes`.
+        #: How many bytes the client had not acknowledged at the last :meth:`takes`.
         self._owed = 0
         self._websocket = websocket
         self._timeout: float | None = None
-        #: Whose turn it is to receive, and to send. A library takes the turn itself where more than one call belongs
-        #: together.
+        #: Locks for receiving and sending. A library takes one itself for several calls that belong together.
         self.receiving = Turns()
         self.sending = Turns()
         #: When the greenlet that receives came back from its last wait, and when its call ends; see :meth:`hurry`.
         self._since = clock.monotonic()
         self._latest = NEVER
-        #: Whether anything was sent: the handshake, with a WebSocket.
+        #: Whether anything was sent; of a WebSocket, the handshake.
         self._spoken = False
-        #: Whether the server drains: what is sent then is followed by a close frame, and that by nothing.
+        #: Whether the server drains: then the next send is followed by a close frame; and whether that was sent.
         self._draining = False
         self._silenced = False
-        #: Ends the connection of a client that does not answer the close frame.
+        #: The greenlet that ends the connection if the client does not answer the close frame.
         self._farewell: Any = None
         self._taken = False
-        #: Whether what was sent is whole, however the application ends; see :meth:`conclude`.
+        #: Whether everything has been sent; see :meth:`conclude`.
         self.concluded = False
-        #: Whether the application has closed this socket, or at least its receiving side.
+        #: Whether the application has closed this socket; whether at least the receiving side.
         self._closed = False
         self._deaf = False
-        #: Set for good when the request has ended or the client is gone, and why nothing more can be sent.
+        #: Whether the request has ended or the client has gone; and why nothing more can be sent.
         self._over = False
         self._reason = "the application has closed the connection"
 
     # Receiving
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return 1 to ``size`` bytes, ``b""`` at the end of the stream, and at once after the end of the request.
+        """Return 1 to ``size`` bytes; ``b""`` at the end of the stream, or after the end of the request.
 
-        Of several greenlets that receive each gets its turn, in order.
+        If several greenlets receive, they get their turns in order.
 
         :raises ValueError: the size is negative.
         :raises TimeoutError: nothing came within :meth:`settimeout`.
@@ -140,7 +136,7 @@ class ClientSocket:
     def _receive(self, size: int, until: float | None) -> bytes:
         stream = self._stream
         self.breathe()
-        # With time to wait, the kernel is not asked for bytes that it has not told of.
+        # If there is time to wait, the kernel is not asked for bytes before it has reported some.
         told = until is not None or stream.hot or stream.ahead()
         while not self._at_end():
             try:
@@ -149,7 +145,7 @@ class ClientSocket:
                 if stream.closed:
                     break
                 raise
-            if self._at_end():  # while others had their turn
+            if self._at_end():  # the request may have ended in recv_now
                 break
             if data is not None:
                 self.received += 1
@@ -163,7 +159,7 @@ class ClientSocket:
         return b""
 
     def _at_end(self) -> bool:
-        """Return whether nothing more is to be received, whatever the client still sends."""
+        """Return whether nothing more is received, whatever the client still sends."""
         return self._over or self._deaf or self._stream.closed
 
     def _late(self) -> OSError:
@@ -187,16 +183,16 @@ class ClientSocket:
         return len(data)
 
     def breathe(self) -> None:
-        """Let the others have a turn, if this greenlet has worked on received bytes for long enough.
+        """Let other greenlets run if this one has worked on received bytes for SHARE seconds.
 
-        What comes without end, in pieces that are much work, would otherwise keep the loop to itself.
+        Otherwise a client that sends without end would occupy the worker.
         """
         if clock.monotonic() - self._since > SHARE:
             self._stream.yield_turn()
             self._since = clock.monotonic()
 
     def hurry(self, seconds: float) -> None:
-        """Give a :meth:`recv` that is under way no more than ``seconds`` from now."""
+        """Shorten a :meth:`recv` that is under way to ``seconds`` from now."""
         self._latest = clock.monotonic() + seconds
         if not self._over:
             self._stream.hurry(seconds)
@@ -206,8 +202,8 @@ class ClientSocket:
     def sendall(self, data: Buffer, flags: int = 0) -> None:
         """Send all of ``data``, in one piece: what other greenlets send comes before or after it.
 
-        A client that takes nothing for ``write_timeout``, and one to which a message was cut, is dropped: whoever
-        receives finds the end.
+        A client that takes nothing for ``write_timeout``, or to which a message was cut, is dropped. Then :meth:`recv`
+        returns the end.
 
         :raises ClientDisconnected: the client has gone, or the request has ended.
         """
@@ -227,7 +223,7 @@ class ClientSocket:
             self.sending.give()
 
     def _send(self, data: bytes) -> None:
-        self._stream.take_turns()  # while nothing of the message has left
+        self._stream.take_turns()  # before any byte of the message is sent
         try:
             self._stream.send(data)
         except ClientDisconnected as error:
@@ -235,12 +231,12 @@ class ClientSocket:
                 raise ClientDisconnected(self._reason) from None
             self.drop(str(error))
             raise
-        except BaseException:  # a timeout or a kill in the midst of it
+        except BaseException:  # a timeout or a kill while it was sent
             self.drop("the connection is broken: a message was cut while it was sent")
             raise
 
     def send(self, data: Buffer, flags: int = 0) -> int:
-        """Send all of ``data`` and return its length: unlike a kernel's socket, never a part of it."""
+        """Send all of ``data``, never a part of it; return its length."""
         self.sendall(data, flags)
         return memoryview(data).nbytes
 
@@ -262,7 +258,7 @@ class ClientSocket:
     def fileno(self) -> int:
         """Return a descriptor to wait on until there is something to receive; -1 after the end.
 
-        It is the socket's own, but with a WebSocket, with TLS, and where bytes have been received ahead.
+        It is the socket's own, except for a WebSocket, with TLS, and if bytes have been received ahead.
         """
         if self._ended():
             return -1
@@ -319,7 +315,7 @@ class ClientSocket:
                 self._deafen()
 
     def conclude(self) -> None:
-        """Let all that was sent arrive even if the application fails: the client has been told that this is the end."""
+        """Let everything that was sent arrive even if the application fails: the client knows that this is the end."""
         self.concluded = True
 
     def _deafen(self) -> None:
@@ -336,7 +332,7 @@ class ClientSocket:
         return True
 
     def drain(self) -> None:
-        """Tell a WebSocket's client that the server restarts. Whoever reads sees the client close, then the end."""
+        """Send a WebSocket's client the close frame of a restart. Receivers see the client's close, then the end."""
         if self._websocket and not self._draining:
             self._draining = True
             if self._spoken:
@@ -353,7 +349,7 @@ class ClientSocket:
             self._farewell = gevent.spawn_later(CLOSE_WAIT, self._give_up)
 
     def _give_up(self) -> None:
-        """Take a client that does not answer the close frame for gone; what was sent may still be on its way to it."""
+        """Take a client that does not answer the close frame for gone. What was sent may still arrive."""
         if not self._over:
             self._forget("the client has not answered the close frame")
             self._stream.rouse()
@@ -389,7 +385,7 @@ class ClientSocket:
         return self.sending.taken or 0 < self._owed < before
 
     def drop(self, reason: str) -> None:
-        """End the connection before the application does: the client is gone, or as good as gone."""
+        """End the connection before the application does: the client has gone, or counts as gone."""
         if not self._over:
             lost = self._lost
             self._forget(reason)
@@ -398,9 +394,9 @@ class ClientSocket:
             self._stream.abort()
 
     def end(self) -> None:
-        """Be of no more use, since the request has ended: whoever waits here is told. Called by its greenlet.
+        """Become inert, since the request has ended. Greenlets that wait here are woken. Called by its greenlet.
 
-        The connection itself goes on where the application has not taken it over.
+        The connection itself goes on if the application has not taken it over.
         """
         if not self._over:
             self._forget("the request has ended")
@@ -408,7 +404,7 @@ class ClientSocket:
                 self._stream.dismiss()
 
     def _forget(self, reason: str) -> None:
-        """Let go of all that leads back to here, and of what would act later."""
+        """Drop references that form a cycle, and stop what would act later."""
         self._over = True
         self._reason = reason
         self._take_over = self._lost = _nothing
@@ -426,7 +422,7 @@ class ClientSocket:
 
     @property
     def lent(self) -> bool:
-        """Whether the application knows the connection's own descriptor: its number cannot be taken back."""
+        """Whether the application has got the connection's own descriptor, which it may go on using."""
         return self._descriptor is not None and self._descriptor.lent
 
     def _ended(self) -> bool:

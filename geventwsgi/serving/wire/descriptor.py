@@ -1,7 +1,7 @@
-"""The descriptor that an application may wait on for a connection in its hands, as its libraries do with a socket's.
+"""The descriptor of a connection that an application has taken over, for libraries that wait on descriptors.
 
-Knows what has been received ahead, of which the kernel cannot tell; and that whoever waits on a descriptor which is
-closed is never woken.
+The kernel does not report bytes that were received ahead. And a greenlet that waits on a descriptor is never woken if
+that is closed.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ EPOLLIN = 0x1
 class Descriptor:
     """The descriptor of one stream.
 
-    :param websocket: whether it is waited on for messages alone. Then it is one of ours, which tells of the end at once
-        and does not keep the connection open, whoever has a duplicate.
+    :param websocket: whether the connection is a WebSocket. Then the descriptor is always a stand-in: it reports the
+        end at once, and a duplicate of it does not keep the connection open.
     """
 
     def __init__(self, stream: Stream, *, websocket: bool) -> None:
         self._stream = stream
         self._websocket = websocket
-        #: Whether the application knows the socket's own, which it may use behind our back.
+        #: Whether the application has got the socket's own descriptor, which it may use without the server's knowledge.
         self.lent = False
         self._readiness: _Readiness | None = None
 
     def fileno(self) -> int:
-        """Return it: the socket's own, or where that would not do, one that is readable when there is something."""
+        """Return it: the socket's own, or a stand-in that is also readable when bytes were received ahead."""
         stream = self._stream
         if self._readiness is not None:
             self.show_ahead()
@@ -57,16 +57,16 @@ class Descriptor:
             fd = self._stream.fileno()
             with borrowed(fd) as sock:
                 family = sock.family
-            old, self._stream._sock = self._stream._sock, _LentSocket(fd, family)  # noqa: SLF001 - the same socket
+            old, self._stream._sock = self._stream._sock, _LentSocket(fd, family)  # noqa: SLF001 - of the same socket
             old.detach()
 
     def show_ahead(self) -> None:
-        """Be readable, or not, by what has been received ahead; called after each receive."""
+        """Make the stand-in readable if there are bytes that were received ahead; called after each receive."""
         if self._readiness is not None:
             self._readiness.show(ahead=self._stream.ahead())
 
     def end(self) -> None:
-        """Wake whoever waits on a descriptor of ours, and be of no more use."""
+        """Wake greenlets that wait on the stand-in, then close it."""
         readiness, self._readiness = self._readiness, None
         if readiness is not None:
             readiness.show(ahead=True)
@@ -74,9 +74,9 @@ class Descriptor:
 
 
 class _LentSocket(Socket):
-    """A socket whose descriptor others know: they are told of its end before it is closed.
+    """A socket whose descriptor the application knows. It is shut down before it is closed, to wake all that wait.
 
-    A duplicate would keep the connection open, so that both sides of it are shut down.
+    Both sides are shut down, since a duplicate would keep the connection open.
     """
 
     __slots__ = ()
@@ -97,7 +97,7 @@ class _Readiness:
     _always: int | None = None
 
     def __init__(self, fileno: int) -> None:
-        # gevent's patches hide it, since waiting in it would block the loop; nobody does.
+        # gevent's patches hide it, since to wait in it would block the loop. Here nobody waits in it.
         self._epoll = monkey.get_original("select", "epoll")()
         self._epoll.register(fileno, EPOLLIN)
         self._ahead = False
@@ -129,12 +129,12 @@ class _Readiness:
                 self._epoll.unregister(self._ready())
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         self._epoll.close()
 
 
 def _after_one_iteration(function: Any, *arguments: Any) -> None:
-    """Call a function when the loop has told of what is so now: it tells nobody of a descriptor that is closed."""
+    """Call a function after the loop has reported present events: of a closed descriptor it reports none."""
     timer = get_hub().loop.timer(ONE_ITERATION)
     timer.start(_call, timer, function, *arguments)
 

@@ -1,6 +1,6 @@
-"""A client's socket, as the poller and the outbox know it: they call it, and it calls them.
+"""The abstract class of a client's socket. The poller and the outbox call its methods; :class:`.Stream` has them.
 
-It stands below both, so that they need not know the stream, which implements it.
+It stands below all three, so that the poller and the outbox do not import the stream.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from geventwsgi.serving.loop import deadlines
 
 
 class Endpoint(deadlines.Holder):
-    """What happens to a socket is told to one of these. The methods are an implementation's own."""
+    """A client's socket, as the poller and the outbox see it."""
 
     __slots__ = ("watched",)
 
-    #: Whether the poller tells of bytes. Set once it does; reset by a poller that no longer does.
+    #: Whether the poller reports the socket's bytes. Set when it begins to; reset by a poller that stops.
     watched: bool
 
     def happened(self, events: int) -> None:
@@ -25,7 +25,7 @@ class Endpoint(deadlines.Holder):
 
     @property
     def awaited(self) -> bool:
-        """Whether somebody waits for bytes."""
+        """Whether a greenlet or a parked connection waits for bytes."""
         raise NotImplementedError
 
     def at_end(self) -> bool:
@@ -33,9 +33,9 @@ class Endpoint(deadlines.Holder):
         raise NotImplementedError
 
     def hand_over(self) -> None:
-        """Have the kernel take the response that is kept until the end of the turn."""
+        """Pass the kept response to the kernel."""
         raise NotImplementedError
 
     def drop_kept(self) -> None:
-        """Forget the response that is kept: another process sends it."""
+        """Drop the kept response in a forked process: the parent sends it."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
-"""A set of descriptors of which the system tells what has happened: ``epoll``, where there is one.
+"""A set of descriptors whose events the system reports: ``epoll``, where there is one.
 
-Exists twice, as :mod:`sockets` does: here over the standard library, and in ``_native.pyx`` over the calls themselves.
+It exists twice, as :mod:`sockets` does: here over the standard library, in ``_native.pyx`` over the system calls.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BATCH", "EpollSet", "exists"]
 
-#: Descriptors told of at once; the rest follow in the loop's next iteration.
+#: Descriptors whose events are reported at once; the others follow in the loop's next iteration.
 BATCH = 256
 
 try:
-    _epoll: Any = monkey.get_original("select", "epoll")  # which gevent takes out of the module that it patches
+    _epoll: Any = monkey.get_original("select", "epoll")  # gevent removes it from the module that it patches
 except AttributeError:
     _epoll = None
 #: Whether this system has it.
@@ -31,7 +31,7 @@ exists = _epoll is not None
 class EpollSet:
     """A set that is empty at first.
 
-    :raises OSError: the system has no room for one, or whatever else it says against a call of a method.
+    :raises OSError: the system refuses the set, or the call of a method.
     """
 
     __slots__ = ("_epoll",)
@@ -40,31 +40,32 @@ class EpollSet:
         self._epoll = _epoll()
 
     def add(self, fd: int, events: int) -> None:
-        """Tell of these events of ``fd`` from now on."""
+        """Report these events of ``fd`` from now on."""
         self._epoll.register(fd, events)
 
     def renew(self, fd: int, events: int) -> None:
-        """Tell once more of what is true of ``fd`` already."""
+        """Report once more what is true of ``fd`` already."""
         self._epoll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
-        """Tell of none any more."""
+        """Report no events of ``fd`` any more."""
         self._epoll.unregister(fd)
 
     def tell(self, streams: list[Endpoint | None], report: Callable[[BaseException], object]) -> None:
-        """Tell the streams, which stand at their descriptors' places, of what has happened to them.
+        """Report events to the streams, which are listed by descriptor.
 
-        Once the set is closed, as it is in a process that one of them forks, no more are told.
+        It stops once the set is closed, as in a process that one of them forks.
 
-        :param report: gets what one of them raises; the next is told all the same.
+        :param report: called with an exception that one of them raises; the others get their events all the same.
         """
-        # All first, since what one event sets going may close another's connection and open one with its descriptor.
+        # All streams are looked up first: one event may close another stream, and open a new one with the same
+        # descriptor.
         told = [(streams[fd], events) for fd, events in self._epoll.poll(0, BATCH) if fd < len(streams)]
         for stream, events in told:
             if stream is not None and not self._epoll.closed:
                 try:
                     stream.happened(events)
-                except BaseException as error:  # noqa: BLE001 - which it is, is for gevent to ask
+                except BaseException as error:  # noqa: BLE001 - gevent handles it
                     report(error)
 
     def fileno(self) -> int:
@@ -73,7 +74,7 @@ class EpollSet:
         return fd
 
     def close(self) -> None:
-        """Let go of it; a second call does nothing."""
+        """Close the set; a second call does nothing."""
         self._epoll.close()
 
 

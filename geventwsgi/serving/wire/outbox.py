@@ -1,11 +1,11 @@
-"""Small responses that leave together, at the end of a turn of the loop.
+"""Small responses that are sent together, at the end of a turn of the loop.
 
-Each response wakes its client, and most of what sending one costs is that. A client on the same machine, a proxy in
-front of this server, say, has as a rule gone to sleep again before the next response comes. If those of one turn are
-sent one right after the other, it is woken once for many.
+To wake the client is most of what sending a response costs. A client on the same machine, for example a proxy in front
+of this server, has mostly gone to sleep again before the next response comes. If the responses of one turn are sent one
+right after the other, it is woken once for many.
 
-A response that is kept waits for the code of other requests. So nothing is kept for a while once that has taken long
-twice; when it has only once, the machine may have been busy.
+A kept response waits while the code of other requests runs. If that has taken long twice, nothing is kept for a while.
+A single time is ignored, since the machine may have been busy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from geventwsgi.serving.loop import rounds
 if TYPE_CHECKING:
     from geventwsgi.serving.wire.endpoint import Endpoint
 
-#: Seconds after which what is kept leaves although the turn goes on.
+#: Seconds after which kept responses are sent although the turn goes on.
 BRIEF = 0.001
 #: If responses were kept for LONG seconds, since a request took that long, and again within REST seconds, nothing is
 #: kept for REST seconds.
@@ -30,22 +30,22 @@ LONG, REST = 0.003, 1.0
 
 
 class Outbox(rounds.Round):
-    """What is kept in the greenlets of one hub."""
+    """The kept responses of one hub's greenlets."""
 
     __slots__ = ("__weakref__", "_closed_until", "_kept", "_late", "_since")
 
     def __init__(self) -> None:
-        #: Whether to keep what may be kept: a turn is under way, at the end of which it is sent.
+        #: Whether responses are kept: a turn is under way, at whose end they are sent.
         self.open = False
-        #: Sockets with a response that is kept, or that was until the socket closed or its next request came.
+        #: Sockets with a kept response. Some may have sent it since, because they closed or their next request came.
         self._kept: list[Endpoint] = []
-        #: When the first of it was kept (``clock.monotonic``).
+        #: When the first of them was added (``clock.monotonic``).
         self._since = 0.0
-        #: When something was last kept for long; until when nothing is kept, 0 for now.
+        #: When a response last waited for long; and until when nothing is kept, 0 if responses are kept.
         self._late = self._closed_until = 0.0
 
     def begin(self) -> None:
-        """See :meth:`.Round.begin`: from now on keep what may be kept."""
+        """See :meth:`.Round.begin`: from now on responses are kept."""
         if self._closed_until and clock.monotonic() >= self._closed_until:
             self._closed_until = 0.0
         self.open = not self._closed_until
@@ -60,7 +60,7 @@ class Outbox(rounds.Round):
             self._empty(now)
 
     def end(self) -> None:
-        """End the turn: send what is kept."""
+        """End the turn: send the kept responses."""
         self.open = False
         if self._kept:
             self._empty(clock.monotonic())
@@ -77,11 +77,11 @@ class Outbox(rounds.Round):
                 endpoint = self._kept.pop()
                 endpoint.hand_over()
         finally:
-            if self._kept:  # one has raised
+            if self._kept:  # hand_over has raised
                 get_hub().loop.run_callback(self.end)
 
     def let_go(self) -> None:
-        """See :class:`~geventwsgi.forks.Possession`: what is kept is sent by the process that keeps it."""
+        """See :class:`~geventwsgi.forks.Possession`: kept responses are sent by the parent."""
         self.open = False
         for endpoint in self._kept:
             endpoint.drop_kept()
@@ -98,7 +98,7 @@ def outbox_of(hub: Any) -> Outbox:
 
 
 def send_all() -> None:
-    """Send what is kept; called in the midst of what blocks the loop, which may be one of these methods."""
+    """Send all kept responses. It is called while something blocks the loop, perhaps one of these methods."""
     for outbox in tuple(_outboxes.values()):
         outbox.end()
 

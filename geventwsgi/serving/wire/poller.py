@@ -1,11 +1,11 @@
-"""What the loop tells of clients' sockets: which have bytes, which take some again, whose client has gone.
+"""Events of clients' sockets: bytes have come, there is room to send more, the client has gone.
 
-Knows descriptors and events; what an event means is the stream's business.
+It knows descriptors and events. The stream decides what an event means.
 
-Where there is epoll, all connections of a server stand in one set of our own, edge-triggered, and the loop watches that
-set. Nothing is started or stopped as a connection goes from reading to running to idle, bytes that nobody wants yet
-cannot spin the loop, and a client's departure is told even behind bytes that nobody has read. One watcher of the loop
-for each connection, which is what remains elsewhere, has none of these virtues and takes three times the memory.
+Where there is epoll, all connections of a server are in one edge-triggered set, which the loop watches. So nothing is
+started or stopped when a connection begins to read, to run or to be idle. Bytes that nobody wants yet do not keep the
+loop busy, and a client's departure is reported even behind unread bytes. Elsewhere there is a watcher of the loop for
+each connection. That has none of these advantages, and takes three times the memory.
 """
 
 from __future__ import annotations
@@ -23,42 +23,43 @@ if TYPE_CHECKING:
 
     from geventwsgi.serving.wire.endpoint import Endpoint
 
-#: Events, as epoll numbers them: bytes have come; more can be sent; the client has closed its side; all is over.
+#: Events, with epoll's numbers: bytes have come; more can be sent; the client has closed its side; the connection is
+#: over.
 READABLE, WRITABLE, ENDED, LOST = 0x1, 0x4, 0x2000, 0x10 | 0x8
 GONE = ENDED | LOST
 _EDGE_TRIGGERED = 1 << 31
-#: What is told of each connection where there is epoll.
+#: The events that are reported of each connection where there is epoll.
 _ALL = READABLE | WRITABLE | GONE | _EDGE_TRIGGERED
 _READ, _WRITE = 1, 2
 
 
 class Poller:
-    """Tells streams of their events, by :meth:`.Endpoint.happened`; one object serves one loop."""
+    """Reports events to streams, by :meth:`.Endpoint.happened`; one object serves one loop."""
 
-    #: Called with what the system says when it has no room to tell of another descriptor; None: nobody wants to know.
+    #: Called with the system's error when it cannot watch another descriptor; None: not called.
     complain: Callable[[Exception], object] | None
 
     def watch(self, stream: Endpoint, fd: int, events: int) -> None:
-        """Make sure that the next of ``events`` is told; the first time, also those that are true already.
+        """Report the next of ``events``; the first time, also those that are true already.
 
         :param fd: the stream's descriptor.
-        :raises ClientDisconnected: the system has no room for another one.
+        :raises ClientDisconnected: the system cannot watch another one.
         """
         raise NotImplementedError
 
     def tell_again(self, stream: Endpoint, fd: int) -> None:
-        """Tell of room for more to send in the loop's next iteration, although there is some already.
+        """Report room to send in the loop's next iteration, even if there is room already.
 
         :raises ClientDisconnected: as :meth:`watch`.
         """
         raise NotImplementedError
 
     def forget(self, stream: Endpoint, fd: int) -> None:
-        """Tell it no more; before its socket is closed."""
+        """Report nothing more to a stream; called before its socket is closed."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         raise NotImplementedError
 
 
@@ -76,7 +77,7 @@ class EpollPoller(Poller):
         self._report = partial(report, loop)
         keep(self)  # a process that is forked shares the set
 
-    def watch(self, stream: Endpoint, fd: int, events: int) -> None:  # noqa: ARG002 - all are told once one is
+    def watch(self, stream: Endpoint, fd: int, events: int) -> None:  # noqa: ARG002 - epoll reports all of them
         """See :meth:`Poller.watch`."""
         while fd >= len(self._streams):
             self._streams.append(None)
@@ -102,7 +103,7 @@ class EpollPoller(Poller):
             self.watch(stream, fd, WRITABLE)
 
     def _refused(self, error: Exception) -> ClientDisconnected:
-        """Return what a stream of which the loop cannot tell has to say."""
+        """Log that the system cannot watch another connection; return the error for its stream."""
         if self.complain is not None:
             self.complain(error)
         return ClientDisconnected(f"the system cannot watch the connection: {error}")
@@ -133,7 +134,7 @@ class EpollPoller(Poller):
 
 
 class WatcherPoller(Poller):
-    """A watcher of the loop for each stream. They are level-triggered: one that is of no use now is stopped."""
+    """A watcher of the loop for each stream: level-triggered, so it is stopped while nobody needs it."""
 
     def __init__(self, loop: Any) -> None:
         self.complain = None
@@ -158,7 +159,7 @@ class WatcherPoller(Poller):
         """See :meth:`Poller.tell_again`."""
         self.watch(stream, fd, WRITABLE)
 
-    def forget(self, stream: Endpoint, fd: int) -> None:  # noqa: ARG002 - for the set's sake
+    def forget(self, stream: Endpoint, fd: int) -> None:  # noqa: ARG002 - as EpollPoller needs it
         """See :meth:`Poller.forget`."""
         for watchers in (self._readers, self._writers):
             watcher = watchers.pop(stream, None)
@@ -186,7 +187,7 @@ class WatcherPoller(Poller):
     def _tell(self, stream: Endpoint, events: int) -> None:
         try:
             stream.happened(events)
-        except BaseException as error:  # noqa: BLE001 - it would stop the watcher, for which others may wait
+        except BaseException as error:  # noqa: BLE001 - gevent would stop the watcher, for which others may wait
             report(self._loop, error)
 
 

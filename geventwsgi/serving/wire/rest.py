@@ -1,6 +1,6 @@
-"""What is left to send when the kernel takes no more: the loop goes on with it when there is room.
+"""Bytes that the kernel has not taken yet. The loop sends them when the kernel has room.
 
-Knows descriptors, bytes and positions; who waits for room, and for how long, is :mod:`sending`'s business.
+:mod:`sending` decides who waits for room, and for how long.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from geventwsgi.forks import close
 if TYPE_CHECKING:
     from geventwsgi.serving.wire.sockets import Socket
 
-#: Bytes of a file handed to the kernel at once, after which others get their turn. With the last of them goes a rest
-#: that is not worth a turn of its own.
+#: Bytes of a file that are passed to the kernel at once, before other connections get a turn. A rest of at most
+#: SENDFILE_REST bytes is sent with the step before it.
 SENDFILE_STEP = 2 << 20
 SENDFILE_REST = 1 << 19
 
 
 class Rest:
-    """What is left to send of something."""
+    """Bytes that are still to be sent."""
 
     __slots__ = ()
 
     def send(self, sock: Socket) -> bool:
-        """Hand the kernel what it takes at once, a step at most; return whether anything is left.
+        """Pass to the kernel what it takes at once, one step at most; return whether anything is left.
 
-        :raises ClientDisconnected: the client has left, or nothing right can follow.
+        :raises ClientDisconnected: the client has left, or the rest cannot be sent.
         """
         raise NotImplementedError
 
 
 class FileRange(Rest):
-    """What is left to send of a regular file."""
+    """The rest of a part of a regular file."""
 
     __slots__ = ("_count", "_offset", "_own", "fileno")
 
@@ -47,10 +47,10 @@ class FileRange(Rest):
         self._own = -1
 
     def keep(self) -> None:
-        """Hold the file by a descriptor of our own, since something is about to be waited for.
+        """Duplicate the descriptor, before something is waited for.
 
-        Whatever the application does meanwhile, no other file gets this number. Where there is no descriptor left, the
-        application's has to do.
+        The application may close its own meanwhile, and the system may give that number to another file. If no
+        descriptor is free, the application's is used.
         """
         with suppress(OSError):
             self._own = self.fileno = os.dup(self.fileno)
@@ -69,7 +69,7 @@ class FileRange(Rest):
         taken = sock.send_file(self.fileno, self._offset, step)
         if taken is None:
             return True
-        sent = taken  # a number, in C as well
+        sent = taken  # a C number in the compiled core
         if not sent:
             raise ClientDisconnected("the file became shorter while it was sent")
         self._offset += sent
@@ -78,23 +78,23 @@ class FileRange(Rest):
 
 
 class Taker(Protocol):
-    """Who has offered bytes (:meth:`.Sending.offer`)."""
+    """The object that has offered bytes (:meth:`.Sending.offer`)."""
 
     def settled(self, error: ClientDisconnected | None) -> None:
-        """Go on: all has been taken, or nothing more will be. Called in the hub."""
+        """Go on: all bytes have been sent (``error`` is None), or no more can be. Called in the hub."""
 
 
 class Offerer(Protocol):
-    """A socket, as an offer knows it."""
+    """The socket of an offer."""
 
     def end_offer(self, *, stalled: bool) -> ClientDisconnected | None:
-        """Wait for room no more; return what stands against sending anything."""
+        """Stop waiting for room; return the error that prevents sending, if there is one."""
 
 
 class Offer(Rest):
-    """What is left of bytes that were offered. In the place of a greenlet that waits for room, it has its methods.
+    """The rest of bytes that were offered. It has a greenlet's methods, since the stream wakes it like a greenlet.
 
-    The bytes themselves are not copied: many clients may have them in part.
+    The bytes are not copied: many clients may share them.
     """
 
     __slots__ = ("_at", "_data", "_offerer", "_taker")
@@ -111,10 +111,10 @@ class Offer(Rest):
         return self._at < len(self._data)
 
     def switch(self, stalled: bool) -> None:
-        """Tell the taker that there is room, or that the client has taken nothing for too long."""
+        """Call the taker: all bytes have been sent, or the client has not read for too long (``stalled``)."""
         self._taker.settled(self._offerer.end_offer(stalled=stalled))
 
     def throw(self, error: ClientDisconnected) -> None:
-        """Tell the taker that nothing more can be sent."""
+        """Call the taker: no more can be sent."""
         self._offerer.end_offer(stalled=False)
         self._taker.settled(error)

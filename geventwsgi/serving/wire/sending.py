@@ -1,7 +1,7 @@
-"""The half of a connected socket that sends, and the turns of who works on it.
+"""The sending half of a client's socket, and the fairness between connections.
 
-Knows bytes, waiting for room, and a client that does not take them; reading is :mod:`stream`'s part. Waits on the loop
-directly, as that does.
+It knows bytes, waiting for room in the kernel, and clients that do not read. :mod:`stream` has the receiving half. Both
+wait on the loop directly.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from geventwsgi.serving.wire.rest import Rest, Taker
     from geventwsgi.serving.wire.sockets import Socket
 
-#: Work that a greenlet may do without waiting before the others get their turn, in sends. A client whose bytes are
-#: always there (a fast upload, a deep pipeline, tiny chunks without end) would otherwise have the worker to itself.
-#: So many take a third of a millisecond.
+#: Budget of work that a greenlet may do without waiting, in sends; 128 sends take a third of a millisecond. Then other
+#: connections get a turn. Otherwise a client whose bytes are always there (a fast upload, a deep pipeline, endless tiny
+#: chunks) would have the worker to itself.
 TURN = 128
-#: Bytes that are kept at most for the end of a turn; what is larger leaves at once.
+#: Bytes of a response that waits for the end of the loop's turn, at most. A larger one is sent at once.
 KEPT = 4096
 #: The event, as a C number in the compiled core.
 _WRITABLE = WRITABLE
-#: Seconds, as few as make gevent wait for the loop's next iteration.
+#: Seconds of a timer that is due in the loop's next iteration.
 ONE_ITERATION = 1e-9
 
 LEFT = "the client has left"
@@ -47,7 +47,7 @@ ON_ITS_WAY = 0.1
 
 
 class Common:
-    """What the streams of one server have in common."""
+    """What all streams of one server share."""
 
     __slots__ = ("deadlines", "hub", "outbox", "places", "poller", "write_min_rate", "write_timeout")
 
@@ -64,7 +64,7 @@ class Common:
         self.deadlines = deadlines
         self.hub = deadlines.hub
         self.outbox = outbox
-        #: The places of requests in flight; None: nobody counts them.
+        #: The places of requests in flight; None if requests are not counted.
         self.places = places
         #: Seconds without progress after which a client that does not read is dropped.
         self.write_timeout = write_timeout
@@ -73,18 +73,18 @@ class Common:
 
 
 class Stall(deadlines.Holder):
-    """The wait of a greenlet, or of an offer, whose client is to read."""
+    """The deadline of a greenlet, or of an offer, that waits until its client reads."""
 
     __slots__ = ("_sending", "counts", "rest", "unread", "waited")
 
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
-        #: What the loop goes on to send when there is room, before it wakes the greenlet.
+        #: What the loop itself sends when there is room, before it wakes the greenlet.
         self.rest: Rest | None = None
-        #: How many bytes the client had yet to take when its time began; and whether it has begun: see ON_ITS_WAY.
+        #: How many bytes the client had not acknowledged when its time began; and whether it has begun: see ON_ITS_WAY.
         self.unread = 0
         self.counts = False
-        #: Seconds of all waits of greenlets since :meth:`.Sending.forget_waits`.
+        #: Seconds that greenlets have waited since :meth:`.Sending.forget_waits`.
         self.waited = 0.0
         self.deadline = NEVER
         self.tick = 0
@@ -95,7 +95,7 @@ class Stall(deadlines.Holder):
 
 
 class Sending(endpoint.Endpoint):
-    """A connected socket, written to by greenlets of one hub; what a :class:`~.stream.Stream` is besides reading."""
+    """The sending half of a :class:`~.stream.Stream`."""
 
     __slots__ = (
         "_common", "_era", "_held", "_sock", "_stall", "_turn", "_writer", "_yielding", "closed", "gathers",
@@ -107,21 +107,21 @@ class Sending(endpoint.Endpoint):
         self._common = common
         #: Whether the socket was closed from this side; set by :class:`~.stream.Stream`.
         self.closed = False
-        #: Whether a request has a place there, which it gives back while it waits for its client.
+        #: Whether the request has a place among those in flight. It gives the place back while it waits for its client.
         self.in_flight = False
         #: Work since this stream last waited; see TURN.
         self._turn = 0
-        #: How many greenlets are inside :meth:`yield_turn` or :meth:`_step_forth`, and which of them may go on: those
-        #: that came in this era.
+        #: How many greenlets are inside :meth:`yield_turn` or :meth:`_step_forth`. The era grows when a request ends:
+        #: greenlets that have entered in an earlier one raise.
         self._yielding = self._era = 0
-        #: Set by :meth:`give_up` for good.
+        #: Whether the client is given up; set by :meth:`give_up`, never reset.
         self.left = False
-        #: Whether the kernel holds back what was sent last, for the end of the connection.
+        #: Whether the kernel holds back what was sent last (MSG_MORE), to send it with the end of the connection.
         self._held = False
-        #: A response to be sent at the end of the turn, in two parts of which the first is not empty, or ``b""``; see
-        #: :meth:`send_last`. What is left of it then is sent before the next request is looked at.
+        #: A response that the outbox sends at the end of the turn, see :meth:`send_last`, in two parts; ``b""`` for
+        #: none. What the kernel does not take then is sent before the connection's next request is served.
         self.kept = self.kept_too = b""
-        #: Whether the kernel may send what is small together; see :meth:`gather`.
+        #: Whether the kernel may send small pieces together; see :meth:`gather`.
         self.gathers = False
         #: The deadline of :meth:`_wait_writable`, made when it first waits.
         self._stall: Stall | None = None
@@ -131,20 +131,20 @@ class Sending(endpoint.Endpoint):
     # Turns
 
     def _work(self, amount: int) -> None:
-        """Count what is about to be done, in sends; after a turn of it the others come first."""
+        """Count work that follows, in sends. If the budget is used up, let other connections run first."""
         if self._turn > TURN:
             self.yield_turn()
         self._turn += amount
 
     def take_turns(self) -> None:
-        """Let the others come first if a turn of work has been done: what follows at once is then not interrupted."""
+        """Let other connections run now if the budget is used up, so that what follows is not interrupted."""
         if self._turn > TURN:
             self.yield_turn()
 
     def yield_turn(self) -> None:
-        """Let every other connection that has something to do have a turn.
+        """Let all other connections run for one iteration of the loop.
 
-        By a timer, not by a callback: gevent runs callbacks for 5 ms before it looks at sockets again.
+        A timer ends the wait, not a callback: gevent runs callbacks for 5 ms before it looks at sockets again.
 
         :raises ClientDisconnected: the request that this is about has ended meanwhile.
         """
@@ -210,7 +210,7 @@ class Sending(endpoint.Endpoint):
     # Sending
 
     def _refuse(self) -> None:
-        """Raise what stands against sending anything now."""
+        """Raise the error that prevents sending now."""
         if self.left:
             raise ClientDisconnected(LEFT)
         raise ConcurrentObjectUseError("another greenlet waits for this client to read: let one at a time send")
@@ -218,9 +218,9 @@ class Sending(endpoint.Endpoint):
     def send(self, data: bytes, more: bool = False) -> None:
         """Send all of ``data``.
 
-        :param more: hold it back for what follows at once, where the system can.
+        :param more: have the kernel hold it back for the next send, where the system can (MSG_MORE).
         :raises ClientDisconnected: the client has left, or has read nothing, or too little, for too long.
-        :raises ConcurrentObjectUseError: another greenlet waits for room; what is sent now would be in its midst.
+        :raises ConcurrentObjectUseError: another greenlet is in the middle of a send, and waits for room.
         """
         self._work(1)
         if self.left or self._writer is not None:
@@ -260,7 +260,7 @@ class Sending(endpoint.Endpoint):
             self._step_forth()
 
     def send_last(self, first: bytes, second: bytes) -> None:
-        """Send the end of a response, after which comes nothing but the next request; if small, with others' responses.
+        """Send the end of a response. A small one waits for the end of the loop's turn, to be sent with others'.
 
         :param first: not empty.
         :raises ClientDisconnected: as :meth:`send`.
@@ -284,7 +284,7 @@ class Sending(endpoint.Endpoint):
         try:
             sent = self._sock.send_parts(first, second, b"", b"")
         except ClientDisconnected:
-            return  # as whoever receives will learn
+            return  # the next receive finds it
         if sent < len(first) + len(second):
             self.kept = (first + second)[sent:]
             self.rouse()
@@ -294,7 +294,7 @@ class Sending(endpoint.Endpoint):
         self.kept = self.kept_too = b""
 
     def send_kept(self) -> None:
-        """Send what is kept now.
+        """Send the kept response now.
 
         :raises ClientDisconnected: as :meth:`send`.
         """
@@ -303,13 +303,13 @@ class Sending(endpoint.Endpoint):
         self.send_parts(first, second)
 
     def rouse(self) -> None:
-        """Have whoever serves the client look at it, as if its next request had come; a stream's own."""
+        """Wake the greenlet that receives, or the parked connection, as if the client had sent something."""
         raise NotImplementedError
 
     def gather(self, on: bool) -> None:
-        """Have the kernel send small pieces together while the client has yet to acknowledge what came before, or not.
+        """Have the kernel send small pieces together while earlier ones are not acknowledged (RFC 896).
 
-        It is on until whoever runs waits for anything at all: then everything leaves.
+        It is switched off, and all pieces leave, as soon as the running greenlet waits for anything.
         """
         if on != self.gathers:
             self.gathers = on
@@ -322,9 +322,9 @@ class Sending(endpoint.Endpoint):
             self.gather(False)
 
     def _send_all(self, data: memoryview) -> None:
-        """Send all of ``data``, which the kernel may not have room for at once.
+        """Send all of ``data``, waiting for room if need be.
 
-        That there is room is told once, when there was none before: so try first, and wait only after less was taken.
+        The poller reports room only after the kernel had none. So it sends first, and waits only if less was taken.
         """
         while not self.left:
             data = data[self._sock.send(data) :]
@@ -338,7 +338,7 @@ class Sending(endpoint.Endpoint):
 
         :param head: sent before them.
         :param more: as :meth:`send` has it, for ``head``.
-        :raises ClientDisconnected: as :meth:`send`; also when the file ends early, since nothing right can follow.
+        :raises ClientDisconnected: as :meth:`send`; also when the file ends early.
         """
         if self.left or self._writer is not None:
             self._refuse()
@@ -386,7 +386,7 @@ class Sending(endpoint.Endpoint):
         return False
 
     def _await_taker(self, offer: Offer) -> None:
-        """Go on with an offer when there is room."""
+        """Have the loop send the rest of an offer when there is room."""
         stall = self._stall
         if stall is None:
             stall = self._stall = Stall(self)
@@ -436,8 +436,8 @@ class Sending(endpoint.Endpoint):
             self._stall.waited = 0.0
 
     def _silent(self) -> ClientDisconnected:
-        """Give up a client that does not read; return what its sender is told."""
-        self._sock.reset_on_close()  # what was not taken is nothing for the system to keep
+        """Give up a client that does not read; return the error for whoever sends."""
+        self._sock.reset_on_close()  # the system need not keep what the client has not taken
         occurred("timeouts", "write_timeout")
         seconds = self._common.write_timeout
         return ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
@@ -452,9 +452,9 @@ class Sending(endpoint.Endpoint):
             self._common.poller.tell_again(self, self._sock.fileno())
 
     def _has_room(self) -> None:
-        """Go on with the rest of what is being sent, or else with the greenlet that waits; called in the hub.
+        """Send the rest, or if there is none, wake the greenlet that waits; called in the hub.
 
-        To switch to the greenlet for each part of a file would cost more than all else that is done for the part.
+        A switch to the greenlet for each part of a file would cost more than sending the part.
         """
         stall = self._stall
         if stall is not None and stall.rest is not None and not self.left:
@@ -473,7 +473,7 @@ class Sending(endpoint.Endpoint):
             return
         before, timeout = stall.unread, self._common.write_timeout
         stall.unread = self._sock.unread()
-        taken = before - stall.unread  # without the kernel's telling of room: there is too little
+        taken = before - stall.unread  # the kernel has reported no room, since it was too little
         if not stall.counts:
             stall.counts = True
             self._common.deadlines.arm(stall, timeout if taken > 0 else (1 - ON_ITS_WAY) * timeout)
@@ -484,7 +484,7 @@ class Sending(endpoint.Endpoint):
 
     @property
     def writing(self) -> bool:
-        """Whether a greenlet waits for the client to read."""
+        """Whether a greenlet, or an offer, waits for the client to read."""
         return self._writer is not None
 
     def send_aside(self, data: bytes) -> int:
@@ -497,7 +497,7 @@ class Sending(endpoint.Endpoint):
             return 0
 
     def give_up(self) -> None:
-        """Let every later send fail: the client has left, whatever the kernel still takes for it."""
+        """Let every later send fail, since the client has left."""
         self.left = True
         if self._writer is not None:
             self._common.hub.loop.run_callback(self._resume_writer)

@@ -1,7 +1,7 @@
-"""The client's socket itself, below the stream: system calls that never wait, and their failures by our names.
+"""A client's socket, below the stream: system calls that never wait, and their errors as :class:`ClientDisconnected`.
 
-Knows descriptors; knows neither the loop nor who waits. :class:`Socket` exists twice: here in Python over the standard
-library's socket, and in ``_native.pyx`` over the descriptor alone, without an object or an exception that nobody needs.
+It knows descriptors, not the loop. :class:`Socket` exists twice: here over the standard library's socket, and in
+``_native.pyx`` over the descriptor, which saves an object and exceptions.
 """
 
 from __future__ import annotations
@@ -24,35 +24,38 @@ if TYPE_CHECKING:
 
 __all__ = ["Socket", "accept", "borrowed", "deferred", "end_deferral", "prepare"]
 
-#: Beyond this size buffers are cheaper to send together by ``sendmsg`` than to join.
+#: Bytes. Parts of more bytes together are sent by ``sendmsg``; fewer bytes are cheaper to join.
 JOIN_LIMIT = 16384
 
-#: When the kernel asks a silent client's: after so many seconds, every so many seconds, so often.
+#: Probes for a client whose machine has vanished: seconds of silence before the first, seconds between two, their
+#: number.
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-#: Bytes that the kernel holds, for each connection, of what it has yet to send. It tells of room for more when half of
-#: them are left, and not two thirds of what its buffer may grow to: less often.
+#: Bytes. The kernel reports room to send when it holds less than half of them unsent. By default it would when a third
+#: of its buffer is free, which is more often.
 UNSENT = 4 << 20
-#: What controls congestion where there is none, between two processes of this machine: where BBR was chosen, for the
-#: network, the kernel would pace those as well, by a timer for each packet. Linux lets everybody choose this one.
+#: The congestion control between two processes of this machine, where there is no congestion. If BBR is chosen for the
+#: network, the kernel would pace these connections too, by a timer for each packet. Linux lets every user choose this
+#: one.
 UNPACED = b"reno"
-#: Seconds for which a connection without a byte is kept from the server, where the kernel can do that.
+#: Seconds for which the kernel, where it can, keeps a connection back until the client has sent a byte.
 DEFERRED = 1
 
-#: Bytes that are on their way as soon as they are sent (RFC 6928: ten segments): only a loss on the way could keep them
-#: from the client.
+#: Bytes that leave as soon as they are sent (RFC 6928: ten segments). Only a loss on the way could keep them from the
+#: client.
 ON_ITS_WAY = 14600
-#: Asks Linux how many bytes of what was sent have not left yet: SIOCOUTQNSD, which the standard library does not name.
+#: The ioctl that asks Linux how many sent bytes have not left yet: SIOCOUTQNSD, which the standard library does not
+#: name.
 NOT_SENT = 0x894B
 #: Where Linux's TCP_INFO has the bytes of a segment, the segments that may be on their way, and the client's window.
 _SEGMENT, _SEGMENTS, _WINDOW = slice(16, 20), slice(80, 84), slice(228, 232)
 
 _TCP_INFO = constants.TCP_INFO if sys.platform == "linux" else None
 _RESET_ON_CLOSE = array("i", (1, 0)).tobytes()
-#: A state of the kernel's connections: the client has connected, and the listener is not told.
+#: A state in the kernel's tables: the client has connected, but the listener has not been told.
 _SYN_RECV = b"03"
 _MSG_MORE = getattr(constants, "MSG_MORE", 0)
 _UNIX = getattr(constants, "AF_UNIX", None)
-#: What is thrown away is received into; Linux does not even copy it, from TCP (tcp(7), MSG_TRUNC).
+#: A buffer for bytes that are discarded; from TCP, Linux does not even copy them (tcp(7), MSG_TRUNC).
 _thrown_away = bytearray(65536)
 _MSG_TRUNC = constants.MSG_TRUNC if sys.platform == "linux" else 0
 
@@ -62,7 +65,7 @@ class Socket:
 
     :param fd: its descriptor, non-blocking, and this object's own from now on.
     :param family: its address family.
-    :raises ClientDisconnected: whatever the system says against a call of a method.
+    :raises ClientDisconnected: a system call fails.
     """
 
     __slots__ = ("_sock",)
@@ -86,7 +89,7 @@ class Socket:
     def recv_after(self, before: bytes, size: int) -> bytes:
         """Return ``before``, which is not empty, and behind it what has come, up to ``size`` bytes in all.
 
-        Whether nothing has come yet, nothing will any more, or the connection is broken is for the next call to find.
+        If nothing has come, or the connection has ended or is broken, it returns ``before``; the next call finds out.
         """
         if size <= len(before):
             return before
@@ -96,7 +99,7 @@ class Socket:
             return before
 
     def peek(self) -> bytes | None:
-        """Return the next byte without taking it, as :meth:`recv` does otherwise."""
+        """As :meth:`recv` of one byte, without taking it."""
         try:
             return self._sock.recv(1, constants.MSG_PEEK)
         except BlockingIOError:
@@ -105,7 +108,7 @@ class Socket:
             raise ClientDisconnected(str(error)) from error
 
     def discard(self) -> int | None:
-        """Throw away what has come, up to some size; return how many bytes, 0 at the end, None if nothing has come."""
+        """Discard what has come, up to some size; return how many bytes, 0 at the end, None if nothing has come."""
         try:
             return self._sock.recv_into(_thrown_away, 0, _MSG_TRUNC if self._sock.family != _UNIX else 0)
         except BlockingIOError:
@@ -114,13 +117,13 @@ class Socket:
             raise ClientDisconnected(str(error)) from error
 
     def settled(self, last: bool) -> bool:
-        """Return whether closing harms nothing that was sent.
+        """Return whether the socket can be closed without loss of bytes that were sent.
 
-        The system would reset the connection if bytes had come that nobody has read, or came later, and forget what it
-        has yet to send (RFC 1122 section 4.2.2.13). Nothing comes from a client that has ended, or is gone.
+        If bytes have come that nobody has read, or if some come later, the system resets the connection and drops what
+        it has yet to send (RFC 1122 section 4.2.2.13). Nothing comes from a client that has ended its side or is gone.
 
-        :param last: whether the client has said that it sends no more. Otherwise it must have taken all that was sent,
-            unless nothing can be lost on the way (a unix socket).
+        :param last: whether the client has announced that it sends no more. Otherwise it must have acknowledged all
+            that was sent, unless nothing can be lost on the way (a unix socket).
         """
         try:
             ahead = self.peek()
@@ -134,7 +137,7 @@ class Socket:
         return not owed or (owed <= ON_ITS_WAY and (not self._ask(NOT_SENT) or self._has_room(owed)))
 
     def _has_room(self, size: int) -> bool:
-        """Return whether the client's system takes ``size`` bytes at once: what is held back then leaves by a close."""
+        """Return whether the client's system takes ``size`` bytes at once, so that they leave with the close."""
         if self._sock.family == _UNIX or _TCP_INFO is None:
             return False
         info = self._sock.getsockopt(constants.IPPROTO_TCP, _TCP_INFO, _WINDOW.stop)
@@ -146,7 +149,7 @@ class Socket:
     def send(self, data: Buffer, more: bool = False) -> int:
         """Send what the kernel takes of ``data``; return how much that is.
 
-        :param more: hold it back for what follows at once, where the system can.
+        :param more: have the kernel hold it back for the next send, where the system can (MSG_MORE).
         """
         try:
             return self._sock.send(data, _MSG_MORE if more else 0)
@@ -184,13 +187,13 @@ class Socket:
             raise ClientDisconnected(str(error)) from error
 
     def unread(self) -> int:
-        """Return how many bytes of what was sent the client's system has yet to take; 0 where nobody knows."""
+        """Return how many sent bytes the client's system has not acknowledged; 0 where that is not known."""
         from termios import TIOCOUTQ  # for clients that read slowly
 
         return self._ask(TIOCOUTQ)
 
     def _ask(self, what: int) -> int:
-        """Return what the system says to an ioctl that counts; 0 where it does not know it."""
+        """Return the number that an ioctl gives; 0 where the system does not know it."""
         count = array("i", [0])
         with suppress(OSError):
             ioctl(self._sock.fileno(), what, count)
@@ -205,7 +208,7 @@ class Socket:
             self._sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, not on)
 
     def end_sending(self) -> None:
-        """Say that nothing more will be sent."""
+        """Signal the end of this side: nothing more will be sent."""
         try:
             self._sock.shutdown(constants.SHUT_WR)
         except OSError as error:
@@ -232,13 +235,12 @@ class Socket:
 def prepare(listener: Any, *, defer: bool) -> None:
     """Set a TCP listener's options; accepted sockets inherit the first ones on Linux.
 
-    :param defer: be told of a connection when its first bytes have come, so that there is something to do for it at
-        once; of one whose client is silent, after ``DEFERRED`` seconds. Until then it is the listener's, and ends with
-        it.
+    :param defer: accept a connection when its first bytes have come, or, if its client is silent, after ``DEFERRED``
+        seconds. Until then it belongs to the listener, and ends with it.
     """
-    # Without it a small answer can wait 40 ms for an acknowledgement.
+    # Without it a small response may wait 40 ms for an acknowledgement.
     listener.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
-    # Without it a client that vanished (a dead battery) is never missed while nothing is sent.
+    # Without it, a client that has vanished (an empty battery) is never noticed while nothing is sent.
     listener.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
     options = {**KEEPALIVE, "TCP_NOTSENT_LOWAT": UNSENT, "TCP_DEFER_ACCEPT": DEFERRED if defer else 0}
     for name, value in options.items():
@@ -249,7 +251,7 @@ def prepare(listener: Any, *, defer: bool) -> None:
 
 
 def end_deferral(listener: Any) -> None:
-    """Be told of each connection at once from now on; see :func:`prepare`."""
+    """Accept each connection at once from now on; see :func:`prepare`."""
     if listener.family != getattr(constants, "AF_UNIX", None):
         _set_tcp_option(listener, "TCP_DEFER_ACCEPT", 0)
 
@@ -261,7 +263,7 @@ def _set_tcp_option(listener: Any, name: str, value: int | bytes) -> None:
 
 
 def deferred(listener: Any) -> bool:
-    """Return whether a client has connected to a TCP listener that is not told of it yet; False where nobody knows."""
+    """Return whether a client has connected that a TCP listener does not know of yet; False if nobody can tell."""
     address = listener.getsockname()
     if not isinstance(address, tuple):
         return False
@@ -280,7 +282,7 @@ def accept(listener: Any) -> tuple[Socket, Any] | None:
 
     None if there is none: another process was faster, or the client gave up.
 
-    :raises OSError: what else ``socket.accept`` says.
+    :raises OSError: any other error of ``socket.accept``.
     """
     try:
         fd, address = listener._accept()  # noqa: SLF001 - the one call that makes no socket object
@@ -291,7 +293,7 @@ def accept(listener: Any) -> tuple[Socket, Any] | None:
 
 @contextmanager
 def borrowed(fd: int) -> Iterator[RawSocket]:
-    """Lend a descriptor to a socket object, for names and options, while the block runs."""
+    """Lend a descriptor to a socket object while the block runs, to ask for addresses and options."""
     sock = RawSocket(fileno=fd)
     try:
         yield sock

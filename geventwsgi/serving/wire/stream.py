@@ -1,15 +1,14 @@
 """One client's socket: the only place that receives from it and sends to it.
 
-Knows bytes, waiting, deadlines and departure; knows no HTTP. It waits on the loop directly, by the server's poller and
-the raw non-blocking socket. gevent's own socket object would cost more than everything else that is done for a small
-request.
+It knows no HTTP. It waits on the loop directly, by the server's poller and the raw non-blocking socket. gevent's own
+socket object would cost more than everything else that is done for a small request.
 
 The poller tells of an event when it happens, whether or not anybody waits for it, and does not repeat itself:
 
 * It switches into a greenlet only while that greenlet waits for this very socket: ``_reader`` and ``_writer`` say so. A
-  greenlet that sleeps or waits for a lock is not ours to wake.
-* What was told is remembered: ``hot`` says that the kernel probably has bytes, so that asking comes before waiting, and
-  ``gone`` that the client has closed its side, whoever may be running at that time.
+  greenlet that sleeps or waits for a lock must not be woken from here.
+* Events are remembered: ``hot`` means that the kernel probably has bytes, so that receiving is tried before waiting,
+  and ``gone`` that the client has closed its side.
 """
 
 from __future__ import annotations
@@ -34,29 +33,29 @@ if TYPE_CHECKING:
     from geventwsgi.serving.wire.sending import Common
     from geventwsgi.serving.wire.sockets import Socket
 
-#: What a receive counts, after which there is mostly something to do.
+#: Cost of one receive, in units of the budget (1 = one send).
 RECEIVE = 4
-#: Bytes from which on a receive that could return what was received ahead asks for more: else the first piece of an
-#: upload, of which some came with the head, would be put together by copying.
+#: Bytes. A receive of this size or more returns not only what was received ahead, but also what has come since.
+#: Otherwise the first piece of an upload, of which a part came with the head, would have to be joined by copying.
 WORTH_FILLING = 16384
-#: What bytes that were received ahead count more: mostly a pipelined request, which will take more than a receive.
+#: Cost of taking bytes that were received ahead, in the same units: mostly they are a pipelined request.
 PIPELINED = 20
 #: The events, as C numbers in the compiled core.
 _READABLE, _WRITABLE, _GONE, _LOST = READABLE, WRITABLE, GONE, LOST
 CLOSED = "the connection has been closed"
-#: Receives in a row of what is thrown away, after which others get their turn.
+#: Receives in a row of bytes that are discarded, before other connections get a turn.
 THROWN_AWAY = 16
 
 
 class DeadlineExpired(Exception):
-    """The time given to a :meth:`Stream.recv` is over; what that means is the caller's to know."""
+    """Nothing was received in the time given to :meth:`Stream.recv`."""
 
 
 class Guard(Protocol):
-    """Who is told that the client has closed its side or is gone, even while nobody reads."""
+    """The object that is notified when the client closes its side or is gone, even while nobody receives."""
 
     def client_ended(self) -> None:
-        """Act on it; called in the hub, more than once."""
+        """Act on it. Called in the hub, perhaps more than once."""
 
 
 class Stream(sending.Sending):
@@ -67,7 +66,7 @@ class Stream(sending.Sending):
         "waited",
     )  # fmt: skip
 
-    #: Whether what is received means nothing before :class:`~.tls_stream.TLSStream` has decrypted it.
+    #: Whether received bytes are encrypted, as in :class:`~.tls_stream.TLSStream`.
     encrypted = False
 
     def __init__(self, sock: Socket, common: Common) -> None:
@@ -77,12 +76,12 @@ class Stream(sending.Sending):
         self.waited = 0.0
         #: Received but not yet asked for.
         self._ahead = b""
-        #: Whether the kernel probably has bytes, or the end: at first, since who connects has something to say. Set by
-        #: events, reset by a receive that finds no more.
+        #: Whether the kernel probably has bytes, or the end of the stream. True at first, since a new client has a
+        #: request to send. Set by events, reset by a receive that finds nothing more.
         self.hot = True
         #: The greenlet inside :meth:`_wait_readable`; set and reset there.
         self._reader: Any = None
-        #: Whom to wake instead of a greenlet; set by :meth:`park`.
+        #: The parked connection, which is woken instead of a greenlet; set by :meth:`park`.
         self._sleeper: Sleeper | None = None
         #: Set by :meth:`expire`, read and reset by the wait that it ends.
         self._expired = False
@@ -96,14 +95,14 @@ class Stream(sending.Sending):
         self.guard: Guard | None = None
         self.deadline = NEVER
         self.tick = 0
-        #: When the last :meth:`park` would have ended by itself (``clock.monotonic``); 0 if nobody wants to know.
+        #: When the last :meth:`park` would have timed out (``clock.monotonic``); 0 if that does not matter.
         self.parked_until = 0.0
         self.watched = False
 
     def watch(self) -> None:
-        """From now on learn of what the client does, even while nobody waits for it.
+        """Have the poller report what the client does, even while nobody waits for it.
 
-        :raises ClientDisconnected: the system has no room to tell of another client.
+        :raises ClientDisconnected: the system cannot watch another socket.
         """
         if not (self.watched or self.closed):
             self._common.poller.watch(self, self._sock.fileno(), _READABLE)
@@ -135,7 +134,7 @@ class Stream(sending.Sending):
         return ahead[:size]
 
     def _fill_up(self, size: int) -> bytes:
-        """As :meth:`_take`, but behind what was received ahead comes what has come since, in one piece with it."""
+        """Return what was received ahead, and what has come since, in one piece."""
         ahead = self._ahead
         if len(ahead) >= size:
             return self._take(size)
@@ -174,26 +173,26 @@ class Stream(sending.Sending):
         return Stream._receive(self, size, timeout)
 
     def unread_raw(self, data: bytes) -> None:
-        """Hand back what :meth:`recv_raw` returned and is not its caller's."""
+        """Hand back bytes of :meth:`recv_raw` that its caller does not need."""
         self.unread(data)
 
     def spend(self, receives: int) -> None:
-        """Count work that was done on received bytes as so many receives of this greenlet's turn."""
+        """Count work that was done on received bytes, in receives."""
         self._turn += receives * RECEIVE
 
     def unread(self, data: bytes) -> None:
-        """Hand back received bytes that belong to whoever reads next."""
+        """Hand back received bytes: the next receive returns them first."""
         self._ahead = data + self._ahead
 
     def ahead(self) -> bool:
-        """Return whether bytes were received that nobody has asked for, and of which the loop will not tell."""
+        """Return whether there are bytes that were received ahead: the loop reports no event for them."""
         return bool(self._ahead)
 
     def leave_unread(self) -> None:
-        """Take no bytes from the kernel before they are asked for: somebody waits for its telling of them."""
+        """Take no bytes from the kernel before they are asked for, since others wait for its descriptor."""
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until something comes; return False if nothing has after ``timeout`` seconds, None for any number."""
+        """Wait until something comes; return False if nothing has after ``timeout`` seconds (None: no limit)."""
         try:
             self._wait_readable(timeout)
         except DeadlineExpired:
@@ -228,13 +227,13 @@ class Stream(sending.Sending):
         raise ConcurrentObjectUseError("another greenlet waits for this client's bytes: let one at a time receive")
 
     def happened(self, events: int) -> None:
-        """Act on what the poller tells, in the hub."""
+        """See :meth:`.Endpoint.happened`."""
         if events & _GONE:
             self._end(lost=events & _LOST != 0)
         try:
             if events & _WRITABLE and self._writer is not None:
                 self._has_room()
-        finally:  # who reads is told whatever the greenlet that writes raises
+        finally:  # the reader is woken whatever the writer raises
             if events & (_READABLE | _GONE):
                 self.hot = True
                 if self._reader is not None:
@@ -250,7 +249,7 @@ class Stream(sending.Sending):
 
     @property
     def awaited(self) -> bool:
-        """Whether somebody waits for bytes. Who is parked although some have come does not want them yet."""
+        """See :class:`.Endpoint`. A connection that was parked although bytes had come does not wait for them."""
         return self._reader is not None or (self._sleeper is not None and not self.hot)
 
     def at_end(self) -> bool:
@@ -280,13 +279,13 @@ class Stream(sending.Sending):
             self._wake(not self.hot)
 
     def hurry(self, seconds: float) -> None:
-        """Give a wait that is under way no more than ``seconds`` from now."""
+        """Shorten a wait that is under way to ``seconds`` from now."""
         waits = self._reader is not None or self._sleeper is not None
         if waits and self.deadline > clock.monotonic() + seconds:
             self._common.deadlines.arm(self, seconds)
 
     def interrupt(self) -> None:
-        """From now on wait for nothing: reads return what has already arrived, then the end of the stream."""
+        """Never wait from now on: receives return what has already arrived, then the end of the stream."""
         self._interrupted = True
         if self._reader is not None:
             self._common.hub.loop.run_callback(self._resume_reader)
@@ -300,13 +299,13 @@ class Stream(sending.Sending):
         return self._reader is not None or self._writer is not None or self._yielding > 0
 
     def dismiss(self) -> bool:
-        """Tell greenlets that are in the midst of a call, and were not told, that their request has ended.
+        """Raise :class:`ClientDisconnected` in greenlets that are inside a call: their request has ended.
 
         :returns: whether something was cut while it was sent.
         """
         if not self.in_use():
             return False
-        self._era += 1  # for those who let others have their turn
+        self._era += 1  # for greenlets inside yield_turn
         cut = self._writer is not None
         self._common.hub.loop.run_callback(self._dismiss_all)
         sleep(0)
@@ -326,10 +325,10 @@ class Stream(sending.Sending):
     def park(self, sleeper: Sleeper, timeout: float) -> None:
         """Keep the connection without a greenlet until bytes or the client's end come, or ``timeout`` seconds pass.
 
-        What has come before is not told again: nothing may be :attr:`hot` or :meth:`ahead` if ``sleeper`` is to act on
-        it.
+        Bytes that have come before cause no event. So the caller first looks whether the stream is :attr:`hot` or has
+        bytes :meth:`ahead`.
 
-        :param sleeper: is woken once; at once, as if the time were over, where the system cannot tell of the client.
+        :param sleeper: is woken once; at once, as by a timeout, if the system cannot watch the socket.
         """
         self._turn = 0
         self._sleeper = sleeper
@@ -346,7 +345,7 @@ class Stream(sending.Sending):
             self._wake(False)
 
     def rouse(self) -> None:
-        """See :meth:`.Sending.rouse`; whoever is about to wait shall not."""
+        """See :meth:`.Sending.rouse`. A greenlet that is about to wait will not."""
         self.hot = True
         if self._reader is not None:
             self._common.hub.loop.run_callback(self._resume_reader)
@@ -368,27 +367,26 @@ class Stream(sending.Sending):
     # Ending
 
     def failed(self) -> bool:
-        """Return whether the connection was reset; the kernel says it once."""
+        """Return whether the connection was reset; the kernel reports it once."""
         with borrowed(self._sock.fileno()) as sock:
             return bool(sock.getsockopt(SOL_SOCKET, SO_ERROR))
 
     def waited_for_by(self, greenlet: Any) -> bool:
-        """Return whether ``greenlet`` waits for this very socket, and so learns of its end by itself."""
+        """Return whether ``greenlet`` waits for this very socket, and so is woken by its end."""
         return greenlet is self._reader or greenlet is self._writer
 
     def cut(self) -> None:
-        """Have the end look like a cut, where it can, although nothing is reset."""
+        """Make the end look like a broken connection, where that is possible without a reset."""
 
     def finish(self) -> None:
-        """Dismiss who waits for the client, and send what has to come before the end; it may have to wait for room."""
+        """Dismiss greenlets that wait, and send what comes before the end. This may wait for room."""
         self.dismiss()
 
     def finished(self, more_comes: bool = False, last: bool = False) -> bool:
-        """Return whether to close now harms nothing that was sent; if it does, say that nothing more will be sent.
+        """Return whether the socket can be closed without loss; if not, signal the end of this side.
 
-        It does while the client is still sending, and would while what was sent is still on its way, since the client
-        may send more: the system would answer by a reset, which throws away what the client has not received yet
-        (RFC 9112 section 9.6). Otherwise the close itself tells the client, which then finds no socket left here.
+        If the client may send more, its bytes would be answered by a reset, which discards what it has not received yet
+        (RFC 9112 section 9.6). If all of that has arrived, the close itself tells the client that this is the end.
 
         :param more_comes: whether the client is known to be still sending.
         :param last: whether the client has said that it sends no more; see :meth:`.Socket.settled`.
@@ -406,7 +404,7 @@ class Stream(sending.Sending):
         return settled
 
     def throw_away(self) -> bool:
-        """Throw away what the client has sent, encrypted or not; return whether more may come.
+        """Discard what the client has sent, encrypted or not; return whether more may come.
 
         :raises ClientDisconnected: the connection was reset.
         """
@@ -419,11 +417,11 @@ class Stream(sending.Sending):
         return True
 
     def owed(self) -> int:
-        """Return how many bytes of what was sent the client has yet to take; see :meth:`.Socket.unread`."""
+        """Return how many sent bytes the client has not acknowledged; see :meth:`.Socket.unread`."""
         return self._sock.unread()
 
     def close(self) -> None:
-        """Close the socket; what was sent still arrives. Greenlets that wait for the client are told."""
+        """Close the socket; what was sent still arrives. Greenlets that wait for the client get an exception."""
         if self._reader is not None:
             self._common.hub.loop.run_callback(self._dismiss_reader)
         if self._writer is not None:
@@ -453,7 +451,7 @@ class Stream(sending.Sending):
         """Close the socket so that the client sees a reset, not an end."""
         self._sock.reset_on_close()
         self._held = False
-        Stream.close(self)  # not a subclass's, which may say a polite word first
+        Stream.close(self)  # not a subclass's, which may send close_notify first
 
     def can_detach(self) -> bool:
         """Return False while something is received or sent, while a part of a response is kept, and over TLS."""
@@ -491,7 +489,7 @@ class Stream(sending.Sending):
         self.deadline = NEVER
         if self._stall is not None:
             self._stall.deadline = NEVER
-        fd = self._sock.detach()  # whose own close may have something to say
+        fd = self._sock.detach()  # its own close would shut the connection down
         if fd >= 0:
             close(fd)
 

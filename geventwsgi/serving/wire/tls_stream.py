@@ -1,7 +1,7 @@
-"""The same stream over TLS: the TLS object works on memory, the socket stays with :class:`Stream`.
+"""A client's stream over TLS. The TLS object works on memory; :class:`Stream` keeps the socket.
 
-Knows encryption only. Whatever the TLS object has decrypted but nobody has read is invisible to the loop, so that
-reading asks it first and waits for the socket afterwards.
+The loop does not see bytes that the TLS object has decrypted and nobody has read. So a receive asks the TLS object
+first, and then waits for the socket.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TLSStream(stream.Stream):
         #: Whether close_notify was made.
         self._ended = False
         self._suppress_ragged_eofs = suppress_ragged_eofs
-        #: Whether :meth:`_look` may take bytes from the kernel.
+        #: Whether :meth:`_look` may take bytes from the kernel; reset by :meth:`leave_unread`.
         self._looks = True
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -66,7 +66,7 @@ class TLSStream(stream.Stream):
         while True:
             try:
                 self.ssl_object.do_handshake()
-            except ssl.SSLWantReadError:  # this is how the TLS object says that it wants more
+            except ssl.SSLWantReadError:  # the TLS object needs more bytes
                 self._flush()
                 self._feed(super()._receive(RECORD, max(0.0, until - clock.monotonic())))
             except ssl.SSLError as error:
@@ -139,7 +139,7 @@ class TLSStream(stream.Stream):
         return bool(self._ahead or self.ssl_object.pending() or self._incoming.pending)
 
     def happened(self, events: int) -> None:
-        """See :meth:`Stream.happened`. A closing client sends an alert first, which nobody may be there to read."""
+        """See :meth:`Stream.happened`. A client that closes sends an alert first, also when nobody receives."""
         try:
             super().happened(events)
         finally:
@@ -169,7 +169,7 @@ class TLSStream(stream.Stream):
         """See :meth:`Stream.send`."""
         view = memoryview(data)
         for start in range(0, len(view), BLOCK):
-            self.take_turns()  # now, since records leave in the order in which they were made
+            self.take_turns()  # before the record is made, since records are sent in the order in which they are made
             if self.left or self.writing:
                 self._refuse()
             try:
@@ -216,7 +216,7 @@ class TLSStream(stream.Stream):
             super().send(data, more=more)
 
     def _flush_aside(self) -> None:
-        """Send what reading has brought about, but not in the midst of what another greenlet sends."""
+        """Send what receiving has brought about, but not in the middle of another greenlet's send."""
         if not self.writing:
             self._flush()
 
@@ -229,7 +229,7 @@ class TLSStream(stream.Stream):
         except ssl.SSLError:
             return 0
         record = self._outgoing.read()
-        self._outgoing.write(record[super().send_aside(record) :])  # what is left goes first with the next send
+        self._outgoing.write(record[super().send_aside(record) :])  # the rest is sent first with the next send
         return len(data)
 
     def offer(self, data: bytes, taker: Taker) -> bool:
@@ -243,7 +243,7 @@ class TLSStream(stream.Stream):
         return False
 
     def encrypted_part(self, data: memoryview) -> bytes:
-        """Return what is to be sent for ``data``, a block at most, behind what was encrypted before.
+        """Encrypt ``data``, a block at most; return it behind what was encrypted before.
 
         :raises ClientDisconnected: the TLS object refuses.
         """
@@ -268,11 +268,11 @@ class TLSStream(stream.Stream):
     def _end_session(self) -> None:
         if not self._ended:
             self._ended = True
-            with contextlib.suppress(ssl.SSLError, ValueError):  # which says that it has to wait for the client's
+            with contextlib.suppress(ssl.SSLError, ValueError):  # it would wait for the client's close_notify
                 self.ssl_object.unwrap()
 
     def _hand_over_end(self) -> None:
-        """Have the kernel take close_notify, or an alert, if it has room."""
+        """Pass close_notify, or an alert, to the kernel, if it has room."""
         self._end_session()
         with contextlib.suppress(OSError):
             self._sock.send(self._outgoing.read())
@@ -283,7 +283,7 @@ class TLSStream(stream.Stream):
         return super().finished(more_comes, last)
 
     def throw_away(self) -> bool:
-        """See :meth:`Stream.throw_away`. What has come is not decrypted any more, and all that would do that let go."""
+        """See :meth:`Stream.throw_away`. The bytes are not decrypted any more, and the TLS object is released."""
         if self.ssl_object is not None:
             self.established = False
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -298,14 +298,14 @@ class TLSStream(stream.Stream):
 
 
 class EncryptedOffer(Offer):
-    """What is left of bytes that were offered. They are encrypted a block at a time, when the kernel has room."""
+    """The rest of bytes that were offered. They are encrypted block by block, when the kernel has room."""
 
     __slots__ = ("_record", "_stream")
 
     def __init__(self, stream: TLSStream, taker: Taker, data: bytes) -> None:
         super().__init__(stream, taker, data, 0)
         self._stream = stream
-        #: What of the last block has not been sent yet.
+        #: The part of the last block that has not been sent yet.
         self._record = b""
 
     def send(self, sock: Socket) -> bool:

@@ -12,8 +12,8 @@ from gevent.event import Event
 
 from geventwsgi.events import Channel, EventStream
 from geventwsgi.observe.outputs import request_id
-from geventwsgi.worker import slow_requests
-from geventwsgi.worker.slow_requests import SlowRequests
+from geventwsgi.worker.watching import slow_requests
+from geventwsgi.worker.watching.slow_requests import SlowRequests
 from tests.support.eventually import eventually
 from tests.support.servers import GET, Running, running
 

@@ -13,7 +13,7 @@ from greenlet import getcurrent
 
 from geventwsgi.observe.outputs import request_id
 from geventwsgi.observe.stall_table import SharedStalls
-from geventwsgi.worker.stalls import Stalls, place_of
+from geventwsgi.worker.watching.stalls import Stalls, place_of
 
 
 @pytest.fixture

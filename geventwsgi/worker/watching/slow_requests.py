@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.clock import monotonic
 from geventwsgi.observe.outputs import request_id
 from geventwsgi.worker import stacks
-from geventwsgi.worker.in_flight import ONE_TURN, SLICE, identity_of, slices
+from geventwsgi.worker.watching.in_flight import ONE_TURN, SLICE, identity_of, slices
 from geventwsgi.wsgi.exchange import described
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from gevent import get_hub
 from gevent.event import Event
 
 from geventwsgi.events import Channel, EventStream
-from geventwsgi.worker import in_flight
-from geventwsgi.worker.in_flight import InFlight, mark_running
+from geventwsgi.worker.watching import in_flight
+from geventwsgi.worker.watching.in_flight import InFlight, mark_running
 from tests.support.eventually import eventually
 from tests.support.servers import GET, Running, read_to, running
 

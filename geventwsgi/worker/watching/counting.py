@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from geventwsgi.collector import patience
 from geventwsgi.observe.occurrences import count_by
 from geventwsgi.observe.tally import LAG
-from geventwsgi.worker.in_flight import SLICE
+from geventwsgi.worker.watching.in_flight import SLICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

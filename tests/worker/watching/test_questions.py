@@ -12,7 +12,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from geventwsgi.worker.questions import PREFIX, Questions, _encoded
+from geventwsgi.worker.watching.questions import PREFIX, Questions, _encoded
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from geventwsgi.forks import displace, keep
 from geventwsgi.worker import stacks
-from geventwsgi.worker.in_flight import MOST, ONE_TURN, ROWS, InFlight, mark_running, slices
+from geventwsgi.worker.watching.in_flight import MOST, ONE_TURN, ROWS, InFlight, mark_running, slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable

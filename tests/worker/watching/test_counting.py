@@ -11,8 +11,8 @@ from geventwsgi.observe.tally import LAG, Tallies
 from geventwsgi.serving.accept.capacity import Capacity, Guest
 from geventwsgi.serving.request.live_exchange import HELD, REQUEST, WEBSOCKET
 from geventwsgi.system.shared import SharedSlots
-from geventwsgi.worker import counting
-from geventwsgi.worker.counting import Counting
+from geventwsgi.worker.watching import counting
+from geventwsgi.worker.watching.counting import Counting
 
 
 @pytest.fixture
