@@ -16,6 +16,7 @@ import socket as constants
 import struct
 from _socket import socket as RawSocket
 from array import array
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -94,6 +95,8 @@ class Passing:
         self._loop: Any = get_hub().loop
         self._handlers: dict[str, Handler] = {}
         self._listener: RawSocket | None = None
+        #: A descriptor to give up when there are no others; -1 without any.
+        self._spare = -1
         #: By the slot's number.
         self._links: dict[int, Link] = {}
         #: The sockets of those who pass something to this worker, and the listener, with their watchers.
@@ -131,6 +134,7 @@ class Passing:
         atexit.register(leave, path, os.getpid(), os.getppid())
         self._listener = listener
         self._watch(listener, self._accept, listener)
+        self._reserve()
         self.slot.sit(number)
 
     def _path(self, index: int) -> Path:
@@ -146,12 +150,27 @@ class Passing:
             fd, _ = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - it makes no object of gevent's
         except BlockingIOError:
             return
-        except OSError:  # there are no descriptors, say: the senders wait
+        except OSError:  # there are no descriptors, say
+            self._turn_away(listener)
             self._pause(listener)
             return
         sock = RawSocket(constants.AF_UNIX, _PACKETS, 0, fileno=fd)
         sock.setblocking(False)
         self._watch(sock, self._hear, sock)
+
+    def _turn_away(self, listener: RawSocket) -> None:
+        """Close the connection of a sender, who gets back what it has passed; else its clients would wait."""
+        if self._spare >= 0:
+            os.close(self._spare)
+            with suppress(OSError):
+                os.close(listener._accept()[0])  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+        self._reserve()
+
+    def _reserve(self) -> None:
+        try:
+            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._spare = -1
 
     def _pause(self, listener: RawSocket) -> None:
         """Accept nothing for a moment."""

@@ -309,7 +309,7 @@ def test_an_address_is_served_by_one_worker():
                     (body,) = connection.ask(post(None, X_Forwarded_For=address))
                     assert body["address"] == address
                     assert workers.setdefault(address, body["worker"]) == body["worker"]
-        assert len(set(workers.values())) == 3
+        assert len(set(workers.values())) > 1  # the key is random: one of the three may have none
 
 
 class SocketIO:

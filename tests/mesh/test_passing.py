@@ -271,6 +271,21 @@ def test_a_receiver_without_descriptors_takes_new_workers_later(workers, pipe):
     eventually(lambda: taker.begun)
 
 
+def test_what_waits_for_a_new_receiver_without_descriptors_comes_back(workers, pipe):
+    """Its client would wait for as long as the receiver has none."""
+    one, other, seat = pair(workers)
+    taker, back = Taker(), []
+    other.on("news", taker)
+    one._link(seat)  # before there are no descriptors left
+    with no_descriptors():
+        assert one.send(seat, "news", {}, b"", pipe.fd, back.append)
+        eventually(lambda: back == [pipe.fd])
+        gevent.sleep(0)
+        assert taker.begun == []
+    assert one.send(seat, "news", {}, b"", pipe.fd, None)
+    eventually(lambda: taker.begun)
+
+
 def stranger(workers, passing):
     """Connect to a worker by a socket of one's own."""
     sock = socket.socket(socket.AF_UNIX, stdlib_socket.SOCK_SEQPACKET)
