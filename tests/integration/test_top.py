@@ -25,11 +25,11 @@ class Terminal:
         self.seen = b""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
-            for name in ("COLUMNS", "LINES"):
-                os.environ.pop(name, None)
-            os.environ |= {"TERM": "xterm", "PYTHONPATH": str(ROOT)}
+            # Not the C library's environment: readline, which pytest imports, has set COLUMNS and LINES there.
+            env = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
-            os.execv(sys.executable, [sys.executable, "-m", "geventwsgi", *command])
+            argv = [sys.executable, "-m", "geventwsgi", *command]
+            os.execve(sys.executable, argv, {**env, "TERM": "xterm", "PYTHONPATH": str(ROOT)})
 
     def wait_for(self, text: str, timeout: float = 15) -> None:
         """Read until a text is shown, then forget what was shown before it."""

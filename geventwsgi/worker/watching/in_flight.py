@@ -128,7 +128,7 @@ class InFlight:
             break
 
     def _find(self, identity: str) -> Iterator[tuple[Guest, Any, LiveExchange]]:
-        for connection in self.connections():
+        for connection in self.connections() if identity.startswith(f"{os.getpid()}-") else ():
             for greenlet, exchange in connection.in_flight():
                 if exchange.since and _identity(exchange.since) == identity:
                     yield connection, greenlet, exchange
