@@ -158,7 +158,7 @@ class EventStream(WaitingBody):
         if self._later is not None:
             message, self._later = self._later, None
             return message.as_piece()
-        if self.over or inbox.waits:
+        if self.over or inbox.awaited():
             return None
         only: Message | None = inbox.next_or_call(self._outlet)
         if only is not None:

@@ -7,5 +7,6 @@ cdef class Inbox:
     cdef object _waiter
     cdef public flag closed
 
+    cpdef bint awaited(self) except -1
     cpdef bint drains(self) except -1
     cpdef wake(self, _event=*)

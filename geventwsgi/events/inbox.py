@@ -75,6 +75,10 @@ class Inbox:
         """Whether something waits here, and so has taken all that had come."""
         return self._waiter is not None
 
+    def awaited(self) -> bool:
+        """Return :attr:`waits`; quicker in the compiled core."""
+        return self._waiter is not None
+
     @property
     def draining(self) -> bool:
         """Whether the server is about to stop."""
