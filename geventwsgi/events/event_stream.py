@@ -198,6 +198,10 @@ class EventStream(WaitingBody):
         times = {"heartbeat": self.heartbeat, "drain_retry": self._drain_retry}
         return self._pack(f"{__name__}:stream_from", gzip=gzip, **times)
 
+    def farewell(self) -> bytes:
+        """See :meth:`.Held.farewell`."""
+        return self._hint()
+
 
 def stream_from(facts: dict[str, Any]) -> EventStream:
     """Return the stream that goes on with another worker's (:meth:`EventStream.pack`)."""

@@ -223,6 +223,11 @@ class LongPoll(WaitingBody):
             return None
         return self._pack(f"{__name__}:poll_from", timeout=self.heartbeat, body=body)
 
+    def farewell(self) -> bytes:
+        """See :meth:`.Held.farewell`: an answer without messages, after which the client asks again."""
+        inbox: Any = self._inbox
+        return self._body([], inbox.position)
+
 
 def poll_from(facts: dict[str, Any]) -> LongPoll:
     """Return the long-poll that goes on with another worker's (:meth:`LongPoll.pack`)."""

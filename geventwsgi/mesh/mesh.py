@@ -257,6 +257,7 @@ class Mesh:
         if kind == MESSAGE:
             self._order.put(frame.ticket, frame, len(frame.text))
         elif kind == PAST:
+            self.past.talks(address)
             self._put_past(frame)
         elif kind == CAUGHT_UP:
             self._interest.introduced(address)

@@ -17,14 +17,14 @@ from geventwsgi.mesh.frames import ASK, CAUGHT_UP, MAX_NAMES, PAST, Frame, pack_
 from geventwsgi.mesh.share import share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from geventwsgi.mesh.meeting import Meeting
     from geventwsgi.mesh.order import Order
     from geventwsgi.mesh.peer import Peer
     from geventwsgi.mesh.tickets import Tickets
 
-#: Seconds for which channels wait at their start for the other workers' messages.
+#: Seconds of silence after which channels wait no more at their start for another worker's messages.
 CATCH_UP = 2.0
 #: The most questions of one worker that wait for an answer.
 MOST_ASKS = 1024
@@ -75,9 +75,12 @@ class Beginning:
         if frame.ticket not in self.frames or frame.total:
             self.frames[frame.ticket] = frame
 
-    def wait(self, slow: set[str], deadline: float) -> None:
-        """Wait until all but the slow workers have answered, or until a monotonic time."""
-        while self.waiting - slow and (left := deadline - monotonic()) > 0:
+    def wait(self, until: Callable[[str], float]) -> None:
+        """Wait until all workers have answered that are to be waited for.
+
+        :param until: returns the monotonic time until which a worker is waited for, which may become later.
+        """
+        while self.waiting and (left := max(map(until, self.waiting)) - monotonic()) > 0:
             self.answer.clear()
             self.answer.wait(left)
 
@@ -98,6 +101,8 @@ class Past:
         self._by_name: dict[str, Beginning] = {}
         self._begun: dict[int, Beginning] = {}
         self._next: list[Beginning] = []
+        #: When each worker has sent a part of an answer last (monotonic).
+        self._talked: dict[str, float] = {}
         #: Workers that have not answered in time, and have not answered since.
         self._slow: set[str] = set()
         #: The channels that workers have asked for and have no answer about yet, with the numbers of their questions.
@@ -148,6 +153,10 @@ class Past:
         beginning.take(frame)
         return True
 
+    def talks(self, address: str) -> None:
+        """Take note that a worker answers. Much may follow."""
+        self._talked[address] = monotonic()
+
     def heard(self, frame: Frame) -> None:
         """Take a message of an answer, which may come late."""
         beginning = self._by_name.get(frame.name)
@@ -166,6 +175,7 @@ class Past:
     def gone(self, address: str) -> None:
         """Wait no more for the answers of a worker that has gone."""
         self._slow.discard(address)
+        self._talked.pop(address, None)
         for beginning in tuple(self._begun.values()):
             self._strike(address, beginning)
 
@@ -179,13 +189,17 @@ class Past:
     def _hear(self, beginning: Beginning) -> None:
         """Wait until all have answered, then deliver the messages; a greenlet's body."""
         try:
-            deadline = monotonic() + CATCH_UP
+            begun = monotonic()
             self._meeting.met.wait(CATCH_UP)
-            beginning.wait(self._slow, deadline)
+            beginning.wait(lambda address: self._patience(address, begun))
             self._slow |= beginning.waiting
             self._merge(beginning)
         finally:
             beginning.over.set()
+
+    def _patience(self, address: str, begun: float) -> float:
+        """Return until when a worker is waited for."""
+        return 0.0 if address in self._slow else max(begun, self._talked.get(address, 0.0)) + CATCH_UP
 
     def _merge(self, beginning: Beginning) -> None:
         """Deliver the messages that have come, in order; a greenlet's body."""
@@ -221,7 +235,7 @@ class Past:
         while (peer := self._meeting.peers.get(address)) and (asks := self._asks.get(address)):
             self._telling += 1
             try:
-                self._tell(peer, *asks.pop())
+                self._tell(peer, *asks.pop(0))
             finally:
                 self._telling -= 1
 

@@ -85,6 +85,13 @@ class Held:
         """
         return None
 
+    def farewell(self) -> bytes:
+        """Return the last piece of the body for a client that no worker goes on with; ``b""`` to cut it off.
+
+        Called after :meth:`pack`.
+        """
+        return b""
+
 
 class Recall(Held):
     """A request that waits, of which nothing has been answered: the application is called for it again.
@@ -200,6 +207,10 @@ class Upgrade:
     def pack(self) -> Packed | None:
         """See :meth:`Held.pack`. The application has been told, unless it is None."""
         return None
+
+    def farewell(self) -> bytes:
+        """Return the last bytes for a client that no worker goes on with."""
+        raise NotImplementedError
 
     def fail(self, error: BaseException) -> bool:
         """Come to the end, since :meth:`step` or :meth:`take` has raised; return whether this is to be logged."""

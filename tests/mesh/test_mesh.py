@@ -195,6 +195,25 @@ def test_a_worker_that_does_not_answer_is_waited_for_once(nodes, monkeypatch):
     frozen.set()
 
 
+def test_a_worker_that_has_much_to_tell_is_waited_for(nodes, monkeypatch):
+    monkeypatch.setattr(past, "CATCH_UP", 0.2)
+    one = nodes.add()
+    first = one.channel.subscribe()
+    for number in range(20):
+        one.channel.publish(number)
+    kept = one.relay.kept
+
+    def slow(name):
+        for frame in kept(name):
+            gevent.sleep(0.03)
+            yield frame
+
+    monkeypatch.setattr(one.relay, "kept", slow)
+    late = nodes.add()
+    rest = late.channel.subscribe(after=first.batch(0)[0].id).batch(0)
+    assert [(message.data, message.missed) for message in rest] == [(number, 0) for number in range(1, 20)]
+
+
 def test_what_a_slow_worker_tells_late_is_let_in(nodes, monkeypatch):
     monkeypatch.setattr(past, "CATCH_UP", 0.1)
     one = nodes.add()

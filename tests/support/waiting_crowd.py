@@ -198,8 +198,10 @@ class WebSocket(Client):
         elif not self.waits:
             self.begin_to_wait()
             self.crowd.later(self.crowd.pause * self.crowd.waiting / 1000 % self.crowd.pause, self.speak)
-        else:
+        elif payload.isdigit():
             self.got(int(payload))
+        else:
+            self.crowd.note(self, f"got {payload!r}")
 
     def speak(self) -> None:
         if not self.ended:

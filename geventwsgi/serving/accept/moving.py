@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gevent import sleep, spawn
 
 from geventwsgi import clock
+from geventwsgi.errors import ClientDisconnected
 from geventwsgi.forks import close
 from geventwsgi.mesh.passing import TooLargeError
 from geventwsgi.serving.accept.acceptor import Seldom
@@ -287,8 +288,23 @@ class Moves:
             connection.resume(parked)
         except BaseException as error:  # noqa: BLE001 - the application's
             self._complain("of another worker ends: the application here cannot go on with it", error)
-            connection.stream.abort()
-            connection.close()
+            _part(connection, parked)
+
+
+def _part(connection: Connection, parked: dict[str, Any]) -> None:
+    """End a connection that no worker goes on with. Its client is told to come back, by what the other has left."""
+    stream, farewell = connection.stream, parked.get("farewell")
+    try:
+        if farewell and not connection.in_flight():
+            stream.watch()
+            stream.send(farewell.encode("latin-1"))
+            connection.linger(taken=True)
+            connection.end()
+            return
+    except ClientDisconnected:
+        pass
+    stream.abort()
+    connection.close()
 
 
 def has_room(capacity: Capacity) -> bool:

@@ -75,10 +75,17 @@ class Http1Held(http1_parked.Http1Parked):
             return None
         return {
             "held": packed,
+            "farewell": self._farewell(source.farewell()).decode("latin-1"),
             "chunked": bool(self._chunked),
             "keep_alive": bool(self._keep_alive),
             "silent_until": self._silent_until,
         }
+
+    def _farewell(self, piece: bytes) -> bytes:
+        """Return what ends the response after a last piece; nothing, so that it is cut off, if there is none."""
+        if not piece or not self._chunked:
+            return piece
+        return b"%x\r\n%b\r\n%b" % (len(piece), piece, encode.LAST_CHUNK)
 
     def leave(self) -> None:
         """See :meth:`.Http1Parked.leave`."""

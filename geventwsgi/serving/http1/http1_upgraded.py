@@ -97,7 +97,9 @@ class Http1Upgraded(http1_parked.Http1Parked):
         """See :meth:`.Http1Parked._pack`."""
         upgrade = self._upgrade
         packed = None if self._is_busy() else upgrade.pack()
-        return None if packed is None or self._is_busy() else {"upgrade": packed}
+        if packed is None or self._is_busy():
+            return None
+        return {"upgrade": packed, "farewell": upgrade.farewell().decode("latin-1")}
 
     def _is_busy(self) -> bool:
         """Return whether something is under way, beside what the loop sends."""

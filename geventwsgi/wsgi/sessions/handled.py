@@ -355,6 +355,10 @@ class HandledWebSocket(held.Upgrade):
             "deflate": None if deflate is None else deflate.answer,
         }  # fmt: skip
 
+    def farewell(self) -> bytes:
+        """See :meth:`.Upgrade.farewell`."""
+        return frame(CLOSE, close_payload(RESTART))
+
     def _packed_feeds(self) -> list[Any]:
         return [feed.pack(name_of) for feed in self._all_feeds()]
 

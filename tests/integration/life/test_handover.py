@@ -18,10 +18,35 @@ from tests.support.websocket import WebSocketClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 APP = "tests.support.apps.handed_over:application"
 #: Pauses between two messages, in which a reload may come.
 PAUSE = 0.005
+#: Python takes a file that was changed within a second, to the same size, for the one that it has compiled.
+FRESH = {"PYTHONDONTWRITEBYTECODE": "1"}
+#: An application of which the next version lacks something.
+LACKING = """
+from geventwsgi.events import Channel, LongPoll
+from geventwsgi.events.waiting import as_json
+
+class Kept:
+    def on_message(self, ws, message):
+        ws.send(message)
+
+def answer(messages, after):
+    return as_json(messages, after)
+
+def application(environ, start_response):
+    news, path = Channel("news"), environ["PATH_INFO"]
+    if path == "/ws":
+        return environ["wsgi.websocket"].handle(Kept())
+    if path == "/poll":
+        return LongPoll(environ, news, after=environ["QUERY_STRING"], body=answer)(environ, start_response)
+    news.publish(1)
+    start_response("204 No Content", [])
+    return []
+"""
 
 
 class Client(HTTPConnection):
@@ -238,3 +263,28 @@ def test_the_access_log_has_one_line_for_the_whole_stream() -> None:
         size = len(stream.read())
         assert server.wait() == 0
         assert re.findall(r"GET /events .*", server.stdout_text()) == [f"GET /events HTTP/1.1 200 {size}"]
+
+
+@pytest.mark.parametrize("gone", ["Kept", "answer"])
+def test_what_the_changed_application_lacks_is_told_to_come_back(tmp_path: Path, gone: str) -> None:
+    app = tmp_path / "changed_app.py"
+    app.write_text(LACKING)
+    with (
+        Gwsgi("--wsgi-websocket", app="changed_app:application", cwd=tmp_path, env=FRESH) as server,
+        connected(server) as (poll,),
+    ):
+        after = json.loads(poll.ask("/poll"))["after"]
+        answer = poll.open(f"/poll?{after}")
+        with WebSocketClient(server.address, "/ws") as client:
+            client.send("one")
+            assert client.receive() == "one"
+            app.write_text(LACKING.replace(gone, "Another"))
+            reload(server)
+            if gone == "Kept":
+                assert (client.receive(), client.close_code) == (None, 1012)
+                ask(server, "/publish")
+            else:
+                client.send("two")
+                assert client.receive() == "two"
+            assert json.loads(answer.read())["messages"] == ([] if gone == "answer" else [1])
+        assert "the application here cannot go on with it" in server.log_text()

@@ -49,6 +49,9 @@ def application(environ, start_response):
         return environ["wsgi.websocket"].handle(Counting(channel))
     if path == "/publish":
         channel.publish(int(query["number"][0]))
+    if path == "/fill":
+        for _ in range(int(query["messages"][0])):
+            channel.publish(-1)
     if path == "/grow":
         grown.append(os.urandom(1 << 20) * int(query["mib"][0]))
     start_response("200 OK", [("Content-Type", "text/plain")])
