@@ -33,6 +33,7 @@ def pytest_addoption(parser):
     parser.addoption("--requests", type=int, default=20_000, help="requests after which memory must be as before")
     parser.addoption("--scraped-seconds", type=float, default=3, help="seconds in which no metric may ever fall")
     parser.addoption("--sessions", type=int, default=10, help="WebSocket sessions after which all must be as before")
+    parser.addoption("--waiting-clients", type=int, default=70, help="clients that wait while workers are replaced")
 
 
 def pytest_report_header(config):

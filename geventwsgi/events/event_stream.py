@@ -200,7 +200,8 @@ class EventStream(WaitingBody):
 
     def farewell(self) -> bytes:
         """See :meth:`.Held.farewell`."""
-        return self._hint()
+        hint, gzip = self._hint(), self._gzip
+        return hint if gzip is None else gzip.next(Piece(hint)).data + gzip.end()
 
 
 def stream_from(facts: dict[str, Any]) -> EventStream:

@@ -205,3 +205,20 @@ def test_a_subscription_keeps_the_channels_length(channel: Channel) -> None:
     packed = subscribe([channel]).pack()
     assert packed is not None
     assert packed[1]["channels"] == [{"name": "packed", "keep": 100, "redis": None}]
+
+
+def test_what_cannot_go_on_elsewhere_is_told_to_come_back(channel: Channel) -> None:
+    stream = attached(EventStream(environ(), channel, drain_retry=1))
+    assert stream.pack() is not None
+    assert hinted(stream.farewell(), seconds=1)
+    poll = attached(LongPoll(environ(), channel, after=channel.subscribe().position))
+    assert poll.pack() is not None
+    assert json.loads(poll.farewell())["messages"] == []
+
+
+def test_its_last_words_in_gzip_are_the_end_of_it(channel: Channel) -> None:
+    stream = EventStream({**environ(), "HTTP_ACCEPT_ENCODING": "gzip"}, channel, compress=True)
+    first = stream.first
+    attached(stream)
+    assert stream.pack() is not None
+    assert hinted(gzip.decompress(first + stream.farewell()).removeprefix(b"retry: 3000\n\n"))

@@ -1,0 +1,96 @@
+"""Workers are replaced while clients wait and messages are published: no connection ends, each message comes once.
+
+At full size: ``--waiting-clients 14000``. The code changes each time.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.process import ROOT, Gwsgi
+from tests.support.waiting_crowd import Crowd, Poll, Stream, WebSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TEXT = (ROOT / "tests" / "support" / "apps" / "renewed.py").read_text()
+#: Python takes a file that was changed within a second, to the same size, for the one that it has compiled.
+FRESH = {"PYTHONDONTWRITEBYTECODE": "1"}
+#: What many clients need of the settings: that their requests are within the limits.
+MANY = ("--workers", "2", "--backlog", "4096", "--worker-connections", "100000", "--graceful-timeout", "120")
+#: Messages a second, and the number of channels over which they are spread.
+RATE, CHANNELS = 100, 200
+
+
+class Renewed:
+    """A server whose application's code changes, with its clients.
+
+    :param clients: how many there are: five of seven have streams, one a long-poll and one a WebSocket.
+    """
+
+    def __init__(self, server: Gwsgi, app: Path, clients: int) -> None:
+        self.server = server
+        self._app = app
+        self._version = 0
+        share = clients // 7
+        self.crowd = Crowd(server.address, min(CHANNELS, share))
+        for kind, count in ((Stream, 5 * share), (Poll, share), (WebSocket, share)):
+            self.crowd.add(kind, count)
+
+    def change(self) -> None:
+        """Change the code."""
+        self._version += 1
+        self._app.write_text(TEXT.replace("VERSION = 0", f"VERSION = {self._version}"))
+
+    def publish_until(self, condition: Callable[[], Any]) -> None:
+        """Publish until something is the case; it is looked at from time to time."""
+        due, seen = 0.0, False
+
+        def look() -> bool:
+            nonlocal due, seen
+            if time.monotonic() >= due:
+                seen, due = bool(condition()), time.monotonic() + 0.05
+            return seen
+
+        self.crowd.publish_at(RATE, look)
+
+    def replace(self, act: Callable[[], object], *, all_of_them: bool = True) -> None:
+        """Publish while workers are replaced, which ``act`` brings about."""
+        before = set(self.server.worker_pids())
+        act()
+
+        def replaced() -> bool:
+            now = set(self.server.worker_pids())
+            return len(now) == len(before) and not (now & before if all_of_them else now == before)
+
+        self.publish_until(replaced)
+
+    def check(self) -> None:
+        """Check what the clients have got; answers have come from the last version."""
+        self.crowd.turn_until(lambda: not self.crowd.behind(), 120)
+        assert self.crowd.faults == []
+        self.crowd.versions.clear()
+        self.publish_until(lambda: self.crowd.versions)
+        assert set(self.crowd.versions) == {self._version}
+
+
+@pytest.fixture
+def clients(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--waiting-clients"))
+
+
+def test_five_reloads_with_changed_code(tmp_path: Path, clients: int) -> None:
+    app = tmp_path / "changed_app.py"
+    app.write_text(TEXT)
+    with Gwsgi(*MANY, "--wsgi-websocket", app="changed_app:application", cwd=tmp_path, env=FRESH) as server:
+        renewed = Renewed(server, app, clients)
+        for _ in range(5 if clients >= 1000 else 1):
+            renewed.change()
+            renewed.replace(lambda: server.signal(signal.SIGHUP))
+        renewed.check()
+        renewed.crowd.close()
