@@ -61,6 +61,8 @@ MODULES = (
     "events.waiting",
     "events.event_stream",
     "system.shared",
+    "mesh.whereabouts",
+    "mesh.passing",
     "serving.loop.rounds",
     "serving.loop.places",
     "serving.loop.deadlines",
@@ -105,6 +107,7 @@ MODULES = (
     "serving.http1.http1_exchange",
     "serving.http1.http1_connection",
     "serving.accept.acceptor",
+    "serving.accept.moving",
 )
 #: Paths that version 0.2 has documented, and where the module stands now.
 FORMER = {

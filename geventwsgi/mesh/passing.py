@@ -233,7 +233,7 @@ class Passing:
         import json  # as in send
 
         try:
-            kind, facts = json.loads(packet[HEAD.size : end])
+            kind, facts = json.loads(packet[HEAD.size : end].decode())
             handler = self._handlers[kind]
             return handler(facts, packet[end:], fd) if isinstance(facts, dict) else None
         except Exception as error:  # noqa: BLE001 - whatever comes over the socket, the worker goes on
@@ -335,6 +335,8 @@ class Passing:
             fd, returned = link.unanswered.pop(number, (-1, close))
             if fd >= 0:
                 self._try(close if accepted else returned, fd)
+            if not link.unanswered:  # nothing else is due
+                return
 
     def _end(self, link: Link) -> None:
         """Give up the way to a worker, and return what it has not accepted."""

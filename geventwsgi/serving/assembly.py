@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.loop.runners import Runners
     from geventwsgi.serving.wire.poller import Poller
     from geventwsgi.wsgi.identified import Identities
+    from geventwsgi.wsgi.response import LastHead
 
 #: A head may be as long as this, or as its two largest lines where those are allowed to be longer.
 MIN_HEAD = 65536
@@ -86,6 +87,7 @@ def entrance_of(config: Config, tls: ssl.SSLContext | None) -> Entrance:
 def gateway_of(
     config: Config, application: Any, base: dict[str, Any], log: Logger,
     *, errors: Any, on_record: Callable[[Record], None] | None, tally: Tally | None, worker: Any,
+    places: Places | None,
 ) -> Gateway:  # fmt: skip
     """Return what calls the application.
 
@@ -109,6 +111,7 @@ def gateway_of(
         post_request=hook("post_request"),
         shows=type(log).access is not Logger.access,
         identities=identities(config),
+        last_head=last_head_of(config, places, log),
         errors=errors,
         # A worker takes INT by its loop: there, KeyboardInterrupt is the application's own.
         interrupts=(KeyboardInterrupt, GreenletExit) if worker is None else (GreenletExit,),
@@ -149,16 +152,23 @@ def affinity_of(config: Config, places: Places | None, moves: Moves | None) -> A
     return http1_affinity.affinity_of(how, name, moves, places, client_of(config))
 
 
-def sticky_wrapper(config: Config, places: Places | None) -> Callable[[Any], Any]:
-    """Return what has an application's clients come back to this worker, where the settings ask for it."""
+def last_head_of(config: Config, places: Places | None, log: Logger) -> LastHead | None:
+    """Return what has responses lead their clients back to this worker; None where nothing asks for that."""
     how, _, name = config.affinity.partition(":")
     if places is None or how == "address":
-        return lambda application: application
+        return None
     from geventwsgi.serving.request.sticky import Learns, SetsCookie
 
-    if how == "cookie":
-        return partial(SetsCookie, name=name, tokens=places)
-    return partial(Learns, name=name.lower(), learn=places.learn, handshakes=(how, name) == ("query", "sid"))
+    return SetsCookie(log, name, places) if how == "cookie" else Learns(log, name.lower(), places.learn)
+
+
+def handshake_wrapper(config: Config, places: Places | None) -> Callable[[Any], Any]:
+    """Return what notes the sessions of an application of Socket.IO, where the settings ask for it."""
+    if places is None or config.affinity != "query:sid":
+        return lambda application: application
+    from geventwsgi.serving.request.sticky import LearnsHandshakes
+
+    return partial(LearnsHandshakes, learn=places.learn)
 
 
 def pages_of(config: Config, is_ready: Callable[[], bool], draining: Event) -> dict[str, Page] | None:

@@ -265,7 +265,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             self.__base = base
         gateway = self.__gateway = assembly.gateway_of(
             config, self.__wrapped(self.__application), base, logger,
-            errors=self.__errors, on_record=on_record, tally=self.__tally, worker=self.__worker,
+            errors=self.__errors, on_record=on_record, tally=self.__tally, worker=self.__worker, places=self.__places,
         )  # fmt: skip
         tls = TLSAttributes.context_of(self)
         self.__service = assembly.service_of(
@@ -282,7 +282,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
 
     def __wrapped(self, application: Any) -> Any:
         """Return an application with what settings and subclasses put around it."""
-        wrapped = assembly.sticky_wrapper(self.__config, self.__places)(self.__wrap(application))
+        wrapped = assembly.handshake_wrapper(self.__config, self.__places)(self.__wrap(application))
         return wrapped if self.__base is None else OwnEnviron(wrapped, self.get_environ, self.__base)
 
     def __make_runners(self) -> Runners:

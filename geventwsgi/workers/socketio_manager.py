@@ -5,6 +5,7 @@ It does what python-socketio's managers for message queues do, without a queue: 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from socketio import PubSubManager
@@ -12,7 +13,6 @@ from socketio import PubSubManager
 from geventwsgi.events import Channel, publish
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
 
@@ -40,6 +40,18 @@ class ChannelManager(PubSubManager):  # type: ignore[misc]  # it has no types
         self._pid, self._pidfile = pid, pidfile
         #: Joined before the worker serves.
         self._joined: Any = None if write_only else Channel(channel)
+
+    @property
+    def host_id(self) -> str:
+        """The process, by which python-socketio tells a worker's own messages from those of others.
+
+        With ``preload_app`` the workers are forked with one manager.
+        """
+        return f"{self._id}.{os.getpid()}"
+
+    @host_id.setter
+    def host_id(self, value: str) -> None:
+        self._id = value
 
     def _publish(self, data: Any) -> None:
         """See :class:`socketio.PubSubManager`."""

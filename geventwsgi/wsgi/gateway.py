@@ -73,6 +73,7 @@ class Gateway:
     :param post_request: called with request, environ and response at the end of every exchange.
     :param shows: whether records are made of that request as well, since a foreign logger may look at it.
     :param identities: gives each request its identity; None for none.
+    :param last_head: makes the responses' heads; None: as the application gives them.
     :param errors: ``wsgi.errors``: a line that a request leaves unfinished there ends with it.
     :param interrupts: exceptions that end the greenlet or the process that runs the exchange, and so pass through
         :meth:`run`; the server adds ``GreenletExit``. Any other, ``SystemExit`` and ``gevent.Timeout`` included, is the
@@ -93,6 +94,7 @@ class Gateway:
         post_request: Callable[[Request, dict[str, Any], Response], object] | None = None,
         shows: bool = False,
         identities: Identities | None = None,
+        last_head: LastHead | None = None,
         errors: ErrorStream | None = None,
         interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
     ) -> None:
@@ -114,7 +116,7 @@ class Gateway:
         self._identities = identities
         self._prepares = self._shows or identities is not None
         self._observed = on_record is not None or tally is not None or self._prepares
-        self._last_head = LastHead(log)
+        self._last_head = LastHead(log) if last_head is None else last_head
 
     def let_go(self) -> None:
         """Answer nothing more, in a process that was forked in a request."""

@@ -8,6 +8,7 @@ cdef class LastHead:
     cdef object _log
     cdef set _left_out
 
+    cpdef CResponseHead head_of(self, CExchange exchange, status, headers)
     cpdef check(self, status, headers)
     @cython.locals(head=CResponseHead, known=tuple, fields=list, index=Py_ssize_t)
     cdef bint repeated(self, status, headers) except -1

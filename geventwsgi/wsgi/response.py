@@ -71,6 +71,14 @@ class LastHead:
         #: The hop-by-hop names of which the log has a warning.
         self._left_out: set[str] = set()
 
+    def head_of(self, exchange: Exchange, status: Any, headers: Any) -> ResponseHead:  # noqa: ARG002 - for subclasses
+        """Return the head of a response.
+
+        :param status: with ``headers``, what the application has given to start_response.
+        :raises ResponseError: status or headers are malformed.
+        """
+        return self.head if self.repeated(status, headers) else self.check(status, headers)
+
     def check(self, status: Any, headers: Any) -> ResponseHead:
         """Return the head for the arguments of start_response, without fields that only the server may set.
 
@@ -192,8 +200,7 @@ class Response:
                 exc_info = error = None  # a traceback refers to this frame, which must not refer to it
         elif self._head is not None:
             raise ResponseError("start_response was called a second time: pass exc_info to replace the response")
-        last = self._last
-        head = last.head if last.repeated(status, headers) else last.check(status, headers)
+        head = self._last.head_of(self._exchange, status, headers)
         if head.code == 101 and not self._exchange.head.fields.upgrade:
             raise ResponseError("start_response got the status 101, but the request asks for no Upgrade")
         self._head = head

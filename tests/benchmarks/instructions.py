@@ -50,7 +50,12 @@ VARIANTS = {
     "control": ("--control-socket", "CONTROL"),
     "admin": ("--admin-bind", "ADMIN"),
     "scraped": ("--admin-bind", "ADMIN"),  # /metrics, each second
+    "cookie": (),  # what the next two are compared with: each request has a cookie as long as theirs
+    "right": ("--affinity", "cookie"),  # each request comes to the worker that its cookie leads to
+    "wrong": ("--affinity", "cookie", "--workers", "2"),  # each comes to the other one, and moves; both are counted
 }
+#: The workers of the variants in which requests have cookies.
+WORKERS = {"cookie": 1, "right": 1, "wrong": 2}
 #: A figure is the median of this number of rounds: a slow request closes the outbox for a second, which a figure then
 #: would or would not contain.
 ROUNDS = 5
@@ -93,8 +98,9 @@ def instructions(tree: Path, row: Row, variant: str, requests: int, arguments: l
     with tempfile.TemporaryDirectory() as directory:
         places = {"ADMIN": f"127.0.0.1:{free_port()}", "CONTROL": f"{directory}/control"}
         given = [places.get(argument, argument) for argument in (*VARIANTS[variant], *arguments)]
-        with Counted(tree, Path(directory), given) as server:
-            client = Client(server.port, row)
+        workers = WORKERS.get(variant, 0)
+        with Counted(tree, Path(directory), given, workers or 1) as server:
+            client = Client(server.port, row, workers if "--affinity" in given else 0, bool(workers))
             client.ask(requests // 4 + 2 * CONNECTIONS)  # caches are filled, and greenlets made
             with scraped(places["ADMIN"] if variant == "scraped" else ""):
                 for _ in range(ROUNDS):
@@ -134,10 +140,10 @@ def scraped(address: str) -> Iterator[None]:
 
 
 class Counted:
-    """A server under callgrind: a master and one worker, of which the worker is counted."""
+    """A server under callgrind: a master and its workers, which are counted."""
 
-    def __init__(self, tree: Path, directory: Path, arguments: list[str]) -> None:
-        self._directory = directory
+    def __init__(self, tree: Path, directory: Path, arguments: list[str], workers: int = 1) -> None:
+        self._directory, self._count = directory, workers
         self.port = free_port()
         self._log = directory / "log"
         command = [
@@ -152,12 +158,12 @@ class Counted:
 
     def __enter__(self) -> Counted:
         deadline = time.monotonic() + PATIENCE
-        while (ready := re.search(r"\[(\d+)\] \[INFO\] Worker ready", self._log.read_text())) is None:
+        while len(ready := re.findall(r"\[(\d+)\] \[INFO\] Worker ready", self._log.read_text())) < self._count:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.__exit__()
                 raise SystemExit(f"the server did not start: {self._log.read_text()[-2000:]}")
             time.sleep(0.05)
-        self._worker = int(ready[1])
+        self._workers = ready
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,33 +175,48 @@ class Counted:
             self._process.wait()
 
     def counted(self, act: Callable[[], object]) -> tuple[int, float]:
-        """Return the instructions of the worker while ``act`` runs, and how many seconds that took."""
+        """Return the instructions of the workers while ``act`` runs, and how many seconds that took."""
         self._control("--zero")
         begun = time.monotonic()
         act()
         seconds = time.monotonic() - begun
         self._control("--dump")
-        dumps = self._directory.glob(f"out.{self._worker}.*")
+        return sum(map(self._dumped, self._workers)), seconds
+
+    def _dumped(self, worker: str) -> int:
+        dumps = self._directory.glob(f"out.{worker}.*")
         text = max(dumps, key=lambda path: path.stat().st_mtime_ns).read_text()
         found = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
         if found is None:
             raise SystemExit("callgrind's file has no sum")
-        return int(found[1]), seconds
+        return int(found[1])
 
     def _control(self, what: str) -> None:
-        """Have callgrind set the worker's counts to zero, or write them to a file."""
-        subprocess.run(
-            ["callgrind_control", what, str(self._worker)], check=True, capture_output=True, timeout=PATIENCE
-        )
+        """Have callgrind set the workers' counts to zero, or write them to files."""
+        for worker in self._workers:
+            subprocess.run(["callgrind_control", what, worker], check=True, capture_output=True, timeout=PATIENCE)
 
 
 class Client:
-    """Sends a row's requests, one at a time over several connections, and checks what comes back."""
+    """Sends a row's requests, one at a time over several connections, and checks what comes back.
 
-    def __init__(self, port: int, row: Row) -> None:
+    :param workers: of each of them a cookie is asked for; of each connection's requests each has the next one.
+    :param cookie: whether requests have a cookie, if it must be one of nobody.
+    """
+
+    def __init__(self, port: int, row: Row, workers: int = 0, cookie: bool = False) -> None:
         self._port, self._row = port, row
         self._number = 0
         self._sockets: list[socket.socket | None] = [None] * CONNECTIONS
+        found: set[bytes] = set()
+        while len(found) < workers:
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
+                sock.sendall(row.request)
+                found.update(re.findall(rb"gwsgi-worker=\w+", self._read(sock)))
+        cookies = sorted(found) or [b"gwsgi-worker=" + b"f" * 48]
+        self._requests = [row.request]
+        if cookie:
+            self._requests = [row.request[:-2] + b"Cookie: %b\r\n\r\n" % each for each in cookies]
 
     def ask(self, count: int) -> None:
         """Send so many requests and wait for their responses."""
@@ -203,14 +224,15 @@ class Client:
             self._number += 1
             place = self._number % CONNECTIONS
             sock = self._sockets[place] or socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
-            sock.sendall(self._row.request.replace(MARK.encode(), b"%012d" % self._number))
+            request = self._requests[self._number // CONNECTIONS % len(self._requests)]
+            sock.sendall(request.replace(MARK.encode(), b"%012d" % self._number))
             self._read(sock)
             if self._row.close:
                 sock.close()
             else:
                 self._sockets[place] = sock
 
-    def _read(self, sock: socket.socket) -> None:
+    def _read(self, sock: socket.socket) -> bytes:
         row, data = self._row, b""
         end = b"0\r\n\r\n" if row.chunks else b"\r\n\r\n" + row.body
         while not data.endswith(end):
@@ -220,6 +242,7 @@ class Client:
             data += piece
         if not data.startswith(b"HTTP/1.1 200 "):
             raise SystemExit(f"not a 200: {data[:200]!r}")
+        return data
 
 
 if __name__ == "__main__":

@@ -343,7 +343,8 @@ class SocketIO:
 
 @pytest.fixture(scope="module", params=["query:sid", "cookie"])
 def socketio_server(request):
-    with Gwsgi("-w", "4", "--affinity", request.param, app=SOCKETIO) as server:
+    # Flask takes seconds to import; with --preload that happens once.
+    with Gwsgi("-w", "4", "--preload", "--affinity", request.param, app=SOCKETIO) as server:
         yield server
 
 
@@ -418,9 +419,11 @@ def test_socketio_if_one_worker_is_killed_only_its_clients_start_anew(socketio_s
 
 
 def test_the_chat_with_rooms():
-    """The example as its docstring starts it."""
+    """The example as its docstring starts it, but with two workers that import it once."""
     socketio = pytest.importorskip("socketio")
-    with Gwsgi("-w", "4", "--affinity", "query:sid", app="rooms:app", cwd=ROOT / "examples/chat") as server:
+    with Gwsgi(
+        "-w", "2", "--preload", "--affinity", "query:sid", app="rooms:app", cwd=ROOT / "examples/chat"
+    ) as server:
         clients = [socketio.Client(reconnection=False) for _ in range(4)]
         said = [[] for _ in clients]
         for number, client in enumerate(clients):

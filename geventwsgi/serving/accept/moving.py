@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket as constants
+from _socket import socket as RawSocket
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,7 @@ from geventwsgi.mesh.passing import TooLargeError
 from geventwsgi.serving.accept.acceptor import Seldom
 from geventwsgi.serving.accept.connection import Relayed
 from geventwsgi.serving.accept.relaying import carry, pair
-from geventwsgi.serving.wire.sockets import Socket, borrowed
+from geventwsgi.serving.wire.sockets import Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,27 +249,30 @@ class Moves:
         known = Known.read(facts)
         service = self._acceptor.speaker.service
         capacity, address = service.capacity, "" if known.client is None else known.client[0]
-        if service.draining or known.relayed != (service.entrance.tls is not None) or family_of(fd) is None:
+        family = family_of(fd)
+        if service.draining or known.relayed != (service.entrance.tls is not None) or family is None:
             return None
         if not capacity.admits(address) or not has_room(capacity):
             return None
         parked = facts.get("parked")
         if parked is not None and not isinstance(parked, dict):
             raise ValueError("what is parked is described by a dictionary")
-        return partial(self._open, known, received, parked, fd, moved=facts.get("moved") is True)
+        return partial(self._open, known, received, parked, fd, moved=facts.get("moved") is True, family=family)
 
     def _open(
-        self, known: Known, received: bytes, parked: dict[str, Any] | None, fd: int, *, moved: bool = False
-    ) -> None:
+        self, known: Known, received: bytes, parked: dict[str, Any] | None, fd: int, *,
+        moved: bool = False, family: int | None = None,
+    ) -> None:  # fmt: skip
         """Open a connection.
 
         :param moved: whether its next request is served here, wherever it belongs.
+        :param family: the socket's, if it is known.
         """
         acceptor = self._acceptor
         capacity = acceptor.speaker.service.capacity
         if capacity.full:
             capacity.evict()
-        family = family_of(fd)
+        family = family or family_of(fd)
         if family is None:
             close(fd)
             return
@@ -315,8 +319,13 @@ def has_room(capacity: Capacity) -> bool:
 def family_of(fd: int) -> int | None:
     """Return the address family of a client's socket; None if it is none, or if its client has left."""
     try:
-        with borrowed(fd) as sock:
-            sock.getpeername()
-            return sock.family if sock.type == constants.SOCK_STREAM and sock.family in _FAMILIES else None
+        sock = RawSocket(fileno=fd)
     except OSError:
         return None
+    try:
+        sock.getpeername()
+    except OSError:
+        return None
+    finally:
+        sock.detach()
+    return sock.family if sock.type == constants.SOCK_STREAM and sock.family in _FAMILIES else None

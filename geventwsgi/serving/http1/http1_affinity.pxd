@@ -13,7 +13,11 @@ cdef class Places:
     cdef public dict _chosen
     cdef public dict _settled
     cdef public list _found
+    cdef long long _number
+    cdef str _token
 
+    cpdef own_token(self)
+    @cython.locals(until=object)
     cpdef bint is_settled(self, str value) except -1
 
 cdef class Affinity:
@@ -26,9 +30,6 @@ cdef class Affinity:
 
 cdef class ByCookie(Affinity):
     cdef public str _start
-
-    @cython.locals(start=str, field=str, value=str, pair=str)
-    cpdef value_of(self, connection, CRequestHead head)
 
 cdef class ByQuery(Affinity):
     cdef public str _name

@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 
 from geventwsgi import clock
 from geventwsgi.mesh.whereabouts import age_of, place_of
+from geventwsgi.serving.request.sticky import cookie_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,11 +40,16 @@ class Places:
     :param slot: this worker's own.
     """
 
-    __slots__ = ("_by_token", "_chosen", "_found", "_seats", "_settled", "_slot", "_whereabouts")
+    __slots__ = (
+        "_by_token", "_chosen", "_found", "_number", "_seats", "_settled", "_slot", "_token", "_whereabouts",
+    )  # fmt: skip
 
     def __init__(self, slot: Slot, whereabouts: Whereabouts) -> None:
         self._slot = slot
         self._whereabouts = whereabouts
+        #: This worker's number, 0 while it takes no connections, and the token of that.
+        self._number = 0
+        self._token: str | None = None
         self._found: list[Seat] = []
         #: By place. While a worker is replaced there are two at one place: the one that ends counts until it says so.
         self._seats: dict[int, Seat] = {}
@@ -87,8 +93,11 @@ class Places:
 
         Nobody can guess it. It is None while this worker takes no connections of others.
         """
-        own = self.own
-        return None if own is None else self._half(b"worker", own[1]) + self._half(b"place", place_of(own[1]))
+        number = self._slot.sitting(self._slot.index)
+        if number != self._number:
+            self._number = number
+            self._token = self._half(b"worker", number) + self._half(b"place", place_of(number)) if number else None
+        return self._token
 
     def by_token(self, token: str) -> Seat | None:
         """Return the worker that a token names, else the one at its place; None if there is none now."""
@@ -132,8 +141,9 @@ class Places:
             self._whereabouts.learn(value, own)
 
     def is_settled(self, value: str) -> bool:
-        """Return whether a value was found to belong to this worker a moment ago."""
-        return clock.monotonic() < self._settled.get(value, 0.0)
+        """Return whether a value was found to belong to this worker a moment ago, which still takes connections."""
+        until = self._settled.get(value)
+        return until is not None and clock.monotonic() < until and self._slot.sitting(self._slot.index) != 0
 
     def settle(self, value: str, seconds: float) -> None:
         """Note that a value belongs to this worker, which need not be looked up again for some time."""
@@ -172,13 +182,12 @@ class Affinity:
             return self._leads_home(connection, head)
         if len(value) > LONGEST:
             return False
-        own = places.own
-        if own is not None and places.is_settled(value):
+        if places.is_settled(value):
             return False
         seat = self.find(value)
         if seat is None:
             return False
-        if seat == own:
+        if seat == places.own:
             places.settle(value, self.lasting)
             return False
         return self._send(connection, seat, head)
@@ -208,16 +217,8 @@ class ByCookie(Affinity):
         self._start = name + "="
 
     def value_of(self, connection: Connection, head: RequestHead) -> str | None:  # noqa: ARG002 - the head says it
-        """See :class:`Affinity` (RFC 6265 section 4.2.1)."""
-        start = self._start
-        for field, value in head.fields.items:
-            if len(field) == 6 and field.lower() == "cookie" and start in value:
-                if value.startswith(start) and ";" not in value:
-                    return value[len(start) :]
-                for pair in value.split(";"):
-                    if pair.strip().startswith(start):
-                        return pair.strip()[len(start) :]
-        return None
+        """See :class:`Affinity`."""
+        return cookie_of(head.fields, self._start)
 
     def find(self, value: str) -> Seat | None:
         """See :class:`Affinity`. A cookie that leads to no worker leads all requests to the same one."""

@@ -1,7 +1,8 @@
-"""What a response has to do with the worker that its session is held by (``affinity``): middlewares of WSGI.
+"""What a response has to do with the worker that its session is held by (``affinity``).
 
-One sets the server's own cookie where a client has none. The other learns a session's name from the response that
-gives it to the client: from a header field of that name, or from the handshake of Engine.IO (Socket.IO).
+:class:`SetsCookie` adds the server's own cookie to responses whose client has none. :class:`Learns` and
+:class:`LearnsHandshakes` note a session's name in the response that gives it to the client: a header field of that
+name, or the handshake of Engine.IO (Socket.IO).
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
+from geventwsgi.wsgi import response
+from geventwsgi.wsgi.exchange import ResponseHead
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    Headers = list[tuple[str, str]]
+    from geventwsgi.http.fields import Fields
+    from geventwsgi.wsgi.exchange import Exchange, Headers
 
 #: The session's name in a handshake of Engine.IO, behind what older versions and JSONP put before it.
 _HANDSHAKE = re.compile(rb'0\{\\?"sid\\?":\\?"([^"\\]{1,200})')
@@ -36,46 +41,45 @@ class Tokens(Protocol):
         """Return the worker that a text stands for; None if there is none."""
 
 
-class SetsCookie:
-    """Gives clients a cookie that leads to this worker, unless they have one that leads to a worker.
+class SetsCookie(response.LastHead):
+    """Adds a cookie that leads to this worker, unless the request has one that leads to a worker.
 
     A response that shared caches may store has none: they would not store it, or give all clients the same cookie.
+
+    :param log: see :class:`.LastHead`.
+    :param name: the cookie's.
     """
 
-    __slots__ = ("_own", "_start", "_tokens", "application")
+    __slots__ = ("_bare", "_own", "_secure", "_start", "_tokens", "_with_cookie")
 
-    def __init__(self, application: Any, name: str, tokens: Tokens) -> None:
-        self.application = application
+    def __init__(self, log: Any, name: str, tokens: Tokens) -> None:
+        super().__init__(log)
         self._start = name + "="
         self._tokens = tokens
-        self._own: str | None = None
+        #: The head that was to get the cookie last, what the cookie was made of, and the head with it.
+        self._bare: ResponseHead | None = None
+        self._own, self._secure = "", False
+        self._with_cookie: ResponseHead | None = None
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Call the application."""
-        cookies = environ.get("HTTP_COOKIE", "")
-        own = self._own
-        if own is not None and own in cookies:
-            return self.application(environ, start_response)  # type: ignore[no-any-return]
-        token = self._tokens.own_token()
-        if token is not None:
-            self._own = own = self._start + token
-        if own is None or token is None or self._leads_somewhere(cookies):
-            return self.application(environ, start_response)  # type: ignore[no-any-return]
-        secure = "; Secure" if environ["wsgi.url_scheme"] == "https" else ""
-        field = ("Set-Cookie", f"{own}; Path=/; HttpOnly; SameSite=Lax{secure}")
+    def head_of(self, exchange: Exchange, status: Any, headers: Any) -> ResponseHead:
+        """See :meth:`.LastHead.head_of`."""
+        head = response.LastHead.head_of(self, exchange, status, headers)
+        own, given = self._tokens.own_token(), cookie_of(exchange.head.fields, self._start)
+        if own is None or (given is not None and (given == own or self._tokens.by_token(given) is not None)):
+            return head
+        secure = exchange.scheme == "https"
+        made = self._with_cookie
+        if made is None or head is not self._bare or own != self._own or secure != self._secure:
+            made = self._made(head, own, secure)
+            self._bare, self._own, self._secure, self._with_cookie = head, own, secure, made
+        return made
 
-        def begin(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            given = headers if _is_for_all(headers) else [*headers, field]
-            return start_response(status, given, *(() if exc_info is None else (exc_info,)))
-
-        return self.application(environ, begin)  # type: ignore[no-any-return]
-
-    def _leads_somewhere(self, cookies: str) -> bool:
-        """Return whether one of the cookies leads to a worker that is there."""
-        for pair in cookies.split(";"):
-            if pair.strip().startswith(self._start):
-                return self._tokens.by_token(pair.strip()[len(self._start) :]) is not None
-        return False
+    def _made(self, head: ResponseHead, own: str, secure: bool) -> ResponseHead:
+        if _is_for_all(head.headers):
+            return head
+        cookie = f"{self._start}{own}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
+        fields = (*head.headers, ("Set-Cookie", cookie))
+        return ResponseHead(head.status, head.code, fields, head.length, closes=head.closes)
 
 
 def _is_for_all(headers: Headers) -> bool:
@@ -84,38 +88,59 @@ def _is_for_all(headers: Headers) -> bool:
     return bool(caching) and _STORED.search(caching) is not None and _NOT_STORED.search(caching) is None
 
 
-class Learns:
-    """Notes the sessions that the application makes in this worker.
+class Learns(response.LastHead):
+    """Notes the sessions that the application names in a header field.
 
-    :param name: the name of a response's field, in lower case; None: none is looked at.
+    :param log: see :class:`.LastHead`.
+    :param name: the field's, in lower case.
     :param learn: takes a session's name.
-    :param handshakes: whether those of Engine.IO are looked at.
     """
 
-    __slots__ = ("_handshakes", "_learn", "_name", "application")
+    __slots__ = ("_learn", "_name", "_without")
 
-    def __init__(self, application: Any, name: str, learn: Callable[[str], object], *, handshakes: bool) -> None:
-        self.application = application
+    def __init__(self, log: Any, name: str, learn: Callable[[str], object]) -> None:
+        super().__init__(log)
         self._name = name
         self._learn = learn
-        self._handshakes = handshakes
+        #: The last head that has no such field.
+        self._without: ResponseHead | None = None
+
+    def head_of(self, exchange: Exchange, status: Any, headers: Any) -> ResponseHead:
+        """See :meth:`.LastHead.head_of`."""
+        head = response.LastHead.head_of(self, exchange, status, headers)
+        if head is not self._without:
+            self._look(head)
+        return head
+
+    def _look(self, head: ResponseHead) -> None:
+        found, wanted = False, self._name
+        for name, value in head.headers:
+            if len(name) == len(wanted) and name.lower() == wanted:
+                found = True
+                if len(value) <= _LONGEST:
+                    self._learn(value)
+        if not found:
+            self._without = head
+
+
+class LearnsHandshakes:
+    """A middleware: notes the sessions that an application of Engine.IO begins.
+
+    :param learn: takes a session's name.
+    """
+
+    __slots__ = ("_learn", "application")
+
+    def __init__(self, application: Any, learn: Callable[[str], object]) -> None:
+        self.application = application
+        self._learn = learn
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Call the application."""
-        wanted = self._name
-
-        def begin(status: str, headers: Headers, *exc_info: Any) -> Any:
-            for name, value in headers:
-                if len(name) == len(wanted) and name.lower() == wanted and len(value) <= _LONGEST:
-                    self._learn(value)
-            return start_response(status, headers, *exc_info)
-
-        result = self.application(environ, begin)
-        if self._handshakes:
-            query = environ.get("QUERY_STRING", "")
-            if "EIO=" in query and _OF_HANDSHAKE.match(query):
-                return self._look(result)
-        return result  # type: ignore[no-any-return]
+        query = environ.get("QUERY_STRING")
+        if query and "EIO=" in query and _OF_HANDSHAKE.match(query):
+            return self._look(self.application(environ, start_response))
+        return self.application(environ, start_response)  # type: ignore[no-any-return]
 
     def _look(self, result: Iterable[bytes]) -> Iterable[bytes]:
         """Look at the beginning of a body, before the client gets it."""
@@ -152,3 +177,18 @@ class _Looked:
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
+
+
+def cookie_of(fields: Fields, start: str) -> str | None:
+    """Return the first value of a request's cookie; None without it (RFC 6265 section 4.2.1).
+
+    :param start: the cookie's name and "=".
+    """
+    for field, value in fields.items:
+        if len(field) == 6 and field.lower() == "cookie" and start in value:
+            if value.startswith(start) and ";" not in value:
+                return value[len(start) :]
+            for pair in value.split(";"):
+                if pair.strip().startswith(start):
+                    return pair.strip()[len(start) :]
+    return None

@@ -147,7 +147,10 @@ def test_it_comes_back_if_the_other_dies(workers: Passings, two: tuple[Worker, W
     assert one.heads == ["/first", "/second"]
 
 
-def test_it_stays_if_the_other_has_gone(workers: Passings, two: tuple[Worker, Worker]) -> None:
+def test_it_stays_if_the_other_has_gone(
+    workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "LONG_PATIENCE", 0.05)
     one, other = two
     settle(one)
     workers.die(other.passing)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from geventwsgi.serving.request.sticky import Learns, SetsCookie
+from geventwsgi.serving.request.sticky import Learns, LearnsHandshakes, SetsCookie
+from geventwsgi.wsgi.response import LastHead, Response
+from tests.support.fake_exchange import FakeExchange
 
 
 class Tokens:
@@ -21,27 +23,26 @@ class Tokens:
         return 1 if token in ("aaa", "bbb") else None
 
 
-def call(application: Any, **environ: Any) -> tuple[list[tuple[str, str]], Any]:
-    """Return the header fields and the body of a response."""
-    found: list[Any] = []
-
-    def start_response(_status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-        found.append((headers, exc_info))
-
-    body = application({"wsgi.url_scheme": "http", **environ}, start_response)
-    return found[-1][0], body
-
-
 FIELDS = [("Content-Type", "text/plain")]
 
 
-def application(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("200 OK", FIELDS)
-    return [b"hello"]
+def exchange_of(cookie: str | None = None, scheme: str = "http") -> FakeExchange:
+    field = "" if cookie is None else f"Cookie: {cookie}\n"
+    return FakeExchange(f"GET / HTTP/1.1\nHost: a\n{field}", scheme=scheme)
+
+
+def begun(heads: LastHead, exchange: FakeExchange, fields: list[tuple[str, str]] = FIELDS) -> list[tuple[str, str]]:
+    """Return the header fields of a response."""
+    response = Response(exchange, heads)
+    response.start_response("200 OK", fields)
+    return response.headers
 
 
 def cookies(headers: list[tuple[str, str]]) -> list[str]:
     return [value for name, value in headers if name == "Set-Cookie"]
+
+
+COOKIE = "seat=aaa; Path=/; HttpOnly; SameSite=Lax"
 
 
 @pytest.mark.parametrize(
@@ -52,18 +53,30 @@ def cookies(headers: list[tuple[str, str]]) -> list[str]:
     ],
 )  # fmt: skip
 def test_the_cookie_is_set_where_none_leads_to_a_worker(cookie: str | None, is_set: bool) -> None:
-    sets = SetsCookie(application, "seat", Tokens())
-    environ = {} if cookie is None else {"HTTP_COOKIE": cookie}
-    expected = ["seat=aaa; Path=/; HttpOnly; SameSite=Lax"] if is_set else []
-    headers, body = call(sets, **environ)
-    assert cookies(headers) == expected
-    assert body == [b"hello"]
-    assert FIELDS == [("Content-Type", "text/plain")]
+    heads = SetsCookie(None, "seat", Tokens())
+    for _ in range(2):
+        headers = begun(heads, exchange_of(cookie))
+        assert cookies(headers) == ([COOKIE] if is_set else [])
+        assert headers[0] == FIELDS[0]
+    assert len(FIELDS) == 1
 
 
-def test_over_https_it_is_secure() -> None:
-    headers, _ = call(SetsCookie(application, "seat", Tokens()), **{"wsgi.url_scheme": "https"})
-    assert cookies(headers) == ["seat=aaa; Path=/; HttpOnly; SameSite=Lax; Secure"]
+def test_each_response_has_its_own_fields_and_cookie() -> None:
+    tokens = Tokens()
+    heads = SetsCookie(None, "seat", tokens)
+    assert cookies(begun(heads, exchange_of())) == [COOKIE]
+    assert cookies(begun(heads, exchange_of("seat=aaa"))) == []
+    assert cookies(begun(heads, exchange_of(scheme="https"))) == [COOKIE + "; Secure"]
+    assert cookies(begun(heads, exchange_of())) == [COOKIE]
+    assert begun(heads, exchange_of(), [("X", "y")])[0] == ("X", "y")
+    tokens.own = "bbb"
+    assert cookies(begun(heads, exchange_of(), [("X", "y")])) == [COOKIE.replace("aaa", "bbb")]
+
+
+def test_the_same_head_with_the_same_cookie_is_made_once() -> None:
+    heads = SetsCookie(None, "seat", Tokens())
+    one, other = (heads.head_of(exchange_of(), "200 OK", FIELDS) for _ in range(2))
+    assert one is other
 
 
 @pytest.mark.parametrize(
@@ -77,52 +90,43 @@ def test_over_https_it_is_secure() -> None:
 )  # fmt: skip
 def test_what_a_cache_may_give_to_other_clients_has_none(caching: list[str], is_set: bool) -> None:
     """Else all of them would go to one worker, or the response would not be cached."""
-
-    def cached(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("X", "public"), *(("cache-control", value) for value in caching)])
-        return []
-
-    headers, _ = call(SetsCookie(cached, "seat", Tokens()))
-    assert len(cookies(headers)) == is_set
+    fields = [("X", "public"), *(("cache-control", value) for value in caching)]
+    heads = SetsCookie(None, "seat", Tokens())
+    for _ in range(2):
+        assert len(cookies(begun(heads, exchange_of(), fields))) == is_set
 
 
 def test_a_worker_that_leaves_sets_none() -> None:
     tokens = Tokens()
     tokens.own = None
-    headers, _ = call(SetsCookie(application, "seat", tokens))
-    assert cookies(headers) == []
+    assert cookies(begun(SetsCookie(None, "seat", tokens), exchange_of())) == []
 
 
 def test_a_replaced_head_has_it_too() -> None:
-    def fails(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        start_response("200 OK", [])
-        start_response("500 Oh", [("X", "y")], ("type", "value", "traceback"))
-        return []
-
-    headers, _ = call(SetsCookie(fails, "seat", Tokens()))
-    assert headers[0] == ("X", "y")
-    assert len(cookies(headers)) == 1
+    response = Response(exchange_of(), SetsCookie(None, "seat", Tokens()))
+    response.start_response("200 OK", [])
+    response.start_response("500 Oh", [("X", "y")], (ValueError, ValueError(), None))
+    assert response.headers == [("X", "y"), ("Set-Cookie", COOKIE)]
 
 
-def learns(result: Any, headers: list[tuple[str, str]] | None = None, name: str = "sid") -> tuple[Learns, list[str]]:
+def test_a_field_of_the_response_is_learned_each_time() -> None:
     learned: list[str] = []
-
-    def application(_environ: dict[str, Any], start_response: Any) -> Any:
-        start_response("200 OK", headers or [])
-        return result
-
-    return Learns(application, name, learned.append, handshakes=name == "sid"), learned
-
-
-def test_a_field_of_the_response_is_learned() -> None:
-    made, learned = learns([b""], [("MCP-Session-ID", "abc"), ("Other", "x")], "mcp-session-id")
-    call(made)
-    assert learned == ["abc"]
+    heads = Learns(None, "mcp-session-id", learned.append)
+    for _ in range(2):
+        assert begun(heads, exchange_of()) == FIELDS
+    assert learned == []
+    named = [("MCP-Session-ID", "abc"), ("Other", "x")]
+    for _ in range(2):
+        assert begun(heads, exchange_of(), named) == named
+    assert learned == ["abc", "abc"]
+    begun(heads, exchange_of())
+    begun(heads, exchange_of(), [("mcp-session-id", "def")])
+    assert learned == ["abc", "abc", "def"]
 
 
 def test_a_very_long_one_is_not() -> None:
-    made, learned = learns([b""], [("Mcp-Session-Id", "x" * 257)], "mcp-session-id")
-    call(made)
+    learned: list[str] = []
+    begun(Learns(None, "mcp-session-id", learned.append), exchange_of(), [("Mcp-Session-Id", "x" * 257)])
     assert learned == []
 
 
@@ -132,6 +136,15 @@ HANDSHAKES = [
     b'\x00\x09\x07\xff0{"sid":"lv_VI97HAXpY6yYWAAAC"}',
     b'___eio[0]("0{\\"sid\\":\\"lv_VI97HAXpY6yYWAAAC\\"}");',
 ]
+
+
+def learns(result: Any) -> tuple[LearnsHandshakes, list[str]]:
+    learned: list[str] = []
+    return LearnsHandshakes(lambda _environ, _start_response: result, learned.append), learned
+
+
+def call(application: Any, query: str) -> Any:
+    return application({"QUERY_STRING": query}, lambda *_: None)
 
 
 class Closing:
@@ -151,7 +164,7 @@ class Closing:
 @pytest.mark.parametrize("body", HANDSHAKES)
 def test_a_handshake_of_engine_io_is_learned_before_the_client_has_it(body: bytes) -> None:
     made, learned = learns([body])
-    _, result = call(made, QUERY_STRING="EIO=4&transport=polling")
+    result = call(made, "EIO=4&transport=polling")
     assert learned == ["lv_VI97HAXpY6yYWAAAC"]
     assert result == [body]
 
@@ -159,14 +172,14 @@ def test_a_handshake_of_engine_io_is_learned_before_the_client_has_it(body: byte
 @pytest.mark.parametrize("query", ["EIO=4&userssid=1", "ssid=x&EIO=4&t=sid=", "EIO=4&sid="])
 def test_so_it_is_if_other_parameters_have_similar_names(query: str) -> None:
     made, learned = learns([HANDSHAKES[0]])
-    call(made, QUERY_STRING=query)
+    call(made, query)
     assert learned == ["lv_VI97HAXpY6yYWAAAC"]
 
 
 def test_so_it_is_in_a_body_that_is_no_list() -> None:
     body = Closing(b"", HANDSHAKES[0], b"x")
     made, learned = learns(body)
-    _, result = call(made, QUERY_STRING="EIO=4&transport=polling")
+    result = call(made, "EIO=4&transport=polling")
     assert list(result) == [b"", HANDSHAKES[0], b"x"]
     result.close()
     assert body.closed
@@ -176,8 +189,8 @@ def test_so_it_is_in_a_body_that_is_no_list() -> None:
 @pytest.mark.parametrize("query", ["", "EIO=4&transport=polling&sid=x", "a=1"])
 def test_no_other_body_is_looked_at(query: str) -> None:
     made, learned = learns([HANDSHAKES[0]])
-    call(made, QUERY_STRING=query)
+    call(made, query)
     assert learned == []
     body = Closing()
     made, _ = learns(body)
-    assert call(made, QUERY_STRING=query)[1] is body
+    assert call(made, query) is body
