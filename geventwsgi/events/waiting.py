@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from geventwsgi.wsgi.held import Outlet
     from geventwsgi.wsgi.named import Packed
 
-#: The entry of an environ that has what an earlier call has waited for.
+#: The entry of an environ that has where an earlier call has waited, and what for.
 POLLED = "geventwsgi.polled"
+#: The same once :func:`poll` has returned it: it is returned once.
+_TOLD: tuple[list[Any], None] = ([], None)
 #: The type of what :func:`as_json` returns.
 JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))
 
@@ -270,6 +272,9 @@ def poll(
     Where a request cannot wait without its greenlet, this waits, and never returns None: a request with a body, another
     server, a pool of greenlets.
 
+    A call that polls once more, where others or after a later place, waits again; but not while the server stops: then
+    this returns None too, and the 204 is sent.
+
     :param environ: the request's environ.
     :param source: a channel, or a list or tuple of channels.
     :param after: where the client has come to: ``position`` of the answer before. Without one this returns at once, and
@@ -279,18 +284,28 @@ def poll(
     :raises TypeError: ``timeout`` is no number, or ``source`` something else.
     """
     seconds("timeout", timeout)
-    polled: Polled | None = environ.pop(POLLED, None)
-    if polled is not None:
-        return polled
+    waited: tuple[list[Any], Polled | None] | None = environ.get(POLLED)
+    if waited is not None and waited[1] is not None and waited[0] == _names(source):
+        environ[POLLED] = _TOLD
+        return waited[1]
     with _channels_reading(source, after) as reading:
         messages = reading.batch(0)
         if messages or not (after and timeout):
             return Polled(messages, reading.position)
+        if waited is not None and _stops(environ):
+            return None  # it would wait again at once, and again
         hold = environ.get("geventwsgi.hold")
         if hold is not None and hold(Poll(source, reading.position, timeout)):
             return None
         reading.heed(environ)
+        environ[POLLED] = _TOLD
         return Polled(reading.batch(timeout), reading.position)
+
+
+def _names(source: Any) -> list[tuple[str, str | None]]:
+    """Return which channels these are: each call of an application may have objects of its own."""
+    channels = source if isinstance(source, list | tuple) else [source]
+    return [(each.name, each.redis) for each in channels if isinstance(each, Channel)]
 
 
 def _channels_reading(source: Any, after: str | None) -> Reading:
@@ -298,6 +313,11 @@ def _channels_reading(source: Any, after: str | None) -> Reading:
     if reading is None or reading is source:
         raise TypeError(f"a poll waits at a channel, or a list of channels, not at {source!r}")
     return reading
+
+
+def _stops(environ: Mapping[str, Any]) -> bool:
+    draining = getattr(environ.get("geventwsgi.server"), "draining", None)
+    return draining is not None and draining.is_set()
 
 
 class Poll(Recall):
@@ -342,7 +362,7 @@ class Poll(Recall):
         reading: Any = self._reading
         polled = Polled(self._found, reading.position)
         self.close()
-        return {POLLED: polled}
+        return {POLLED: (_names(self._source), polled)}
 
     def close(self) -> None:
         """See :meth:`.Recall.close`."""

@@ -342,6 +342,73 @@ def test_it_may_wait_again(channel: Channel) -> None:
         eventually(lambda: server.statuses == [200])
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_when_the_server_stops_it_waits_again_no_more(channel: Channel, method: str) -> None:
+    calls: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        calls.append("call")
+        assert len(calls) < 5
+        polled = poll(environ, channel, after=place)
+        while polled is not None:
+            calls.append("told")
+            assert len(calls) < 5
+            polled = poll(environ, channel, after=polled.position)
+        start_response("204 No Content", [])
+        return []
+
+    place = place_in(channel)
+    with running(app) as server:
+        body = "Content-Length: 1\r\n" if method == "POST" else ""
+        client = server.connect(request(place, method=method, fields=body) + b"x" * bool(body))
+        eventually(lambda: channel.join().subscriptions)
+        stop = gevent.spawn(server.server.drain, 10)
+        assert read_to(client, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
+        stop.get()
+
+
+def test_what_has_come_is_for_who_asks_for_the_same_channels(channel: Channel) -> None:
+    with Channel("polls of another group") as other:
+        place, before = place_in(other), place_in(channel)
+        groups = [channel, other, other]
+
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            polled = poll(environ, groups.pop(0), after=before if len(groups) == 2 else place)
+            start_response("204 No Content" if polled is None else "200 OK", [])
+            return [] if polled is None else [json.dumps([message.data for message in polled.messages]).encode()]
+
+        with running(app) as server:
+            client = server.connect(request(""))
+            eventually(lambda: channel.join().subscriptions)
+            channel.publish("for the former group")
+            eventually(lambda: other.join().subscriptions)
+            other.publish("for this group")
+            assert read_to(client, b"]").endswith(b'["for this group"]')
+
+
+def test_one_call_may_poll_twice(channel: Channel) -> None:
+    with Channel("polls beside") as other:
+        places = [place_in(channel), place_in(other)]
+
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            found: list[Any] = []
+            for each, place in zip([channel, other], places, strict=True):
+                polled = poll(environ, each, after=place)
+                if polled is None:
+                    start_response("204 No Content", [])
+                    return []
+                found += [message.data for message in polled.messages]
+            start_response("200 OK", [])
+            return [json.dumps(found).encode()]
+
+        channel.publish("one")
+        with running(app) as server:
+            client = server.connect(request(""))
+            eventually(lambda: held(server) == 1)
+            other.publish("two")
+            assert read_to(client, b"]").endswith(b'["one", "two"]')
+
+
 @pytest.mark.parametrize("returned", [[], [b""], (), iter([])])
 def test_an_empty_body_of_any_kind(channel: Channel, returned: Any) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> Any:
