@@ -203,11 +203,13 @@ class Past:
 
     def _merge(self, beginning: Beginning) -> None:
         """Deliver the messages that have come, in order; a greenlet's body."""
+        # What is not delivered yet stays in the frames, since others may ask for it meanwhile.
         while beginning.frames:
-            frames, beginning.frames = beginning.frames, {}
-            for ticket in sorted(frames):
-                if self._by_name.get(frames[ticket].name) is beginning:
-                    self._channels.deliver(frames[ticket])
+            for ticket in sorted(beginning.frames):
+                frame = beginning.frames.get(ticket)
+                if frame is not None and self._by_name.get(frame.name) is beginning:
+                    self._channels.deliver(frame)
+                beginning.frames.pop(ticket, None)
                 share.spend()
         beginning.over.set()
         if not beginning.waiting and beginning.number in self._begun:
