@@ -108,30 +108,29 @@ class Mesh:
         self._send_all(Frame(LEAVING))
 
     def hand_over(self, channels: dict[str, int]) -> None:
-        """Give the channels that no worker would keep to one that stays; wait until it has their messages.
+        """Give the channels that no worker would keep to one that stays; wait until the others have all messages.
 
         :param channels: those that have messages, with the number of messages that they keep.
         """
         # At the end of the server all workers say at once that they leave.
         gevent.sleep(GLANCE)
         staying = [address for address in self._peers if self._interest.stays(address)]
-        alone = [name for name in channels if not any(self._interest.wants(each, name) for each in staying)]
-        if not alone or not staying:
-            return
         # The worker that came last is the least likely to be the next to end.
-        heir = staying[-1]
-        for text in pack_names(alone):
+        heir = staying[-1] if staying else ""
+        alone = [name for name in channels if not any(self._interest.wants(each, name) for each in staying)]
+        for text in pack_names(alone) if heir else ():
             keep = max(channels[name] for name in unpack_names(text))
             self._peers[heir].send(Frame(ADOPT, number=keep, text=text).encode(), needed=True)
         deadline = monotonic() + HAND_OVER
-        while monotonic() < deadline and not self._has_adopted(heir, alone):
+        while monotonic() < deadline and not (self._has_told_all() and self._has_adopted(heir, alone)):
             gevent.sleep(GLANCE)
 
+    def _has_told_all(self) -> bool:
+        """Return whether nothing waits to be sent to another worker, and no question of one waits for an answer."""
+        return self.past.has_answered and all(peer.idle for peer in self._peers.values())
+
     def _has_adopted(self, heir: str, names: list[str]) -> bool:
-        peer = self._peers.get(heir)
-        if peer is None:
-            return True
-        return all(self._interest.wants(heir, name) for name in names) and self.past.has_answered and peer.idle
+        return heir not in self._peers or all(self._interest.wants(heir, name) for name in names)
 
     # Publishing
 

@@ -9,6 +9,7 @@ import socket
 import stat
 import struct
 import time
+from contextlib import suppress
 
 import gevent
 import pytest
@@ -357,13 +358,14 @@ def test_a_worker_of_another_version_is_not_told_of_again_and_again(nodes, told,
 
 
 def stuck(nodes, node):
-    """Connect as a worker that never reads: it listens, so that it is connected to."""
+    """Connect as a worker that wants all news and never reads: it listens, so that it is connected to."""
     address = "1.0badbad0"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(nodes.directory / address))
     listener.listen(1)
     sock = nodes.connect(node, address)
-    eventually(lambda: address in node.meeting.peers)
+    sock.sendall(Frame(frames.JOIN, text='["news"]').encode())
+    eventually(lambda: address in node.meeting.peers and node.relay._mesh._wanting("news"))
     return listener, sock, node.meeting.peers[address]
 
 
@@ -429,6 +431,29 @@ def test_a_thousand_publishers_wait_for_a_worker_in_bounded_memory(nodes, monkey
     assert max(sizes) < 2 * peer.PENDING
     listener.close()
     sock.close()
+
+
+def test_a_worker_that_leaves_ends_once_the_others_have_all_that_was_sent_to_them(nodes):
+    one = nodes.add()
+    listener, sock, theirs = stuck(nodes, one)
+    heard, _ = listener.accept()
+    heard.setblocking(False)
+    for _ in range(10):
+        one.channel.publish("x" * 50_000)
+    leaves = gevent.spawn(one.relay.hand_over)
+    leaves.join(0.05)
+    assert not theirs.idle
+    assert not leaves.ready()
+
+    def reads_until_it_ends():
+        with suppress(BlockingIOError):
+            heard.recv(1 << 20)
+        return leaves.ready()
+
+    eventually(reads_until_it_ends)
+    assert theirs.idle
+    for each in (heard, listener, sock):
+        each.close()
 
 
 # Sockets that fail
