@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 
 import pytest
@@ -17,6 +18,10 @@ THE_TESTS = 100_000
 # How long one example takes, and how long it takes to make one, is the machine's business.
 settings.register_profile("geventwsgi", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("geventwsgi")
+
+
+# Processes inherit it, and a runner that nohup has started ignores it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser):
