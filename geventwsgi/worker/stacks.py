@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.worker.boot_report import IMPORTING, is_ours
+from geventwsgi.worker.boot_report import IMPORTING, PACKAGE, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Where the standard library is.
 _LIBRARY = f"{os.path.dirname(os.__file__)}{os.sep}"
+#: Where functions stand in for gevent's, which the application calls.
+_STAND_INS = f"{PACKAGE}worker{os.sep}patching{os.sep}"
 #: The most stacks that are listed, and the most requests of each.
 PLACES, REQUESTS = 50, 10
 #: The stack of a greenlet without a Python frame.
@@ -77,11 +79,16 @@ def place(frame: FrameType | None) -> str | None:
 def application_stack(frame: FrameType | None) -> str:
     """Return the stack as text, without our frames at its outer end, if there are others inside them."""
     stack = traceback.extract_stack(frame)
-    ours = [is_ours(entry.filename) for entry in stack]
+    ours = [_calls(entry.filename) for entry in stack]
     begin = ours.index(True) if True in ours else 0
     while begin < len(stack) and (ours[begin] or stack[begin].filename.endswith(IMPORTING)):
         begin += 1
     return "".join(traceback.format_list(stack[begin:] or stack)).rstrip()
+
+
+def _calls(filename: str) -> bool:
+    """Return whether a file is ours and calls the application, instead of being called by it."""
+    return is_ours(filename) and not filename.startswith(_STAND_INS)
 
 
 def _serving(served: list[str]) -> str:
@@ -111,6 +118,6 @@ def _is_foreign(frame: FrameType | None) -> bool:
         return False
     gevent = _gevent()
     names = [entry.filename for entry in traceback.extract_stack(frame)]
-    first = next((index for index, name in enumerate(names) if is_ours(name)), 0)
+    first = next((index for index, name in enumerate(names) if _calls(name)), 0)
     names = names[first:]
     return any(not (is_ours(name) or name.startswith((gevent, "src/gevent"))) for name in names)

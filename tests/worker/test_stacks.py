@@ -13,6 +13,7 @@ from gevent.event import Event
 from geventwsgi.serving.loop.runners import Runners, Sleeper
 from geventwsgi.serving.wire.outbox import outbox_of
 from geventwsgi.worker import stacks
+from geventwsgi.worker.patching.patch import _sleep as sleep
 from geventwsgi.worker.stacks import describe
 
 
@@ -58,6 +59,17 @@ def test_many_requests_at_one_place_are_counted(waiting, monkeypatch):
 
 def test_greenlet_without_a_request_is_told_of(event):
     greenlet = gevent.spawn(waits_here, event)
+    gevent.sleep(0)
+    assert places(describe(sys._getframe(), {})) == ["has 1 more greenlet"]
+    event.set()
+    greenlet.join()
+
+
+def test_greenlet_that_sleeps_by_the_function_that_stands_in_for_gevents_is_told_of(event):
+    def waits_here():
+        sleep(lambda _seconds, _ref: event.wait())
+
+    greenlet = gevent.spawn(waits_here)
     gevent.sleep(0)
     assert places(describe(sys._getframe(), {})) == ["has 1 more greenlet"]
     event.set()
