@@ -119,6 +119,7 @@ class Arbiter(Compatible):
         self._started = True
         self.sources.watch(cfg, self.signals, self.log)
         self.app.cfg = cfg
+        self.meeting_place, self.tickets = self.kin.meeting(cfg.uid)
         HERE.join(self.claims)
         if cfg.uid == os.geteuid():  # else the workers' user could not meet in a directory that this process makes
             HERE.settle(self.meeting_place, self.tickets, self.log.error)
@@ -272,7 +273,7 @@ class Arbiter(Compatible):
         self._look_at_kin(self.signals.take_collected())
         self.observing.end()
         self._leave(self._named_listeners().values())
-        remove_meeting_place(self.meeting_place)
+        remove_meeting_place(self.meeting_place, alone=self.kin.alone)
         if self._pidfile:
             self._pidfile.remove()
         if self._started:

@@ -2,7 +2,8 @@
 
 Both sides are here: the old master, which executes the program and is its parent, and the new one, which finds the
 sockets and its parent's pid in the environment. While both live, neither removes a file that the other uses: the file
-of a unix socket, and the pidfile (the new master's ends with ``.2`` until its parent has gone).
+of a unix socket, and the pidfile (the new master's ends with ``.2`` until its parent has gone). Their workers meet in
+one directory and number their messages in one order, unless the two masters are of versions that differ in that.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geventwsgi.forks import close, own
+from geventwsgi.mesh.tickets import FORMAT, Tickets
 from geventwsgi.system.children import describe_end
 from geventwsgi.system.listeners import ACCEPTCONN
 from geventwsgi.system.originals import original
+from geventwsgi.system.socket_directory import meeting_place
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, MutableMapping
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
     from geventwsgi.system.listeners import Listener
     from geventwsgi.system.signals import SignalPipe
 
-#: Environment variables for the new master: its parent's pid, the descriptors by address, and the secret of both.
-PARENT, SOCKETS, SECRET = "GWSGI_UPGRADED_FROM", "GWSGI_UPGRADE_SOCKETS", "GWSGI_UPGRADE_SECRET"
+#: Environment variables for the new master: its parent's pid, the descriptors by address, the secret of both, and how
+#: its workers reach those of its parent.
+PARENT, SOCKETS, SECRET, MEETING = (
+    "GWSGI_UPGRADED_FROM", "GWSGI_UPGRADE_SOCKETS", "GWSGI_UPGRADE_SECRET", "GWSGI_UPGRADE_MEETING",
+)  # fmt: skip
 #: Seconds between two looks whether the parent still lives.
 INTERVAL = 0.5
 
@@ -38,11 +44,13 @@ class Kin:
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        parent, sockets, secret = (environ.pop(name, "") for name in (PARENT, SOCKETS, SECRET))
+        parent, sockets, secret, meeting = (environ.pop(name, "") for name in (PARENT, SOCKETS, SECRET, MEETING))
         #: The pid of the master that has started this one; 0 without one.
         self.parent = int(parent) if parent == str(os.getppid()) else 0
         #: The descriptors that the parent passes, by name: the text of the address that they listen at.
-        self.sockets = _read_sockets(sockets) if self.parent else {}
+        self.sockets: dict[str, list[int]] = _read(sockets) if self.parent else {}
+        #: How the workers reach each other, as the parent has passed it, and as the next master gets it.
+        self._meeting: dict[str, Any] = _read(meeting) if self.parent else {}
         #: What only the masters that follow each other know, so that what one has signed is valid with the next.
         self.secret = bytes.fromhex(secret) if self.parent and secret else os.urandom(32)
         #: The pid of the master that this one has started; 0 without one.
@@ -67,6 +75,24 @@ class Kin:
         for name in [name for name in self.sockets if name not in used]:
             for fd in self.sockets[name]:
                 close(fd)
+
+    def meeting(self, user: int) -> tuple[str, Tickets]:
+        """Return the directory in which the workers meet, and what numbers their messages: the parent's, if possible.
+
+        :param user: the workers' user, who alone can enter the directory.
+        """
+        passed = self._meeting
+        fd = passed.get("tickets", -1)
+        if passed.get("format") == FORMAT and passed["user"] == user:
+            os.set_inheritable(fd, False)
+            return passed["place"], Tickets(fd, passed["world"])
+        if fd >= 0:
+            close(fd)
+        place, tickets = meeting_place(), Tickets()
+        self._meeting = {
+            "format": FORMAT, "user": user, "place": place, "tickets": tickets.fd, "world": tickets.world,
+        }  # fmt: skip
+        return place, tickets
 
     def promoted(self) -> bool:
         """Return True once: when the parent has gone."""
@@ -109,11 +135,15 @@ class Kin:
 
         command = [sys.executable, *sys.orig_argv[1:]]
         sockets = {name: _listening(listener) for name, listener in listeners.items()}
-        told = {**environ, PARENT: str(os.getpid()), SOCKETS: json.dumps(sockets), SECRET: self.secret.hex()}
+        told = {
+            **environ, PARENT: str(os.getpid()), SOCKETS: json.dumps(sockets), SECRET: self.secret.hex(),
+            MEETING: json.dumps(self._meeting),
+        }  # fmt: skip
+        passed = [self._meeting["tickets"], *(fd for fds in sockets.values() for fd in fds)]
         with signals.held(), own():
             pid = int(original("os", "fork")())
             if pid == 0:
-                _become(signals, command, told, [fd for fds in sockets.values() for fd in fds], where)
+                _become(signals, command, told, passed, where)
         self.successor = pid
 
 
@@ -151,8 +181,8 @@ def _become(signals: SignalPipe, command: list[str], environ: dict[str, str], fd
         os._exit(1)
 
 
-def _read_sockets(text: str) -> dict[str, list[int]]:
+def _read(text: str) -> dict[str, Any]:
     import json  # as above
 
-    sockets: dict[str, list[int]] = json.loads(text)
-    return sockets
+    read: dict[str, Any] = json.loads(text or "{}")
+    return read

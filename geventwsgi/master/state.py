@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from geventwsgi.master.drain_delay import DrainDelay
 from geventwsgi.master.handles import Children
 from geventwsgi.mesh.claims import Claims
-from geventwsgi.mesh.tickets import Tickets
 from geventwsgi.system.file_watcher import SourceWatch
-from geventwsgi.system.socket_directory import meeting_place
 
 if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
     from geventwsgi.master.kin import Kin
+    from geventwsgi.mesh.tickets import Tickets
     from geventwsgi.mesh.whereabouts import Whereabouts
     from geventwsgi.observe.log import Logger
     from geventwsgi.system.daemon import Launch
@@ -39,6 +38,8 @@ class State:
     signals: SignalPipe
     cfg: Config
     log: Logger
+    #: Numbers the messages that workers send each other.
+    tickets: Tickets
 
     def __init__(self, app: Application) -> None:
         self.app = app
@@ -57,9 +58,7 @@ class State:
         #: The source files that ``reload`` watches.
         self.sources = SourceWatch()
         #: The directory of the sockets by which workers reach each other; the first worker that needs it makes it.
-        self.meeting_place = meeting_place()
-        #: Numbers the messages that workers send each other.
-        self.tickets = Tickets()
+        self.meeting_place = ""
         #: What one worker at a time may have.
         self.claims = Claims()
         #: The process that waits for a daemon's start; None without ``daemon``.

@@ -30,15 +30,20 @@ from geventwsgi.system.socket_directory import make_private
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     from geventwsgi.system.shared import Seat, Slot
 
+    #: A worker that may take something: of this master, or by the name of its socket one of another master.
+    Taker: TypeAlias = Seat | str
     #: Takes what was passed: facts, bytes, descriptor. It does not wait. It returns None to refuse, and leaves the
     #: descriptor alone then; or what begins to serve, called once the sender knows.
     Handler = Callable[[dict[str, Any], bytes, int], Callable[[], object] | None]
     #: Called with the descriptor that nobody has taken, which is the callee's from then on.
     Returned = Callable[[int], object]
 
+#: The names of the sockets begin with this; the process id of the worker's master and the number of its slot follow.
+PREFIX = "seat."
 #: What a packet begins with: its number on this link, and the bytes of its facts. An answer: the number, and whether
 #: the receiver has accepted.
 HEAD, ANSWER = struct.Struct("!QI"), struct.Struct("!Q?")
@@ -70,9 +75,11 @@ class TooLargeError(ValueError):
 class Link:
     """The way to one other worker, and what has been passed on it without an answer yet."""
 
-    def __init__(self, sock: RawSocket, seat: Seat) -> None:
+    def __init__(self, sock: RawSocket, name: str, taker: Taker) -> None:
         self.sock = sock
-        self.seat = seat
+        #: That of the other worker's socket.
+        self.name = name
+        self.taker = taker
         self.watcher: Any = None
         #: The number of the last packet.
         self.last = 0
@@ -86,19 +93,23 @@ class Passing:
     :param directory: that of the workers' sockets.
     :param slot: this worker's fields in shared memory, which show who takes anything.
     :param complain: writes a line to the error log.
+    :param master: the process id of this worker's master.
     """
 
-    def __init__(self, directory: Path, slot: Slot, complain: Callable[..., object]) -> None:
+    def __init__(self, directory: Path, slot: Slot, complain: Callable[..., object], master: int) -> None:
         self._directory = directory
         self.slot = slot
+        self._mine = f"{PREFIX}{master}."
         self._complain = complain
         self._loop: Any = get_hub().loop
         self._handlers: dict[str, Handler] = {}
         self._listener: RawSocket | None = None
         #: A descriptor to give up when there are no others; -1 without any.
         self._spare = -1
-        #: By the slot's number.
-        self._links: dict[int, Link] = {}
+        #: By the name of the other worker's socket.
+        self._links: dict[str, Link] = {}
+        #: The sockets of other masters' workers at which nobody listens any more.
+        self._dead: set[str] = set()
         #: The sockets of those who pass something to this worker, and the listener, with their watchers.
         self._heard: dict[RawSocket, Any] = {}
         self._buffer = memoryview(bytearray(MOST + 1))
@@ -120,7 +131,8 @@ class Passing:
         :raises OSError: the socket cannot be made.
         """
         make_private(self._directory)
-        path, unfinished = self._path(self.slot.index), self._directory / f".seat.{self.slot.index}"
+        name = self._name((self.slot.index, number))
+        path, unfinished = self._directory / name, self._directory / f".{name}"
         unfinished.unlink(missing_ok=True)
         listener = RawSocket(constants.AF_UNIX, _PACKETS)
         listener.setblocking(False)
@@ -137,8 +149,8 @@ class Passing:
         self._reserve()
         self.slot.sit(number)
 
-    def _path(self, index: int) -> Path:
-        return self._directory / f"seat.{index}"
+    def _name(self, taker: Taker) -> str:
+        return taker if isinstance(taker, str) else f"{self._mine}{taker[0]}"
 
     def _watch(self, sock: RawSocket, function: Callable[..., object], *arguments: object) -> None:
         watcher: Any = self._loop.io(sock.fileno(), _READ, ref=False)
@@ -250,9 +262,18 @@ class Passing:
 
     # Giving
 
-    def sits(self, seat: Seat) -> bool:
+    def sits(self, taker: Taker) -> bool:
         """Return whether a worker takes connections."""
-        return self.slot.sitting(seat[0]) == seat[1]
+        if isinstance(taker, str):
+            return taker not in self._dead
+        return self.slot.sitting(taker[0]) == taker[1]
+
+    def others(self) -> list[str]:
+        """Return the workers of another master that take connections: the one before or after this worker's."""
+        with suppress(OSError):
+            names = [each for each in os.listdir(self._directory) if each.startswith(PREFIX)]
+            return [each for each in names if not each.startswith(self._mine) and each not in self._dead]
+        return []
 
     @property
     def seat(self) -> Seat | None:
@@ -260,13 +281,18 @@ class Passing:
         number = self.slot.sitting(self.slot.index)
         return (self.slot.index, number) if number else None
 
-    def connections_at(self, seat: Seat) -> int:
-        """Return how many connections a worker has, with those that are on their way to it."""
-        link = self._links.get(seat[0])
-        return self.slot.connections_at(seat) + (len(link.unanswered) if link is not None else 0)
+    def connections_at(self, taker: Taker) -> int:
+        """Return how many connections a worker has, with those that are on their way to it.
+
+        Of another master's worker it is known only how many this one has passed to it.
+        """
+        link = self._links.get(self._name(taker))
+        if isinstance(taker, str):
+            return 0 if link is None else link.last
+        return self.slot.connections_at(taker) + (0 if link is None else len(link.unanswered))
 
     def send(
-        self, seat: Seat, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None
+        self, taker: Taker, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None
     ) -> bool:
         """Pass a descriptor to another worker, if that can be done at once; return whether it has been done.
 
@@ -282,7 +308,7 @@ class Passing:
         text = json.dumps([kind, facts]).encode()
         if HEAD.size + len(text) + len(data) > MOST:
             raise TooLargeError(f"no more than {MOST >> 10} KiB of a connection can be passed to another worker")
-        link = self._link(seat)
+        link = self._link(taker)
         if link is None or len(link.unanswered) >= UNANSWERED:
             return False
         number = link.last + 1
@@ -295,24 +321,26 @@ class Passing:
         link.unanswered[number] = fd, returned or close
         return True
 
-    def _link(self, seat: Seat) -> Link | None:
+    def _link(self, taker: Taker) -> Link | None:
         """Return the way to a worker, which may be the one that has the slot of an earlier one; None without any."""
-        index = seat[0]
-        if not self.sits(seat) or index == self.slot.index:
+        name = self._name(taker)
+        if not self.sits(taker) or name == self._name((self.slot.index, 0)):
             return None
-        link = self._links.get(index)
+        link = self._links.get(name)
         if link is not None:
-            if link.seat == seat:
+            if link.taker == taker:
                 return link
             self._end(link)
         sock = RawSocket(constants.AF_UNIX, _PACKETS)
         sock.setblocking(False)
         try:
-            sock.connect(str(self._path(index)))
-        except OSError:
+            sock.connect(str(self._directory / name))
+        except OSError as error:
             sock.close()
+            if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
+                self._dead.add(name)
             return None
-        link = self._links[index] = Link(sock, seat)
+        link = self._links[name] = Link(sock, name, taker)
         link.watcher = self._loop.io(sock.fileno(), _READ, ref=False)
         link.watcher.start(self._take_answers, link)
         return link
@@ -340,8 +368,8 @@ class Passing:
 
     def _end(self, link: Link) -> None:
         """Give up the way to a worker, and return what it has not accepted."""
-        if self._links.get(link.seat[0]) is link:
-            del self._links[link.seat[0]]
+        if self._links.get(link.name) is link:
+            del self._links[link.name]
         link.watcher.close()
         link.sock.close()
         unanswered, link.unanswered = link.unanswered, {}
@@ -353,6 +381,8 @@ class Passing:
     def begin_to_leave(self) -> None:
         """See :class:`.Leaver`: the others pass nothing more to this worker."""
         self.slot.rise()
+        with suppress(OSError):
+            (self._directory / self._name((self.slot.index, 0))).unlink()
 
     def hand_over(self) -> None:
         """See :class:`.Leaver`: wait a moment for the answers to what this worker has passed."""

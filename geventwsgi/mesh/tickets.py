@@ -11,6 +11,9 @@ from contextlib import suppress
 
 from geventwsgi.forks import close
 
+#: The version of what workers tell each other: of frames, the tickets' memory, and what is passed with a connection. An
+#: upgrade (USR2) may bring another one. Then the workers of the two masters do not meet.
+FORMAT = 1
 #: Tickets of which is known whose they are: the last ones. A power of two.
 REMEMBERED = 1 << 16
 #: Bits of a ticket's round through these, which stand beside the channel's key.
@@ -18,35 +21,39 @@ ROUND = 0xFF
 
 
 class Tickets:
-    """Numbers from 1 on. No two processes that were forked from the one that makes it get the same number.
+    """Numbers from 1 on. No two processes that share the open file get the same number.
 
-    The number is the offset of one open file without content, which they share. ``lseek`` moves and returns it in one
+    The number is the offset of that file. ``lseek`` moves and returns it in one
     step (POSIX.1, XSH 2.9.7), so that a process that is stopped or killed does not hold up the others.
 
-    Shared memory has the key of the channel for which each of the last tickets was drawn. So a worker sees which
+    The file's memory has the key of the channel for which each of the last tickets was drawn. So a worker sees which
     messages do not come to it, without a word from their publishers.
+
+    :param fd: the file, if this program has inherited it.
+    :param world: see :attr:`world`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fd: int | None = None, world: str | None = None) -> None:
         #: A random name of the processes that share the numbers.
-        self.world = os.urandom(8).hex()
-        self._fd = open_unnamed()
+        self.world = world or os.urandom(8).hex()
+        self.fd = open_unnamed() if fd is None else fd
+        os.ftruncate(self.fd, 8 * REMEMBERED)
         # One store of eight bytes each, which no other process sees half done.
-        self._keys = memoryview(mmap.mmap(-1, 8 * REMEMBERED)).cast("Q")
+        self._keys = memoryview(mmap.mmap(self.fd, 8 * REMEMBERED)).cast("Q")
 
     def take(self, key: int = 1) -> int:
         """Return the next number.
 
         :param key: the channel's, from 1 to 2**56 - 1.
         """
-        ticket = os.lseek(self._fd, 1, os.SEEK_CUR)
+        ticket = os.lseek(self.fd, 1, os.SEEK_CUR)
         self._keys[ticket % REMEMBERED] = key << 8 | (ticket // REMEMBERED) & ROUND
         return ticket
 
     @property
     def last(self) -> int:
         """The number that was taken last, by any process."""
-        return os.lseek(self._fd, 0, os.SEEK_CUR)
+        return os.lseek(self.fd, 0, os.SEEK_CUR)
 
     def key(self, ticket: int) -> int | None:
         """Return the key of the channel that a ticket was taken for; None if it is not written yet or forgotten."""

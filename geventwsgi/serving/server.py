@@ -41,15 +41,15 @@ from geventwsgi.serving.wire.tls_attributes import TLSAttributes, server_context
 from geventwsgi.wsgi.exchange import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from geventwsgi.mesh.passing import Taker
     from geventwsgi.observe.log import Logger
     from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.capacity import Guest
     from geventwsgi.serving.accept.service import Service
     from geventwsgi.serving.http1.http1_affinity import Places
     from geventwsgi.serving.wire.sockets import Socket
-    from geventwsgi.system.shared import Seat
     from geventwsgi.wsgi.gateway import Gateway
 
 #: SERVER_SOFTWARE. No version: it helps nobody but attackers.
@@ -376,11 +376,11 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         requests = self.__service.in_flight() if self.__service is not None else ()
         return {greenlet: described(exchange) for greenlet, exchange in requests}
 
-    def hand_over(self, seats: Callable[[], list[Seat]], until: float) -> None:
+    def hand_over(self, staying: Callable[[], Sequence[Taker]], until: float) -> None:
         """Accept nothing more, and give the connections that wait to other workers (see :meth:`.Moves.hand_over`)."""
         if self.__moves is not None:
             self.stop_accepting()
-            self.__moves.hand_over(seats, until)
+            self.__moves.hand_over(staying, until)
 
     def drain(self, timeout: float, *, sweep: bool = False) -> bool:
         """Accept nothing more, let requests in flight end, then end what is left.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -78,14 +79,31 @@ def remove_own(path: Path, pid: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_meeting_place(path: str) -> None:
-    """Remove the directory and the sockets in it. Other files stay, in case somebody has put a link in its place."""
+def remove_meeting_place(path: str, *, alone: bool = True) -> None:
+    """Remove the directory and the sockets in it. Other files stay, in case somebody has put a link in its place.
+
+    :param alone: whether no other server may use it; otherwise the sockets stay at which anybody listens.
+    """
     with suppress(OSError):
         directory = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0))
         try:
             for name in os.listdir(directory):
-                if stat.S_ISSOCK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                used = not alone and (name.startswith(".") or _listens(f"{path}/{name}"))
+                if stat.S_ISSOCK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode) and not used:
                     os.unlink(name, dir_fd=directory)
         finally:
             close(directory)
         os.rmdir(path)
+
+
+def _listens(path: str) -> bool:
+    """Return whether anybody listens at a socket, of whatever type."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            pass
+    return True

@@ -32,17 +32,18 @@ from geventwsgi.worker.heartbeat import Heartbeat, interval
 from geventwsgi.worker.watching.watches import Watches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
     from geventwsgi.config.sources import Config
+    from geventwsgi.mesh.passing import Passing, Taker
     from geventwsgi.observe.log import Logger
     from geventwsgi.observe.outputs.sinks import Later
     from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.balance import Balance
     from geventwsgi.serving.server import WSGIServer
     from geventwsgi.system.listeners import Listener
-    from geventwsgi.system.shared import Seat, Slot
+    from geventwsgi.system.shared import Slot
 
 #: The part of graceful_timeout in which connections are handed over. In the rest those are ended that stay.
 HANDOVER = 0.8
@@ -314,7 +315,7 @@ class Worker:
             from geventwsgi.mesh.passing import Passing, possible
 
             if possible:
-                HERE.take_passings(Passing(Path(HERE.directory), self._slot, self.log.error))
+                HERE.take_passings(Passing(Path(HERE.directory), self._slot, self.log.error, self.ppid or 0))
             elif self.cfg.affinity != "off":
                 self.log.warning("affinity has no effect: this system cannot pass connections between processes")
 
@@ -328,21 +329,23 @@ class Worker:
 
     def _hand_over(self) -> float:
         """Give the connections that wait to the workers that go on, if there are any; return the seconds it took."""
-        if HERE.passing is None or self._slot is None or self._quick or not (self.cfg.handover and self._is_ready()):
+        if HERE.passing is None or self._slot is None or self._quick or not self.cfg.handover:
+            return 0.0
+        staying = partial(self._others, self._slot, HERE.passing)
+        if not (self._is_ready() or staying()):
             return 0.0
         import gevent
 
         begun = monotonic()
         until = begun + self.cfg.graceful_timeout * HANDOVER
         gevent.sleep(MOMENT)
-        seats = partial(self._others, self._slot)
-        gives = [gevent.spawn(server.hand_over, seats, until) for server in self.servers]
+        gives = [gevent.spawn(server.hand_over, staying, until) for server in self.servers]
         self._go_through(lambda: gevent.joinall(gives))
         return monotonic() - begun
 
-    def _others(self, slot: Slot) -> list[Seat]:
-        """Return the workers that go on; none if the server stops."""
-        return slot.others() if self._is_ready() else []
+    def _others(self, slot: Slot, passing: Passing) -> Sequence[Taker]:
+        """Return the workers that go on: if the server stops, those of another master; none without one (``USR2``)."""
+        return (slot.others() if self._is_ready() else []) or passing.others()
 
     @staticmethod
     def _attend() -> None:

@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from geventwsgi.config.addresses import TCPAddress
-from geventwsgi.master.kin import PARENT, SECRET, SOCKETS, Kin, working_directory
+from geventwsgi.master.kin import MEETING, PARENT, SECRET, SOCKETS, Kin, working_directory
+from geventwsgi.mesh.tickets import FORMAT, Tickets
 from geventwsgi.system.listeners import Listener
 from tests.support.waiting import wait_until
 
@@ -83,3 +84,26 @@ def test_the_next_master_has_the_secret_of_this_one_and_nobody_else():
     assert Kin(environ).secret == secret
     assert environ == {}
     assert Kin({PARENT: "1234567", **told}).secret != secret
+
+
+def passed(tickets, **changes):
+    """Return what a new master's kin makes of a meeting that its parent passes."""
+    facts = {"format": FORMAT, "user": 7, "place": "/place", "tickets": os.dup(tickets.fd), "world": tickets.world}
+    return facts["tickets"], Kin({PARENT: str(os.getppid()), MEETING: json.dumps(facts | changes)}).meeting(7)
+
+
+def test_the_workers_of_the_next_master_meet_those_of_this_one():
+    tickets = Tickets()
+    fd, (place, found) = passed(tickets)
+    assert (place, found.world, found.take()) == ("/place", tickets.world, tickets.last)
+    assert found.key(tickets.last) == tickets.key(tickets.last) == 1
+    assert not os.get_inheritable(fd)
+
+
+@pytest.mark.parametrize("changes", [{"format": FORMAT + 1}, {"user": 8}], ids=["version", "user"])
+def test_masters_that_differ_meet_at_places_of_their_own(changes):
+    tickets = Tickets()
+    fd, (place, found) = passed(tickets, **changes)
+    assert place != "/place"
+    assert found.world != tickets.world
+    assert not os.path.sameopenfile(fd, tickets.fd)  # it has been closed: its number is another's

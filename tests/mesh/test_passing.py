@@ -80,7 +80,7 @@ def test_one_that_was_passed_counts_on_its_way_and_when_it_has_come(workers, pip
     other.on("x", Taker())
     assert one.send(seat, "x", {}, b"", pipe.fd, None)
     assert one.connections_at(seat) == 1
-    eventually(lambda: not one._links[seat[0]].unanswered)
+    eventually(lambda: not other_has(one))
     assert one.connections_at(seat) == 1
 
 
@@ -290,7 +290,7 @@ def stranger(workers, passing):
     """Connect to a worker by a socket of one's own."""
     sock = socket.socket(socket.AF_UNIX, stdlib_socket.SOCK_SEQPACKET)
     sock.settimeout(5)
-    sock.connect(str(workers.directory / f"seat.{passing.slot.index}"))
+    sock.connect(str(workers.directory / f"seat.{workers.master}.{passing.slot.index}"))
     return sock
 
 
@@ -432,3 +432,46 @@ def test_one_worker_has_no_more_than_some_without_an_answer(workers, pipe):
     for fd in back:
         os.close(fd)
     assert one.send(seat, "unknown", {}, b"", os.dup(pipe.fd), None)
+
+
+# Workers of another master
+
+
+@pytest.fixture
+def theirs(workers):
+    made = Passings(workers.directory, master=2)
+    yield made
+    made.stop()
+
+
+def test_a_worker_of_another_master_takes_what_is_passed(workers, theirs, pipe):
+    one, other, taker = workers.add(), theirs.add(), Taker()
+    other.on("news", taker)
+    (name,) = one.others()
+    assert one.send(name, "news", {}, b"bytes", pipe.fd, None)
+    eventually(lambda: taker.taken == [({}, b"bytes")])
+
+
+def test_of_another_masters_worker_the_connections_count_that_were_passed_to_it(workers, theirs, pipe):
+    one, other = workers.add(), theirs.add()
+    other.on("news", Taker())
+    (name,) = one.others()
+    assert one.connections_at(name) == 0
+    assert one.send(name, "news", {}, b"", pipe.fd, None)
+    assert one.connections_at(name) == 1
+
+
+def test_one_that_leaves_is_none_of_those_that_another_masters_workers_pass_to(workers, theirs):
+    one, other = workers.add(), theirs.add()
+    assert len(one.others()) == 1
+    other.begin_to_leave()
+    assert one.others() == []
+
+
+def test_one_of_another_master_that_is_dead_is_tried_once(workers, theirs, pipe):
+    one, other = workers.add(), theirs.add()
+    theirs.die(other)
+    (name,) = one.others()
+    assert not one.send(name, "news", {}, b"", pipe.fd, None)
+    assert not one.sits(name)
+    assert one.others() == []

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 class Passings:
     """The workers of one master."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, master: int = 1) -> None:
         self.directory = directory
         self.slots = SharedSlots(8)
+        self.master = master
         self.told: list[str] = []
         self.all: list[Passing] = []
 
     def add(self, slot=None) -> Passing:
         """Start one more; its number is its place in this order, from 1."""
-        made = Passing(self.directory, slot or self.slots.take(), self._complain)
+        made = Passing(self.directory, slot or self.slots.take(), self._complain, self.master)
         self.all.append(made)
         made.open(len(self.all))
         return made

@@ -71,3 +71,14 @@ def test_the_end_removes_sockets_alone_from_whatever_has_their_directorys_name(t
         sock.bind(str(place / "socket"))
     socket_directory.remove_meeting_place(str(place))
     assert {entry.name for entry in place.iterdir()} == {"below", "file", *(["socket"] if kind == "a link" else [])}
+
+
+def test_while_another_server_uses_the_directory_the_sockets_stay_at_which_it_listens(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as used:
+        for name, sock in (("dead", dead), ("used", used)):
+            sock.bind(str(tmp_path / name))
+            sock.listen()
+        dead.close()
+        (tmp_path / ".unfinished").touch()
+        socket_directory.remove_meeting_place(str(tmp_path), alone=False)
+        assert {entry.name for entry in tmp_path.iterdir()} == {"used", ".unfinished"}

@@ -24,9 +24,9 @@ from geventwsgi.serving.accept.relaying import carry, pair
 from geventwsgi.serving.wire.sockets import Socket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from geventwsgi.mesh.passing import Passing
+    from geventwsgi.mesh.passing import Passing, Taker
     from geventwsgi.serving.accept.acceptor import Acceptor
     from geventwsgi.serving.accept.capacity import Capacity
     from geventwsgi.serving.accept.connection import Connection
@@ -86,31 +86,30 @@ class Known(NamedTuple):
 class Takers:
     """The workers that connections are handed over to: in turn the one that has the fewest.
 
-    :param seats: returns the workers that go on serving.
+    :param staying: returns the workers that go on serving.
     """
 
-    def __init__(self, passing: Passing, seats: Callable[[], list[Seat]]) -> None:
+    def __init__(self, passing: Passing, staying: Callable[[], Sequence[Taker]]) -> None:
         self._passing = passing
-        self._seats = seats
+        self._staying = staying
         #: Those that have taken nothing for a while.
-        self._slow: set[Seat] = set()
+        self._slow: set[Taker] = set()
         self._patience = clock.monotonic() + PATIENCE
 
-    def next(self) -> Seat | None:
+    def next(self) -> Taker | None:
         """Return the worker to try; None if there is none."""
-        seats = self._seats()
-        return min(
-            [seat for seat in seats if seat not in self._slow] or seats, key=self._passing.connections_at, default=None
-        )
+        staying = self._staying()
+        quick = [taker for taker in staying if taker not in self._slow]
+        return min(quick or staying, key=self._passing.connections_at, default=None)
 
     def took(self) -> None:
         """Note that a worker has taken a connection."""
         self._patience = clock.monotonic() + PATIENCE
 
-    def took_nothing(self, seat: Seat) -> None:
+    def took_nothing(self, taker: Taker) -> None:
         """Note that a worker takes nothing at the moment. After some time others are tried, if there are any."""
         if clock.monotonic() >= self._patience:
-            self._slow.add(seat)
+            self._slow.add(taker)
             self.took()
 
 
@@ -191,17 +190,17 @@ class Moves:
         """
         self._open(known, received, None, fd, moved=self._passing.sits(seat))
 
-    def hand_over(self, seats: Callable[[], list[Seat]], until: float) -> None:
+    def hand_over(self, staying: Callable[[], Sequence[Taker]], until: float) -> None:
         """Send the connections that wait for their clients, or for messages, to other workers, which go on with them.
 
         Those that cannot leave stay, and so do all when there is nobody else. It returns when all have been taken.
 
-        :param seats: returns the workers that go on serving.
+        :param staying: returns the workers that go on serving.
         :param until: when it ends at the latest (``clock.monotonic``).
         """
         connections = self._acceptor.speaker.service.connections
-        while seats() and clock.monotonic() < until:
-            before, takers = len(connections), Takers(self._passing, seats)
+        while staying() and clock.monotonic() < until:
+            before, takers = len(connections), Takers(self._passing, staying)
             for connection in tuple(connections):
                 if connection in connections and takers.next() is not None:
                     self._give(connection, takers, until)
@@ -228,11 +227,13 @@ class Moves:
         facts = {**known._asdict(), "parked": parked or None}
         back = partial(self._open, known, ahead, parked)
         try:
-            while (seat := takers.next()) is not None and clock.monotonic() < until:
-                if self._passing.send(seat, self._kind, facts, ahead, fd, back):
+            while (taker := takers.next()) is not None and clock.monotonic() < until:
+                # Another master has seats of its own.
+                told = facts | {"home": None} if isinstance(taker, str) else facts
+                if self._passing.send(taker, self._kind, told, ahead, fd, back):
                     takers.took()
                     return
-                takers.took_nothing(seat)
+                takers.took_nothing(taker)
                 sleep(PAUSE)
         except TooLargeError as error:
             self._complain("cannot leave its worker, and ends with it", error)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.process import ROOT, Gwsgi
+from tests.support.upgrading import upgraded
 from tests.support.waiting_crowd import Crowd, Poll, Stream, WebSocket
 
 if TYPE_CHECKING:
@@ -94,3 +95,17 @@ def test_five_reloads_with_changed_code(tmp_path: Path, clients: int) -> None:
             renewed.replace(lambda: server.signal(signal.SIGHUP))
         renewed.check()
         renewed.crowd.close()
+
+
+def test_an_upgrade_to_changed_code(tmp_path: Path, clients: int) -> None:
+    app, pidfile = tmp_path / "changed_app.py", tmp_path / "pid"
+    app.write_text(TEXT)
+    flags = (*MANY, "--wsgi-websocket", "--pid", str(pidfile))
+    with Gwsgi(*flags, app="changed_app:application", cwd=tmp_path, env=FRESH) as server:
+        renewed = Renewed(server, app, clients)
+        renewed.change()
+        with upgraded(server, pidfile):
+            server.signal(signal.SIGTERM)
+            renewed.publish_until(lambda: server.process.poll() is not None)
+            renewed.check()
+            renewed.crowd.close()

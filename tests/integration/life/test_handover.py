@@ -1,24 +1,28 @@
-"""A reload ends no connection that waits: new workers go on with streams, long-polls, WebSockets and idle clients."""
+"""A reload or an upgrade ends no connection that waits: a stream, a long-poll, a WebSocket, an idle client goes on."""
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import signal
 import threading
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.process import Gwsgi
+from tests.support.upgrading import children_of, upgraded
 from tests.support.waiting import wait_until
 from tests.support.websocket import WebSocketClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 APP = "tests.support.apps.handed_over:application"
 #: Pauses between two messages, in which a reload may come.
@@ -46,6 +50,14 @@ def application(environ, start_response):
     news.publish(1)
     start_response("204 No Content", [])
     return []
+"""
+
+
+#: A configuration with which no worker is ready before a lock is free.
+WAITING = """
+import fcntl
+def post_worker_init(worker):
+    fcntl.flock(open({gate!r}), fcntl.LOCK_SH)
 """
 
 
@@ -288,3 +300,139 @@ def test_what_the_changed_application_lacks_is_told_to_come_back(tmp_path: Path,
                 assert client.receive() == "two"
             assert json.loads(answer.read())["messages"] == ([] if gone == "answer" else [1])
         assert "the application here cannot go on with it" in server.log_text()
+
+
+# USR2
+
+
+@pytest.fixture
+def pidfile(tmp_path: Path) -> Path:
+    return tmp_path / "pid"
+
+
+@contextmanager
+def to_be_upgraded(pidfile: Path, **options: Any) -> Iterator[Gwsgi]:
+    with Gwsgi("--workers", "2", "--wsgi-websocket", "--pid", str(pidfile), app=APP, **options) as server:
+        yield server
+
+
+def test_streams_get_each_message_once_through_an_upgrade(pidfile: Path) -> None:
+    with to_be_upgraded(pidfile) as server, connected(server, 20) as clients:
+        streams = [client.open("/events") for client in clients]
+        with upgraded(server, pidfile):
+            with publishing(server) as count:
+                wait_until(lambda: count[0] > 20)  # which workers of both masters have published
+                server.signal(signal.SIGTERM)
+                assert server.wait() == 0
+                reached = count[0]
+                wait_until(lambda: count[0] > reached + 20)
+            assert [numbers(stream, count[0] - 1) for stream in streams] == [list(range(count[0]))] * 20
+
+
+def test_a_long_poll_is_answered_by_a_worker_of_the_new_master(pidfile: Path) -> None:
+    with to_be_upgraded(pidfile) as server, connected(server) as (client,):
+        after = json.loads(client.ask("/poll"))["after"]
+        poll = client.open(f"/poll?after={after}")
+        with upgraded(server, pidfile) as new:
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            ask(server, "/publish?from=0&to=1")
+            assert json.loads(poll.read())["messages"] == [0]
+            assert int(client.ask("/pid")) in children_of(server, new)
+
+
+def test_a_websocket_goes_on_with_its_state_under_the_new_master(pidfile: Path) -> None:
+    with to_be_upgraded(pidfile) as server, WebSocketClient(server.address, "/ws") as client:
+        client.send("one")
+        assert str(client.receive()).startswith("1 in ")
+        with upgraded(server, pidfile) as new:
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            client.send("two")
+            count, pid = str(client.receive()).split(" in ")
+            assert (count, int(pid) in children_of(server, new)) == ("2", True)
+            ask(server, "/publish?from=7&to=8")
+            assert client.receive() == "7"
+
+
+def test_idle_connections_are_spread_over_the_workers_of_the_new_master(pidfile: Path) -> None:
+    with to_be_upgraded(pidfile) as server, connected(server, 20) as clients:
+        for client in clients:
+            client.ask("/pid")
+        sockets = [client.sock for client in clients]
+        with upgraded(server, pidfile) as new:
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            served = [int(client.ask("/pid")) for client in clients]
+            assert [client.sock for client in clients] == sockets
+            assert sorted(map(served.count, children_of(server, new))) == [10, 10]
+
+
+def test_a_position_of_the_former_master_is_valid_with_the_new_one(pidfile: Path) -> None:
+    with to_be_upgraded(pidfile) as server:
+        after = json.loads(ask(server, "/poll"))["after"]
+        ask(server, "/publish?from=0&to=3")
+        with upgraded(server, pidfile):
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            assert json.loads(ask(server, f"/poll?after={after}"))["messages"] == [0, 1, 2]
+
+
+def test_the_old_workers_hand_over_at_winch(pidfile: Path) -> None:
+    with to_be_upgraded(pidfile) as server, connected(server, 4) as clients:
+        streams = [client.open("/events") for client in clients]
+        with upgraded(server, pidfile) as new:
+            server.signal(signal.SIGWINCH)
+            wait_until(lambda: children_of(server, server.pid) == {new}, 20)
+            ask(server, "/publish?from=0&to=1")
+            assert [numbers(stream, 0) for stream in streams] == [[0]] * 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_what_the_new_master_holds_returns_to_the_old_one(pidfile: Path, number: signal.Signals) -> None:
+    with to_be_upgraded(pidfile) as server, upgraded(server, pidfile) as new:
+        server.signal(signal.SIGWINCH)
+        wait_until(lambda: children_of(server, server.pid) == {new}, 20)
+        with connected(server, 4) as clients:
+            streams = [client.open("/events") for client in clients]
+            workers = children_of(server, new)
+            server.signal(signal.SIGHUP)  # the old master has workers again
+            server.wait_ready(6)
+            server.signal(number, new)
+            wait_until(lambda: not {new, *workers} & set(server.group_pids()), 20)
+            ask(server, "/publish?from=0&to=1")
+            assert [numbers(stream, 0) for stream in streams] == [[0]] * 4
+        pidfile.with_suffix(".2").unlink(missing_ok=True)  # a master that is killed leaves it
+
+
+def test_nothing_is_handed_over_before_the_new_workers_are_ready(pidfile: Path, tmp_path: Path) -> None:
+    gate = (tmp_path / "gate").open("w")
+    fcntl.flock(gate, fcntl.LOCK_EX)
+    with gate, to_be_upgraded(pidfile, config="") as server, connected(server) as (client,):
+        stream = client.open("/events")
+        server.config_file.write_text(WAITING.format(gate=gate.name))
+        server.signal(signal.SIGUSR2)
+        second = tmp_path / "pid.2"
+        wait_until(second.exists, 20, server.log_text)
+        new = int(second.read_text())
+        wait_until(lambda: len(children_of(server, new)) == 2, 20, server.log_text)
+        server.signal(signal.SIGTERM)
+        assert stream.read().endswith(b"\n\n")
+        assert server.wait() == 0
+        gate.close()
+        wait_until(lambda: len(server.ready_pids()) == 4, 20, server.log_text)
+        os.kill(new, signal.SIGTERM)
+        wait_until(lambda: not server.group_pids(), 20, server.log_text)
+
+
+def test_the_last_of_two_masters_removes_the_directory_of_their_workers(pidfile: Path) -> None:
+    with (
+        TemporaryDirectory(dir="/tmp") as name,  # a socket's path has some hundred bytes
+        to_be_upgraded(pidfile, env={"TMPDIR": name}) as server,
+    ):
+        place = Path(name)
+        with upgraded(server, pidfile):
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            assert len(list(place.iterdir())) == 1
+        assert list(place.iterdir()) == []

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,43 +11,10 @@ import pytest
 from tests.support import inflight
 from tests.support.load import Load
 from tests.support.process import Gwsgi
+from tests.support.upgrading import children_of, upgraded
 from tests.support.waiting import wait_until
 
 APP = "tests.support.apps.life:application"
-
-
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def children_of(server, pid):
-    """Return the living children of ``pid`` among the server's session."""
-    return {child for child in server.group_pids() if _parent_or_none(child) == pid}
-
-
-def _parent_or_none(pid):
-    with suppress(OSError):
-        return parent_of(pid)
-    return None
-
-
-@contextmanager
-def upgraded(server, pidfile):
-    """Send USR2; yield the new master's pid once all its workers are ready. Whatever is left is ended afterwards."""
-    ready = len(server.ready_pids())
-    server.signal(signal.SIGUSR2)
-    second = Path(f"{pidfile}.2")
-    wait_until(second.exists, 20, server.log_text)
-    new = int(second.read_text())
-    try:
-        wait_until(lambda: len(server.ready_pids()) >= ready + 2, 20, server.log_text)
-        assert parent_of(new) == server.pid
-        yield new
-    finally:
-        for pid in (new, server.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: server.process.poll() is not None and not server.group_pids(), 20, server.log_text)
 
 
 @pytest.mark.parametrize("flags", [(), ("--reuse-port",)])
