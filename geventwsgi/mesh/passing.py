@@ -289,7 +289,12 @@ class Passing:
         link = self._links.get(self._name(taker))
         if isinstance(taker, str):
             return 0 if link is None else link.last
-        return self.slot.connections_at(taker) + (0 if link is None else len(link.unanswered))
+        connections = self.slot.connections_at(taker)
+        if link is None or not link.unanswered:
+            return connections
+        # It counts a connection once it has answered. So none is counted twice if the answers are read after its count.
+        self._take_answers(link)
+        return connections + len(link.unanswered)
 
     def send(
         self, taker: Taker, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None
@@ -346,7 +351,7 @@ class Passing:
         return link
 
     def _take_answers(self, link: Link) -> None:
-        """Take the answers of a worker, and note its end; called in the hub."""
+        """Take the answers of a worker, and note its end."""
         while True:
             try:
                 answer = link.sock.recv(ANSWER.size)

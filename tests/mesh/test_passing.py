@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import select
 import socket as stdlib_socket
 from array import array
 from contextlib import contextmanager
@@ -81,6 +82,16 @@ def test_one_that_was_passed_counts_on_its_way_and_when_it_has_come(workers, pip
     assert one.send(seat, "x", {}, b"", pipe.fd, None)
     assert one.connections_at(seat) == 1
     eventually(lambda: not other_has(one))
+    assert one.connections_at(seat) == 1
+
+
+def test_one_that_has_come_counts_once_before_the_sender_has_looked(workers, pipe):
+    one, other, seat = pair(workers)
+    other.on("x", Taker())
+    assert one.send(seat, "x", {}, b"", pipe.fd, None)
+    (link,) = one._links.values()
+    link.watcher.stop()
+    eventually(lambda: select.select([link.sock], [], [], 0)[0])
     assert one.connections_at(seat) == 1
 
 
