@@ -16,6 +16,7 @@ from geventwsgi.errors import RequestEnded
 from geventwsgi.events import Channel, poll
 from geventwsgi.serving.http1.http1_connection import Http1Connection
 from geventwsgi.serving.http1.http1_waiting import Http1Waiting
+from geventwsgi.wsgi.held import Recall
 from tests.serving.http1.test_http1_held import held
 from tests.support.eventually import eventually
 from tests.support.servers import Running, connect, read_all, read_to, running, serving
@@ -23,6 +24,8 @@ from tests.support.servers import Running, connect, read_all, read_to, running, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from geventwsgi.wsgi.held import Outlet
 
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE")
 WAIT = ("204 No Content", [("X-Waits", "1"), ("Set-Cookie", "first=1")], b"")
@@ -365,6 +368,49 @@ def test_when_the_server_stops_it_waits_again_no_more(channel: Channel, method: 
         stop = gevent.spawn(server.server.drain, 10)
         assert read_to(client, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
         stop.get()
+
+
+class Stubborn(Recall):
+    """Waits for nothing but the end of its time."""
+
+    first, heartbeat, over = b"", 60.0, False
+
+    def attach(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+
+    def take(self) -> None:
+        pass
+
+    def silence(self) -> None:
+        self.over = True
+
+    def drain(self) -> None:
+        self.over = True
+        self.outlet.wake()
+
+    def entries(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_offers_itself_again_while_the_server_stops_has_its_answer_sent() -> None:
+    offers: list[bool] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        assert len(offers) < 10
+        offers.append(environ["geventwsgi.hold"](Stubborn()))
+        start_response("204 No Content", [])
+        return []
+
+    with running(app) as server:
+        client = server.connect(request(""))
+        eventually(lambda: held(server) == 1)
+        stop = gevent.spawn(server.server.drain, 10)
+        assert read_to(client, b"\r\n\r\n").startswith(b"HTTP/1.1 204 ")
+        assert offers == [True, False]
+        assert stop.get(timeout=10)
 
 
 def test_what_has_come_is_for_who_asks_for_the_same_channels(channel: Channel) -> None:

@@ -1,3 +1,4 @@
+from geventwsgi.flag cimport flag
 from geventwsgi.http cimport encode
 from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.head cimport RequestHead as CRequestHead
@@ -18,6 +19,7 @@ cdef list _NO_TRAILERS
 
 cdef class Http1Exchange(http1_response.ResponseHalf):
     cdef object _raw_socket
+    cdef flag _again
     cdef public CHttp1Parked successor
 
     @cython.locals(fields=CFields, service=CService, forwarding=CForwarding)

@@ -47,7 +47,7 @@ BEGUN = "the response has begun: take the connection over before that, or begin 
 class Http1Exchange(http1_response.ResponseHalf):
     """One request and its response; see :class:`~geventwsgi.wsgi.exchange.Exchange`."""
 
-    __slots__ = ("_raw_socket", "successor")
+    __slots__ = ("_again", "_raw_socket", "successor")
 
     def begin(self, connection: Connection, policy: Http1Policy, head: RequestHead) -> None:
         """Begin with what the head says of the connection and the body.
@@ -78,6 +78,8 @@ class Http1Exchange(http1_response.ResponseHalf):
         connection.last = not head.keep_alive
         self._keep_alive = head.keep_alive and service.timeouts.keepalive > 0
         self._raw_socket: ClientSocket | None = None
+        #: Whether the application has been called for this request before.
+        self._again = False
         self.over = False
         self.request = self.offered = None
         #: What takes the exchange's place if the response is held; set by :meth:`hold`.
@@ -90,6 +92,11 @@ class Http1Exchange(http1_response.ResponseHalf):
         self.since = self.began = 0.0
         #: Set by :mod:`client` when the application asks for news of its client.
         self.audience: Audience | None = None
+
+    def inherit(self, former: live_exchange.LiveExchange) -> None:
+        """See :meth:`.LiveExchange.inherit`."""
+        http1_response.ResponseHalf.inherit(self, former)
+        self._again = True
 
     def _believe(self, forwarding: Forwarding, fields: Fields) -> None:
         """Take the scheme and the client's address from the fields of a trusted forwarder."""
@@ -170,10 +177,14 @@ class Http1Exchange(http1_response.ResponseHalf):
         )
 
     def can_recall(self) -> bool:
-        """See :meth:`Exchange.can_recall`. What has been read of a body could not be read again."""
+        """See :meth:`Exchange.can_recall`. What has been read of a body could not be read again.
+
+        A drain ends each wait at once, so that an application which offers to wait again would be called on and on.
+        """
+        service = self._connection.service
         return not (
             self.has_body or self.head_sent or self.taken or self.over or self._cut or self._raw_socket is not None
-            or self._connection.service.keeps_greenlets
+            or service.keeps_greenlets or (self._again and service.draining)
         )  # fmt: skip
 
     def hold(self, call: Call) -> None:
