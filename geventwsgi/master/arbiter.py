@@ -345,7 +345,7 @@ class Arbiter(Compatible):
             hooks.require(self.cfg, "pre_exec", self)
             self.kin.execute(self.signals, self._named_listeners(), environ, self._directory)
         except (StartupError, OSError) as error:
-            self.log.error("Upgrade: no new master can be started: %s", error)
+            self.log.error("Upgrade: no new master can be started: %s; mend this and send SIGUSR2 again", error)
         else:
             self.log.info("Upgrade: a new master starts (pid: %s)", self.kin.successor)
 

@@ -179,7 +179,8 @@ class Observing:
             self._pid, self._born = fork(self._state, self._live), now
         except OSError as error:
             self._backoff.died(now, 0)
-            self._state.log.error("No observer can be started, it is tried again: %s", error.strerror)
+            text = "No observer can be started (%s); it is tried again: raise the limit of processes or memory"
+            self._state.log.error(text, error.strerror)
         else:
             theirs.add(self._pid)
 

@@ -99,7 +99,7 @@ def test_system_without_a_process_left_is_tried_again(observe, monkeypatch, capl
     one = observe("127.0.0.1:0")
     one.look(100)
     one.look(100.1)
-    assert caplog.text.count("No observer can be started, it is tried again: Resource temporarily unavailable") == 1
+    assert caplog.text.count("No observer can be started (Resource temporarily unavailable); it is tried") == 1
     assert one.nap(100) == 0.5
 
 

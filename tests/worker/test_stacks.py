@@ -51,6 +51,13 @@ def test_greenlets_at_one_place_are_told_of_once_with_their_requests(waiting):
     assert who in {f"has 3 more greenlets serving {a}, {b}" for a, b in (("GET /1", "GET /2"), ("GET /2", "GET /1"))}
 
 
+def test_a_stack_that_many_greenlets_have_is_written_once(waiting, monkeypatch):
+    written = []
+    monkeypatch.setattr(stacks, "application_stack", lambda frame: written.append(frame) or "waits_here")
+    describe(sys._getframe(), dict.fromkeys(waiting, "GET /"))
+    assert sum(frame is not None and frame in [one.gr_frame for one in waiting] for frame in written) == 1
+
+
 def test_many_requests_at_one_place_are_counted(waiting, monkeypatch):
     monkeypatch.setattr(stacks, "REQUESTS", 1)
     (who,) = places(describe(sys._getframe(), dict.fromkeys(waiting, "GET /")))

@@ -128,9 +128,10 @@ class InFlight:
             break
 
     def _find(self, identity: str) -> Iterator[tuple[Guest, Any, LiveExchange]]:
-        for connection in self.connections() if identity.startswith(f"{os.getpid()}-") else ():
+        pid, _, came = identity.partition("-")
+        for connection in self.connections() if pid == str(os.getpid()) else ():
             for greenlet, exchange in connection.in_flight():
-                if exchange.since and _identity(exchange.since) == identity:
+                if exchange.since and _moment(exchange.since) == came:
                     yield connection, greenlet, exchange
 
 
@@ -160,7 +161,11 @@ def _came_after(after: float, connections: Sequence[Guest]) -> list[tuple[float,
 
 def _identity(since: float) -> str:
     """Return what names a request within its machine: its worker, and the microsecond in which it came."""
-    return f"{os.getpid()}-{int(since * 1e6):x}"
+    return f"{os.getpid()}-{_moment(since)}"
+
+
+def _moment(since: float) -> str:
+    return f"{int(since * 1e6):x}"
 
 
 def _described(connection: Guest, since: float) -> list[Row]:
