@@ -14,6 +14,7 @@ cdef class Fields:
     cdef public tuple changes
     cdef public Fields former
     cdef public dict cgi_trusted
+    cdef public double here_until
     cdef public flag chunked
     cdef public flag persists
     cdef public flag expect_continue
@@ -22,6 +23,8 @@ cdef class Fields:
     cdef public flag known
     cdef public flag takes_trailers
     cdef public flag stamped
+
+    cpdef lead_here(self, double until)
 
 @cython.locals(found=tuple, items=tuple, changes=tuple)
 cpdef Fields changed_fields(Fields last, bytes raw, CLimits limits)

@@ -23,8 +23,9 @@ class Fields:
     """A head's fields and what follows from them for the message; shared by requests that repeat the same block."""
 
     __slots__ = (
-        "cgi", "cgi_trusted", "changes", "chunked", "connection", "content_length", "expect_continue", "former", "host",
-        "items", "known", "persists", "plain", "raw", "scheme", "stamped", "takes_trailers", "upgrade",
+        "cgi", "cgi_trusted", "changes", "chunked", "connection", "content_length", "expect_continue", "former",
+        "here_until", "host", "items", "known", "persists", "plain", "raw", "scheme", "stamped", "takes_trailers",
+        "upgrade",
     )  # fmt: skip
 
     #: The block as received, each line with its CRLF, by which a repetition is recognised. Set by ``head`` only, which
@@ -58,6 +59,8 @@ class Fields:
     cgi_trusted: dict[str, Any] | None
     #: Used by ``http1_exchange`` only: the scheme that a trusted forwarder has sent; None until it is first needed.
     scheme: str | None
+    #: Set by :meth:`lead_here`; 0 if that is not known.
+    here_until: float
     #: Whether each name occurs once, in a line of its own, and without an underscore: then each line is one item, and
     #: its key in the environ depends on no other line.
     plain: bool
@@ -65,6 +68,10 @@ class Fields:
     #: with new values, and the former fields. Else () and None.
     changes: tuple[tuple[str, str], ...]
     former: Fields | None
+
+    def lead_here(self, until: float) -> None:
+        """Note until when (``clock.monotonic``) they are known to lead to this worker; for ``http1_affinity`` only."""
+        self.here_until = until
 
 
 def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> Fields:
@@ -78,6 +85,7 @@ def parse_fields(block: bytes, limits: Limits, leniency: Leniency = STRICT) -> F
     fields.items = tuple(items)
     fields.cgi = fields.cgi_trusted = fields.scheme = fields.former = None
     fields.known = False
+    fields.here_until = 0.0
     fields.changes = ()
     special: dict[str, list[str]] = {}
     names = set()
@@ -133,6 +141,7 @@ def _with_changes(
     fields.plain = True
     fields.cgi = fields.cgi_trusted = fields.scheme = None
     fields.known = False
+    fields.here_until = 0.0
     fields.former = last
     last.former = None  # so that earlier fields are not kept alive
     fields.host, fields.connection, fields.upgrade = last.host, last.connection, last.upgrade

@@ -50,6 +50,8 @@ VARIANTS = {
     "control": ("--control-socket", "CONTROL"),
     "admin": ("--admin-bind", "ADMIN"),
     "scraped": ("--admin-bind", "ADMIN"),  # /metrics, each second
+    "header": ("--affinity", "header:mcp-session-id"),  # no request has one, as in the next
+    "query": ("--affinity", "query:sid"),
     "cookie": (),  # what the next two are compared with: each request has a cookie as long as theirs
     "right": ("--affinity", "cookie"),  # each request comes to the worker that its cookie leads to
     "wrong": ("--affinity", "cookie", "--workers", "2"),  # each comes to the other one, and moves; both are counted

@@ -3,9 +3,10 @@ cimport cython
 from geventwsgi cimport _clock as clock
 from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.head cimport RequestHead as CRequestHead
+from geventwsgi.serving.request cimport sticky
 from geventwsgi.system.shared cimport Slot as CSlot
 
-cdef class Places:
+cdef class Places(sticky.Tokens):
     cdef public CSlot _slot
     cdef public object _whereabouts
     cdef public dict _seats
@@ -16,9 +17,10 @@ cdef class Places:
     cdef long long _number
     cdef str _token
 
-    cpdef own_token(self)
+    cpdef bint holds(self, double until) except -1
     @cython.locals(until=object)
-    cpdef bint is_settled(self, str value) except -1
+    cpdef double settled_until(self, str value) except -1
+    cpdef double settle(self, str value, double seconds) except -1
 
 cdef class Affinity:
     cdef public object _moves
@@ -26,7 +28,9 @@ cdef class Affinity:
 
     cpdef value_of(self, connection, CRequestHead head)
     cpdef find(self, str value)
+    @cython.locals(places=Places, fields=CFields, value=str, until=double)
     cpdef bint leads_away(self, connection, CRequestHead head) except -1
+    cpdef _note(self, CFields fields, str value, double until)
 
 cdef class ByCookie(Affinity):
     cdef public str _start

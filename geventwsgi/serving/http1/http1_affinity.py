@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 from geventwsgi import clock
 from geventwsgi.mesh.whereabouts import age_of, place_of
-from geventwsgi.serving.request.sticky import cookie_of
+from geventwsgi.serving.request import sticky
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ SETTLED, AGAIN = 60.0, 0.05
 REMEMBERED, LONGEST = 4096, 256
 
 
-class Places:
+class Places(sticky.Tokens):
     """The places of the workers that take connections now.
 
     :param slot: this worker's own.
@@ -135,21 +135,26 @@ class Places:
     def learn(self, value: str) -> None:
         """Note that this worker has made a value, unless another one that is there has made it before."""
         own = self.own
-        if own is None or not value or self.is_settled(value):
+        if own is None or not value or self.settled_until(value):
             return
         if self.of_session(value) is None:
             self._whereabouts.learn(value, own)
 
-    def is_settled(self, value: str) -> bool:
-        """Return whether a value was found to belong to this worker a moment ago, which still takes connections."""
-        until = self._settled.get(value)
-        return until is not None and clock.monotonic() < until and self._slot.sitting(self._slot.index) != 0
+    def holds(self, until: float) -> bool:
+        """Return whether what was found to belong to this worker still does: not later, and not once it leaves."""
+        return clock.monotonic() < until and self._slot.sitting(self._slot.index) != 0
 
-    def settle(self, value: str, seconds: float) -> None:
-        """Note that a value belongs to this worker, which need not be looked up again for some time."""
+    def settled_until(self, value: str) -> float:
+        """Return until when a value belongs to this worker, as was found a moment ago; 0 if that does not hold."""
+        until = self._settled.get(value)
+        return until if until is not None and self.holds(until) else 0.0
+
+    def settle(self, value: str, seconds: float) -> float:
+        """Note that a value belongs to this worker; return until when it need not be looked up again."""
         if len(self._settled) >= REMEMBERED:
             self._settled.clear()
-        self._settled[value] = clock.monotonic() + seconds
+        until = self._settled[value] = clock.monotonic() + seconds
+        return until
 
 
 class Affinity:
@@ -177,28 +182,36 @@ class Affinity:
 
     def leads_away(self, connection: Connection, head: RequestHead) -> bool:
         """Return whether a request belongs to another worker, and its connection has left for that one."""
-        value, places = self.value_of(connection, head), self._places
+        places, fields = self._places, head.fields
+        if fields.here_until and places.holds(fields.here_until):
+            return False
+        value = self.value_of(connection, head)
         if value is None:
-            return self._leads_home(connection, head)
+            home = connection.home
+            return home is not None and self._leads_home(connection, home, head)
         if len(value) > LONGEST:
             return False
-        if places.is_settled(value):
-            return False
-        seat = self.find(value)
-        if seat is None:
-            return False
-        if seat == places.own:
-            places.settle(value, self.lasting)
-            return False
-        return self._send(connection, seat, head)
+        until = places.settled_until(value)
+        if not until:
+            seat = self.find(value)
+            if seat is None:
+                return False
+            if seat != places.own:
+                return self._send(connection, seat, head)
+            until = places.settle(value, self.lasting)
+        self._note(fields, value, until)
+        return False
 
-    def _leads_home(self, connection: Connection, head: RequestHead) -> bool:
+    def _note(self, fields: Fields, value: str, until: float) -> None:
+        """Note in the fields that they lead here, if they do by themselves."""
+
+    def _leads_home(self, connection: Connection, home: Seat, head: RequestHead) -> bool:
         """Return whether a request of no session has left for the worker that has accepted its connection.
 
         So new sessions are spread as connections are, and do not follow a busy session of the same proxy.
         """
-        home, places = connection.home, self._places
-        return home is not None and home != places.own and places.sits(home) and self._send(connection, home, head)
+        places = self._places
+        return home != places.own and places.sits(home) and self._send(connection, home, head)
 
     def _send(self, connection: Connection, seat: Seat, head: RequestHead) -> bool:
         data = bytes_of(head)
@@ -218,11 +231,16 @@ class ByCookie(Affinity):
 
     def value_of(self, connection: Connection, head: RequestHead) -> str | None:  # noqa: ARG002 - the head says it
         """See :class:`Affinity`."""
-        return cookie_of(head.fields, self._start)
+        return sticky.cookie_of(head.fields, self._start)
 
     def find(self, value: str) -> Seat | None:
         """See :class:`Affinity`. A cookie that leads to no worker leads all requests to the same one."""
         return self._places.by_token(value) or self._places.for_value(value)
+
+    def _note(self, fields: Fields, value: str, until: float) -> None:
+        """See :class:`Affinity`. A cookie that leads to no worker is to be replaced by the response."""
+        if self._places.by_token(value) is not None:
+            fields.lead_here(until)
 
 
 class ByQuery(Affinity):
@@ -253,6 +271,10 @@ class ByHeader(ByQuery):
     def value_of(self, connection: Connection, head: RequestHead) -> str | None:  # noqa: ARG002 - the head says it
         """See :class:`Affinity`."""
         return field_of(head.fields, self._name)
+
+    def _note(self, fields: Fields, value: str, until: float) -> None:  # noqa: ARG002 - they lead here by the value
+        """See :class:`Affinity`."""
+        fields.lead_here(until)
 
 
 class ByAddress(Affinity):
@@ -290,7 +312,7 @@ def bytes_of(head: RequestHead) -> bytes | None:
 
 def parameter_of(query: str, name: str) -> str | None:
     """Return the first value of a query's parameter; None without it."""
-    if name not in query and "%" not in query:
+    if not query or (name not in query and "%" not in query):
         return None
     for pair in query.split("&"):
         key, _, value = pair.partition("=")

@@ -1,4 +1,5 @@
 from geventwsgi cimport _clock as clock
+from geventwsgi.serving.http1.http1_affinity cimport Affinity as CAffinity
 from geventwsgi.serving.http1.http1_exchange cimport Http1Exchange
 from geventwsgi.serving.http1.http1_parked cimport Http1Parked as CHttp1Parked
 from geventwsgi.serving.http1.http1_waiting cimport Http1Waiting as CHttp1Waiting
@@ -36,7 +37,7 @@ cdef class Http1Speaker(connections.Speaker):
     cpdef connections.Connection open(self, sock, address)
 
 cpdef serve(Http1Connection connection)
-@cython.locals(exchange=Http1Exchange)
+@cython.locals(exchange=Http1Exchange, affinity=CAffinity, head=CRequestHead)
 cpdef receive(Http1Connection connection)
 @cython.locals(known=Py_ssize_t, lane=Lane, policy=CHttp1Policy)
 cpdef answer(Http1Connection connection, Http1Exchange exchange, CHttp1Waiting waited=*)

@@ -1,6 +1,7 @@
 from geventwsgi.http.encode cimport LastHead as CLastHead
 from geventwsgi.http.known cimport KnownBlocks as CKnownBlocks
 from geventwsgi.observe.tally cimport Tally as CTally
+from geventwsgi.serving.http1.http1_affinity cimport Affinity as CAffinity
 from geventwsgi.wsgi.gateway cimport Gateway as CGateway
 
 cdef class Forwarding:
@@ -17,6 +18,6 @@ cdef class Http1Policy:
     cdef public object on_record
     cdef public dict pages
     cdef public CTally tally
-    cdef public object affinity
+    cdef public CAffinity affinity
     cdef public CLastHead last_head
     cdef public CKnownBlocks known

@@ -8,7 +8,7 @@ name, or the handshake of Engine.IO (Socket.IO).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from geventwsgi.wsgi import response
 from geventwsgi.wsgi.exchange import ResponseHead
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from geventwsgi.http.fields import Fields
+    from geventwsgi.system.shared import Seat
     from geventwsgi.wsgi.exchange import Exchange, Headers
 
 #: The session's name in a handshake of Engine.IO, behind what older versions and JSONP put before it.
@@ -31,14 +32,18 @@ _STORED, _NOT_STORED = re.compile(r"public|s-maxage|max-age\s*=\s*\"?0*[1-9]"), 
 _LONGEST = 256
 
 
-class Tokens(Protocol):
+class Tokens:
     """The texts that stand for workers."""
+
+    __slots__ = ()
 
     def own_token(self) -> str | None:
         """Return this worker's; None while it takes no sessions."""
+        raise NotImplementedError
 
-    def by_token(self, token: str) -> object | None:
+    def by_token(self, token: str) -> Seat | None:
         """Return the worker that a text stands for; None if there is none."""
+        raise NotImplementedError
 
 
 class SetsCookie(response.LastHead):
@@ -64,8 +69,11 @@ class SetsCookie(response.LastHead):
     def head_of(self, exchange: Exchange, status: Any, headers: Any) -> ResponseHead:
         """See :meth:`.LastHead.head_of`."""
         head = response.LastHead.head_of(self, exchange, status, headers)
-        own, given = self._tokens.own_token(), cookie_of(exchange.head.fields, self._start)
-        if own is None or (given is not None and (given == own or self._tokens.by_token(given) is not None)):
+        own, fields = self._tokens.own_token(), exchange.head.fields
+        if own is None or fields.here_until:
+            return head
+        given = cookie_of(fields, self._start)
+        if given is not None and (given == own or self._tokens.by_token(given) is not None):
             return head
         secure = exchange.scheme == "https"
         made = self._with_cookie
@@ -137,8 +145,7 @@ class LearnsHandshakes:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Call the application."""
-        query = environ.get("QUERY_STRING")
-        if query and "EIO=" in query and _OF_HANDSHAKE.match(query):
+        if _begins(environ):
             return self._look(self.application(environ, start_response))
         return self.application(environ, start_response)  # type: ignore[no-any-return]
 
@@ -154,6 +161,12 @@ class LearnsHandshakes:
         found = _HANDSHAKE.search(piece, 0, _BEGINNING)
         if found is not None:
             self._learn(found[1].decode("latin-1"))
+
+
+def _begins(environ: dict[str, Any]) -> bool:
+    """Return whether a request is a handshake of Engine.IO."""
+    query = environ["QUERY_STRING"]
+    return query != "" and "EIO=" in query and _OF_HANDSHAKE.match(query) is not None
 
 
 class _Looked:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from geventwsgi import clock
 from geventwsgi.http.head import parse_head
 from geventwsgi.http.limits import Leniency, Limits
 from geventwsgi.mesh.whereabouts import Whereabouts, age_of, numbered
@@ -181,6 +182,33 @@ def test_what_belongs_here_is_looked_up_seldom_and_not_once_the_worker_leaves(
     workers.taken[0].rise()
     assert not affinity.leads_away(unused, make_head(HEAD))
     assert asked == ["abc"] * 2
+
+
+@pytest.mark.parametrize("how", ["cookie:seat", "header:mcp-session-id"])
+def test_fields_that_lead_here_are_not_read_again_until_the_worker_leaves(workers: Workers, how: str) -> None:
+    workers.places[0].learn("abc")
+    head = make_head(HEAD.replace("seat=one", f"seat={workers.places[0].own_token()}"))
+    moves: Any = FakeMoves()
+    affinity = affinity_of(*how.split(":"), moves, workers.places[0], None)
+    unused: Any = None
+    assert not affinity.leads_away(unused, head)
+    assert head.fields.here_until > clock.monotonic()
+    head.fields.items = ()  # they are not looked at
+    assert not affinity.leads_away(unused, head)
+    head.fields.items = (("Cookie", f"seat={workers.places[1].own_token()}"), ("Mcp-Session-Id", "other"))
+    workers.places[1].learn("other")
+    workers.taken[0].rise()
+    assert affinity.leads_away(unused, head)
+
+
+def test_a_cookie_that_leads_to_no_worker_is_read_again_by_the_response(workers: Workers) -> None:
+    """Which replaces it."""
+    unused: Any = None
+    for number in range(20):
+        head = make_head(f"GET / HTTP/1.1\nHost: a\nCookie: seat={number}")
+        if workers.places[0].for_value(str(number)) == workers.places[0].own:
+            assert not affinity_of("cookie", "seat", unused, workers.places[0], None).leads_away(unused, head)
+            assert not head.fields.here_until
 
 
 def test_what_is_settled_is_bounded(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:

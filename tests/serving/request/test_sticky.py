@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from geventwsgi.serving.request import sticky
 from geventwsgi.serving.request.sticky import Learns, LearnsHandshakes, SetsCookie
 from geventwsgi.wsgi.response import LastHead, Response
 from tests.support.fake_exchange import FakeExchange
 
 
-class Tokens:
+class Tokens(sticky.Tokens):
     """Two workers, of which this is the first."""
 
     own: str | None = "aaa"
@@ -19,8 +20,8 @@ class Tokens:
     def own_token(self) -> str | None:
         return self.own
 
-    def by_token(self, token: str) -> object | None:
-        return 1 if token in ("aaa", "bbb") else None
+    def by_token(self, token: str) -> tuple[int, int] | None:
+        return (1, 1) if token in ("aaa", "bbb") else None
 
 
 FIELDS = [("Content-Type", "text/plain")]
