@@ -10,6 +10,7 @@ from gevent.event import Event
 from geventwsgi import clock
 from geventwsgi.fanout import fanout_of
 from geventwsgi.forks import hold
+from geventwsgi.serving.accept.pacing import pauses
 from geventwsgi.serving.loop.memory import Trimmer
 
 if TYPE_CHECKING:
@@ -105,11 +106,9 @@ class Service:
 
         :param until: when the rest ends all at once, so that their responses still have a proper end.
         """
-        begun = clock.monotonic()
-        for number, connection in enumerate(held):
-            early = min(begun + number * self.timeouts.drain_gap, until) - clock.monotonic()
-            if early > 0:
-                sleep(early)
+        for connection, pause in zip(held, pauses(self.timeouts.drain_gap, until), strict=False):
+            if pause:
+                sleep(pause)
             if not self.connections:
                 return
             if connection in self.connections:

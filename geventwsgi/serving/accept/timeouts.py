@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from geventwsgi.config.sources import Config
 
 
+#: The part of ``drain_rate`` at which held connections end: their clients come back a little sooner or later.
+PACE = 0.9
+
+
 class Timeouts:
     """The limits of one server's connections.
 
@@ -41,7 +45,7 @@ class Timeouts:
         #: a reset. 0: at once.
         self.linger_timeout = config.linger_timeout
         #: Between the ends of two held connections when the server stops. 0: all at once.
-        self.drain_gap = config.workers / config.drain_rate if config.drain_rate else 0.0
+        self.drain_gap = config.workers / (PACE * config.drain_rate) if config.drain_rate else 0.0
         #: Between two pieces of a body, however fast it came before; then 408. No setting, like those below.
         self.body = 60.0
         #: For the rest of a body that the application has not read; then the connection is closed instead of reused.
