@@ -171,7 +171,7 @@ def measure_echo(bench: Bench, row: Row, server: Started, _crowd: client.Crowd) 
 
 def measure_publish(bench: Bench, row: Row, server: Started, _crowd: client.Crowd) -> dict[str, float]:
     """Publish messages, and divide the CPU that was used by the number of deliveries."""
-    with fanout.subscribed(server.port, row.connections) as subscribers:
+    with fanout.subscribed(server.port, row.connections, row.request) as subscribers:
         subscribers.deliver(row.body)
         before = server.session.settled_cpu()
         found = subscribers.deliver_for(row.body, bench.seconds)

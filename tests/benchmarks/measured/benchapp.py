@@ -102,6 +102,15 @@ def poll(environ, start_response):
     return channels().LongPoll(environ, channel(), after="0", timeout=60)(environ, start_response)
 
 
+def recall(environ, start_response):
+    polled = channels().poll(environ, channel(), after="0", timeout=60)
+    if polled is None:
+        count()
+        start_response("204 No Content", [])
+        return []
+    return text(start_response, b"polled")
+
+
 def publish(environ, start_response):
     channel().publish(environ["wsgi.input"].read().decode())
     return text(start_response, b"published")
@@ -134,6 +143,7 @@ PATHS = {
     "/subscribed": subscribed,
     "/events": events,
     "/poll": poll,
+    "/recall": recall,
     "/publish": publish,
 }
 
