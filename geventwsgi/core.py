@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: their names differ: by these the shared object tells them apart.
 MODULES = (
     "_clock",
+    "due",
     "fanout",
     "observe.outputs._fits",
     "observe.outputs.escape",

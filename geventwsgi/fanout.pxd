@@ -1,4 +1,5 @@
 from geventwsgi cimport _clock as clock
+from geventwsgi.due cimport Due as CDue
 from geventwsgi.flag cimport flag
 
 cimport cython
@@ -12,7 +13,7 @@ cdef class Fanout:
     cdef double _until
     cdef flag _called
 
-    cpdef add(self, due)
+    cpdef add(self, CDue due)
     cpdef spend(self, double seconds)
-    @cython.locals(left=int)
+    @cython.locals(left=int, due=CDue)
     cpdef _run(self)

@@ -7,12 +7,13 @@ loop's next iteration. Knows neither clients nor messages.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from gevent import get_hub
 
 from geventwsgi import clock
+from geventwsgi.due import Due
 from geventwsgi.forks import hold, keep
 
 if TYPE_CHECKING:
@@ -24,13 +25,6 @@ SLICE = 0.002
 LOOK = 8
 #: Seconds, as few as make gevent wait for the loop's next iteration.
 ONE_ITERATION = 1e-9
-
-
-class Due(Protocol):
-    """What is called."""
-
-    def advance(self) -> None:
-        """Do what there is to do, without waiting."""
 
 
 class Fanout:
@@ -72,8 +66,9 @@ class Fanout:
             if not self._due:
                 self._due, self._added = self._added, self._due
                 self._due.reverse()
+            due = self._due.pop()
             try:
-                self._due.pop().advance()
+                due.advance()
             except BaseException:  # noqa: BLE001 - the others are called all the same
                 self._hub.handle_error(self, *sys.exc_info())
             left -= 1
@@ -97,7 +92,7 @@ class Fanout:
         self._called, self._timer = False, None
 
 
-class _Callback:
+class _Callback(Due):
     """A function in the place of what is due."""
 
     __slots__ = ("_callback",)

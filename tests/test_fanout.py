@@ -6,11 +6,12 @@ import gevent
 import pytest
 
 from geventwsgi import fanout
+from geventwsgi.due import Due
 from geventwsgi.fanout import Fanout, fanout_of
 from tests.support.eventually import eventually
 
 
-class Due:
+class Named(Due):
     def __init__(self, calls, name, seconds=0.0):
         self.calls, self.name, self.seconds = calls, name, seconds
 
@@ -31,9 +32,9 @@ def test_there_is_one_for_each_hub():
 
 def test_calls_are_in_order_and_callbacks_after_what_came_before(one):
     calls = []
-    one.add(Due(calls, 1))
+    one.add(Named(calls, 1))
     one.then(lambda: calls.append("then"))
-    one.add(Due(calls, 2))
+    one.add(Named(calls, 2))
     assert calls == []
     eventually(lambda: calls == [1, "then", 2])
 
@@ -42,7 +43,7 @@ def test_a_call_that_fails_is_reported_and_the_others_follow(one, monkeypatch):
     calls, reported = [], []
     monkeypatch.setattr(gevent.get_hub(), "handle_error", lambda _context, *error: reported.append(error[0]), False)
     for name in ("broken", 2):
-        one.add(Due(calls, name))
+        one.add(Named(calls, name))
     eventually(lambda: calls == ["broken", 2])
     assert reported == [RuntimeError]
 
@@ -51,7 +52,7 @@ def test_the_loop_turns_between_two_slices(one, monkeypatch):
     monkeypatch.setattr(fanout, "SLICE", 0.0)
     calls = []
     for name in range(3 * fanout.LOOK):
-        one.add(Due(calls, name))
+        one.add(Named(calls, name))
     gevent.sleep(0)
     assert len(calls) == fanout.LOOK
     eventually(lambda: len(calls) == 3 * fanout.LOOK)
@@ -60,7 +61,7 @@ def test_the_loop_turns_between_two_slices(one, monkeypatch):
 
 def test_a_process_that_is_forked_calls_nobody(one):
     calls = []
-    one.add(Due(calls, 1))
+    one.add(Named(calls, 1))
     one.let_go()
     gevent.sleep(0.01)
     assert calls == []

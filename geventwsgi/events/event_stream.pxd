@@ -7,6 +7,7 @@ from geventwsgi.wsgi.held cimport Piece as CPiece
 cimport cython
 
 cdef class EventStream(WaitingBody):
+    cdef public object headers
     cdef object _drain_retry
     cdef CMessage _later
     cdef Gzip _gzip

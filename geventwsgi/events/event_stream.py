@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 
 #: The type of the event that tells how many messages were missed.
 MISSED = "missed"
+#: What a response needs beside its status: nothing may keep it for later, nginx included.
+HEADERS: tuple[tuple[str, str], ...] = (
+    ("Content-Type", "text/event-stream"),
+    ("Cache-Control", "no-store"),
+    ("X-Accel-Buffering", "no"),
+)
 _COMMENT = Piece(HEARTBEAT)
 
 
@@ -72,14 +78,7 @@ class EventStream(WaitingBody):
     :raises TypeError: a number of seconds is no number.
     """
 
-    #: What the response needs beside its status: nothing may keep it for later, nginx included.
-    headers: tuple[tuple[str, str], ...] = (
-        ("Content-Type", "text/event-stream"),
-        ("Cache-Control", "no-store"),
-        ("X-Accel-Buffering", "no"),
-    )
-
-    __slots__ = ("_drain_retry", "_gzip", "_later")
+    __slots__ = ("_drain_retry", "_gzip", "_later", "headers")
 
     def __init__(
         self,
@@ -96,6 +95,8 @@ class EventStream(WaitingBody):
         #: A message that follows the one that tells how many were missed before it.
         self._later: Message | None = None
         first = Event(retry=retry).encode()
+        #: What the response needs beside its status.
+        self.headers = HEADERS
         #: What is compressed; None if nothing is.
         self._gzip: Gzip | None = None
         if compress:
@@ -106,9 +107,10 @@ class EventStream(WaitingBody):
                 first = GZIP_HEADER + self._gzip.next(Piece(first)).data
         seconds("heartbeat", heartbeat, above=0)
         inbox: Reading | Pump | None = reading_of(source, last_event_id(environ))
+        own = inbox is not None and inbox is not source
         if inbox is None:
             inbox, hold = Pump(source), False  # type: ignore[arg-type]  # whatever else it is has to be iterable
-        super().__init__(environ, inbox, first, heartbeat, hold=hold)
+        super().__init__(environ, inbox, first, heartbeat, own=own, hold=hold)
 
     def _pieces(self) -> Iterator[bytes]:
         """Yield the stream's bytes until its source ends, the client leaves or the server drains."""

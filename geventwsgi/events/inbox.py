@@ -7,30 +7,31 @@ for is a subclass's business.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from gevent import get_hub
 from gevent.event import Event
 from gevent.hub import Waiter
 
+from geventwsgi import due
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Wakeable(Protocol):
-    """What waits at an inbox."""
-
-    def wake(self) -> None:
-        """Go on, soon."""
-
-
-class Sleep(Waiter):  # type: ignore[type-arg]  # at run time it takes none
+class Sleep(due.Due):
     """A greenlet that waits."""
+
+    __slots__ = ("_hub", "waiter")
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
+        self.waiter: Waiter[None] = Waiter(hub)
 
     def wake(self) -> None:
         """Go on in the loop's next round."""
-        self.hub.loop.run_callback(self.switch, None)
+        self._hub.loop.run_callback(self.waiter.switch, None)
 
 
 class Inbox:
@@ -44,7 +45,7 @@ class Inbox:
 
     def __init__(self, environ: Mapping[str, Any] | None = None) -> None:
         self.closed = False
-        self._waiter: Wakeable | None = None
+        self._waiter: due.Due | None = None
         #: Set by :meth:`heed`; None without an environ, or with a server that has no such event.
         self._draining: Event | None = None
         self._gone: Event | None = None
@@ -111,13 +112,13 @@ class Inbox:
         if self._waiter is not None:
             raise RuntimeError("another greenlet waits here already: each needs a subscription of its own")
         hub = get_hub()
-        waiter = self._waiter = Sleep(hub)
+        sleep = self._waiter = Sleep(hub)
         timer = None
         if timeout is not None:
             timer = hub.loop.timer(max(0, timeout))
-            timer.start(waiter.switch, None)
+            timer.start(sleep.waiter.switch, None)
         try:
-            waiter.get()
+            sleep.waiter.get()
         finally:
             self._waiter = None
             if timer is not None:

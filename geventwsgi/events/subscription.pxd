@@ -1,3 +1,4 @@
+from geventwsgi.due cimport Due as CDue
 from geventwsgi.events.history cimport History as CHistory, Message as CMessage
 from geventwsgi.events.inbox cimport Inbox
 from geventwsgi.events.topic cimport Topic as CTopic
@@ -9,8 +10,8 @@ cdef class Reading(Inbox):
     cpdef list batch(self, timeout=*)
     cpdef list portion(self, timeout=*)
     cpdef list _await(self, timeout, room)
-    cpdef call(self, waiter)
-    cpdef CMessage next_or_call(self, waiter)
+    cpdef call(self, CDue waiter)
+    cpdef CMessage next_or_call(self, CDue waiter)
     cpdef list _take(self, room)
 
 cdef class Subscription(Reading):
@@ -32,7 +33,7 @@ cdef class Subscription(Reading):
     cdef _begin(self, CTopic channel)
     cdef _resume(self, cursor, str after, newest)
     @cython.locals(channel=CTopic, history=CHistory, message=CMessage)
-    cpdef CMessage next_or_call(self, waiter)
+    cpdef CMessage next_or_call(self, CDue waiter)
     @cython.locals(history=CHistory, taken=list, messages=list, start=Py_ssize_t, first=CMessage, last=CMessage, in_turn=bint)
     cpdef list _take(self, room)
     @cython.locals(message=CMessage, found=list)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
+    from geventwsgi.due import Due
     from geventwsgi.events.history import Cursor
-    from geventwsgi.events.inbox import Wakeable
     from geventwsgi.events.topic import Topic
     from geventwsgi.wsgi.named import Packed
 
@@ -83,11 +83,11 @@ class Reading(Inbox):
         """Wait, a while at the most, until the messages that other workers keep are here; the place is known then."""
         _ = self.position
 
-    def call(self, waiter: Wakeable) -> None:
+    def call(self, waiter: Due) -> None:
         """Have ``waiter`` woken once by the next message, or by the end, instead of waiting for it."""
         self._waiter = waiter
 
-    def next_or_call(self, waiter: Wakeable) -> Message | None:
+    def next_or_call(self, waiter: Due) -> Message | None:
         """Return the next message where it is the only one, and then :meth:`call`; None if it takes a :meth:`portion`.
 
         This is what a subscriber that keeps up does for each message.
@@ -209,7 +209,7 @@ class Subscription(Reading):
                 self._until = self._history.end
         super().close()
 
-    def next_or_call(self, waiter: Wakeable) -> Message | None:
+    def next_or_call(self, waiter: Due) -> Message | None:
         """See :meth:`Reading.next_or_call`."""
         history, channel = self._history, self._channel
         if self._begun and channel is not None and self._until < 0 and not self.drains():

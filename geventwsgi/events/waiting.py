@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from geventwsgi.due import Due
     from geventwsgi.events.history import Message
     from geventwsgi.events.inbox import Inbox
-    from geventwsgi.wsgi.held import Outlet
     from geventwsgi.wsgi.named import Packed
 
 #: The entry of an environ that has where an earlier call has waited, and what for.
@@ -64,23 +64,36 @@ class WaitingBody(Held):
     :param inbox: where it waits; closed at the end.
     :param first: the first piece, which nothing on the way must change.
     :param heartbeat: seconds; see :class:`.Held`.
+    :param own: whether the inbox is of no use to anybody else.
     :param hold: whether it may do without a greenlet.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_environ", "_inbox", "_iterator", "_outlet")
+    __slots__ = ("__weakref__", "_environ", "_inbox", "_iterator", "_outlet", "_own")
 
-    def __init__(self, environ: Mapping[str, Any], inbox: Inbox, first: bytes, heartbeat: float, *, hold: bool) -> None:
+    def __init__(
+        self, environ: Mapping[str, Any], inbox: Inbox, first: bytes, heartbeat: float, *, own: bool, hold: bool
+    ) -> None:
+        self._own = own
         self.first = first
         self.heartbeat = heartbeat
         self.over = False
         self._inbox = inbox
-        self._outlet: Outlet | None = None
+        self._outlet: Due | None = None
         #: What the inbox has yet to heed; None once it is known what waits there.
         self._environ: Mapping[str, Any] | None = environ
         #: What :meth:`__iter__` has returned, until it is asked for its second piece.
         self._iterator: Iterator[bytes] | None = None
         if hold and "geventwsgi.hold" in environ and type(self).__iter__ is WaitingBody.__iter__:
             environ["geventwsgi.hold"](self)  # a subclass may iterate in a way of its own
+
+    def __del__(self) -> None:
+        # An application that fails, or returns something else, closes nothing.
+        try:
+            own = self._own
+        except AttributeError:  # the constructor has failed
+            return
+        if own:
+            self._inbox.close()
 
     def __call__(
         self, environ: Mapping[str, Any], start_response: Callable[[str, list[tuple[str, str]]], object]
@@ -117,7 +130,7 @@ class WaitingBody(Held):
         """See :meth:`.Held.is_body`: this object, or an iterator that it has returned."""
         return iterable is self or (iterable is not None and iterable is self._iterator)
 
-    def attach(self, outlet: Outlet) -> None:
+    def attach(self, outlet: Due) -> None:
         """See :meth:`.Held.attach`."""
         self._outlet = outlet
         self._iterator = None
@@ -186,7 +199,9 @@ class LongPoll(WaitingBody):
             raise TypeError(f"a long-poll waits at a channel, several ones, or a subscription, not at {source!r}")
         time = timeout if after or inbox is source else 0.0
         # An object that nobody else has: single bytes are shared.
-        super().__init__(environ, inbox, bytes(bytearray(first * 2)), time, hold=hold and time > 0)
+        super().__init__(
+            environ, inbox, bytes(bytearray(first * 2)), time, own=inbox is not source, hold=hold and time > 0
+        )
 
     def _pieces(self) -> Iterator[bytes]:
         """Yield the bytes before the answer, and then the answer, when there is one."""
@@ -330,10 +345,10 @@ class Poll(Recall):
         self._source: Any = source
         self._position = position
         self._reading: Reading | None = None
-        self._outlet: Outlet | None = None
+        self._outlet: Due | None = None
         self._found: list[Message] = []
 
-    def attach(self, outlet: Outlet) -> None:
+    def attach(self, outlet: Due) -> None:
         """See :meth:`.Held.attach`."""
         self._outlet = outlet
         self._reading = _channels_reading(self._source, self._position)

@@ -1,4 +1,4 @@
-"""What ``masking.py`` does, word by word. No byte is read or written before its bound is checked."""
+"""What ``masking.py`` does, in C. No byte is read or written before its bound is checked."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t, uint64_t
@@ -27,4 +27,20 @@ cpdef bytes unmask(bytes data, Py_ssize_t start, Py_ssize_t count, bytes key):
     while at < count:
         target[at] = source[at] ^ keys[at & 3]
         at += 1
+    return made
+
+
+cpdef bytes unmasked_frame(int first, bytes payload):
+    """See :func:`geventwsgi.websocket.masking.unmasked_frame`."""
+    cdef Py_ssize_t size = len(payload)  # which raises for None
+    cdef int more = 0 if size < 126 else 2 if size < 1 << 16 else 8, place
+    cdef bytes made = PyBytes_FromStringAndSize(NULL, 2 + more + size)
+    cdef unsigned char *target = <unsigned char *>PyBytes_AS_STRING(made)
+    if not 0 <= first < 256:
+        raise ValueError(f"a byte of {first}")
+    target[0] = first
+    target[1] = size if not more else 126 if more == 2 else 127
+    for place in range(more):
+        target[2 + place] = size >> 8 * (more - 1 - place) & 0xFF
+    memcpy(target + 2 + more, PyBytes_AS_STRING(payload), size)
     return made

@@ -1,4 +1,4 @@
-from geventwsgi.websocket._masking cimport unmask
+from geventwsgi.websocket._masking cimport unmask, unmasked_frame
 from geventwsgi.websocket.message cimport Message as CMessage
 
 cimport cython
@@ -27,6 +27,7 @@ cdef class FrameReader:
     cdef bytes _cut
     cdef bint _inflating
 
+    cpdef bint is_empty(self) except -1
     cpdef feed(self, bytes data)
     cpdef read(self)
     @cython.locals(data=bytes, at=Py_ssize_t, have=Py_ssize_t, first=int, second=int, opcode=int, size="long long", keys=int)
@@ -41,10 +42,9 @@ cdef class FrameReader:
     cdef _read_data(self)
     @cython.locals(room="long long", inflated=bytes)
     cdef bytes _inflate(self, bytes piece, bint last)
-    @cython.locals(too_big=bint)
+    @cython.locals(too_big=bint, message=CMessage)
     cdef _add(self, bytes piece, bint last)
     @cython.locals(used=Py_ssize_t)
     cdef _decode(self, bytes data, bint last)
 
-@cython.locals(size=Py_ssize_t)
 cpdef bytes frame(int opcode, bytes payload, int first=*)

@@ -6,11 +6,10 @@ refused at the first wrong byte, and a message that is too large as soon as this
 
 from __future__ import annotations
 
-import struct
 from codecs import utf_8_decode
 from typing import TYPE_CHECKING
 
-from geventwsgi.websocket.masking import unmask
+from geventwsgi.websocket.masking import unmask, unmasked_frame
 from geventwsgi.websocket.message import Message
 
 if TYPE_CHECKING:
@@ -95,15 +94,15 @@ class FrameReader:
         self._kind = CONTINUATION
         self._compressed = False
         self._size = 0
-        self._message = Message()
+        #: Its parts; None if it has come in one.
+        self._message: Message | None = None
         #: The first bytes of a character whose others have not come.
         self._cut = b""
         #: Whether there is more to inflate of what has come.
         self._inflating = False
 
-    @property
-    def empty(self) -> bool:
-        """Whether all that was fed has been read, and nothing of it is kept: another reader can go on."""
+    def is_empty(self) -> bool:
+        """Return whether all that was fed has been read, and nothing of it is kept: another reader can go on."""
         return self._opcode < 0 and self._kind == _CONTINUATION and self._at == len(self._data)
 
     def feed(self, data: bytes) -> None:
@@ -248,9 +247,11 @@ class FrameReader:
             raise self._too_big()
         if last:
             self._kind = _CONTINUATION
-            message: str | bytes = self._message.take(part)
-            return message
+            message, self._message = self._message, None
+            return part if message is None else message.take(part)
         if part:
+            if self._message is None:
+                self._message = Message()
             self._message.add(part)
         return None
 
@@ -277,13 +278,7 @@ def frame(opcode: int, payload: bytes, first: int = FIN) -> bytes:
 
     :param first: the bits of its first byte besides the opcode: FIN, RSV1.
     """
-    first |= opcode
-    size = len(payload)
-    if size < 126:
-        return bytes((first, size)) + payload
-    if size < 1 << 16:
-        return struct.pack("!BBH", first, 126, size) + payload
-    return struct.pack("!BBQ", first, 127, size) + payload
+    return unmasked_frame(first | opcode, payload)
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:

@@ -1,13 +1,14 @@
-"""The mask of a client's frames (RFC 6455 section 5.3).
+"""Frames as bytes: the mask of a client's (RFC 6455 section 5.3), and a server's, which have none.
 
-The function exists twice: here in Python by one operation on two long integers, and in ``_masking.pyx`` word by word.
+Each function exists twice: here in Python, the mask by one operation on two long integers, and in ``_masking.pyx``.
 """
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
 
-__all__ = ["unmask"]
+__all__ = ["unmask", "unmasked_frame"]
 
 
 def unmask(data: bytes, start: int, count: int, key: bytes) -> bytes:
@@ -23,5 +24,18 @@ def unmask(data: bytes, start: int, count: int, key: bytes) -> bytes:
     return (masked ^ int.from_bytes(keys, "little")).to_bytes(count, "little")
 
 
+def unmasked_frame(first: int, payload: bytes) -> bytes:
+    """Return a server's frame (section 5.2).
+
+    :param first: its first byte.
+    """
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", first, 126, size) + payload
+    return struct.pack("!BBQ", first, 127, size) + payload
+
+
 with suppress(ImportError):  # not built, or not wanted
-    from geventwsgi.websocket._masking import unmask  # type: ignore[no-redef]  # the twin in C
+    from geventwsgi.websocket._masking import unmask, unmasked_frame  # type: ignore[no-redef]  # the twins in C

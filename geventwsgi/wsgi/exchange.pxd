@@ -2,6 +2,7 @@
 
 from geventwsgi.flag cimport flag
 from geventwsgi.http.head cimport RequestHead as CRequestHead
+from geventwsgi.wsgi cimport held
 from geventwsgi.wsgi.repeated cimport Repeated as CRepeated
 
 cdef class ResponseHead:
@@ -11,7 +12,7 @@ cdef class ResponseHead:
     cdef public int code
     cdef public flag closes
 
-cdef class Exchange:
+cdef class Exchange(held.Line):
     cdef public CRequestHead head
     cdef public str remote_addr
     cdef public str scheme

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.observe.outputs.escape import escape
+from geventwsgi.wsgi import held
 
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
@@ -42,8 +43,8 @@ class ResponseHead:
         self.closes = closes
 
 
-class Exchange:
-    """One request and its response."""
+class Exchange(held.Line):
+    """One request and its response. What goes on after :meth:`hold` is the line of what it goes on for."""
 
     __slots__ = (
         "began", "has_body", "head", "head_sent", "offered", "over", "remote_addr", "remote_port", "repeated",

@@ -1,9 +1,14 @@
+from geventwsgi cimport due
+from geventwsgi.due cimport Due as CDue
 from geventwsgi.flag cimport flag
 
 cdef class Held:
     cdef public bytes first
     cdef public object heartbeat
     cdef public flag over
+
+    cpdef attach(self, CDue outlet)
+    cpdef Piece take(self)
 
 cdef class Recall(Held):
     pass
@@ -13,10 +18,16 @@ cdef class Piece:
     cdef public bytes framed
     cdef public Piece compressed
 
+cdef class Line(due.Due):
+    cpdef send(self, bytes data)
+    cpdef make_room(self)
+    cpdef breathe(self)
+    cpdef rouse(self)
+
 cdef class Upgrade:
     cdef readonly object pings
 
-    cpdef attach(self, outlet)
+    cpdef attach(self, Line outlet)
     cpdef detach(self)
     cpdef feed(self, bytes data)
     cpdef bint hungry(self) except -1

@@ -14,7 +14,9 @@ Knows pieces of a body and who has more of them; knows neither clients nor messa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+from geventwsgi import due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,13 +38,6 @@ class Piece:
         self.compressed: Piece | None = None
 
 
-class Outlet(Protocol):
-    """A held response, as its :class:`Held` knows it."""
-
-    def wake(self) -> None:
-        """Have :meth:`Held.take` called again, soon; may be called at any time, also after the end."""
-
-
 class Held:
     """What a held response consists of. All methods are called in the hub, and must not wait.
 
@@ -62,12 +57,12 @@ class Held:
         """Return whether an iterable is the one that the application has returned with this; mostly, this itself."""
         return iterable is self
 
-    def attach(self, outlet: Outlet) -> None:
+    def attach(self, outlet: due.Due) -> None:
         """Begin. Called once, in the greenlet that the request had, before the first :meth:`take`; it may wait."""
         raise NotImplementedError
 
     def take(self) -> Piece | None:
-        """Return the next piece; None if there is none now, and then call :meth:`Outlet.wake` when there is."""
+        """Return the next piece; None if there is none now, and then call :meth:`.Due.wake` when there is."""
         raise NotImplementedError
 
     def silence(self) -> Piece | None:
@@ -102,7 +97,7 @@ class Recall(Held):
     __slots__ = ()
 
     def take(self) -> None:
-        """Have a look whether it is :attr:`over`; otherwise call :meth:`Outlet.wake` when it is."""
+        """Have a look whether it is :attr:`over`; otherwise call :meth:`.Due.wake` when it is."""
         raise NotImplementedError
 
     def silence(self) -> None:
@@ -118,32 +113,38 @@ class Recall(Held):
         raise NotImplementedError
 
 
-class Line(Protocol):
+class Line(due.Due):
     """An upgraded connection, as its :class:`Upgrade` knows it."""
+
+    __slots__ = ()
 
     def send(self, data: bytes) -> None:
         """Send bytes whole and in order, without waiting: what the client does not take now is kept for it."""
+        raise NotImplementedError
 
     def make_room(self) -> None:
         """Wait while much is kept for the client. To be called before :meth:`send` by whoever can wait."""
+        raise NotImplementedError
 
     def take_turn(self) -> None:
         """Wait until no other greenlet is between this and :meth:`give_turn`."""
+        raise NotImplementedError
 
     def give_turn(self) -> None:
         """Let the next greenlet go on."""
+        raise NotImplementedError
 
     def breathe(self) -> None:
         """Let others have a turn, if this greenlet has worked for long enough."""
-
-    def wake(self) -> None:
-        """Have :meth:`Upgrade.take` called again, soon."""
+        raise NotImplementedError
 
     def rouse(self) -> None:
         """Have :meth:`Upgrade.step` called, soon."""
+        raise NotImplementedError
 
     def end_within(self, seconds: float) -> None:
         """End the connection after these seconds, whatever the client does."""
+        raise NotImplementedError
 
 
 class Upgrade:
@@ -186,7 +187,7 @@ class Upgrade:
         raise NotImplementedError
 
     def take(self) -> bytes | None:
-        """Return what is to be sent next; None if there is nothing now, and then call :meth:`Line.wake` when there is.
+        """Return what is to be sent next; None if there is nothing now, and then call :meth:`.Due.wake` when there is.
 
         The bytes may be shared by any number of connections.
         """

@@ -10,6 +10,8 @@ import pytest
 
 from geventwsgi.events import Channel, EventStream
 from geventwsgi.events.event import STORED, accepts_gzip, deflated
+from geventwsgi.events.event_stream import HEADERS
+from tests.events.test_packed import Asleep
 from tests.serving.http1.test_http1_held import held
 from tests.support.eventually import eventually
 from tests.support.servers import Running, read_to, running
@@ -106,7 +108,7 @@ def test_a_message_is_compressed_once(channel: Channel) -> None:
     streams = [EventStream({"HTTP_ACCEPT_ENCODING": "gzip"}, channel.subscribe(after=""), compress=True) for _ in "ab"]
     pieces = []
     for stream in streams:
-        stream.attach(type("Outlet", (), {"wake": lambda self: None})())
+        stream.attach(Asleep())
         pieces.append(stream.take())
         stream.close()
     assert pieces[0] is pieces[1] is not None
@@ -123,7 +125,7 @@ def test_who_takes_no_gzip_gets_none(channel: Channel) -> None:
 
 def test_without_being_asked_for_nothing_is_compressed(channel: Channel) -> None:
     stream = EventStream({"HTTP_ACCEPT_ENCODING": "gzip"}, channel)
-    assert stream.headers is EventStream.headers
+    assert stream.headers is HEADERS
     assert next(iter(stream)) == b"retry: 3000\n\n"
     stream.close()
 

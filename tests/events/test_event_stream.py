@@ -11,10 +11,11 @@ import gevent
 import pytest
 from gevent.event import Event as GeventEvent
 
-from geventwsgi.events import Channel, Event, EventStream
+from geventwsgi.events import Channel, Event, EventStream, LongPoll
 from tests.events.test_channel import Server
 from tests.support.eventually import eventually
 from tests.support.hints import hinted
+from tests.support.servers import read_to, running
 
 
 @pytest.fixture
@@ -77,6 +78,27 @@ def test_what_is_no_number_of_seconds_is_refused(channel, name, value):
 def test_a_heartbeat_without_a_pause_is_refused(channel):
     with pytest.raises(ValueError, match="heartbeat is a number of seconds above 0"):
         EventStream({}, channel, heartbeat=0)
+
+
+@pytest.mark.parametrize("kind", ["one", "several"])
+@pytest.mark.parametrize("body", [EventStream, LongPoll])
+def test_what_is_not_returned_ends_with_its_request(channel, body, kind):
+    source = channel if kind == "one" else [channel, Channel("another")]
+
+    def app(environ, _start_response):
+        body(environ, source)
+        raise RuntimeError("on purpose")
+
+    with running(app) as server:
+        client = server.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_to(client, b"\r\n\r\n").startswith(b"HTTP/1.1 500 ")
+        eventually(lambda: not channel.join().subscriptions)
+
+
+def test_a_subscription_that_a_stream_was_given_does_not_end_with_it(channel):
+    subscription = channel.subscribe()
+    EventStream({}, subscription)
+    assert not subscription.closed
 
 
 @pytest.mark.parametrize("kind", ["channel", "subscription", "iterable"])

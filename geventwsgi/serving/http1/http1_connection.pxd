@@ -27,6 +27,10 @@ cdef class Http1Connection(connections.Connection):
 
     cpdef open(self, CService service, CHttp1Policy policy, sock, address)
 
+    @cython.locals(parked=CHttp1Parked)
+    cpdef _resume(self)
+    @cython.locals(parked=CHttp1Parked)
+    cpdef wake(self, bint timed_out)
     @cython.locals(lane=Lane)
     cpdef forget(self)
 

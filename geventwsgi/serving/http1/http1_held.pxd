@@ -4,7 +4,7 @@ from geventwsgi.http cimport encode
 from geventwsgi.serving.http1 cimport http1_parked
 from geventwsgi.serving.request.lane cimport Lane as CLane
 from geventwsgi.serving.wire.stream cimport Stream as CStream
-from geventwsgi.wsgi.held cimport Piece as CPiece
+from geventwsgi.wsgi.held cimport Held as CHeld, Piece as CPiece
 
 cimport cython
 
@@ -24,7 +24,7 @@ cdef class Http1Held(http1_parked.Http1Parked):
     @cython.locals(stream=CStream)
     cpdef go_on(self)
     cpdef _park(self)
-    @cython.locals(left=Py_ssize_t, piece=CPiece)
+    @cython.locals(held=object, source=CHeld, left=Py_ssize_t, piece=CPiece)
     cpdef _advance(self)
     @cython.locals(data=bytes, size=Py_ssize_t)
     cpdef bint _send(self, CPiece piece) except -1

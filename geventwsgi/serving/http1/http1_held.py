@@ -131,9 +131,10 @@ class Http1Held(http1_parked.Http1Parked):
 
     def _advance(self) -> None:
         """See :meth:`.Http1Parked._advance`."""
-        source, left = self._source, _TURN
-        if source is None:
+        held: Any = self._source
+        if held is None:
             return
+        source, left = held, _TURN  # of a C type, for which an attribute ``over`` of an application's class is hidden
         while (piece := source.take()) is not None:
             if not self._send(piece):
                 return
@@ -141,7 +142,7 @@ class Http1Held(http1_parked.Http1Parked):
             if left <= 0:
                 self.wake()
                 return
-        if source.over:
+        if held.over:
             self._finish()
 
     def _send(self, piece: Piece) -> bool:

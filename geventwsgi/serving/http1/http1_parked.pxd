@@ -26,8 +26,6 @@ cdef class Http1Parked(live_exchange.LiveExchange):
     cpdef _fail(self, error)
     cpdef _lose(self, error)
     cpdef _has_room(self)
-    cpdef wake(self)
-    cpdef advance(self)
     cpdef bint _offer(self, bytes data, Py_ssize_t size) except -1
     @cython.locals(size=Py_ssize_t)
     cpdef settled(self, error)

@@ -151,7 +151,7 @@ class Http1Parked(live_exchange.LiveExchange):
     # Sending
 
     def wake(self) -> None:
-        """See :class:`.Outlet`."""
+        """See :class:`.Due`."""
         if not self.over:
             self._connection.service.fanout.add(self)
 

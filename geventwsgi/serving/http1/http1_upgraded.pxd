@@ -30,7 +30,6 @@ cdef class Http1Upgraded(http1_parked.Http1Parked):
     @cython.locals(connection=CConnection, upgrade=CUpgrade, stream=CStream)
     cpdef go_on(self)
     cpdef _give(self)
-    cpdef rouse(self)
     @cython.locals(upgrade=CUpgrade, stream=CStream, called=bint)
     cpdef bint resume(self) except -1
     cpdef _broke(self, error)
@@ -39,10 +38,7 @@ cdef class Http1Upgraded(http1_parked.Http1Parked):
     @cython.locals(stream=CStream)
     cpdef bint _receive(self) except -1
     cpdef _park(self)
-    cpdef breathe(self)
-    cpdef send(self, bytes data)
     cpdef _tell_of_room(self)
-    cpdef make_room(self)
     @cython.locals(left=Py_ssize_t, upgrade=CUpgrade, data=bytes)
     cpdef _advance(self)
     cpdef _end_for_good(self)

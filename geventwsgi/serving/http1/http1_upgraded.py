@@ -139,7 +139,7 @@ class Http1Upgraded(http1_parked.Http1Parked):
             while not (called or self._is_over()):
                 stream.take_turns()
                 stream.spend(MESSAGE)
-                called = upgrade.step()
+                called = not upgrade.hungry() and upgrade.step()
                 if called and stream.closed:
                     self._call.gateway.stay(self, None)
                 if called or not upgrade.hungry() or self._is_over():

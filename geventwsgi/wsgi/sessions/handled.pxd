@@ -3,6 +3,8 @@ from geventwsgi.websocket.feeds cimport Feed
 from geventwsgi.websocket.framing cimport Control as CControl, FrameReader as CFrameReader
 from geventwsgi.websocket.framing cimport frame
 from geventwsgi.wsgi cimport held
+from geventwsgi.wsgi.held cimport Line as CLine
+from geventwsgi.wsgi.sessions.session cimport content_of, opcode_of
 
 cimport cython
 
@@ -15,7 +17,7 @@ cdef class HandledWebSocket(held.Upgrade):
     cdef readonly object path
     cdef readonly object origin
     cdef readonly object protocol
-    cdef object _outlet
+    cdef CLine _outlet
     cdef object _feeds
     cdef object _deflate
     cdef list _state
@@ -28,6 +30,7 @@ cdef class HandledWebSocket(held.Upgrade):
     cdef flag _answered
     cdef flag _lost
 
+    @cython.locals(data=bytes, opcode=int, outlet=CLine)
     cpdef send(self, message, binary=*)
     @cython.locals(compressed=bytes)
     cdef _send_compressed(self, outlet, int opcode, bytes data)
@@ -44,6 +47,6 @@ cdef class HandledWebSocket(held.Upgrade):
     cpdef feed(self, bytes data)
     @cython.locals(reader=CFrameReader)
     cpdef bint hungry(self) except -1
-    @cython.locals(reader=CFrameReader)
+    @cython.locals(reader=CFrameReader, outlet=CLine)
     cdef _next_message(self)
     cdef _obey(self, CControl control)

@@ -433,7 +433,6 @@ class HandledWebSocket(held.Upgrade):
         """Return the next message of what was received, None if there is none; answer control frames before it."""
         reader, outlet = self._reader, self._outlet
         while reader is not None and not self._answered and (self._told or not self._code):
-            outlet.breathe()
             try:
                 event = reader.read()
             except FrameError as error:
@@ -444,15 +443,16 @@ class HandledWebSocket(held.Upgrade):
                 return None
             if event is None:
                 if reader.hungry:
-                    if reader.empty:
+                    if reader.is_empty():
                         self._reader = None  # as most of the time there is nothing to keep
                     return None
             elif type(event) is Control:
                 self._obey(event)
             elif not self._code:
-                if reader.empty:
+                if reader.is_empty():
                     self._reader = None
                 return event  # type: ignore[return-value]  # a message
+            outlet.breathe()
         return None
 
     def _obey(self, control: Control) -> None:

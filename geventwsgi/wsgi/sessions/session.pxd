@@ -33,6 +33,7 @@ cdef class WebSocket:
     @cython.locals(first=int)
     cdef _send_message(self, int opcode, bytes data)
 
+@cython.locals(text=str)
 cpdef bytes content_of(message, binary)
 cpdef int opcode_of(message, binary) except -1
 cpdef is_of_websocket(error)

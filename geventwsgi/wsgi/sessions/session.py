@@ -175,7 +175,7 @@ class WebSocket:
     @property
     def unread(self) -> FrameReader | None:
         """What has been received and not read; None if nothing has."""
-        return None if self._reader.empty else self._reader
+        return None if self._reader.is_empty() else self._reader
 
     # Receiving
 
@@ -349,6 +349,9 @@ def content_of(message: str | bytes | bytearray, binary: bool | None) -> bytes:
     :param binary: its type; None for text if it is a ``str``, else binary.
     :raises UnicodeError: text is not UTF-8.
     """
+    if type(message) is str:
+        text = message
+        return text.encode()
     if isinstance(message, str):
         return message.encode()
     data = message if type(message) is bytes else bytes(memoryview(message))

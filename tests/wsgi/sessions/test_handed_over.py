@@ -10,6 +10,7 @@ import pytest
 
 from geventwsgi.events import Channel, subscribe
 from geventwsgi.websocket.deflate import agree
+from geventwsgi.wsgi.held import Line
 from geventwsgi.wsgi.named import unpacked
 from geventwsgi.wsgi.sessions.handled import HandledWebSocket
 from geventwsgi.wsgi.sessions.session import NO_PINGS, PingTimes, WebSocketError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from geventwsgi.websocket.framing import FrameReader
 
 
-class Line:
+class Everything(Line):
     """A connection that takes everything."""
 
     def __init__(self) -> None:
@@ -87,20 +88,20 @@ class Unfit(Echo):
 def opened(
     handler: Any, *, data: Any = None, deflate: Any = None, reader: FrameReader | None = None,
     pings: PingTimes = NO_PINGS,
-) -> tuple[HandledWebSocket, Line]:  # fmt: skip
-    ws, line = HandledWebSocket(handler, data, "/path", None, "chat", 1000, deflate, reader, pings), Line()
+) -> tuple[HandledWebSocket, Everything]:  # fmt: skip
+    ws, line = HandledWebSocket(handler, data, "/path", None, "chat", 1000, deflate, reader, pings), Everything()
     ws.attach(line)
     while ws.step():
         pass
     return ws, line
 
 
-def elsewhere(ws: HandledWebSocket) -> tuple[HandledWebSocket, Line]:
+def elsewhere(ws: HandledWebSocket) -> tuple[HandledWebSocket, Everything]:
     """Return what goes on in another worker; it gets nothing but JSON text."""
     packed = ws.pack()
     assert packed is not None
     ws.detach()
-    moved, line = unpacked(json.loads(json.dumps(packed))), Line()
+    moved, line = unpacked(json.loads(json.dumps(packed))), Everything()
     moved.attach(line)
     while moved.step():
         pass

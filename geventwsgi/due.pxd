@@ -1,0 +1,3 @@
+cdef class Due:
+    cpdef wake(self)
+    cpdef advance(self)
