@@ -106,6 +106,8 @@ MODULES = (
     "serving.http1.http1_body",
     "serving.http1.http1_response",
     "serving.http1.http1_exchange",
+    "serving.http1.http1_head",
+    "serving.http1.http1_admission",
     "serving.http1.http1_connection",
     "serving.accept.acceptor",
     "serving.accept.moving",

@@ -1,4 +1,5 @@
 from geventwsgi cimport _clock as clock
+from geventwsgi.serving.http1 cimport http1_admission, http1_head
 from geventwsgi.serving.http1.http1_affinity cimport Affinity as CAffinity
 from geventwsgi.serving.http1.http1_exchange cimport Http1Exchange
 from geventwsgi.serving.http1.http1_parked cimport Http1Parked as CHttp1Parked
@@ -54,6 +55,3 @@ cpdef _pass_on(Http1Connection connection, Http1Exchange exchange)
 @cython.locals(lane=Lane)
 cpdef _hold(Http1Connection connection, CHttp1Parked parked)
 cpdef release(Http1Connection connection)
-cpdef bint _begin(Http1Connection connection, Lane lane, Http1Exchange exchange)
-@cython.locals(policy=CHttp1Policy)
-cpdef CRequestHead _read_head(Http1Connection connection, bytes data)

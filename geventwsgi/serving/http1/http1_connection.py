@@ -6,34 +6,25 @@ with its response is ``http1_exchange``'s business, how bytes are parsed and mad
 
 from __future__ import annotations
 
-import math
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestEnded, RequestError
-from geventwsgi.http import encode
-from geventwsgi.http.encode import LENGTH
-from geventwsgi.http.head import parse_head
-from geventwsgi.http.lines import asks_head
-from geventwsgi.observe.access import Record
-from geventwsgi.observe.occurrences import occurred
-from geventwsgi.observe.tally import QUEUE
 from geventwsgi.serving.accept import connection as connections
 from geventwsgi.serving.accept import prologue
 from geventwsgi.serving.accept.connection import ENDED, HELD, IDLE, MORE, NOTHING
+from geventwsgi.serving.http1 import http1_admission, http1_head
 from geventwsgi.serving.http1.http1_exchange import Http1Exchange
+from geventwsgi.serving.http1.http1_head import HEAD_RECV
 from geventwsgi.serving.http1.http1_moved import made_of
 from geventwsgi.serving.http1.http1_waiting import Http1Waiting
 from geventwsgi.serving.loop import holdings, marks, thread_objects
-from geventwsgi.serving.loop.deadlines import NEVER
-from geventwsgi.serving.request import departure, request_deadline
+from geventwsgi.serving.request import departure
 from geventwsgi.serving.request.lane import ALONE, Lane
 from geventwsgi.serving.wire.stream import DeadlineExpired
-from geventwsgi.wsgi.environ import port_text
 
 if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
@@ -45,13 +36,9 @@ if TYPE_CHECKING:
     from geventwsgi.serving.wire.sockets import Socket
     from geventwsgi.wsgi.repeated import Repeated
 
-#: Bytes received at once while a head is expected; a larger head takes another turn.
-HEAD_RECV = 8192
 #: References to the lane of a response that is to be held, beside those of the objects that the application keeps: the
 #: connection's, the exchange's, and the variables of :func:`answer` and :func:`_pass_on`, of which ALONE counts one.
 OWNERS = 3
-#: What access logs say of a client that left before it was answered, as the gateway has it.
-LEFT = "499 Client Closed Request"
 #: Told to the client of a request that was ended.
 ENDED_BY_OPERATOR = "the operator has ended the request"
 
@@ -325,7 +312,11 @@ def receive(connection: Http1Connection) -> Http1Exchange | Left:
     stream.waited = 0.0
     try:
         if head is None or data != connection.last_data:
-            head = _read_head(connection, data)
+            head = http1_head.read_head(connection, connection.policy, data, head)
+            # Many connections bring no second request, so the first one's bytes are not kept.
+            known = connection.last_head is not None and len(data) == head.size
+            connection.last_data = data if known else b""
+            connection.last_head = head
         whole = True
         affinity = connection.policy.affinity
         if affinity is not None and not connection.stays() and affinity.leads_away(connection, head):
@@ -334,7 +325,7 @@ def receive(connection: Http1Connection) -> Http1Exchange | Left:
         exchange.begin(connection, connection.policy, head)
         exchange.repeated = connection.repeated
     except RequestError as error:
-        _refuse(connection, error, 0.0, head if whole else None)
+        http1_admission.refuse(connection, connection.policy, error, head if whole else None)
         return ENDED
     return exchange
 
@@ -356,7 +347,7 @@ def answer(connection: Http1Connection, exchange: Http1Exchange, waited: Http1Wa
     if waited is not None:
         _answer_again(connection, lane, exchange, waited)
     elif page is None or not page(exchange):
-        if not _begin(connection, lane, exchange):
+        if not http1_admission.admit(connection, policy, lane, exchange):
             release(connection)
             return ENDED
         policy.gateway.run(exchange)
@@ -393,29 +384,13 @@ def _answer_again(connection: Http1Connection, lane: Lane, exchange: Http1Exchan
     call, error = waited.go_on_as(exchange)
     try:
         if error is None:
-            error = _has_turn(connection, lane, exchange)
+            error = http1_admission.readmit(connection, lane, exchange)
         if error is None:
             connection.policy.gateway.run(exchange, call)
         else:
             waited.conclude_as(exchange, error)
     finally:
         del error  # its traceback leads back to here
-
-
-def _has_turn(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> BaseException | None:
-    """Wait for a place among the requests in flight; return what has ended the request instead."""
-    lane.queued = True
-    try:
-        if exchange.until != NEVER:
-            request_deadline.watch(lane, exchange, max(0.0, exchange.until - clock.monotonic()))
-        if connection.stream.gone:
-            departure.notice(lane)
-        connection.stream.step_in()
-    except BaseException as error:  # noqa: BLE001 - what was thrown into the greenlet
-        return error
-    finally:
-        lane.queued = False
-    return None
 
 
 def _pass_on(connection: Http1Connection, exchange: Http1Exchange) -> None:
@@ -468,151 +443,3 @@ def _new_lane(connection: Http1Connection, exchange: Http1Exchange) -> Lane:
     if repeated is not None and repeated.environ is not None:
         exchange.extend(repeated.environ)
     return lane
-
-
-def _begin(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> bool:
-    """Give a request its place among those in flight, and its deadline; return False if it has ended instead."""
-    service, stream = connection.service, connection.stream
-    if (stream.gone or not stream.step_in_now()) and not _turn_comes(connection, lane, exchange):
-        return False
-    service.served += 1
-    if service.policy.timed:
-        exchange.begin_turn()
-        stream.forget_waits()
-        if service.timeouts.request_timeout:
-            request_deadline.watch(lane, exchange, service.timeouts.request_timeout)
-    return True
-
-
-def _read_head(connection: Http1Connection, data: bytes) -> RequestHead:
-    """Return the head that begins with ``data``; the clock runs from its first byte."""
-    service, stream = connection.service, connection.stream
-    policy, last = connection.policy, None
-    known = policy.known
-    if connection.last_head is not None:
-        last = connection.last_head.fields
-    try:
-        head = parse_head(data, policy.limits, last, 0, policy.leniency, known)
-        if head is None:
-            with connection.incomplete():
-                seconds, late = service.timeouts.header_timeout, service.draining
-                until = clock.monotonic() + (min(seconds, service.timeouts.drain_body) if late else seconds)
-                while head is None:
-                    more = _more_of_head(connection, data, until, late)
-                    if service.draining:
-                        until = min(until, clock.monotonic() + service.timeouts.drain_body)
-                    scanned = len(data)
-                    data += more
-                    head = parse_head(data, policy.limits, last, scanned, policy.leniency, known)
-    except RequestError as error:
-        error.head_only = asks_head(data, policy.limits, policy.leniency)
-        raise
-    if len(data) > head.size:
-        stream.unread(data[head.size :])
-        data = b""
-    connection.last_data = data if last is not None else b""  # many connections bring no second request
-    connection.last_head = head
-    return head
-
-
-def _more_of_head(connection: Http1Connection, data: bytes, until: float, late: bool) -> bytes:
-    """Return what follows ``data``.
-
-    :param late: whether the server was draining already when the head began.
-    :raises RequestError: 408, nothing has in time.
-    :raises ClientDisconnected: the client has left, has not sent the rest in the time that a drain leaves, or has sent
-        nothing but empty lines, to which no response would belong (RFC 9112 section 2.2).
-    """
-    more = None
-    remaining = until - clock.monotonic()
-    if remaining > 0:
-        with suppress(DeadlineExpired):
-            more = connection.stream.recv(HEAD_RECV, remaining)
-    if more is None and not data.strip():
-        raise ClientDisconnected("nothing but empty lines came")
-    if more is None and connection.service.draining and not late:
-        raise ClientDisconnected("the head had not come whole when the server stopped")
-    if more is None:
-        occurred("timeouts", "header_timeout")
-        raise RequestError(408, f"the head took longer than {connection.service.timeouts.header_timeout:g} s")
-    if not more:
-        raise ClientDisconnected("the client left inside a request head")
-    return more
-
-
-def _turn_comes(connection: Http1Connection, lane: Lane, exchange: Http1Exchange) -> bool:
-    """Wait for a place among the requests in flight; return False if the request was refused instead.
-
-    :raises ClientDisconnected: the client left before.
-    """
-    lane.queued = True
-    exchange.arrive()
-    began = exchange.since
-    try:
-        if connection.stream.gone:
-            departure.notice(lane)
-        connection.stream.step_in(connection.service.timeouts.queue_timeout)
-    except RequestError as error:
-        exchange.over = True
-        if 0 < connection.service.timeouts.queue_timeout <= clock.monotonic() - began:
-            occurred("timeouts", "queue_timeout")
-        _refuse(connection, error, clock.monotonic() - began, exchange.head)
-        return False
-    except ClientDisconnected:
-        _record(connection, ErrorReply(LEFT, [], 0), clock.monotonic() - began, exchange.head)
-        raise
-    finally:
-        lane.queued = False
-        if connection.policy.tally is not None:
-            connection.policy.tally.observe(QUEUE, clock.monotonic() - began)
-    return True
-
-
-class ErrorReply:
-    """The response to a refused head, as access logs see it."""
-
-    __slots__ = ("headers", "sent", "status")
-
-    def __init__(self, status: str, headers: list[tuple[str, str]], sent: int) -> None:
-        self.status = status
-        self.headers = headers
-        self.sent = sent
-
-
-def _refuse(
-    connection: Http1Connection, error: RequestError, duration: float = 0.0, request: RequestHead | None = None
-) -> None:
-    """Answer a request that is not to be served, and end the connection (RFC 9112 section 2.2).
-
-    :param duration: seconds that it waited for its turn.
-    :param request: its head, if that was understood.
-    """
-    service = connection.service
-    service.policy.log.debug("Refused a request from %s: %s", connection.remote_addr, error)
-    occurred("refused", str(error.status))
-    status, headers = encode.status_line(error.status), [("Content-Type", "text/html; charset=utf-8")]
-    if error.status == 503:
-        headers.append(("Retry-After", str(max(1, math.ceil(service.timeouts.queue_timeout)))))
-    page = encode.error_page(error.status, error.reason)
-    head = encode.response_head(
-        status, headers, framing=LENGTH, length=len(page), connection="close", server=connection.policy.server_header
-    )
-    if error.head_only or (request is not None and request.head_only):
-        page = b""
-    try:
-        connection.stream.send(head + page)
-    finally:
-        _record(connection, ErrorReply(status, headers, len(page)), duration + connection.stream.waited, request)
-    connection.linger()
-
-
-def _record(connection: Http1Connection, reply: ErrorReply, duration: float, request: RequestHead | None) -> None:
-    """Make the access record of a request that the gateway never saw."""
-    on_record, exchange = connection.policy.on_record, connection.exchange
-    if on_record is not None:
-        who = connection if exchange is None else exchange  # of which a forwarder may have told the client
-        environ = {"REMOTE_ADDR": who.remote_addr, "REMOTE_PORT": port_text(who.remote_port)}
-        on_record(Record(request, reply, environ, duration))
-    if connection.policy.tally is not None:
-        method = "" if request is None else request.method
-        connection.policy.tally.request(method, int(reply.status[:3]), duration, reply.sent)

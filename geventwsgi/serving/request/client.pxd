@@ -1,2 +1,4 @@
 cdef class Client:
     cdef object _lane
+
+    cpdef begin(self, lane)

@@ -15,6 +15,7 @@ from geventwsgi.wsgi.held import Recall
 from geventwsgi.wsgi.response import check_fields, exact_fields
 
 if TYPE_CHECKING:
+    from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.request.lane import Lane
     from geventwsgi.serving.request.live_exchange import LiveExchange
     from geventwsgi.wsgi.held import Held
@@ -27,17 +28,28 @@ def extend(environ: dict[str, Any], lane: Lane, exchange: LiveExchange) -> None:
 
     :param environ: the request's own, or if it has ``repeated``, one that is copied for each request.
     """
-    head = exchange.head
-    environ["geventwsgi.client"] = environ["waitress.client_disconnected"] = Client(lane)
-    environ["geventwsgi.deadline"] = Deadline(lane)
-    environ["geventwsgi.hold"] = Hold(lane)
-    environ["wsgi.early_hints"] = EarlyHints(lane)
-    if head.minor and head.fields.takes_trailers:
-        environ[TRAILERS] = Trailers(lane)
+    _add(environ, lane, exchange.head)  # whose variables are gone when references are counted
     if exchange.repeated is not None:
         lane.lend(environ)
     else:
         lane.give()
+
+
+def _add(environ: dict[str, Any], lane: Lane, head: RequestHead) -> None:
+    client, deadline = Client.__new__(Client), Deadline.__new__(Deadline)
+    hold, hints = Hold.__new__(Hold), EarlyHints.__new__(EarlyHints)
+    client.begin(lane)
+    deadline.begin(lane)
+    hold.begin(lane)
+    hints.begin(lane)
+    environ["geventwsgi.client"] = environ["waitress.client_disconnected"] = client
+    environ["geventwsgi.deadline"] = deadline
+    environ["geventwsgi.hold"] = hold
+    environ["wsgi.early_hints"] = hints
+    if head.minor and head.fields.takes_trailers:
+        trailers = Trailers.__new__(Trailers)
+        trailers.begin(lane)
+        environ[TRAILERS] = trailers
 
 
 class EarlyHints:
@@ -45,7 +57,8 @@ class EarlyHints:
 
     __slots__ = ("_lane",)
 
-    def __init__(self, lane: Lane) -> None:
+    def begin(self, lane: Lane) -> None:
+        """Act on the requests of a lane; the constructor, as a method (see :meth:`.Http1Exchange.begin`)."""
         self._lane = lane
 
     def __call__(self, headers: list[tuple[str, str]]) -> None:
@@ -70,7 +83,8 @@ class Hold:
 
     __slots__ = ("_lane",)
 
-    def __init__(self, lane: Lane) -> None:
+    def begin(self, lane: Lane) -> None:
+        """Act on the requests of a lane; the constructor, as a method (see :meth:`.Http1Exchange.begin`)."""
         self._lane = lane
 
     def __call__(self, held: Held) -> bool:
@@ -97,7 +111,8 @@ class Trailers:
 
     __slots__ = ("_lane",)
 
-    def __init__(self, lane: Lane) -> None:
+    def begin(self, lane: Lane) -> None:
+        """Act on the requests of a lane; the constructor, as a method (see :meth:`.Http1Exchange.begin`)."""
         self._lane = lane
 
     def __call__(self, trailers: list[tuple[str, str]]) -> None:

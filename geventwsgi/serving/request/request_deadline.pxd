@@ -7,3 +7,5 @@ cdef class RequestDeadline(lanes.Clock):
 
 cdef class Deadline:
     cdef object _lane
+
+    cpdef begin(self, lane)

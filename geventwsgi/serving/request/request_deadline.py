@@ -62,7 +62,8 @@ class Deadline:
 
     __slots__ = ("_lane",)
 
-    def __init__(self, lane: Lane) -> None:
+    def begin(self, lane: Lane) -> None:
+        """Act on the requests of a lane; the constructor, as a method (see :meth:`.Http1Exchange.begin`)."""
         self._lane = lane
 
     @property
