@@ -1,4 +1,4 @@
-"""The commands for a running server: arguments to an order or a page, failures to one line and an exit status."""
+"""The commands for a running server: each asks for a page or gives an order. A failure is one line and a status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: The exit statuses: the command failed; it was asked wrongly.
 FAILED, WRONG = 1, 2
-#: What a shell makes of a command that INT ended.
+#: The exit status of a command that INT has ended, as shells have it.
 INTERRUPTED = 130
 
 

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the server.
 INTERVAL = 1.0
-#: What a terminal sends for keys that are no characters.
+#: The bytes that a terminal sends for keys such as the arrows.
 SEQUENCES = {
     b"\x1b[A": "up", b"\x1b[B": "down", b"\x1b[C": "right", b"\x1b[D": "left", b"\x1bOA": "up", b"\x1bOB": "down",
     b"\x1bOC": "right", b"\x1bOD": "left", b"\x1b": "escape", b"\r": "enter", b"\n": "enter",
 }  # fmt: skip
 #: Columns of a terminal that shows everything.
 WIDE = 110
-#: Lines that are no rows of the table: the title, the table's head, the keys.
+#: Number of lines beside the rows of the table: the title, the table's head, the keys.
 FRAME = 3
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from geventwsgi.observe.outputs.escape import clean
 
-#: Seconds for an answer. A worker that is blocked has up to two of them.
+#: Seconds until an answer must have come. A blocked worker may take two seconds of them.
 TIMEOUT = 10.0
 
 
@@ -30,12 +30,12 @@ class Control:
     def get(self, page: str, **query: Any) -> Any:
         """Return what a page shows.
 
-        :raises CommandError: it cannot be had.
+        :raises CommandError: the server cannot be reached, or does not answer.
         """
         return json.loads(self._ask("GET", page, query))
 
     def post(self, page: str, **query: Any) -> str:
-        """Give an order; return what the server says of it.
+        """Give an order; return the server's answer.
 
         :raises CommandError: it is refused, or cannot be given.
         """

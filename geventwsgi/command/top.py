@@ -1,4 +1,4 @@
-"""What ``gwsgi top`` shows and what its keys do. Knows nothing of terminals but what a key is called."""
+"""What ``gwsgi top`` shows and what its keys do. It knows the names of keys, and nothing else of terminals."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ A channel object is a name and how to reach the others. All objects of one name 
 
 The promises: at most once; in order for each publisher; nothing is lost to a subscriber that keeps up, and one that
 does not is told how many messages it missed. A subscriber is a position in the channel's history, so that one that is
-stuck costs neither time nor memory; and one that comes back is found its position by a few comparisons.
+stuck costs neither time nor memory; and the position of one that comes back is found by a few comparisons.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 #: The type of the event that tells how many messages were missed.
 MISSED = "missed"
-#: What a response needs beside its status: nothing may keep it for later, nginx included.
+#: A response's headers: no cache and no proxy, nginx included, may hold the events back.
 HEADERS: tuple[tuple[str, str], ...] = (
     ("Content-Type", "text/event-stream"),
     ("Cache-Control", "no-store"),
@@ -92,12 +92,12 @@ class EventStream(WaitingBody):
         hold: bool = True,
     ) -> None:
         self._drain_retry = seconds("drain_retry", drain_retry)
-        #: A message that follows the one that tells how many were missed before it.
+        #: A message that waits, since the client is first told how many messages it missed before it.
         self._later: Message | None = None
         first = Event(retry=retry).encode()
         #: What the response needs beside its status.
         self.headers = HEADERS
-        #: What is compressed; None if nothing is.
+        #: The gzip stream; None if the client gets none.
         self._gzip: Gzip | None = None
         if compress:
             self.headers = (*self.headers, ("Vary", "Accept-Encoding"))
@@ -216,7 +216,7 @@ def stream_from(facts: dict[str, Any]) -> EventStream:
 
 
 class Gzip:
-    """What one client has been told in gzip: the compressed bytes are all clients', their sum is its own.
+    """The gzip stream of one client: all clients share the compressed messages, the checksum is its own.
 
     :param check: the CRC of what it has been told.
     :param size: its bytes.

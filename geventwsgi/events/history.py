@@ -1,4 +1,4 @@
-"""What a channel has heard last: its messages in one order, and where a subscriber stands in them.
+"""The last messages of a channel in one order, and where a subscriber stands in them.
 
 A *ticket* says where a message stands among all messages, in every process. So a place in the channel is one number,
 the highest ticket so far; the number of messages up to there goes with it, from which follows how many were missed. A
@@ -18,20 +18,20 @@ from geventwsgi.events.event import Event
 from geventwsgi.websocket.framing import TEXT, frame
 from geventwsgi.wsgi.held import Piece
 
-#: The cursor of those who have seen nothing; not empty, since parsers of query strings drop what is.
+#: The cursor of a subscriber that has seen nothing. It is not empty: parsers of query strings drop empty values.
 NOTHING = "0"
-#: Characters of a cursor, at the most.
+#: Most characters of a cursor.
 CURSOR_SIZE = 96
-#: The channel's world, the highest ticket and the number of messages.
+#: The text of a cursor: the channel's world, the highest ticket and the number of messages.
 _CURSOR = re.compile(r"([0-9a-f]{16})\.([0-9]{1,45})\.([0-9]{1,18})")
 #: Bits of an entry's sequence within its millisecond, in a ticket of Redis.
 SEQUENCE_BITS = 64
 #: Bits of a ticket in a rank; those above them number the worlds that this process has seen.
 TICKET_BITS = 160
-#: Publishers that are remembered however long they are silent. A late message of another one may be taken for an old
-#: one, and is dropped then.
+#: Number of publishers that are remembered however long they are silent. A late message of a forgotten publisher may be
+#: taken for an old one, and is dropped then.
 PUBLISHERS = 64
-#: Worlds whose cursors are understood: this one and those before it.
+#: Number of worlds whose cursors are understood: this one and those before it.
 WORLDS = 8
 
 _reach = attrgetter("reach")
@@ -114,7 +114,7 @@ class Message:
         self.piece: Piece | None = None
         #: The text as a frame, once it has been sent to a WebSocket.
         self.frame: bytes | None = None
-        #: The message that this is one subscriber's copy of.
+        #: The original, if this is a copy for one subscriber.
         self.original: Message | None = None
 
     def __repr__(self) -> str:
@@ -202,7 +202,7 @@ class History:
         self._keep = keep
         self._counted = counted
         self._messages: list[Message] = []
-        #: The ranks of what is kept, once a message has come out of turn.
+        #: The ranks of the messages that are kept; None until a message has come out of order.
         self._ranks: set[int] | None = None
         #: How many messages have been dropped from the beginning, and the highest rank of those.
         self._dropped = 0

@@ -137,7 +137,7 @@ _DRAINS.set()
 
 
 class _Bell:
-    """All who are woken by one event.
+    """All inboxes that one event wakes.
 
     Thousands wait for one drain, and gevent's own list of those takes a walk through all of them for each that leaves.
     """

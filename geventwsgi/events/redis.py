@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Seconds of silence after which Redis is asked whether it is still there.
 SILENCE = 5.0
-#: Redis keeps so many times what a channel does: a worker that computes for a while is behind by what others publish.
+#: Redis keeps this many times the messages that a channel keeps: a worker that computes for a while is behind.
 RETAINED = 10
 #: Seconds after which Redis forgets a channel in which nothing is published.
 EXPIRY = 86400
@@ -88,9 +88,9 @@ class RedisCarrier:
     """
 
     counted = False
-    #: The entries tell.
+    #: Each message names its world.
     world = ""
-    #: Nobody here knows.
+    #: It is not known in this process.
     last = None
 
     def __init__(self, url: str) -> None:
@@ -104,7 +104,7 @@ class RedisCarrier:
             ) from None
         if not monkey.is_module_patched("socket"):
             raise RuntimeError("waiting for Redis would block every greenlet: call gevent.monkey.patch_all() first")
-        # Whether a message has arrived that no answer came to is not known: to send it again might double it.
+        # No retries: a message whose answer is missing may have arrived, and to send it again would double it.
         options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": TIMEOUT}
         self._client: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT, **options)
         self._missing_script: Any = redis.exceptions.NoScriptError
@@ -120,7 +120,7 @@ class RedisCarrier:
         #: Messages, and channels to begin (True) or to end, that wait to be sent.
         self._publications: list[Publication] = []
         self._changes: dict[bytes, bool] = {}
-        #: What the log has been told and has not been mended since; whether channels have waited in vain.
+        #: The failures that were logged and still last; whether channels have waited for Redis without success.
         self._told: set[object] = set()
         self._absent = False
 
@@ -280,7 +280,7 @@ class RedisCarrier:
             connection.disconnect()
 
     def _hear(self, answer: Any) -> None:
-        """Take what has come: a message, or word that the messages of a channel come from now on."""
+        """Take what has come: a message, or the confirmation that the messages of a channel come from now on."""
         kind, key = (bytes(answer[0]), answer[1]) if isinstance(answer, list) and len(answer) > 1 else (b"", b"")
         stream = self._streams.get(key)
         channel = stream and self.topics.get(stream.name)

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     from geventwsgi.events.carrier import Feed
 
-#: What the keys of streams begin with, and those of what is known of a stream.
+#: Prefixes of keys in Redis: of a stream, and of the facts about a stream.
 PREFIX, STATE = b"geventwsgi:channel:", b"geventwsgi:numbers:"
 #: The name of Redis as a publisher: its order is the one that counts.
 SOURCE = "redis"
-#: Tickets and numbers have fewer decimal digits than a cursor takes.
+#: Limits of tickets and numbers, so that their digits fit into a cursor.
 MAX_TICKET, MAX_NUMBER = 10**45, 10**18
 #: Entries read at once.
 COUNT = 250
-#: What a stream calls itself.
+#: The name of a stream's world.
 _WORLD = re.compile(r"[0-9a-f]{16}")
 
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from geventwsgi.events.topic import Sender, Topic
     from geventwsgi.mesh.tickets import Tickets
 
-#: :class:`Decoder` is not used here, but once stood here.
+#: :class:`Decoder` is named for those who import it from here, where it stood in an earlier version.
 __all__ = ["Decoder", "Relay", "relay"]
 
-#: The most messages that a channel keeps because the worker that it is inherited from says so.
+#: Limit for the number of messages that an inherited channel keeps, whatever the worker that ended has asked for.
 MOST_ADOPTED = 1 << 20
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Characters of messages that are taken at once to be sent. A client that does not read holds as many in memory.
 PORTION = 1 << 14
-#: What makes a subscription in another worker.
+#: The function that makes the subscription in another worker, by its name.
 READING = "geventwsgi.events.waiting:reading_from"
 
 
@@ -129,7 +129,7 @@ class Subscription(Reading):
         self, channel: Topic, owner: object, after: str | None, environ: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(environ)
-        #: The channel object that it ends with.
+        #: The channel object; when that is closed, the subscription ends.
         self.owner = owner
         #: None once it is closed.
         self._channel: Topic | None = channel

@@ -78,17 +78,17 @@ class Topic:
         self.history = History(keep, carrier.world and digest, counted=carrier.counted, channel=name)
         #: In the order in which they began.
         self.subscriptions: dict[Subscriber, None] | None = None
-        #: Messages since all subscribers that were woken had their turn, and what is set when they have it.
+        #: Number of messages since all woken subscribers have run, and the event that is set when they have.
         self._burst = 0
         self._turn: Event | None = None
-        #: This process as a publisher, and the number of its last message. When the channel begins anew, so do these.
+        #: The name of this process as a publisher, and its last message's number; new if the channel begins anew.
         self._source = ""
         self._number = 0
         #: Set once its past has been delivered; None after that.
         self._beginning: Event | None = None
 
     def __del__(self) -> None:
-        # The collector may call this anywhere: the carrier gets to know it later.
+        # The garbage collector may call this at any point, so the carrier is told later.
         self._topics.lost(self.name, self.key)
 
     def begin(self) -> None:

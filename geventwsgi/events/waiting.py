@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from geventwsgi.events.inbox import Inbox
     from geventwsgi.wsgi.named import Packed
 
-#: The entry of an environ that has where an earlier call has waited, and what for.
+#: The key of an environ under which a later call finds the channels that an earlier call waited for, and the result.
 POLLED = "geventwsgi.polled"
-#: The same once :func:`poll` has returned it: it is returned once.
+#: The value of that key once :func:`poll` has returned the result: it is returned only once.
 _TOLD: tuple[list[Any], None] = ([], None)
 #: The type of what :func:`as_json` returns.
 JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))
@@ -308,7 +308,7 @@ def poll(
         if messages or not (after and timeout):
             return Polled(messages, reading.position)
         if waited is not None and _stops(environ):
-            return None  # it would wait again at once, and again
+            return None  # otherwise the request would wait again at once, without end
         hold = environ.get("geventwsgi.hold")
         if hold is not None and hold(Poll(source, reading.position, timeout)):
             return None

@@ -1,4 +1,4 @@
-"""Claims: names of which one worker of the master at a time has each.
+"""Claims: names, each of which one worker of the master has at a time.
 
 A claim is a lock of the system on one byte of a file without a name, which the master opens and the workers share. The
 system takes it back from a process that has ended, however it ended, and a process that is forked from its holder does

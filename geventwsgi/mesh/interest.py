@@ -22,11 +22,11 @@ class Interest:
 
     def __init__(self, tickets: Tickets) -> None:
         self._tickets = tickets
-        #: By the channel's key the ticket after which its messages are awaited here.
+        #: For each channel (by its key) the ticket after which its messages are awaited here.
         self._joined: dict[int, int] = {}
-        #: By worker the channels that it has joined; None for all.
+        #: For each worker the channels that it has joined; None: all channels.
         self._theirs: dict[str, set[str] | None] = {}
-        #: The workers that have not named all of them yet.
+        #: The workers that have not named all their channels yet.
         self._new: set[str] = set()
         #: The workers that are about to end.
         self._leaving: set[str] = set()

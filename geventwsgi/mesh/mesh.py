@@ -1,7 +1,7 @@
 """Messages between the workers of one master: all that have joined a channel deliver its messages in the same order.
 
-Publishers wait a moment for a worker that does not take its messages. Then it misses some, which it sees by the gaps in
-the publishers' numbers. A message that does not come is waited for a moment as well.
+Publishers wait a moment for a worker that does not take its messages. Then some are dropped, and the worker
+detects that by gaps in the publishers' numbers. A message that does not come is waited for a moment as well.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ if TYPE_CHECKING:
     from geventwsgi.mesh.peer import Peer
     from geventwsgi.mesh.tickets import Tickets
 
-#: Seconds. A message waits for one that was published earlier for twice as long at the most.
+#: Seconds of the timer for missing messages. A message waits for an earlier one for at most two periods of it.
 HOLD = 0.5
 #: Seconds that a worker that ends waits at most until another has its channels.
 HAND_OVER = 2.0
-#: Seconds until a worker looks again whose ticket one is that was drawn a moment ago.
+#: Seconds until a worker looks again to which channel a ticket belongs that was drawn a moment ago.
 GLANCE = 0.002
 #: The most characters of messages that wait for earlier ones.
 HELD = 32 << 20
-#: Whoever draws a ticket that this number divides tells it to all workers. So a worker that gets few messages looks at
-#: the tickets while it is known whose they are.
+#: A worker that draws a multiple of this number sends it to all workers. So a worker that gets few messages looks at
+#: the tickets while their channels are still in the tickets' memory.
 MARK = REMEMBERED // 4
-#: The most characters by which a worker names its channels to a new one. If it has more, it asks for all messages.
+#: Characters that the list of a worker's channels may have. If it has more, the worker asks for all messages.
 MOST_TEXT = 2 << 20
-#: The number of the frame by which it does so.
+#: The number in the frame by which a worker asks for all messages.
 EVERYTHING = 1
 
 
@@ -196,7 +196,7 @@ class Mesh:
         if self._timer is None:
             self._overdue = self._order.newest
             self._set_timer()
-        # A publisher writes down whose a ticket is in the moment after it has drawn it.
+        # A publisher writes the channel of a ticket into the memory in the moment after it has drawn it.
         if self._glance is None and self._tickets.key(self._order.next) is None:
             self._glance = get_hub().loop.timer(GLANCE)
             self._glance.start(self._look)

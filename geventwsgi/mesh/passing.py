@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
     #: A worker that may take something: of this master, or by the name of its socket one of another master.
     Taker: TypeAlias = Seat | str
-    #: Takes what was passed: facts, bytes, descriptor. It does not wait. It returns None to refuse, and leaves the
-    #: descriptor alone then; or what begins to serve, called once the sender knows.
+    #: Takes what was passed: facts, bytes, descriptor. It must not wait. To refuse, it returns None and does not touch
+    #: the descriptor. To accept, it returns a function that begins to serve, called once the sender has the answer.
     Handler = Callable[[dict[str, Any], bytes, int], Callable[[], object] | None]
-    #: Called with the descriptor that nobody has taken, which is the callee's from then on.
+    #: Called with a descriptor that no worker has taken. The function must close it or use it.
     Returned = Callable[[int], object]
 
 #: The names of the sockets begin with this; the process id of the worker's master and the number of its slot follow.
@@ -51,7 +51,7 @@ HEAD, ANSWER = struct.Struct("!QI"), struct.Struct("!Q?")
 MOST = 1 << 17
 #: Descriptors for which there is room in a packet; one is right.
 DESCRIPTORS = 4
-#: Packets without an answer, after which the sender has to look for answers: those have little room in the system.
+#: Number of packets without an answer after which the sender reads answers: the system keeps only a few of them.
 UNANSWERED = 128
 #: Packets taken from one worker before the loop turns.
 BURST = 64
@@ -104,7 +104,7 @@ class Passing:
         self._loop: Any = get_hub().loop
         self._handlers: dict[str, Handler] = {}
         self._listener: RawSocket | None = None
-        #: A descriptor to give up when there are no others; -1 without any.
+        #: A spare descriptor, which is closed when the process can open no more; -1: none.
         self._spare = -1
         #: By the name of the other worker's socket.
         self._links: dict[str, Link] = {}
@@ -171,7 +171,7 @@ class Passing:
         self._watch(sock, self._hear, sock)
 
     def _turn_away(self, listener: RawSocket) -> None:
-        """Close the connection of a sender, who gets back what it has passed; else its clients would wait."""
+        """Close the connection of a sender, so that it gets back what it has passed: its clients would wait."""
         if self._spare >= 0:
             os.close(self._spare)
             with suppress(OSError):
@@ -221,9 +221,9 @@ class Passing:
         begin = self._begin(packet, end, found[0]) if whole and end <= len(packet) and len(found) == 1 else None
         try:
             sock.send(ANSWER.pack(number, begin is not None))
-        except BlockingIOError:  # it would believe that nobody has the client
+        except BlockingIOError:  # otherwise the sender would believe that nobody has the client
             return False
-        except OSError:  # it has ended: the client has nobody else
+        except OSError:  # the sender has ended: nobody else has the client
             pass
         if begin is not None:
             self.slot.count_one_more()

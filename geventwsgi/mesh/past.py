@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from geventwsgi.mesh.peer import Peer
     from geventwsgi.mesh.tickets import Tickets
 
-#: Seconds of silence after which channels wait no more at their start for another worker's messages.
+#: Seconds: a channel that begins waits no longer for a worker that has been silent for so long.
 CATCH_UP = 2.0
 #: The most questions of one worker that wait for an answer.
 MOST_ASKS = 1024
@@ -97,7 +97,7 @@ class Past:
         self._channels = channels
         self._order = order
         self._numbers = count(1)
-        #: What begins: by channel, by number, and what is asked for in the loop's next turn.
+        #: The channels that begin: by name, by number, and those that are asked for in the loop's next turn.
         self._by_name: dict[str, Beginning] = {}
         self._begun: dict[int, Beginning] = {}
         self._next: list[Beginning] = []
@@ -154,7 +154,7 @@ class Past:
         return True
 
     def talks(self, address: str) -> None:
-        """Take note that a worker answers. Much may follow."""
+        """Note that a worker has sent a part of its answer, so that it gets more time for the rest."""
         self._talked[address] = monotonic()
 
     def heard(self, frame: Frame) -> None:
@@ -169,7 +169,7 @@ class Past:
         self._strike(address, self._begun.get(number))
 
     def left(self, address: str) -> None:
-        """Answer a worker no more that cannot be reached. Its own answers may have yet to be read."""
+        """Stop answering a worker that cannot be reached. Its own answers may not have been read yet."""
         self._asks.pop(address, None)
 
     def gone(self, address: str) -> None:

@@ -13,9 +13,9 @@ from greenlet import getcurrent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Bytes that wait for one worker, above which publishers wait for it.
+#: Bytes: while more than these wait to be sent to one worker, publishers wait for it.
 PENDING = 1 << 20
-#: Bytes above which it misses messages. Publishers in gevent's hub cannot wait.
+#: Bytes: if more than these would wait, a message to that worker is dropped. Publishers in gevent's hub cannot wait.
 TOO_MUCH = 4 << 20
 #: Seconds for which publishers wait for a worker that takes nothing.
 PATIENCE = 1.0
@@ -38,7 +38,7 @@ class Peer:
         #: Set while fewer than :data:`PENDING` bytes wait.
         self._room = Event()
         self._room.set()
-        #: Whether publishers have waited in vain. It misses messages until it takes some again.
+        #: Whether publishers have waited without success. Messages to it are dropped until it receives again.
         self._stuck = False
         self._writing = False
         self._closed = False
@@ -64,9 +64,10 @@ class Peer:
                 self._stuck = True
 
     def send(self, data: bytes, *, needed: bool = False) -> None:
-        """Send a frame, now or after the frames that wait. A stuck worker misses it, unless it is needed.
+        """Send a frame, now or after the frames that wait. It is dropped if the worker is stuck, unless it is needed.
 
-        :param needed: whether the connection would be of no use without it. If too many of those wait, it ends.
+        :param needed: whether the connection would be of no use without this frame. If too many such frames wait, the
+            connection ends.
         """
         if self._size > TOO_MUCH:
             self._stuck = True

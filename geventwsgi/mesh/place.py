@@ -53,7 +53,7 @@ class Place:
         self.directory: str | None = None
         #: The numbers of the workers' messages; None where there are no other workers.
         self.tickets: Tickets | None = None
-        #: What one of the workers at a time may have; None where there are no other workers.
+        #: The names that one worker at a time may have; None where there are no other workers.
         self.claims: Claims | None = None
         #: Which worker holds which session, and this worker's place; None where there are no other workers.
         self.whereabouts: Whereabouts | None = None
@@ -120,15 +120,15 @@ class Place:
         self.on_departure(passing)
 
     def on_departure(self, leaver: Leaver) -> None:
-        """Have something told when the worker is about to end."""
+        """Have the methods of something called when the worker is about to end."""
         self._leavers.append(leaver)
 
     def forget_departure(self) -> None:
-        """Tell nobody, in a process that was forked."""
+        """Call nothing at the end, in a forked process."""
         self._leavers.clear()
 
     def leave(self) -> None:
-        """Tell everything that the worker begins to end. A worker calls this when it accepts no more."""
+        """Call all that have to know that the worker begins to end. A worker calls this when it accepts no more."""
         for leaver in self._leavers:
             leaver.begin_to_leave()
 

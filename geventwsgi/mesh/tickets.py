@@ -14,9 +14,9 @@ from geventwsgi.forks import close
 #: The version of what workers tell each other: of frames, the tickets' memory, and what is passed with a connection. An
 #: upgrade (USR2) may bring another one. Then the workers of the two masters do not meet.
 FORMAT = 1
-#: Tickets of which is known whose they are: the last ones. A power of two.
+#: Number of tickets whose channels are remembered: the last ones. A power of two.
 REMEMBERED = 1 << 16
-#: Bits of a ticket's round through these, which stand beside the channel's key.
+#: Bits, beside the channel's key, that tell in which round through this memory the ticket was drawn.
 ROUND = 0xFF
 
 
@@ -27,7 +27,7 @@ class Tickets:
     step (POSIX.1, XSH 2.9.7), so that a process that is stopped or killed does not hold up the others.
 
     The file's memory has the key of the channel for which each of the last tickets was drawn. So a worker sees which
-    messages do not come to it, without a word from their publishers.
+    messages do not come to it, and their publishers need not send it anything.
 
     :param fd: the file, if this program has inherited it.
     :param world: see :attr:`world`.
@@ -38,7 +38,7 @@ class Tickets:
         self.world = world or os.urandom(8).hex()
         self.fd = open_unnamed() if fd is None else fd
         os.ftruncate(self.fd, 8 * REMEMBERED)
-        # One store of eight bytes each, which no other process sees half done.
+        # Each entry is written by one store of eight bytes, so that no other process sees half of it.
         self._keys = memoryview(mmap.mmap(self.fd, 8 * REMEMBERED)).cast("Q")
 
     def take(self, key: int = 1) -> int:

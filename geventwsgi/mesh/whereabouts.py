@@ -40,7 +40,7 @@ class Whereabouts:
         self._key = key
         self._buckets = most // WAYS
         self._now = now
-        # Two words for each value, one store each, which no other process sees half done.
+        # Two words for each value. Each word is written by one store, so that no other process sees half of it.
         self._words = memoryview(mmap.mmap(-1, 16 * most)).cast("Q")
 
     def digest(self, value: bytes, size: int, purpose: bytes) -> bytes:

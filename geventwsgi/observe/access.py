@@ -73,7 +73,7 @@ def _number(atom: Atom) -> Atom:
 def compile_format(text: str) -> Renderer:
     """Compile an ``access_log_format`` into a renderer of its lines.
 
-    What cannot be read is served as well as it can be, as :func:`format_faults` says.
+    A faulty part is replaced by what :func:`format_faults` names; the rest is logged as it should be.
     """
     pieces: list[str] = []
     plain: list[str] = []
@@ -164,7 +164,7 @@ class Renderer:
 class Combined(Renderer):
     """Renders the default format, and formats that begin with it, in a third of the time.
 
-    Says what the atoms say of an ordinary request; anything else is left to them.
+    For an ordinary request the line is the same as by the atoms. Any other request is left to :class:`Renderer`.
 
     :param more: renders what follows it.
     """

@@ -26,7 +26,7 @@ def report_workers(log: Any, count: int) -> None:
 
 
 def report_backlog(log: Any, listeners: Iterable[Any]) -> None:
-    """Report the number of connections that wait to be accepted (``enable_backlog_metric``), if the system tells it.
+    """Report the number of connections that wait to be accepted (``enable_backlog_metric``), if the system has it.
 
     :param listeners: listening sockets.
     """

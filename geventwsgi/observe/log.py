@@ -1,6 +1,6 @@
 """The logger: an error log and an access log, set up by gunicorn's settings, in the shape of gunicorn's ``Logger``.
 
-Knows what a log call means and which way an access record takes. Must not know how outputs are opened
+It knows what a log call means, and how an access record is logged. Must not know how outputs are opened
 (:mod:`geventwsgi.observe.outputs.opening` does), nor sockets.
 
 It is made in the master, before gevent has patched anything, and goes on in the workers: nothing here holds a lock, a
@@ -78,8 +78,8 @@ class Logger:
     def setup(self, cfg: Any) -> None:
         """Put settings into effect: at start, and again after a reload.
 
-        :raises ConfigError: one cannot be. All stays as it was then, unless it is :mod:`logging` that refuses a
-            ``logconfig``.
+        :raises ConfigError: a setting is wrong. Then all stays as it was, unless it is a ``logconfig`` that
+            :mod:`logging` refuses.
         """
         render = self._compile(cfg)
         formats = opening.Formats(self.error_fmt, self.datefmt, self.access_fmt, self.syslog_fmt)
@@ -227,7 +227,7 @@ class Logger:
             self._direct.sink.put_off(later)
 
     def direct(self) -> tuple[Sink, Renderer] | None:
-        """Return the sink and the renderer of the next record, if nothing but its line is wanted."""
+        """Return the sink and the renderer for the next record, if nothing but its line is needed."""
         if (
             self._skipped is None
             and self.statsd is None

@@ -25,7 +25,7 @@ _NO_REQUEST = SimpleNamespace(method=MISSING, uri=MISSING, version=(0, 0), heade
 class Recorder:
     """Logs records with a :class:`Logger`.
 
-    Which way they go is asked once for all that are gathered: while lines wait, the next one joins them.
+    While gathered lines wait, the next line is added to them, and the way is not decided again.
     """
 
     __slots__ = ("_log", "_renderer", "_sink")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: The methods that are told apart; the last stands for all others, so that no client can make up new ones.
+#: Methods that are counted separately. The last stands for all others, so that no client can create new counters.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other")
 #: The classes of statuses, by their first digit. 0: the connection was cut before there was a status.
 CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
@@ -42,7 +42,7 @@ COUNTERS = (
     *(("messages", fate) for fate in ("delivered", "missed")),
     ("bytes_sent", ""), ("bytes_received", ""), ("accepted", ""), ("departed", ""),
 )  # fmt: skip
-#: What is at the moment. A new worker begins with 0. ``turned``: when the loop turned last, in nanoseconds on the
+#: Gauges, which a new worker begins with 0. ``turned``: when the loop turned last, in nanoseconds on the
 #: monotonic clock.
 GAUGES = ("turned", "queued", "held", "websockets", "lingering", "greenlets", "backlog")
 

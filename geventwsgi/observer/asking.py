@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from geventwsgi.observer.view import View
     from geventwsgi.system.shared import Slot
 
-#: Seconds that a worker has for its answer; one that was interrupted, for its own.
+#: Seconds for a worker's answer, and for the answer of a worker that was interrupted.
 PATIENCE, AFTER_SIGNAL = 0.5, 1.0
 #: Bytes received at once.
 RECV = 1 << 16
@@ -71,7 +71,7 @@ def _answer(path: str, data: bytes, seconds: float, then: Any = lambda: None) ->
     :param then: called when the question has been sent.
     :raises TimeoutError: it has not come in time.
     :raises OSError: nobody listens there.
-    :raises ValueError: it is none.
+    :raises ValueError: what came is no answer.
     """
     with gevent.Timeout(seconds, TimeoutError), socket.socket(socket.AF_UNIX) as sock:
         sock.connect(path)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geventwsgi.observer.pages import Page
     from geventwsgi.observer.view import View
 
-#: Workers that one order adds or takes away, at the most.
+#: Most workers that one order adds or removes.
 MOST = 100
 _ACCEPTED = "202 Accepted"
 

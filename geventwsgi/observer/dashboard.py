@@ -1,4 +1,4 @@
-"""``/``: the live page, one file without outside resources; ``/events``: what it shows, each second.
+"""``/``: the live page, one file that loads nothing else; ``/events``: the data for it, each second.
 
 The page sets all that it shows as text. Its script and its style are allowed by their hashes, and nothing else is.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 INTERVAL = 1.0
 #: Pages that may be open at a time. Each takes one of the requests that the observer serves (``life.py``).
 MOST = 20
-#: Seconds after which a loop that does not turn is shown to stand.
+#: Seconds after which a loop that does not turn is shown as blocked.
 STANDS = 0.5
 _FILE = os.path.join(os.path.dirname(__file__), "page.html")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks whether the master still lives.
 INTERVAL = 1.0
-#: Seconds that answers have to leave in when the process is told to end.
+#: Seconds in which answers can still be sent once the process has to end.
 GRACE = 2.0
 
 

@@ -46,7 +46,7 @@ def requests_page(view: View, *, queries: bool) -> Any:
 
 
 def asked_for(environ: WSGIEnvironment) -> dict[str, str]:
-    """Return what a request's query asks for; of a name that comes twice the last value."""
+    """Return the parameters of a request's query; if a name comes twice, its last value."""
     return {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
 
 

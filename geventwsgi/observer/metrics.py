@@ -70,7 +70,7 @@ _PROPORTIONAL = Remembered(proportional)
 
 
 def families(view: View, tallies: Tallies) -> Iterator[Family]:
-    """Yield everything that is told."""
+    """Yield all metrics."""
     totals = tallies.totals()
     yield Family("gwsgi_build", "info", "The server.", [Sample(1, {"version": __version__})])
     yield from _counted(totals)
@@ -84,7 +84,7 @@ def families(view: View, tallies: Tallies) -> Iterator[Family]:
 
 
 def _counted(totals: Totals) -> Iterator[Family]:
-    """Yield what is counted by the processes that were and are."""
+    """Yield the counters: sums over all processes, those that have ended included."""
     yield Family(
         "gwsgi_requests", "counter", "Requests that have ended.",
         [
@@ -100,7 +100,7 @@ def _counted(totals: Totals) -> Iterator[Family]:
 
 
 def _workers(view: View, tallies: Tallies) -> Iterator[Family]:
-    """Yield what is at the moment, for each worker by the number of its slot."""
+    """Yield the gauges of each worker, by the number of its slot."""
     slots = view.slots.taken()
     stages = [slot.stage for slot in slots]
     yield Family(
@@ -130,14 +130,14 @@ def _workers(view: View, tallies: Tallies) -> Iterator[Family]:
 
 
 def _states(slot: Slot, tallies: Tallies) -> dict[str, int]:
-    """Return the numbers of connections by what they do. They are of slightly different moments."""
+    """Return the numbers of connections by their state. They are not all of the same moment."""
     busy = {name: tallies.gauge(slot.index, gauge) for name, gauge in _STATES.items()}
     busy["active"] = slot.requests
     return {**busy, "idle": max(0, slot.connections - sum(busy.values()))}
 
 
 def _processes(view: View) -> Iterator[Family]:
-    """Yield what the system knows of each process; what it does not tell is left out."""
+    """Yield the system's numbers of each process; a number that the system does not have is left out."""
     processes = [("master", "", view.master), ("observer", "", os.getpid())]
     processes += [("worker", str(slot.index), slot.pid) for slot in view.slots.taken()]
     for name, text, ask in (

@@ -1,4 +1,4 @@
-"""The observer's pages by path: a WSGI application that changes nothing and tells no more than its pages do."""
+"""The observer's pages by path: a WSGI application that changes nothing and shows nothing but its pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Page = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
 
 READS = ("GET", "HEAD")
-#: Of every answer: nothing of it is kept, guessed at, framed, or loaded from elsewhere.
+#: Headers of every answer: a browser must not cache it, guess its type, show it in a frame, or load anything for it.
 HEADERS = [
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
@@ -58,7 +58,7 @@ class Pages:
 def _is_rebound(environ: WSGIEnvironment) -> bool:
     """Return whether a browser on this machine was led here by the name of another site (DNS rebinding).
 
-    What that site's scripts get then, they may read.
+    Otherwise the scripts of that site could read the answer.
     """
     peer, host = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_HOST", "")
     if not (peer == "::1" or peer.startswith("127.")) or not host:

@@ -196,13 +196,13 @@ class Gateway:
         for chunk in chunks:
             response.write(chunk)
             if head_only and chunk:
-                break  # an endless stream would otherwise run on for a client that waits for nothing but the head
+                break  # otherwise an endless stream would go on for a client that wants only the head
             if exchange.offered is not None and chunk and self._holds(exchange, chunks, chunk):
                 return True
         return exchange.offered is not None and self._is_left(exchange, response)
 
     def _is_left(self, exchange: Exchange, response: Response) -> bool:
-        """Return whether what has no body is left to what the application has offered, now that it has returned."""
+        """Return whether the application's offer follows a response without a body: an upgrade, or a Recall."""
         if exchange.taken:  # an upgraded connection
             return exchange.can_hold()
         if isinstance(exchange.offered, Recall):
@@ -240,10 +240,10 @@ class Gateway:
     def _hold(
         self, exchange: Exchange, environ: dict[str, Any], result: Any, response: Response, started: float
     ) -> None:
-        """Leave the rest of a response to the exchange, with as little as its end needs."""
+        """Leave the rest of a response to the exchange; keep only what its end needs."""
         exchange.over = True
         if exchange.taken:
-            result = None  # it has come to its end, and may be as large as all else that is kept
+            result = None  # it is exhausted, and may need as much memory as all that is kept
         elif not exchange.head_sent:
             self._close(result, exchange)
             response.take_back()
@@ -356,7 +356,7 @@ class Gateway:
         if isinstance(cause, ClientDisconnected):
             self._leave(exchange, response)
         elif exchange.taken and isinstance(cause, StopIteration):
-            exchange.finish()  # so WebSocket libraries leave the application when a session is done, for gunicorn
+            exchange.finish()  # by this WebSocket libraries end a session under gunicorn
         elif isinstance(cause, RequestError):
             log = self._log.debug if cause.status < 500 else self._log.error
             log("Refused %s: %s", described(exchange), cause)
@@ -395,7 +395,7 @@ class Gateway:
             if type(result) is not list:  # which has no close()
                 self._close(result, exchange)
             if self._errors is not None and self._errors.unfinished:
-                self._errors.flush()  # this greenlet's next request may be anybody's
+                self._errors.flush()  # the greenlet's next request may come from another client
         finally:
             if self._observed:
                 self._observe(exchange, environ, response, started)

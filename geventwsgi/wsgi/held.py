@@ -6,7 +6,7 @@ An application offers a :class:`Held` by ``environ["geventwsgi.hold"]``, and ret
 gateway leaves the response with the exchange, as a :class:`Call` to be concluded. Otherwise the iterable is asked for
 its next piece, as any other.
 
-An application that has nothing to say yet may offer a :class:`Recall` instead, and answer 204. That answer is not sent,
+An application that cannot answer yet may offer a :class:`Recall` instead, and answer 204. That answer is not sent,
 whatever it has gone through on its way, and the application is called again for the same request.
 
 Knows pieces of a body and who has more of them; knows neither clients nor messages.
@@ -32,9 +32,9 @@ class Piece:
     def __init__(self, data: bytes) -> None:
         #: An empty piece is not sent.
         self.data = data
-        #: The same as the protocol sends it; made and read by the protocol.
+        #: The piece as the protocol sends it; made and read by the protocol.
         self.framed: bytes | None = None
-        #: The same as streams send it that are compressed, once one has; made and read by their kind.
+        #: The piece as compressed streams send it, once one has sent it; made and read by the class of these streams.
         self.compressed: Piece | None = None
 
 
@@ -105,7 +105,7 @@ class Recall(Held):
         raise NotImplementedError
 
     def entries(self) -> dict[str, Any]:
-        """Return what the environ of the next call has besides."""
+        """Return the additional entries of the environ of the next call."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class Line(due.Due):
         raise NotImplementedError
 
     def take_turn(self) -> None:
-        """Wait until no other greenlet is between this and :meth:`give_turn`."""
+        """Wait until no other greenlet is between :meth:`take_turn` and :meth:`give_turn`."""
         raise NotImplementedError
 
     def give_turn(self) -> None:
@@ -148,7 +148,7 @@ class Line(due.Due):
 
 
 class Upgrade:
-    """What an upgraded connection is for, once its request has returned; nothing of the request is kept.
+    """Handles an upgraded connection once its request has returned; nothing of the request is kept.
 
     :meth:`step` is called in a greenlet of its own each time, the others by the loop or there; they must not wait.
     """
@@ -183,7 +183,7 @@ class Upgrade:
         raise NotImplementedError
 
     def deafen(self) -> None:
-        """Expect nothing more of the client."""
+        """Read nothing more from the client."""
         raise NotImplementedError
 
     def take(self) -> bytes | None:
@@ -198,7 +198,7 @@ class Upgrade:
         raise NotImplementedError
 
     def lose(self) -> None:
-        """Take note that the client has gone."""
+        """Note that the client has left."""
         raise NotImplementedError
 
     def drain(self) -> None:

@@ -1,4 +1,4 @@
-"""What one worker leaves to another, as values for JSON: objects are named, and what they need is *packed*.
+"""Objects that one worker passes to another, as values for JSON: each is named, and its data are *packed*.
 
 Something packed is the name of a function, which the other worker has as well, and its argument.
 """
@@ -13,7 +13,7 @@ Packed = tuple[str, dict[str, Any]]
 
 
 def name_of(thing: Any) -> str | None:
-    """Return the name of a class or a function, for :func:`by_name`; None if it is found by none, as a lambda."""
+    """Return the name of a class or a function, for :func:`by_name`; None if no name leads to it (a lambda)."""
     name = f"{getattr(thing, '__module__', None)}:{getattr(thing, '__qualname__', None)}"
     try:
         return name if by_name(name) is thing else None
@@ -22,7 +22,7 @@ def name_of(thing: Any) -> str | None:
 
 
 def by_name(name: str) -> Any:
-    """Return what has a name.
+    """Return the class or function of a name.
 
     :raises ImportError: there is no such module.
     :raises AttributeError: it has nothing of that name.
@@ -32,7 +32,7 @@ def by_name(name: str) -> Any:
 
 
 def unpacked(packed: Packed) -> Any:
-    """Return what the function makes."""
+    """Return what the named function makes of its argument."""
     name, facts = packed
     return by_name(name)(facts)
 

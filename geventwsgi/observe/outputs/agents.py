@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LONGEST_MESSAGE = 8192
 #: Messages that may wait for a stream whose peer does not read.
 MOST_WAITING = 1000
-# Seconds for which a message waits for a connect. A longer connect goes on, and messages queue.
+# Seconds for which sending a message waits for a connect. A longer connect goes on, and messages queue.
 _CONNECT = 0.1
 _FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
 

@@ -1,7 +1,7 @@
 """Log records to lines: the formatter and the handler that :class:`~geventwsgi.observe.log.Logger` gives its loggers.
 
-A record is one line, whatever its message holds, but for a traceback and for what its author meant to be several
-lines; those have their later lines indented. So no text can pass for a record of its own.
+A record is one line, whatever its message contains. The exceptions are a traceback and a message that has several lines
+on purpose; their later lines are indented. So no text can be mistaken for another record.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Outputs:
             try:
                 self.logconfig.apply(_owner(self.cfg))
             except ValueError as error:
-                # The standard library takes everything down before it looks at what is new.
+                # The standard library removes all handlers before it reads the new configuration.
                 replace(error_log, self.error)
                 replace(access_log, self.access)
                 raise wrong(self.cfg, self.logconfig.setting, str(error)) from error

@@ -30,7 +30,7 @@ HALF = 24
 #: worker does, and has to be asked for in the shared table now and then; and one that may belong to another worker as
 #: soon as there is one.
 SETTLED, AGAIN = 60.0, 0.05
-#: Values of which the place is remembered, and the most characters of one; what is longer was not made by a server.
+#: Number of values whose place is remembered, and most characters of a value; servers make no longer ones.
 REMEMBERED, LONGEST = 4096, 256
 
 
@@ -55,7 +55,7 @@ class Places(sticky.Tokens):
         self._seats: dict[int, Seat] = {}
         #: By the two halves of tokens: that of a worker, and that of its place.
         self._by_token: dict[str, Seat] = {}
-        #: By value the place that stands in for one without a worker.
+        #: For each value whose place has no worker: the place that takes its requests.
         self._chosen: dict[str, int] = {}
         #: The values that belong to this worker, and until when that is known.
         self._settled: dict[str, float] = {}

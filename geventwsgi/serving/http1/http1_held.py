@@ -1,7 +1,7 @@
 """The rest of an HTTP/1.x response that is held: the loop sends it, and nothing else of the request is kept.
 
 It takes the place of the request that has been answered so far, until the response has ended. Then a greenlet closes
-what the application has returned, and the connection goes on. How a response is held is told in ``wsgi.held``.
+what the application has returned, and the connection goes on. ``wsgi.held`` describes how a response is held.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Http1Held(http1_parked.Http1Parked):
         self, connection: Connection, former: live_exchange.LiveExchange, call: Call, source: Held, *, chunked: bool,
         keep_alive: bool, silent_until: float = 0.0,
     ) -> None:  # fmt: skip
-        """Begin where ``former`` has come to.
+        """Continue the response of ``former``.
 
         :param chunked: whether the body is sent in chunks; otherwise its end is the connection's.
         :param keep_alive: whether the connection goes on after the response.
@@ -60,7 +60,7 @@ class Http1Held(http1_parked.Http1Parked):
         self._silent_until = silent_until
         #: Whether the end of the body is being sent.
         self._finishing = False
-        #: Of the objects that the application has kept; None if there are none.
+        #: The lane of the objects that the application has kept; None if it has kept none.
         self._lane: Lane | None = None
         #: What :meth:`send_trailers` was given.
         self._trailers: tuple[tuple[str, str], ...] = ()

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from geventwsgi.wsgi.exchange import Headers
     from geventwsgi.wsgi.held import Call
 
-#: Bytes that are sent to one client, if there are as many, before others have their turn.
+#: Bytes that are sent to one client at a time; then other clients have their turn.
 TURN = 65536
-#: Bytes that a piece counts for beside its own, since it takes a system call.
+#: Bytes: what the system call of one piece costs, added to the bytes of the piece.
 PIECE = 1024
 #: No bytes wait for room.
 NONE_WAIT = -1
@@ -35,7 +35,7 @@ class Http1Parked(live_exchange.LiveExchange):
     __slots__ = ("_call", "_connection", "_error", "_waits")
 
     def come_after(self, connection: Connection, former: live_exchange.LiveExchange, call: Call) -> None:
-        """Begin where ``former`` has come to; the constructor, as a method (see :meth:`.Http1Exchange.begin`)."""
+        """Continue the request of ``former``; the constructor, as a method (see :meth:`.Http1Exchange.begin`)."""
         self._connection = connection
         self._call = call
         #: The bytes of content of what waits for room; nothing is sent before :meth:`go_on` either.
@@ -54,7 +54,7 @@ class Http1Parked(live_exchange.LiveExchange):
         self.repeated = self.offered = None
 
     def succeed(self, former: live_exchange.LiveExchange) -> None:
-        """Be what the objects of the request refer to, for as long as this goes on."""
+        """Let the objects of the request refer to this from now on."""
         self.audience, self.until = former.audience, former.until
         if self.request is not None:
             self.request.follow(self)

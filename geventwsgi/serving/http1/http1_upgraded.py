@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
     from geventwsgi.wsgi.held import Call, Upgrade
 
-#: Bytes that are kept for one client until whoever sends has to wait.
+#: Bytes: once more than these are kept for one client, a greenlet that sends has to wait.
 ROOM = 65536
-#: Bytes received at once, and after as many have come.
+#: Bytes to receive at once: at first, and after a receive that has filled that.
 RECV, LARGE_RECV = 16384, 65536
-#: What one message counts, in receives, after some of which others have their turn; see :meth:`.Stream.spend`.
+#: Cost of one message, in receives; see :meth:`.Stream.spend`.
 MESSAGE = 1
 #: Seconds that a greenlet may work on what was received before the others have their turn.
 SHARE = 0.0003
@@ -56,7 +56,7 @@ class Http1Upgraded(http1_parked.Http1Parked):
         self._kept_size = 0
         #: Set when there is room again; None while nobody waits for that.
         self._room: Event | None = None
-        #: Whose turn it is to compress; None if it is nobody's.
+        #: Lets one greenlet at a time compress; None until one does.
         self._turns: Turns | None = None
         self._pings: Pings | None = None
         #: How many times bytes of the client's have been received, and how many it had yet to take at the last ping.
@@ -102,7 +102,7 @@ class Http1Upgraded(http1_parked.Http1Parked):
         return {"upgrade": packed, "farewell": upgrade.farewell().decode("latin-1")}
 
     def _is_busy(self) -> bool:
-        """Return whether something is under way, beside what the loop sends."""
+        """Return whether something is going on, apart from what the loop sends."""
         works = self._working or self._stuck or self._turns is not None
         return works or self._ends != _NEVER or not self._upgrade.hungry()
 

@@ -1,6 +1,6 @@
 """A request that waits, of which nothing has been answered: then the application is called for it again.
 
-It takes the place of the request until there is something to tell the application, or until the request ends otherwise.
+It takes the place of the request until there is something for the application, or until the request ends otherwise.
 In either case ``http1_connection`` goes on with a new exchange of the same head, in a greenlet that has nothing of the
 first one's. What is kept meanwhile is the head, and what the access record needs.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
     from geventwsgi.wsgi.held import Call, Recall
 
-#: Seconds of the loop's time that a call of the application is taken to need: thousands of them take turns with others.
+#: Seconds: estimated time of one call of the application, so that thousands of calls leave time for other work.
 CALL = 1e-4
 
 
@@ -29,7 +29,7 @@ class Http1Waiting(http1_held.Http1Held):
     __slots__ = ()
 
     def wait(self, connection: Connection, former: live_exchange.LiveExchange, call: Call, recall: Recall) -> None:
-        """Begin where ``former`` has come to."""
+        """Continue the request of ``former``."""
         self.begin(connection, former, call, recall, chunked=False, keep_alive=True)
         self._context = None
         self.head = former.head

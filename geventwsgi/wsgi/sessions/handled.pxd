@@ -42,7 +42,6 @@ cdef class HandledWebSocket(held.Upgrade):
     cdef _take_from(self, Feed feed)
     cdef _end(self, int code, reason, bytes payload, double seconds)
     cdef _let_go(self)
-    cpdef say_nothing(self)
     @cython.locals(reader=CFrameReader)
     cpdef feed(self, bytes data)
     @cython.locals(reader=CFrameReader)

@@ -298,10 +298,6 @@ class HandledWebSocket(held.Upgrade):
         if not self._code:
             self._end(RESTART, "", close_payload(RESTART), RESTART_WAIT)
 
-    def say_nothing(self) -> None:
-        """Begin closed, since the client has been told already that the server restarts."""
-        self._code = RESTART
-
     def lose(self) -> None:
         """See :meth:`.Upgrade.lose`."""
         if not self._lost:
