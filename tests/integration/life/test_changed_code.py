@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,14 +18,16 @@ from tests.support.upgrading import upgraded
 from tests.support.waiting_crowd import Crowd, Poll, Stream, WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TEXT = (ROOT / "tests" / "support" / "apps" / "renewed.py").read_text()
 #: Python takes a file that was changed within a second, to the same size, for the one that it has compiled.
 FRESH = {"PYTHONDONTWRITEBYTECODE": "1"}
 #: What many clients need of the settings: that their requests are within the limits.
-MANY = ("--workers", "2", "--backlog", "4096", "--worker-connections", "100000", "--graceful-timeout", "120")
+MANY = (
+    "--wsgi-websocket", "--backlog", "4096", "--worker-connections", "100000", "--graceful-timeout", "120",
+)  # fmt: skip
 #: Messages a second, and the number of channels over which they are spread.
 RATE, CHANNELS = 100, 200
 
@@ -32,14 +36,15 @@ class Renewed:
     """A server whose application's code changes, with its clients.
 
     :param clients: how many there are: five of seven have streams, one a long-poll and one a WebSocket.
+    :param channels: over how many channels they are spread.
     """
 
-    def __init__(self, server: Gwsgi, app: Path, clients: int) -> None:
+    def __init__(self, server: Gwsgi, app: Path, clients: int, channels: int = CHANNELS) -> None:
         self.server = server
         self._app = app
         self._version = 0
         share = clients // 7
-        self.crowd = Crowd(server.address, min(CHANNELS, share))
+        self.crowd = Crowd(server.address, min(channels, share))
         for kind, count in ((Stream, 5 * share), (Poll, share), (WebSocket, share)):
             self.crowd.add(kind, count)
 
@@ -85,24 +90,46 @@ def clients(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--waiting-clients"))
 
 
-def test_five_reloads_with_changed_code(tmp_path: Path, clients: int) -> None:
+@contextmanager
+def renewed_one(
+    tmp_path: Path, clients: int, *flags: str, workers: int = 2, channels: int = CHANNELS
+) -> Iterator[Renewed]:
     app = tmp_path / "changed_app.py"
     app.write_text(TEXT)
-    with Gwsgi(*MANY, "--wsgi-websocket", app="changed_app:application", cwd=tmp_path, env=FRESH) as server:
-        renewed = Renewed(server, app, clients)
-        for _ in range(5 if clients >= 1000 else 1):
-            renewed.change()
-            renewed.replace(lambda: server.signal(signal.SIGHUP))
-        renewed.check()
+    flags = ("--workers", str(workers), *MANY, *flags)
+    with Gwsgi(*flags, app="changed_app:application", cwd=tmp_path, env=FRESH) as server:
+        renewed = Renewed(server, app, clients, channels)
+        yield renewed
         renewed.crowd.close()
 
 
+@pytest.mark.parametrize(("workers", "channels"), [(2, CHANNELS), (4, CHANNELS), (2, 1)])
+def test_five_reloads_with_changed_code(tmp_path: Path, clients: int, workers: int, channels: int) -> None:
+    with renewed_one(tmp_path, clients, workers=workers, channels=channels) as renewed:
+        for _ in range(5 if clients >= 1000 else 1):
+            renewed.change()
+            renewed.replace(lambda: renewed.server.signal(signal.SIGHUP))
+        renewed.check()
+
+
+def test_workers_that_have_served_enough(tmp_path: Path, clients: int) -> None:
+    with renewed_one(tmp_path, clients, "--max-requests", str(max(200, 2 * clients))) as renewed:
+        renewed.change()
+        renewed.replace(lambda: None)
+        renewed.check()
+
+
+def test_a_worker_that_grows(tmp_path: Path, clients: int) -> None:
+    with renewed_one(tmp_path, clients, "--max-worker-memory", "400M") as renewed:
+        with closing(HTTPConnection(*renewed.server.address)) as client:
+            renewed.replace(lambda: client.request("GET", "/grow?mib=500"), all_of_them=False)
+        renewed.check()
+
+
 def test_an_upgrade_to_changed_code(tmp_path: Path, clients: int) -> None:
-    app, pidfile = tmp_path / "changed_app.py", tmp_path / "pid"
-    app.write_text(TEXT)
-    flags = (*MANY, "--wsgi-websocket", "--pid", str(pidfile))
-    with Gwsgi(*flags, app="changed_app:application", cwd=tmp_path, env=FRESH) as server:
-        renewed = Renewed(server, app, clients)
+    pidfile = tmp_path / "pid"
+    with renewed_one(tmp_path, clients, "--pid", str(pidfile)) as renewed:
+        server = renewed.server
         renewed.change()
         with upgraded(server, pidfile):
             server.signal(signal.SIGTERM)
