@@ -99,7 +99,8 @@ class Topic:
         """Wait until its past has been delivered, at most for a while. In gevent's hub, do not wait."""
         beginning = self._beginning
         if beginning is not None and getcurrent() is not get_hub():
-            beginning.wait()
+            if not beginning.is_set():  # gevent may forget who begins to wait for an event that has just been set
+                beginning.wait()
             self._beginning = None
 
     @property

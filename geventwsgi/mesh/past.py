@@ -190,7 +190,9 @@ class Past:
         """Wait until all have answered, then deliver the messages; a greenlet's body."""
         try:
             begun = monotonic()
-            self._meeting.met.wait(CATCH_UP)
+            met = self._meeting.met
+            if not met.is_set():  # gevent may forget who begins to wait for an event that has just been set
+                met.wait(CATCH_UP)
             beginning.wait(lambda address: self._patience(address, begun))
             self._slow |= beginning.waiting
             self._merge(beginning)

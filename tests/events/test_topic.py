@@ -9,12 +9,14 @@ from itertools import pairwise
 
 import gevent
 import pytest
+from gevent.event import Event
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geventwsgi.events import Channel, topic
 from geventwsgi.events.relay import Relay
 from tests.support.eventually import eventually
+from tests.support.lost_wake import begin_in_that_moment
 
 
 class Left(Relay):
@@ -210,3 +212,10 @@ def test_whatever_is_done_each_subscriber_gets_each_message_once(steps):
             assert [message.data for message in messages] == expected
             assert not any(message.missed for message in messages)
             subscription.close()
+
+
+def test_whoever_asks_for_the_past_when_it_has_just_come_goes_on():
+    with Channel("begins") as channel:
+        made = channel.join()
+        made._beginning = past = Event()
+        begin_in_that_moment(past, made.wait).get(timeout=5)

@@ -8,7 +8,8 @@ import gevent
 from gevent.event import Event
 
 from geventwsgi.mesh.frames import PAST, Frame
-from geventwsgi.mesh.past import Past
+from geventwsgi.mesh.past import Beginning, Past
+from tests.support.lost_wake import begin_in_that_moment
 
 
 class Channels:
@@ -60,3 +61,12 @@ def test_a_worker_that_is_asked_while_a_channel_begins_in_it_tells_all_that_it_h
         for ticket in range(1, 21)
         if Frame(PAST, name="news", ticket=ticket, text=f"{ticket}").encode() not in told
     ] == []
+
+
+def test_channels_that_begin_when_the_others_have_just_been_met_do_begin():
+    met = Event()
+    meeting = SimpleNamespace(met=met, peers={})
+    made = Past(meeting, SimpleNamespace(last=0), SimpleNamespace(), SimpleNamespace())
+    beginning = Beginning(1)
+    begin_in_that_moment(met, made._hear, beginning).get(timeout=5)
+    assert beginning.over.is_set()

@@ -28,6 +28,8 @@ FRESH = {"PYTHONDONTWRITEBYTECODE": "1"}
 MANY = (
     "--wsgi-websocket", "--backlog", "4096", "--worker-connections", "100000", "--graceful-timeout", "120",
 )  # fmt: skip
+#: At full size, with one channel and on a busy machine, it takes minutes.
+pytestmark = pytest.mark.timeout(900)
 #: Messages a second, and the number of channels over which they are spread.
 RATE, CHANNELS = 100, 200
 
@@ -99,8 +101,8 @@ def renewed_one(
     flags = ("--workers", str(workers), *MANY, *flags)
     with Gwsgi(*flags, app="changed_app:application", cwd=tmp_path, env=FRESH) as server:
         renewed = Renewed(server, app, clients, channels)
-        yield renewed
-        renewed.crowd.close()
+        with closing(renewed.crowd):
+            yield renewed
 
 
 @pytest.mark.parametrize(("workers", "channels"), [(2, CHANNELS), (4, CHANNELS), (2, 1)])
