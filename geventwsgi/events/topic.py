@@ -114,7 +114,7 @@ class Topic:
         return self._topics.carrier.last
 
     def use(self) -> None:
-        """Take note that somebody uses it."""
+        """Note that somebody uses it."""
         self._topics.keep_alive(self)
 
     def sign(self) -> tuple[str, int]:
@@ -254,7 +254,7 @@ class Topics:
             spawn_raw(self._look)
 
     def lost(self, name: str, key: int) -> None:
-        """Take note that a channel is no more."""
+        """Note that a channel is no more."""
         self._lost[name] = key
 
     def _look(self) -> None:

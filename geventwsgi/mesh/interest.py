@@ -57,16 +57,16 @@ class Interest:
     # The others
 
     def met(self, address: str) -> None:
-        """Take note of a worker that is about to name its channels."""
+        """Note a worker that is about to name its channels."""
         self._theirs[address] = set()
         self._new.add(address)
 
     def introduced(self, address: str) -> None:
-        """Take note that a worker has named its channels."""
+        """Note that a worker has named its channels."""
         self._new.discard(address)
 
     def joined(self, address: str, names: Iterable[str]) -> None:
-        """Take note of channels that a worker has joined."""
+        """Note channels that a worker has joined."""
         theirs = self._theirs.get(address)
         if theirs is not None:
             theirs.update(names)
@@ -74,11 +74,11 @@ class Interest:
                 self._theirs[address] = None
 
     def joined_all(self, address: str) -> None:
-        """Take note of a worker that has joined too many channels to name them."""
+        """Note a worker that has joined too many channels to name them."""
         self._theirs[address] = None
 
     def left(self, address: str, names: Iterable[str]) -> None:
-        """Take note of channels that a worker has left."""
+        """Note channels that a worker has left."""
         theirs = self._theirs.get(address)
         if theirs is not None:
             theirs.difference_update(names)
@@ -90,7 +90,7 @@ class Interest:
         self._leaving.discard(address)
 
     def leaving(self, address: str) -> None:
-        """Take note of a worker that is about to end."""
+        """Note a worker that is about to end."""
         self._leaving.add(address)
 
     def stays(self, address: str) -> bool:

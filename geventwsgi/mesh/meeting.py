@@ -46,7 +46,7 @@ class Receiver(Protocol):
         """Return the first frames for a worker that has just been connected to."""
 
     def met(self, address: str) -> None:
-        """Take note that a worker has connected to this one. What it said before is no longer true."""
+        """Note that a worker has connected to this one. What it said before is no longer true."""
 
     def heard(self, address: str, frame: Frame) -> None:
         """Take a frame from a worker; may wait.
@@ -58,10 +58,10 @@ class Receiver(Protocol):
         """Publish a message for a program that is no worker; may wait. Return what is wrong with it, "" if nothing."""
 
     def left(self, address: str) -> None:
-        """Take note that a worker cannot be reached any more."""
+        """Note that a worker cannot be reached any more."""
 
     def gone(self, address: str) -> None:
-        """Take note that there is no connection with a worker, in either direction."""
+        """Note that there is no connection with a worker, in either direction."""
 
 
 class Meeting:

@@ -242,7 +242,7 @@ class Mesh:
         yield from self.past.greeting(address)
 
     def met(self, address: str) -> None:
-        """Take note of a worker that has connected to this one."""
+        """Note a worker that has connected to this one."""
         self._passed.setdefault(address, 0)
         self._interest.met(address)
 
@@ -308,7 +308,7 @@ class Mesh:
         return ""
 
     def left(self, address: str) -> None:
-        """Take note of a worker that cannot be reached. What it has sent may have yet to be read."""
+        """Note a worker that cannot be reached. What it has sent may have yet to be read."""
         self.past.left(address)
 
     def gone(self, address: str) -> None:

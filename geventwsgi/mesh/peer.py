@@ -123,7 +123,7 @@ class Peer:
         return data
 
     def _wait_for_end(self) -> None:
-        """Take note that the worker has closed its side; a greenlet's body."""
+        """Note that the worker has closed its side; a greenlet's body."""
         with suppress(OSError):
             while self.sock.recv(4096):  # it sends nothing over this connection
                 pass

@@ -39,7 +39,7 @@ class Leaver(Protocol):
     """What has something that must not end with the worker."""
 
     def begin_to_leave(self) -> None:
-        """Take note that the worker ends; does not wait."""
+        """Note that the worker ends; does not wait."""
 
     def hand_over(self) -> None:
         """Give to others what must not be lost; may wait a moment."""
@@ -78,7 +78,7 @@ class Place:
         self._complain = complain
 
     def join(self, claims: Claims) -> None:
-        """Take note that this process is a worker, or the master of some."""
+        """Note that this process is a worker, or the master of some."""
         self.claims = claims
 
     def is_used(self) -> bool:

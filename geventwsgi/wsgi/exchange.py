@@ -93,7 +93,7 @@ class Exchange(held.Line):
         raise NotImplementedError
 
     def spend(self, pieces: int) -> None:
-        """Take note that so many pieces of what was read have been handed on: others may have their turn."""
+        """Note that so many pieces of what was read have been handed on: others may have their turn."""
 
     def start(self, head: ResponseHead, length: int | None) -> None:
         """Stage the response head; nothing leaves before the first :meth:`write` or :meth:`finish`.

@@ -1,14 +1,14 @@
 """Run the application for one exchange: PEP 3333's server side, from the environ to the close of the response iterable.
 
-It decides what becomes of every way that can end: a complete response, an error reply, an aborted connection, a client
-that left. It asks neither which HTTP version is served nor who serves it.
+It decides how each request ends: by a complete response, by an error reply, by an aborted connection, or because the
+client left. It knows neither the HTTP version nor the server.
 
 The rules of an ending:
 
 * A failure of the application is logged with its traceback and the request line. It is answered with 500 while the
   head has not left; after that the connection is aborted, so that a cut body never looks complete.
-* A request that broke inside its body is answered with its own status, a client that left not at all. Whatever the
-  application makes of either is no failure of its own: no traceback.
+* If the body of a request is malformed, the answer has the status of that error. If the client has left, there is no
+  answer. What the application raises because of either is not its failure, and is logged without a traceback.
 * ``close()`` of the iterable runs once, after the last byte or the answer to a failure; then comes the access record.
 * A response that is held (:mod:`held`) ends later, in another greenlet, and by the same rules.
 * A request for which the application is to be called again (:class:`.Recall`) is one request: ``close()`` follows each

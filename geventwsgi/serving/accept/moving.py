@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
     from geventwsgi.system.shared import Seat
 
-#: Seconds after which others are tried instead of a worker that takes nothing, and between two tries.
+#: Seconds for which a worker that takes nothing is tried, before others are; and seconds between two tries.
 PATIENCE, PAUSE = 1.0, 0.002
 #: The same for the worker of a session, which has nowhere else to go: the loop of that worker may be blocked. The pause
 #: grows.
@@ -130,7 +130,7 @@ class Moves:
     def send(self, connection: Connection, seat: Seat, head: bytes) -> bool:
         """Send a connection to another worker; return False, and do nothing, if it cannot leave now.
 
-        Otherwise this object of it is done with. It may wait while too many are on their way to that worker, unless
+        Otherwise this object is not used any more. It may wait while too many are on their way to that worker, unless
         those that wait would keep new connections out. If the other worker does not take the connection, it is opened
         here anew, and its next request is served here. Over TLS the connection stays, its requests are served there,
         and this returns when it has ended.
@@ -297,7 +297,7 @@ class Moves:
 
 
 def _part(connection: Connection, parked: dict[str, Any]) -> None:
-    """End a connection that no worker goes on with. Its client is told to come back, by what the other has left."""
+    """End a connection that no worker goes on with. Its former worker has packed the last bytes for the client."""
     stream, farewell = connection.stream, parked.get("farewell")
     try:
         if farewell and not connection.in_flight():

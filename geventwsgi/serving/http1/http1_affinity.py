@@ -173,7 +173,7 @@ class Affinity:
         self._places = places
 
     def value_of(self, connection: Connection, head: RequestHead) -> str | None:
-        """Return what a request says; None if it says nothing."""
+        """Return the value in a request that leads to a worker; None if there is none."""
         raise NotImplementedError
 
     def find(self, value: str) -> Seat | None:

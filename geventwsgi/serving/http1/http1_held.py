@@ -119,7 +119,7 @@ class Http1Held(http1_parked.Http1Parked):
         self.advance()
 
     def _park(self) -> None:
-        """Wait for the next thing to do without having been woken: a silence, the request's deadline."""
+        """Wait for what is due next if nothing wakes it: a heartbeat, or the request's deadline."""
         seconds = min(self._silent_until, self.until) - clock.monotonic()
         self._connection.stream.park(self._connection, max(0.0, seconds))
 

@@ -40,7 +40,7 @@ class Http1Parked(live_exchange.LiveExchange):
         self._call = call
         #: The bytes of content of what waits for room; nothing is sent before :meth:`go_on` either.
         self._waits = 0
-        #: What has ended it; None for its own end.
+        #: The error that has ended it; None if it has come to its end.
         self._error: BaseException | None = None
         self.head = former.head if call.response is not None else former.head.without_fields()
         self.remote_addr, self.remote_port = former.remote_addr, former.remote_port

@@ -1,8 +1,8 @@
 """A request that waits, of which nothing has been answered: then the application is called for it again.
 
 It takes the place of the request until there is something for the application, or until the request ends otherwise.
-In either case ``http1_connection`` goes on with a new exchange of the same head, in a greenlet that has nothing of the
-first one's. What is kept meanwhile is the head, and what the access record needs.
+In either case ``http1_connection`` goes on with a new exchange of the same head, in a greenlet that shares nothing
+with the first one. What is kept meanwhile is the head, and what the access record needs.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Http1Waiting(http1_held.Http1Held):
         return encode.CONTINUE if self.head.minor and not self.over else b""
 
     def go_on_as(self, exchange: live_exchange.LiveExchange) -> tuple[Call, BaseException | None]:
-        """Leave the request to a new exchange; return the former call, and what has ended it if not its own end."""
+        """Leave the request to a new exchange; return the former call, and the error that has ended it, if one has."""
         exchange.inherit(self)
         error, self._error = self._error, None
         return self._call, error
