@@ -268,7 +268,7 @@ class Http1Exchange(http1_response.ResponseHalf):
         """See :meth:`Exchange.raw_socket`."""
         if self._raw_socket is None:
             self._raw_socket = ClientSocket(
-                self._stream, self._take_over, websocket=_asks_websocket(self.head), lost=self._depart,
+                self._stream, self._take_over, websocket=_asks_websocket(self.head), lost=self._left_in_session,
                 deadlines=self._connection.service.common.deadlines,
             )  # fmt: skip
             if self._connection.service.draining:
@@ -286,6 +286,10 @@ class Http1Exchange(http1_response.ResponseHalf):
         self._stream.step_out()
         if not self.status:
             self.status = 101
+
+    def _left_in_session(self) -> None:
+        """Notify of the client's departure, which the application's socket has found."""
+        self._depart()  # not passed itself: another module's C method becomes no Python object in Cython
 
     def settle(self) -> bool:
         """After the response, return whether the connection can take the next request; if not, prepare its end."""
