@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from geventwsgi.wsgi.held import Outlet
+    from geventwsgi.due import Due
 
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE")
 WAIT = ("204 No Content", [("X-Waits", "1"), ("Set-Cookie", "first=1")], b"")
@@ -375,7 +375,7 @@ class Stubborn(Recall):
 
     first, heartbeat, over = b"", 60.0, False
 
-    def attach(self, outlet: Outlet) -> None:
+    def attach(self, outlet: Due) -> None:
         self.outlet = outlet
 
     def take(self) -> None:

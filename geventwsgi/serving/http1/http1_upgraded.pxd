@@ -35,6 +35,7 @@ cdef class Http1Upgraded(http1_parked.Http1Parked):
     cpdef _broke(self, error)
     @cython.locals(upgrade=CUpgrade, late=bint)
     cpdef bint _is_over(self) except -1
+    cdef bint _waits_to_end(self) except -1
     @cython.locals(stream=CStream)
     cpdef bint _receive(self) except -1
     cpdef _park(self)

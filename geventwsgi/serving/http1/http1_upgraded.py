@@ -176,10 +176,14 @@ class Http1Upgraded(http1_parked.Http1Parked):
         if self._error is None and self._ends == _NEVER:
             return False
         upgrade = self._upgrade
-        late = clock.monotonic() >= self._ends
+        late = not self._waits_to_end() and clock.monotonic() >= self._ends
         if late:
             upgrade.deafen()
         return upgrade.finished() and (late or self._waits < 0 or self._error is not None)
+
+    def _waits_to_end(self) -> bool:
+        """Return whether the client is still taking what was sent before the close: then it has time to answer."""
+        return self._waits >= 0 and self._error is None and not self._connection.service.draining
 
     def _receive(self) -> bool:
         """Pass on what has come; return False if nothing has, or if the client is to take something first."""
@@ -204,7 +208,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
 
     def _park(self) -> None:
         self._working = False
-        seconds = _NEVER if self._ends == _NEVER else max(0.0, self._ends - clock.monotonic())
+        unlimited = self._ends == _NEVER or self._waits_to_end()
+        seconds = _NEVER if unlimited else max(0.0, self._ends - clock.monotonic())
         self._connection.stream.park(self._connection, seconds)
 
     def breathe(self) -> None:
@@ -307,6 +312,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
         """Come to the end, since the server is to stop."""
         if not self.over:
             self._upgrade.drain()
+            if self._ends != _NEVER:
+                self.rouse()
 
     def end_within(self, seconds: float) -> None:
         """See :class:`~geventwsgi.wsgi.held.Line`."""

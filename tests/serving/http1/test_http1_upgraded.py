@@ -22,9 +22,11 @@ from greenlet import getcurrent, greenlet
 from geventwsgi.events import Channel, subscribe
 from geventwsgi.serving.server import WSGIServer
 from geventwsgi.testing import live_server
+from geventwsgi.wsgi.sessions import handled
 from geventwsgi.wsgi.websocket import WebSocketError
 from tests.support import websocket_server
 from tests.support.certificates import certificates
+from tests.support.eventually import eventually
 from tests.support.waiting import wait_until
 from tests.support.websocket import BINARY, CLOSE, PING, PONG, TEXT, WebSocketClient, frame
 from tests.support.websocket_server import LIMIT, WebSocketServer
@@ -411,6 +413,24 @@ class TestEnds:
             with pytest.raises(WebSocketError, match="closed"):
                 ws.send("late")
 
+    def test_a_slow_client_gets_all_that_was_sent_before_the_close(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(handled, "CLOSE_WAIT", 0.1)
+
+        def message(ws: Any, _message: str) -> None:
+            ws.send(b"x" * 8_000_000)
+            ws.close(4002, "over")
+
+        handler = Handler(message=message)
+        with serving(handler) as served, served.connect() as client:
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            client.send("go")
+            assert handler.end == (4002, "over")
+            until = time.monotonic() + 0.5
+            while time.monotonic() < until:
+                served.get()
+            assert len(client.receive() or b"") == 8_000_000
+            assert (client.receive(), client.close_code, client.rest()) == (None, 4002, b"")
+
     def test_messages_after_the_servers_close_are_not_handled(self) -> None:
         handler = Handler(message=lambda ws, message: ws.close())
         with serving(handler) as served, served.connect() as client:
@@ -570,6 +590,19 @@ class TestServers:
             assert time.monotonic() - began < 3
             assert [end.get() for end in ends] == [(None, 1012)] * 3
         assert handler.calls.count(("close", 1012, "")) == 3
+
+    def test_a_drain_does_not_wait_for_a_closed_client_that_reads_nothing(self) -> None:
+        def message(ws: Any, _message: str) -> None:
+            ws.send(b"x" * 8_000_000)
+            ws.close()
+
+        handler = Handler(message=message)
+        with self.run(handler) as (server, connect):
+            connect().send("go")
+            eventually(lambda: handler.calls[-1:] == [("close", 1000, "")])
+            began = time.monotonic()
+            server.stop(20)
+            assert time.monotonic() - began < 10
 
     def test_a_handler_that_does_not_end_is_ended_and_the_end_told(self) -> None:
         ended: list[str] = []
