@@ -219,6 +219,87 @@ def test_over_tls_the_bytes_go_to_the_right_worker():
         connections[0].file.read()
 
 
+HANDSHAKE = (
+    b"GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nMcp-Session-Id: %b\r\n\r\n"
+)
+
+
+def first_message(connection):
+    """Return the text that a WebSocket begins with."""
+    assert connection.file.readline() == b"HTTP/1.1 101 Switching Protocols\r\n"
+    while connection.file.readline() != b"\r\n":
+        pass
+    kind, size = connection.file.read(2)
+    assert kind == 0x81
+    return connection.file.read(size).decode()
+
+
+def test_a_websocket_begins_in_the_right_worker():
+    """Also after other requests of its connection, and with what its client sends at once."""
+    with (
+        Gwsgi("-w", "3", "--wsgi-websocket", "--affinity", "header:mcp-session-id", app=APP) as server,
+        ExitStack() as stack,
+    ):
+        connections = [stack.enter_context(Connection(server.url)) for _ in range(6)]
+        sessions = begin(connections, 6)
+        for connection, name in zip(connections, reversed(sessions), strict=True):
+            connection.send(HANDSHAKE % name.encode() + b"\x81\x80abcd")
+            assert first_message(connection) == f"{sessions[name]} True 127.0.0.1"
+
+
+PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes((192, 0, 2, 7, 127, 0, 0, 1, 0x12, 0x34, 0, 80))
+
+
+def test_the_client_that_the_proxy_protocol_names_goes_along():
+    flags = ("--proxy-protocol", "v2", "--proxy-allow-from", "127.0.0.1")
+    with Gwsgi("-w", "3", *flags, "--affinity", "header:mcp-session-id", app=APP) as server, ExitStack() as stack:
+        connections = [stack.enter_context(Connection(server.url)) for _ in range(6)]
+        for connection in connections:
+            connection.send(PROXY_V2)
+        sessions = begin(connections, 6)
+        assert len(set(sessions.values())) > 1
+        for connection in connections:
+            for body in connection.ask(*[post(name) for name in sessions]):
+                assert (body["worker"], body["address"]) == (sessions[body["session"]], "192.0.2.7")
+
+
+def test_a_full_worker_takes_no_more_and_its_requests_are_served_where_they_are():
+    with (
+        Gwsgi("-w", "2", "--limit-connections", "3", "--affinity", "header:mcp-session-id", app=APP) as server,
+        ExitStack() as stack,
+    ):
+        with Connection(server.url) as one:
+            ((name, worker),) = begin([one], 1).items()
+        wait_until(lambda: open_connections(server) == 0)
+        busy = [stack.enter_context(Connection(server.url)) for _ in range(3)]
+        for connection in busy:
+            connection.send(post(name, 5, Expect="100-continue")[:-5])
+            assert connection.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+            assert connection.file.readline() == b"\r\n"
+        with Connection(server.url) as late:
+            (body,) = late.ask(post(name))
+        assert (body["worker"] != worker, body["known"]) == (True, False)
+        for connection in busy:
+            connection.send(bytes(5))
+            assert connection.receive()[1]["worker"] == worker
+
+
+def test_a_request_that_has_moved_has_one_line_of_its_client_by_the_worker_that_has_served_it(tmp_path):
+    log = tmp_path / "access"
+    flags = ("--access-logfile", str(log), "--access-logformat", "%(p)s %(h)s %(m)s %(U)s")
+    with Gwsgi("-w", "3", *flags, "--affinity", "header:mcp-session-id", app=APP) as server, ExitStack() as stack:
+        connections = [stack.enter_context(Connection(server.url)) for _ in range(4)]
+        sessions = begin(connections, 4)
+        wanted = []
+        for number, connection in enumerate(connections):
+            for name, worker in sessions.items():
+                connection.ask(post(name, path=f"/{number}/{name}"))
+                wanted.append(f"<{worker}> 127.0.0.1 POST /{number}/{name}")
+        wait_until(lambda: len(log.read_text().splitlines()) >= len(wanted) + 4)
+        assert sorted(line for line in log.read_text().splitlines() if not line.endswith("/new")) == sorted(wanted)
+
+
 def open_connections(server):
     """Return how many connections of clients any process of the server has, those that their clients have left too."""
     port, states = f":{urlsplit(server.url).port:04X}", ("01", "08")  # ESTABLISHED, CLOSE_WAIT

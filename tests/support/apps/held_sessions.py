@@ -10,6 +10,11 @@ SESSIONS: dict[str, int] = {}
 
 def app(environ, start_response):
     """Answer with the worker, and with the bytes that the session has sent so far."""
+    ws = environ.get("wsgi.websocket")
+    if ws is not None:
+        ws.send(f"{os.getpid()} {environ.get('HTTP_MCP_SESSION_ID') in SESSIONS} {environ['REMOTE_ADDR']}")
+        ws.receive()
+        return []
     size = len(environ["wsgi.input"].read())
     name = environ.get("HTTP_MCP_SESSION_ID")
     fields = [("Content-Type", "application/json")]
