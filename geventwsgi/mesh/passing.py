@@ -296,6 +296,10 @@ class Passing:
         self._take_answers(link)
         return connections + len(link.unanswered)
 
+    def unanswered(self) -> int:
+        """Return how many packets have no answer yet; their descriptors are this process's as well."""
+        return sum(len(link.unanswered) for link in self._links.values())
+
     def send(
         self, taker: Taker, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None
     ) -> bool:

@@ -9,7 +9,7 @@ cimport cython
 cdef class Acceptor:
     cdef object _loop
     cdef object _listener
-    cdef CCapacity _capacity
+    cdef public CCapacity capacity
     cdef object _log
     cdef object _pause
     cdef object _failures

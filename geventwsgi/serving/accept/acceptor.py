@@ -49,7 +49,7 @@ class Acceptor:
     ) -> None:  # fmt: skip
         self._loop = get_hub().loop
         self._listener = listener
-        self._capacity = capacity
+        self.capacity = capacity
         self._log = log
         self._pause = pause
         self._most = most
@@ -98,7 +98,7 @@ class Acceptor:
 
     def take(self) -> tuple[Socket, Any] | None:
         """Accept one connection; None if none waits, or if the worker is full."""
-        capacity, balance = self._capacity, self._capacity.balance
+        capacity, balance = self.capacity, self.capacity.balance
         if capacity.full and capacity.dispensable() is None:
             if balance is not None:
                 balance.leave()
@@ -132,7 +132,7 @@ class Acceptor:
                 cure = "idle ones are closed meanwhile. Raise the limit (ulimit -n) or lower limit_connections"
             self._log.error("Cannot accept connections: %s; %s", error.strerror, cure)
         if exhausted:
-            self._capacity.evict()
+            self.capacity.evict()
         self._pause(PAUSE)
 
     def unwatchable(self, error: Exception) -> None:

@@ -126,6 +126,7 @@ class Moves:
         self._kind = f"connection to {name}"
         self._failures = Seldom()
         passing.on(self._kind, self.take)
+        acceptor.capacity.count_also(passing.unanswered)
 
     def send(self, connection: Connection, seat: Seat, head: bytes) -> bool:
         """Send a connection to another worker; return False, and do nothing, if it cannot leave now.
@@ -214,7 +215,7 @@ class Moves:
         try:
             parked = connection.pack() if connection.stream.can_detach() else None
         except BaseException as error:  # noqa: BLE001 - the application's
-            self._complain("cannot leave its worker, and ends with it", error)
+            self._complain("cannot leave its worker, and ends with it", "Mend on_handover or what it calls", error)
             return
         detached = None if parked is None else connection.stream.detach()
         if detached is None:
@@ -222,7 +223,7 @@ class Moves:
         try:
             connection.leave()
         except BaseException as error:  # noqa: BLE001 - the application's, in close()
-            self._complain("has left its worker with a failure", error)
+            self._complain("has left its worker with a failure", "Mend close() of what the application returns", error)
         fd, ahead = detached
         facts = {**known._asdict(), "parked": parked or None}
         back = partial(self._open, known, ahead, parked)
@@ -236,14 +237,14 @@ class Moves:
                 takers.took_nothing(taker)
                 sleep(PAUSE)
         except TooLargeError as error:
-            self._complain("cannot leave its worker, and ends with it", error)
+            self._complain("cannot leave its worker, and ends with it", "Have its handler keep less", error)
         back(fd)
 
-    def _complain(self, what: str, error: BaseException) -> None:
+    def _complain(self, what: str, cure: str, error: BaseException) -> None:
         """Log that a connection could not go on elsewhere; not again and again, since thousands may be alike."""
         if self._failures.due():
             log = self._acceptor.speaker.service.policy.log
-            log.error("A connection %s (%r); others may do the same", what, error, exc_info=error)
+            log.error("A connection %s (%r); others may do the same. %s", what, error, cure, exc_info=error)
 
     def take(self, facts: dict[str, Any], received: bytes, fd: int) -> Callable[[], object] | None:
         """Return what begins to serve a connection of another worker; None if it is not to be served here."""
@@ -292,7 +293,11 @@ class Moves:
         try:
             connection.resume(parked)
         except BaseException as error:  # noqa: BLE001 - the application's
-            self._complain("of another worker ends: the application here cannot go on with it", error)
+            self._complain(
+                "of another worker ends: the application here cannot go on with it",
+                "Keep the names of functions and classes that it has, and mend on_takeover; or set handover = False",
+                error,
+            )
             _part(connection, parked)
 
 

@@ -47,7 +47,7 @@ class Places(sticky.Tokens):
     def __init__(self, slot: Slot, whereabouts: Whereabouts) -> None:
         self._slot = slot
         self._whereabouts = whereabouts
-        #: This worker's number, 0 while it takes no connections, and the token of that.
+        #: This worker's number, 0 while it takes no connections, and the token of the last one.
         self._number = 0
         self._token: str | None = None
         self._found: list[Seat] = []
@@ -91,12 +91,15 @@ class Places(sticky.Tokens):
     def own_token(self) -> str | None:
         """Return the text that stands for this worker in a cookie, and after its end for its place.
 
-        Nobody can guess it. It is None while this worker takes no connections of others.
+        Nobody can guess it. Once this worker takes no connections of others, it leads to the successor; None without.
         """
         number = self._slot.sitting(self._slot.index)
         if number != self._number:
             self._number = number
-            self._token = self._half(b"worker", number) + self._half(b"place", place_of(number)) if number else None
+            if number:
+                self._token = self._half(b"worker", number) + self._half(b"place", place_of(number))
+        if not number and self._token is not None and self.by_token(self._token) is None:
+            return None
         return self._token
 
     def by_token(self, token: str) -> Seat | None:

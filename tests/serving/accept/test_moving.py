@@ -172,6 +172,20 @@ def test_it_waits_while_the_way_is_full(
     assert (one.heads, other.heads) == (["/first"], ["/second"])
 
 
+def test_those_that_a_blocked_worker_has_not_accepted_yet_count(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    """This worker has their descriptors as well, so they count as its own until the answer comes."""
+    one, other = two
+    settle(one)
+    capacity = one.served.service.capacity
+    capacity.connections = 1
+    for watcher in other.passing._heard.values():
+        watcher.stop()
+    move(workers, one, other)
+    assert (capacity.open(), capacity.full) == (0, True)
+    other.passing._heard[other.passing._listener].start(other.passing._accept, other.passing._listener)
+    eventually(lambda: not capacity.full)
+
+
 def test_it_does_not_wait_where_that_would_keep_new_connections_out(
     workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,10 +84,18 @@ def test_while_a_worker_is_replaced_each_of_the_two_keeps_its_clients(workers: W
     assert later is not None
     assert [workers.number_of(places.by_token(token)) for token in (former, later)] == [1, 4]
     workers.taken[1].rise()
-    assert workers.places[1].own_token() is None
     assert [workers.number_of(places.by_token(token)) for token in (former, later)] == [4, 4]
     workers.begin(1)
     assert [workers.number_of(places.by_token(token)) for token in (former, later)] == [4, 4]
+
+
+def test_one_that_leaves_gives_its_clients_to_its_successor(workers: Workers) -> None:
+    """A new client that it still serves; without a successor it is for other workers to give it a token."""
+    assert workers.places[1].own_token() is not None
+    workers.taken[1].rise()
+    assert workers.places[1].own_token() is None
+    workers.begin(1)
+    assert [workers.number_of(each.by_token(str(workers.places[1].own_token()))) for each in workers.places] == [4] * 5
 
 
 def test_a_token_of_one_that_has_ended_leads_nowhere_until_the_successor_begins(workers: Workers) -> None:
