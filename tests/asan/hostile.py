@@ -26,11 +26,11 @@ from geventwsgi.serving.request.upgrade import ClientSocket
 from geventwsgi.serving.wire import epoll, sockets
 from geventwsgi.serving.wire.outbox import Outbox
 from geventwsgi.serving.wire.poller import poller
-from geventwsgi.serving.wire.sending import Common
 from geventwsgi.serving.wire.stream import Stream
 from geventwsgi.websocket import framing, masking
 from geventwsgi.websocket.deflate import MessageDeflate
 from geventwsgi.wsgi import files
+from tests.support.streams import common
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,7 @@ def stream() -> Any:
     hub = get_hub()
     events = poller(hub.loop)
     with pair() as (sock, other):
-        one = Stream(sock, Common(events, Deadlines(hub.loop), Outbox()))
+        one = Stream(sock, common(events, Deadlines(hub.loop), Outbox()))
         other.shutdown(plain_socket.SHUT_WR)
         try:
             yield one

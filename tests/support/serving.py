@@ -26,10 +26,9 @@ from geventwsgi.serving.request.lane import Policy
 from geventwsgi.serving.wire.outbox import outbox_of
 from geventwsgi.serving.wire.poller import Poller
 from geventwsgi.serving.wire.poller import poller as best_poller
-from geventwsgi.serving.wire.sending import Common
 from geventwsgi.wsgi.gateway import Gateway
 from tests.support.fake_exchange import head_of
-from tests.support.streams import raw, tcp_pair
+from tests.support.streams import common, raw, tcp_pair
 
 Run = Callable[[Http1Exchange], object]
 
@@ -114,7 +113,7 @@ def served(
     capacity, outbox = Capacity(10), outbox_of(gevent.get_hub())
     log: Any = logging.getLogger("tests.serving")  # has the methods that are called
     service = Service(
-        Common(poller or best_poller(gevent.get_hub().loop), deadlines, outbox, capacity.places),
+        common(poller or best_poller(gevent.get_hub().loop), deadlines, outbox, capacity.places),
         capacity,
         OneEach(gevent.spawn) if keeps_greenlets else Runners(outbox),
         timeouts or timeouts_with(),

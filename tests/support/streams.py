@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from geventwsgi.errors import ClientDisconnected
+    from geventwsgi.serving.loop.places import Places
     from geventwsgi.serving.wire.poller import Poller
+
+
+def common(poller: Poller, deadlines: Deadlines, outbox: Outbox, places: Places | None = None) -> Common:
+    """Return what streams share; their clients may be slow, as by default."""
+    return Common(poller, deadlines, outbox, places, 60.0, 240.0)
 
 
 def raw(sock: socket.socket) -> Socket:
@@ -59,7 +65,7 @@ def stream_pair(
     accepted, client = tcp_pair(client_buffer)
     loop = gevent.get_hub().loop
     events = make_poller(loop)
-    stream = Stream(raw(accepted), Common(events, Deadlines(loop), Outbox()))
+    stream = Stream(raw(accepted), common(events, Deadlines(loop), Outbox()))
     stream.watch()
     try:
         yield stream, client

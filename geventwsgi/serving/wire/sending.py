@@ -52,14 +52,9 @@ class Common:
     __slots__ = ("deadlines", "hub", "outbox", "places", "poller", "write_min_rate", "write_timeout")
 
     def __init__(
-        self,
-        poller: Poller,
-        deadlines: Deadlines,
-        outbox: Outbox,
-        places: Places | None = None,
-        write_timeout: float = 60.0,
-        write_min_rate: float = 240.0,
-    ) -> None:
+        self, poller: Poller, deadlines: Deadlines, outbox: Outbox, places: Places | None,
+        write_timeout: float, write_min_rate: float,
+    ) -> None:  # fmt: skip
         self.poller = poller
         self.deadlines = deadlines
         self.hub = deadlines.hub

@@ -75,7 +75,7 @@ def streams(port, certificate):
     from gevent import sleep
 
     loop = get_hub().loop
-    common = Common(EpollPoller(loop), Deadlines(loop), Outbox())
+    common = Common(EpollPoller(loop), Deadlines(loop), Outbox(), None, 60.0, 240.0)
 
     def handle(accepted, address):
         stream = Stream(Socket(accepted.detach(), AF_INET), common)

@@ -18,12 +18,11 @@ from geventwsgi.serving.loop.rounds import Round
 from geventwsgi.serving.loop.runners import Runners
 from geventwsgi.serving.wire.outbox import Outbox, outbox_of
 from geventwsgi.serving.wire.poller import EpollPoller, WatcherPoller
-from geventwsgi.serving.wire.sending import Common
 from geventwsgi.serving.wire.stream import DeadlineExpired, Stream
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
 from tests.support.servers import read_to, running
-from tests.support.streams import Job, Woken, raw, tcp_pair, tls_client_context
+from tests.support.streams import Job, Woken, common, raw, tcp_pair, tls_client_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,7 +87,7 @@ def streams(make_poller: Any, count: int) -> Iterator[tuple[list[Stream], list[s
         made, clients = [], []
         for _ in range(count):
             accepted, client = tcp_pair()
-            stream = Stream(raw(accepted), Common(poller, deadlines, Outbox()))
+            stream = Stream(raw(accepted), common(poller, deadlines, Outbox()))
             stack.callback(stream.close)
             stack.callback(client.close)
             stream.watch()
@@ -236,7 +235,7 @@ def test_what_waits_for_the_turns_end_leaves_although_one_cannot_be_sent(kind: A
         for make in (Failing, Noting):
             accepted, client = tcp_pair()
             stack.callback(client.close)
-            stream = make(raw(accepted), Common(WatcherPoller(get_hub().loop), Deadlines(get_hub().loop), outbox))
+            stream = make(raw(accepted), common(WatcherPoller(get_hub().loop), Deadlines(get_hub().loop), outbox))
             stack.callback(stream.close)
             made.append(stream)
         failing, noting = made
@@ -394,7 +393,7 @@ def test_sleepers_wake_although_a_response_of_their_turn_cannot_be_sent(reported
     outbox = outbox_of(hub)
     sleep = alarm.AlarmClock(hub, outbox).sleep
     accepted, client = tcp_pair()
-    failing = Failing(raw(accepted), Common(WatcherPoller(hub.loop), Deadlines(hub.loop), outbox))
+    failing = Failing(raw(accepted), common(WatcherPoller(hub.loop), Deadlines(hub.loop), outbox))
 
     def one(number: int) -> None:
         sleep(0.02 * number)

@@ -22,12 +22,11 @@ from geventwsgi.serving.loop.deadlines import Deadlines
 from geventwsgi.serving.wire import rest
 from geventwsgi.serving.wire.outbox import Outbox
 from geventwsgi.serving.wire.poller import EpollPoller, WatcherPoller
-from geventwsgi.serving.wire.sending import Common
 from geventwsgi.serving.wire.sockets import Socket, borrowed
 from geventwsgi.serving.wire.stream import DeadlineExpired, Stream
 from tests.support.eventually import eventually
 from tests.support.offering import Offering
-from tests.support.streams import CALM, Settled, Woken, raw, stream_pair, turns_of_the_loop
+from tests.support.streams import CALM, Settled, Woken, common, raw, stream_pair, turns_of_the_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -438,7 +437,7 @@ class TestGathering:
         ours, client = socket.socketpair()
         loop = gevent.get_hub().loop
         poller = EpollPoller(loop)
-        stream = Stream(raw(ours), Common(poller, Deadlines(loop), Outbox()))
+        stream = Stream(raw(ours), common(poller, Deadlines(loop), Outbox()))
         stream.gather(True)
         send_pieces(stream, 10)
         assert receive(client, 10)

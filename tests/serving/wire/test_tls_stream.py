@@ -17,14 +17,13 @@ from geventwsgi.errors import ClientDisconnected
 from geventwsgi.serving.loop.deadlines import Deadlines
 from geventwsgi.serving.wire.outbox import Outbox
 from geventwsgi.serving.wire.poller import poller
-from geventwsgi.serving.wire.sending import Common
 from geventwsgi.serving.wire.stream import DeadlineExpired
 from geventwsgi.serving.wire.tls import noticing_cuts
 from geventwsgi.serving.wire.tls_stream import TLSStream
 from tests.support.certificates import certificates
 from tests.support.eventually import eventually
 from tests.support.offering import Offering
-from tests.support.streams import CALM, Woken, raw, tcp_pair, tls_client_context, turns_of_the_loop
+from tests.support.streams import CALM, Woken, common, raw, tcp_pair, tls_client_context, turns_of_the_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +40,7 @@ def server_context() -> ssl.SSLContext:
 def unencrypted_pair() -> tuple[TLSStream, socket.socket]:
     accepted, client = tcp_pair()
     loop = gevent.get_hub().loop
-    return TLSStream(raw(accepted), Common(poller(loop), Deadlines(loop), Outbox()), server_context()), client
+    return TLSStream(raw(accepted), common(poller(loop), Deadlines(loop), Outbox()), server_context()), client
 
 
 @pytest.fixture
