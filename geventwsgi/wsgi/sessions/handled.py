@@ -307,7 +307,7 @@ class HandledWebSocket(held.Upgrade):
 
     def fail(self, error: BaseException) -> bool:
         """See :meth:`.Upgrade.fail`."""
-        excused = self._lost and is_of_websocket(error)
+        excused = (self._lost or self._code == RESTART) and is_of_websocket(error)
         if not self._code:
             self._end(FAILED, "", close_payload(FAILED), CLOSE_WAIT)
         return not excused

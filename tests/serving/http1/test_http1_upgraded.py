@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import socket
 import struct
@@ -590,6 +591,19 @@ class TestServers:
             assert time.monotonic() - began < 3
             assert [end.get() for end in ends] == [(None, 1012)] * 3
         assert handler.calls.count(("close", 1012, "")) == 3
+
+    def test_a_handler_whose_websocket_a_drain_closes_has_not_failed(self) -> None:
+        def message(ws: Any, _message: str) -> None:
+            eventually(lambda: ws.closed)
+            ws.send("late")
+
+        errors, handler = io.StringIO(), Handler(message=message)
+        with self.run(handler, error_log=errors) as (server, connect):
+            connect().send("go")
+            eventually(lambda: ("message", "go") in handler.calls)
+            server.stop(10)
+        assert handler.calls[-1] == ("close", 1012, "")
+        assert "Error handling" not in errors.getvalue()
 
     def test_a_drain_does_not_wait_for_a_closed_client_that_reads_nothing(self) -> None:
         def message(ws: Any, _message: str) -> None:
