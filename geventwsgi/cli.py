@@ -23,6 +23,8 @@ from geventwsgi.system.originals import original
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from geventwsgi.master.kin import Kin
+
 #: Seconds that threads have to end after the server; Python would wait for them for ever.
 PATIENCE = 1.0
 #: The options that show the usage of ``publish``; its other options stand behind the channel and the message.
@@ -80,6 +82,7 @@ def _run(arguments: list[str]) -> int:
     asked = read_flags(arguments)
     if asked.help or asked.version:
         return _say(help_text() if asked.help else _versions())
+    kin = _kin()  # first: it is nothing for the processes that the configuration file may start
     environ, directory = dict(os.environ), _working_directory()  # as they are now: the settings will change both
     cfg = load(asked, environ, directory)
     if cfg.print_config:
@@ -90,15 +93,25 @@ def _run(arguments: list[str]) -> int:
         return 0
     _require_application(cfg)
     first = [cfg]
-    return _serve(lambda: first.pop() if first else load(asked, environ, directory))
+    return _serve(lambda: first.pop() if first else load(asked, environ, directory), kin)
 
 
-def _serve(load_config: Callable[[], Config]) -> int:
-    if hasattr(os, "fork"):
+def _kin() -> Kin | None:
+    """Return what a master has told this program by its environment, where there are masters."""
+    if not hasattr(os, "fork"):
+        return None
+    with uncollected():
+        from geventwsgi.master.kin import Kin
+
+    return Kin(os.environ)
+
+
+def _serve(load_config: Callable[[], Config], kin: Kin | None) -> int:
+    if kin is not None:
         with uncollected():
             from geventwsgi.master.arbiter import Arbiter  # only serving needs it, where there is fork
 
-        return Arbiter(load_config).run()
+        return Arbiter(load_config, kin=kin).run()
     from geventwsgi.entry.single import run_single  # the other way
 
     return run_single(load_config)

@@ -50,7 +50,7 @@ def here(tmp_path, monkeypatch):
 class FakeArbiter:
     """Stands for the master: reads the configuration as it does, and ends as told."""
 
-    def __init__(self, load_config):
+    def __init__(self, load_config, kin):
         self.load_config = load_config
         self.seen = []
         FakeArbiter.last = self

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.events.event import dumps
-from geventwsgi.mesh.frames import ANSWER, MAX_MESSAGE, MAX_NAME, PUBLISH, Decoder, Frame, is_name
+from geventwsgi.mesh.frames import ANSWER, MAX_MESSAGE, MAX_NAME, NOT_TAKEN, PUBLISH, Decoder, Frame, is_name
 from geventwsgi.mesh.place import ADDRESS, HERE
 from geventwsgi.system.socket_directory import meeting_places
 
@@ -60,19 +60,21 @@ def publish(channel: str, value: Any, *, pid: int | None = None, pidfile: str | 
     data = Frame(PUBLISH, name=channel, text=dumps(value)).encode()
     if len(data) > MAX_MESSAGE:
         raise ValueError(TOO_LARGE)
-    if pidfile is not None:
-        pid = _read(pidfile)
-    for path in _workers(pid):
-        with socket.socket(socket.AF_UNIX) as sock, suppress(ConnectionRefusedError, FileNotFoundError):
-            sock.settimeout(TIMEOUT)
-            sock.connect(str(path))
-            if _belongs(sock, path):
-                _hand_over(sock, data)
-                return
+    pids = _masters(pidfile) if pidfile is not None else [pid] if pid is not None else []
+    tried: set[Path] = set()
+    while untried := [path for path in _workers(*pids) if path not in tried]:
+        for path in untried:
+            tried.add(path)
+            with socket.socket(socket.AF_UNIX) as sock, suppress(ConnectionRefusedError, FileNotFoundError):
+                sock.settimeout(TIMEOUT)
+                sock.connect(str(path))
+                if _belongs(sock, path) and _hand_over(sock, data):
+                    return
     raise ConnectionError("no worker of the server takes messages: it has just ended")
 
 
-def _hand_over(sock: socket.socket, data: bytes) -> None:
+def _hand_over(sock: socket.socket, data: bytes) -> bool:
+    """Return whether the worker has published the message. One that is about to end has not."""
     decoder = Decoder()
     try:
         sock.sendall(data)
@@ -80,7 +82,7 @@ def _hand_over(sock: socket.socket, data: bytes) -> None:
             for frame in decoder.feed(received):
                 if frame.kind == ANSWER and frame.text:
                     raise ValueError(f"the server refuses the message: {frame.text}")
-                return
+                return frame.number != NOT_TAKEN
     except OSError as error:
         reason = "no answer in time" if isinstance(error, TimeoutError) else error.strerror
         raise ConnectionError(f"the server does not answer ({reason}); the message may have arrived") from None
@@ -88,6 +90,20 @@ def _hand_over(sock: socket.socket, data: bytes) -> None:
 
 
 # Finding the server
+
+
+def _masters(pidfile: str | os.PathLike[str]) -> list[int]:
+    """Return the pid of a server's master, and that of the one beside it during an upgrade (``.2``)."""
+    pids: list[int] = []
+    failure = None
+    for path in (f"{os.fspath(pidfile)}.2", pidfile):  # in this order: the former may become the latter meanwhile
+        try:
+            pids.insert(0, _read(path))
+        except ConnectionError as error:
+            failure = error
+    if failure and not pids:
+        raise failure
+    return pids
 
 
 def _read(pidfile: str | os.PathLike[str]) -> int:
@@ -100,29 +116,34 @@ def _read(pidfile: str | os.PathLike[str]) -> int:
         raise ConnectionError(f"no server found: {os.fspath(pidfile)} contains no process id") from None
 
 
-def _workers(pid: int | None) -> list[Path]:
-    """Return the sockets of a server's workers.
+def _workers(*pids: int) -> list[Path]:
+    """Return the sockets of a server's workers. During an upgrade it has two masters, whose workers meet.
 
+    :param pids: those of the server's masters; without any, the only server of this user is meant.
     :raises Exception: see :func:`publish`.
     """
-    found: dict[int, list[Path]] = {}
+    servers: list[dict[Path, int]] = []  # of each the masters, by worker
     for directory in map(Path, meeting_places()):
         with suppress(OSError):
-            if _is_ours(directory, named=pid is not None):
-                for path in directory.iterdir():
-                    if (address := ADDRESS.fullmatch(path.name)) and (master := _parent(int(address[1]))):
-                        found.setdefault(master, []).append(path)
-    if pid is not None:
-        if pid not in found:
-            raise _missing(pid)
-        return found[pid]
-    if not found:
+            if _is_ours(directory, named=bool(pids)):
+                found = [(path, address) for path in directory.iterdir() if (address := ADDRESS.fullmatch(path.name))]
+                workers = {path: master for path, address in found if (master := _parent(int(address[1])))}
+                if workers:
+                    servers.append(workers)
+    for pid in pids:
+        for workers in servers:
+            if pid in workers.values():
+                return list(workers)
+    if pids:
+        raise _missing(pids[0])
+    if not servers:
         raise ConnectionError(
             "no server of this user has channels; for one with its own TMPDIR set the same TMPDIR here"
         )
-    if len(found) > 1:
-        raise ValueError(f"this user has several servers; name the pid of one: {', '.join(map(str, sorted(found)))}")
-    return found.popitem()[1]
+    if len(servers) > 1:
+        masters = sorted({master for workers in servers for master in workers.values()})
+        raise ValueError(f"this user has several servers; name the pid of one: {', '.join(map(str, masters))}")
+    return list(servers[0])
 
 
 def _missing(pid: int) -> OSError:

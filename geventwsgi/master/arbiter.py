@@ -57,11 +57,13 @@ class Arbiter(Compatible):
     :param load_config: reads the configuration; called at the start and at every HUP.
     :param app: the application, where the caller has it already; otherwise each worker loads it (or, with
         ``preload_app``, the master).
+    :param kin: the masters before this one, where the caller has had to know them.
     """
 
-    def __init__(self, load_config: Callable[[], Config], app: Any = None) -> None:
+    def __init__(self, load_config: Callable[[], Config], app: Any = None, kin: Kin | None = None) -> None:
         super().__init__(Application(None, app, prepare=self._patch, settle=share_memory))
         self.load_config = load_config
+        self._kin = kin
         self.crew = Crew(self)
         self.observing = Observing(self, self.crew)
         self._pidfile: PidFile | None = None
@@ -81,7 +83,7 @@ class Arbiter(Compatible):
         :raises ValueError: called outside the main thread.
         """
         self.pid = os.getpid()
-        self.kin = Kin(os.environ)
+        self.kin = self._kin or Kin(os.environ)
         self.whereabouts = Whereabouts(self.kin.secret)
         self._directory = working_directory()
         self.systemd = Systemd(os.environ)

@@ -56,6 +56,8 @@ class Kin:
         #: The pid of the master that this one has started; 0 without one.
         self.successor = 0
         self._promoted = not self.parent
+        for fd in (fd for fds in (*self.sockets.values(), [self._meeting.get("tickets", -1)]) for fd in fds if fd >= 0):
+            os.set_inheritable(fd, False)
 
     @property
     def parent_lives(self) -> bool:
@@ -84,7 +86,6 @@ class Kin:
         passed = self._meeting
         fd = passed.get("tickets", -1)
         if passed.get("format") == FORMAT and passed["user"] == user:
-            os.set_inheritable(fd, False)
             return passed["place"], Tickets(fd, passed["world"])
         if fd >= 0:
             close(fd)

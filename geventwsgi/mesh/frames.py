@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: that a worker is to publish for a program; what came of it, "" for success; word that the sender is about to end;
 #: channels that another worker is to keep instead of it.
 HELLO, MESSAGE, CAUGHT_UP, ASK, PAST, JOIN, LEAVE, PUBLISH, ANSWER, LEAVING, ADOPT = range(11)
+#: The number of an answer to a program: the worker is about to end and has not published the message.
+NOT_TAKEN = 1
 #: The fields of a head: kind, bytes of the name, bytes of the text, the publisher's number, the ticket, the number of
 #: messages so far, the publisher. The name and the text follow.
 HEAD = struct.Struct("!BBIQQQ8s")

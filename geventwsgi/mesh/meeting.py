@@ -21,7 +21,7 @@ from gevent.event import Event
 
 from geventwsgi.forks import close
 from geventwsgi.mesh import own_socket
-from geventwsgi.mesh.frames import ANSWER, HELLO, PUBLISH, Decoder, Frame
+from geventwsgi.mesh.frames import ANSWER, HELLO, NOT_TAKEN, PUBLISH, Decoder, Frame
 from geventwsgi.mesh.peer import Peer
 from geventwsgi.mesh.place import ADDRESS, HERE
 
@@ -91,6 +91,7 @@ class Meeting:
         self._told: set[str] = set()
         #: Whether this is a forked process, to which the connections do not belong.
         self._forsaken = False
+        self._withdrawn = False
         spawn_raw(self._keep)
 
     # Looking round
@@ -150,7 +151,7 @@ class Meeting:
 
     def _listen(self) -> None:
         """Listen, unless the socket is still there. A program that cleans directories may have removed it."""
-        if self._listener is not None and (self._directory / self.address).exists():
+        if self._withdrawn or (self._listener is not None and (self._directory / self.address).exists()):
             return
         if self._listener is not None:
             # Its greenlet ends. Connections stay.
@@ -212,12 +213,12 @@ class Meeting:
             if listener is self._listener:
                 raise
         else:
+            self._heard[sock] = ""
             spawn_raw(self._hear, sock)
 
     def _hear(self, sock: Any) -> None:
         """Take the frames of one worker until its connection ends; a greenlet's body."""
         decoder, address = Decoder(), ""
-        self._heard[sock] = address
         try:
             sock.settimeout(GREETING)
             while data := sock.recv(RECV):
@@ -228,7 +229,7 @@ class Meeting:
                         self._changed.set()
                         sock.settimeout(None)
                     elif frame.kind == PUBLISH:
-                        sock.sendall(Frame(ANSWER, text=self._receiver.publish(frame)).encode())
+                        sock.sendall(self._publish(frame).encode())
                     elif not address:
                         raise ValueError("it does not say who it is")  # noqa: TRY301
                     else:
@@ -247,6 +248,20 @@ class Meeting:
             self._heard_at.pop(address, None)
             sock.close()
             self._forget(address)
+
+    def _publish(self, frame: Frame) -> Frame:
+        """Publish a message for a program that is no worker; return the answer."""
+        return Frame(ANSWER, number=NOT_TAKEN) if self._withdrawn else Frame(ANSWER, text=self._receiver.publish(frame))
+
+    def withdraw(self) -> None:
+        """Be found by nobody any more. Programs that have found this worker are sent on to another one."""
+        self._withdrawn = True
+        (self._directory / self.address).unlink(missing_ok=True)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody has connected who has not said to be a worker, and so may be a program."""
+        return "" in self._heard.values()
 
     def is_silent(self, address: str, seconds: float) -> bool:
         """Return whether a worker has sent nothing for ``seconds``, and all that it sent before has been taken."""

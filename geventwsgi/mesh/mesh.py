@@ -124,6 +124,12 @@ class Mesh:
         deadline = monotonic() + HAND_OVER
         while monotonic() < deadline and not (self._has_told_all() and self._has_adopted(heir, alone)):
             gevent.sleep(GLANCE)
+        self._meeting.withdraw()
+        # In one turn of the loop those who have just connected are taken, in the next their messages.
+        gevent.sleep(GLANCE)
+        gevent.sleep(GLANCE)
+        while monotonic() < deadline and (self._meeting.is_asked or not self._has_told_all()):
+            gevent.sleep(GLANCE)
 
     def _has_told_all(self) -> bool:
         """Return whether nothing waits to be sent to another worker, and no question of one waits for an answer."""

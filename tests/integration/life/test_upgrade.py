@@ -4,17 +4,48 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from geventwsgi.events import outside, publish
 from tests.support import inflight
 from tests.support.load import Load
 from tests.support.process import Gwsgi
 from tests.support.upgrading import children_of, upgraded
 from tests.support.waiting import wait_until
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 APP = "tests.support.apps.life:application"
+CHANNELS = "tests.support.apps.channels:application"
+
+
+@contextmanager
+def published_all_the_time(**server: Any) -> Iterator[list[OSError | ValueError]]:
+    """Publish one message after the other from a program of its own; yield a list of the failures."""
+    failures: list[OSError | ValueError] = []
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                publish("test", 1, **server)
+            except (OSError, ValueError) as error:
+                failures.append(error)
+                over.wait(0.05)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield failures
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("flags", [(), ("--reuse-port",)])
@@ -117,3 +148,47 @@ def test_pre_exec_hook_may_refuse():
         server.signal(signal.SIGUSR2)
         server.wait_log("Upgrade: no new master can be started: the pre_exec hook failed: ValueError: not now")
         assert len(server.worker_pids()) == 1
+
+
+def test_a_program_that_knows_the_pidfile_publishes_all_through_an_upgrade(tmp_path):
+    pidfile = tmp_path / "pid"
+    with (
+        Gwsgi("-w", "2", "--pid", str(pidfile), app=CHANNELS) as server,
+        upgraded(server, pidfile) as new,
+        published_all_the_time(pidfile=pidfile) as failures,
+    ):
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        wait_until(lambda: pidfile.exists() and pidfile.read_text() == f"{new}\n")
+        assert failures == []
+
+
+def test_two_masters_of_one_server_are_one_to_a_program_that_publishes(tmp_path, monkeypatch):
+    pidfile = tmp_path / "pid"
+    with (
+        Gwsgi("-w", "2", "--pid", str(pidfile), app=CHANNELS) as server,
+        upgraded(server, pidfile) as new,
+    ):
+        here = str(outside._workers(server.pid)[0].parent)  # others' tests have servers of their own
+        monkeypatch.setattr(outside, "meeting_places", lambda: [here])
+        for pid in (None, server.pid, new):
+            publish("test", 1, pid=pid)
+        server.signal(signal.SIGWINCH)
+        wait_until(lambda: children_of(server, server.pid) == {new}, 20)
+        publish("test", 1, pidfile=pidfile)
+
+
+def test_processes_that_the_configuration_starts_know_nothing_of_an_upgrade(tmp_path):
+    """Neither a variable nor, where they inherit descriptors, a socket: they could hold the port for ever."""
+    seen, pidfile = tmp_path / "seen", tmp_path / "pid"
+    look = f"os.system('(env; ls -l /proc/self/fd) >> {seen}; echo over >> {seen}')"
+    config = f"import os\nworkers = 2\n{look}\ndef on_starting(server):\n    {look}\n"
+    with (
+        Gwsgi("--pid", str(pidfile), app=APP, config=config) as server,
+        upgraded(server, pidfile),
+    ):
+        text = seen.read_text()
+        assert text.count("over") == 4
+        assert "GWSGI_UPGRADE" not in text
+        assert "socket:" not in text
+        assert "memfd:" not in text
