@@ -248,6 +248,19 @@ def test_a_websocket_begins_in_the_right_worker():
             assert first_message(connection) == f"{sessions[name]} True 127.0.0.1"
 
 
+def test_over_tls_a_websocket_is_closed_with_1012_when_the_worker_that_relays_it_ends():
+    flags = ("-w", "2", "--wsgi-websocket", *certificates().flags)
+    with Gwsgi(*flags, "--affinity", "header:mcp-session-id", app=APP) as server, ExitStack() as stack:
+        connections = [stack.enter_context(Connection(server.url, tls_client_context())) for _ in range(2)]
+        sessions = begin(connections, 2)
+        assert len(set(sessions.values())) == 2
+        (relaying, other), connection = sessions.values(), connections[0]
+        connection.send(HANDSHAKE % list(sessions)[1].encode())
+        assert first_message(connection) == f"{other} True 127.0.0.1"
+        os.kill(relaying, signal.SIGTERM)
+        assert connection.file.read() == b"\x88\x02\x03\xf4"
+
+
 PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes((192, 0, 2, 7, 127, 0, 0, 1, 0x12, 0x34, 0, 80))
 
 

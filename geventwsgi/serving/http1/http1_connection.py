@@ -237,6 +237,8 @@ class Http1Connection(connections.Connection):
 
     def client_ended(self) -> None:
         """See :class:`~geventwsgi.serving.wire.stream.Guard`."""
+        if self.exchange is not None and self.service.entrance.tls is not None and not self.stream.encrypted:
+            self.drain()  # the worker that relays it carries nothing more to here, and still takes an end
         if self.lane is None and self.exchange is not None:  # parked after its request
             if self.exchange.taken:  # it receives, and so finds the end that is no loss by itself
                 if self.stream.lost:

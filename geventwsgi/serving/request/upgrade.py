@@ -335,7 +335,9 @@ class ClientSocket:
         """Send a WebSocket's client the close frame of a restart. Receivers see the client's close, then the end."""
         if self._websocket and not self._draining:
             self._draining = True
-            if self._spoken:
+            if self._spoken and self._send_aside(SERVICE_RESTART):
+                self._part()
+            elif self._spoken:
                 gevent.spawn(self._close_for_drain)
 
     def _close_for_drain(self) -> None:
@@ -346,7 +348,12 @@ class ClientSocket:
         if not (self._silenced or self._over):
             self._silenced = True
             self._send(SERVICE_RESTART)
-            self._farewell = gevent.spawn_later(CLOSE_WAIT, self._give_up)
+            self._part()
+
+    def _part(self) -> None:
+        """Send nothing more, and wait for the client's close frame."""
+        self._silenced = True
+        self._farewell = gevent.spawn_later(CLOSE_WAIT, self._give_up)
 
     def _give_up(self) -> None:
         """Take a client that does not answer the close frame for gone. What was sent may still arrive."""
@@ -368,11 +375,15 @@ class ClientSocket:
 
     def ping(self) -> bool:
         """See :class:`.Pinged`."""
+        return self._send_aside(self._ping)
+
+    def _send_aside(self, frame: bytes) -> bool:
+        """Send a control frame without waiting, between two messages; return whether that could be done."""
         if self.sending.taken or self._silenced or self._over:
             return False
-        sent = self._stream.send_aside(self._ping)
-        if 0 < sent < len(self._ping):
-            self.drop("the connection is broken: a ping was cut while it was sent")
+        sent = self._stream.send_aside(frame)
+        if 0 < sent < len(frame):
+            self.drop("the connection is broken: a control frame was cut while it was sent")
         return sent > 0
 
     def awaited(self) -> bool:
