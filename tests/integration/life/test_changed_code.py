@@ -46,7 +46,7 @@ class Renewed:
         self._app = app
         self._version = 0
         share = clients // 7
-        self.crowd = Crowd(server.address, min(channels, share))
+        self.crowd = Crowd(server.address, min(channels, share), publishers=min(channels, 4))
         for kind, count in ((Stream, 5 * share), (Poll, share), (WebSocket, share)):
             self.crowd.add(kind, count)
 
