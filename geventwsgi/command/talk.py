@@ -32,7 +32,12 @@ class Control:
 
         :raises CommandError: the server cannot be reached, or does not answer.
         """
-        return json.loads(self._ask("GET", page, query))
+        try:
+            return json.loads(self._ask("GET", page, query))
+        except ValueError:
+            raise CommandError(
+                f"{self.path} is no control socket of geventwsgi: it answers {page} without JSON"
+            ) from None
 
     def post(self, page: str, **query: Any) -> str:
         """Give an order; return the server's answer.

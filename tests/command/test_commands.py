@@ -145,6 +145,12 @@ def test_a_socket_of_another_program(path, capsys):
     assert "is no control socket of geventwsgi" in said(capsys)
 
 
+def test_an_answer_of_another_program(path, capsys):
+    with answering(path, b"hello"):
+        assert run("status", ["--control-socket", str(path)]) == 1
+    assert said(capsys) == f"gwsgi status: {path} is no control socket of geventwsgi: it answers /status without JSON\n"
+
+
 def test_a_refusal_is_the_servers_line(path, capsys):
     with answering(path, b"there is no\x1b such request\n", status="404 Not Found"):
         assert run("end", ["--control-socket", str(path), "x"]) == 1
