@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.observe.access import Renderer
 from geventwsgi.observe.atoms import ATOMS, MISSING
 from geventwsgi.observe.outputs import request_id
+from geventwsgi.observe.outputs.escape import paired
 from geventwsgi.observe.outputs.json_formatter import timestamp
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class JsonRenderer(Renderer):
         members["duration"] = round(record.duration, 6)
         identity = record.environ.get(request_id.KEY)
         if identity is not None:
-            members[request_id.FIELD] = identity
+            members[request_id.FIELD] = paired(str(identity))
         return json.dumps(members, default=str)
 
 
@@ -68,4 +69,4 @@ def _text(value: Any) -> str | None:
     try:
         return text.encode("latin-1").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # a middleware has put real text there
-        return text
+        return paired(text)

@@ -53,6 +53,11 @@ def test_text_of_the_application_itself(request_record):
     assert members(request_record(PATH_INFO="/\u20ac"))["path"] == "/\u20ac"
 
 
+@pytest.mark.parametrize(("key", "member"), [("PATH_INFO", "path"), ("geventwsgi.request_id", "request_id")])
+def test_text_of_the_application_is_no_unpaired_surrogate(request_record, key, member):
+    assert members(request_record(**{key: "/\udce9"}))[member] == "/\\udce9"
+
+
 def test_a_hostile_value_stays_in_its_member(request_record):
     value = 'x", "status": 500}\n{"\x1b[2J\u2028'
     assert members(request_record(HTTP_USER_AGENT=value))["user_agent"] == value

@@ -54,6 +54,14 @@ def clean(text: str) -> str:
     return text if text.isprintable() else text.translate(_TEXT)
 
 
+def paired(text: str) -> str:
+    r"""Return ``text`` with unpaired surrogates as ``\\uNNNN``: those of a file name that is no UTF-8, for example.
+
+    JSON has an escape for each half of a pair, but most parsers refuse one without the other (RFC 8259, 8.2).
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def indent(text: str) -> str:
     """Return ``text`` cleaned line by line, each line after the first indented.
 

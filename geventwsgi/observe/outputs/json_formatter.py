@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from geventwsgi.observe.outputs import request_id
+from geventwsgi.observe.outputs.escape import paired
 from geventwsgi.observe.outputs.line_handler import LineFormatter
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ class JsonFormatter(LineFormatter):
             "pid": record.process,
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": paired(record.getMessage()),
         }
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         optional = {
             "exception": record.exc_text, "stack": record.stack_info, request_id.FIELD: request_id.of(record)
         }  # fmt: skip
-        members.update((name, text) for name, text in optional.items() if text)
+        members.update((name, paired(text)) for name, text in optional.items() if text)
         return self._tag + json.dumps(members, default=str)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from uuid import UUID
 
@@ -62,6 +63,13 @@ def test_a_traceback_is_one_member():
 
 def test_lines_and_controls_stay_in_the_message():
     assert formatted("%s", '"}\n{\x1b[2J\u2028')["message"] == '"}\n{\x1b[2J\u2028'
+
+
+@pytest.mark.parametrize("member", ["message", "exception"])
+def test_a_file_name_that_is_no_text_is_no_unpaired_surrogate(member):
+    """Most parsers but Python's refuse those (RFC 8259, 8.2)."""
+    name = os.fsdecode(b"caf\xe9")
+    assert "caf\\udce9" in formatted("%s", name, error=failure(name))[member]
 
 
 def test_what_stands_before_the_object():
