@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ class Skipped:
     __slots__ = ("_paths", "_statuses")
 
     def __init__(self, entries: Iterable[str]) -> None:
-        paths = [translate(entry) for entry in entries if entry.startswith("/")]
+        # A path in an environ has one byte per character (PEP 3333).
+        paths = [translate(os.fsencode(entry).decode("latin-1")) for entry in entries if entry.startswith("/")]
         self._statuses = tuple(entry.lower().removesuffix("xx") for entry in entries if not entry.startswith("/"))
         self._paths = re.compile("|".join(paths)) if paths else None
 

@@ -23,6 +23,9 @@ from geventwsgi.observe.skipped import Skipped
         ("/*.ico", "/favicon.ico", "404 Not Found", True),
         ("/a.b", "/aXb", "200 OK", False),
         ("/A", "/a", "200 OK", False),
+        ("/straße/*", "/straße/1".encode().decode("latin-1"), "200 OK", True),
+        ("/?.css", "/a.css", "200 OK", True),
+        ("/[ab].css", "/c.css", "200 OK", False),
         ("404", "/a", None, False),
     ],
 )
