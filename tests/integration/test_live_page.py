@@ -85,6 +85,19 @@ def rows(browser):
     )
 
 
+def test_long_paths_leave_room_for_the_other_requests(browser, tmp_path):
+    (tmp_path / "waiting.py").write_text(WAITING)
+    with (
+        Gwsgi("--chdir", str(tmp_path), *FLAGS, app="waiting:application") as server,
+        socket.create_connection(server.address, 30) as client,
+    ):
+        browser.set_window_size(400, 900)
+        browser.get(address_of(server) + "/")
+        client.sendall(b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"w" * 4000))
+        wait_until(lambda: any("waiting" in row for row in rows(browser)), 20)
+        assert browser.execute_script("return document.getElementById('requests').offsetHeight") < 900
+
+
 def test_requests_are_listed_and_hostile_ones_are_text(browser, tmp_path):
     (tmp_path / "waiting.py").write_text(WAITING)
     with (
