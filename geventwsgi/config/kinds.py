@@ -193,11 +193,15 @@ def _field_text(given: Any) -> str:
     return "" if text.lower() == "none" else text
 
 
+#: Fields that HTTP itself reads: a text of another meaning there breaks the message.
+_STEERING = {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+
+
 def _field_name(given: Any) -> str | None:
     """Read the name of a header field (RFC 9110 section 5.1), which an environ can show."""
     name = _text(given)
-    if name and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", name):
-        raise wrong("the name of a header field such as X-Request-Id", given)
+    if name and (name.lower() in _STEERING or not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", name)):
+        raise wrong("the name of a header field of its own such as X-Request-Id", given)
     return name if name and name.lower() != "none" else None
 
 
@@ -228,6 +232,7 @@ def one_of(*choices: str, metavar: str = "NAME", constant: str | None = None, **
 
 
 TEXT = Kind(_text, "TEXT")
+ACCESS_FORMAT = Kind(lambda given: re.sub(r"(?i)^json$", "json", _text(given)), "TEXT")
 FIELD_TEXT = Kind(_field_text, "TEXT")
 PATH = Kind(_text, "FILE")
 AFFINITY = Kind(_affinity, "HOW")

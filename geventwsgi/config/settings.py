@@ -259,7 +259,7 @@ _TABLE: dict[str, tuple[Setting, ...]] = {
             "The file of the access log; - is stdout. Off by default."),
         Setting("disable_redirect_access_to_syslog", False, k.SWITCH, "--disable-redirect-access-to-syslog",
             "With syslog on, keep the access log out of it."),
-        Setting("access_log_format", _ACCESS_FORMAT, k.TEXT, "--access-logformat",
+        Setting("access_log_format", _ACCESS_FORMAT, k.ACCESS_FORMAT, "--access-logformat",
             "The format of a line of the access log, with gunicorn's atoms; or the word json, for one JSON object per "
             "line."),
         Setting("access_log_skip", [], k.SKIPPED, "--access-log-skip",

@@ -107,6 +107,11 @@ def _contradictions(cfg: Config) -> Iterator[str]:
             f"stall_threshold ({cfg.stall_threshold:g} s) is not below timeout ({cfg.timeout:g} s), after which a "
             "worker is ended: lower it"
         )
+    if 0 < cfg.request_timeout <= cfg.slow_request_threshold:
+        yield (
+            f"slow_request_threshold ({cfg.slow_request_threshold:g} s) is not below request_timeout "
+            f"({cfg.request_timeout:g} s), after which a request is ended: lower it"
+        )
     if cfg.accesslog is None and not cfg.syslog and not (cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json):
         for name in ("access_log_format", "access_log_skip"):
             if cfg.source(name) != "default":
