@@ -81,7 +81,7 @@ class Capacity(balance.Load):
         self.connections = connections or room(descriptors())
         self.per_address = per_address
         self._open = 0
-        #: How many connections were counted in so far.
+        #: How many connections were accepted so far; those that came from another worker are not counted.
         self.entered = 0
         #: Publishes the number of connections to other workers; set by :class:`~.balance.Balance`.
         self.balance: balance.Balance | None = None
@@ -143,6 +143,10 @@ class Capacity(balance.Load):
         if self.per_address:
             address = connection.remote_addr
             self._by_address[address] = self._by_address.get(address, 0) + 1
+
+    def adopted(self) -> None:
+        """Note that the connection which has just entered was accepted, and counted, by another worker."""
+        self.entered -= 1
 
     def leave(self, connection: Guest) -> None:
         """Count a connection out; a second call does nothing."""

@@ -340,6 +340,7 @@ class Speaker:
         :param home: the worker that has accepted it; None: the one that it has now counts as such.
         """
         connection = self.open(sock, address)
+        self.service.capacity.adopted()
         connection.introduced = True
         connection.moved = moved
         connection.home = home

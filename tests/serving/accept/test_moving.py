@@ -109,6 +109,14 @@ def test_an_idle_one_waits_there(workers: Passings, two: tuple[Worker, Worker]) 
     assert other.heads == ["/second"]
 
 
+def test_it_is_counted_as_accepted_once(workers: Passings, two: tuple[Worker, Worker]) -> None:
+    one, other = two
+    settle(one)
+    move(workers, one, other, GET % b"second")
+    one.served.response()
+    assert [each.served.service.capacity.entered for each in two] == [1, 1]
+
+
 def test_its_client_and_whether_it_is_believed_go_along(workers: Passings, two: tuple[Worker, Worker]) -> None:
     one, other = two
     settle(one)
