@@ -42,9 +42,9 @@ COUNTERS = (
     *(("messages", fate) for fate in ("delivered", "missed")),
     ("bytes_sent", ""), ("bytes_received", ""), ("accepted", ""), ("departed", ""),
 )  # fmt: skip
-#: Gauges, which a new worker begins with 0. ``turned``: when the loop turned last, in nanoseconds on the
-#: monotonic clock.
-GAUGES = ("turned", "queued", "held", "websockets", "lingering", "greenlets", "backlog")
+#: Gauges, which a new worker begins with 0. ``turned``: when the loop turned last, in nanoseconds on the monotonic
+#: clock; ``busy``: connections with a request, also with one that waits for its turn or for its client.
+GAUGES = ("turned", "queued", "held", "websockets", "busy", "lingering", "greenlets", "backlog")
 
 #: The rows of requests. GET has the first, which is not looked up.
 _METHOD = {method: index * len(CLASSES) for index, method in enumerate(METHODS)}

@@ -132,7 +132,8 @@ def _workers(view: View, tallies: Tallies) -> Iterator[Family]:
 def _states(slot: Slot, tallies: Tallies) -> dict[str, int]:
     """Return the numbers of connections by their state. They are not all of the same moment."""
     busy = {name: tallies.gauge(slot.index, gauge) for name, gauge in _STATES.items()}
-    busy["active"] = slot.requests
+    # Requests in flight are counted more often; those that wait for their turn or for their client are none.
+    busy["active"] = max(slot.requests, tallies.gauge(slot.index, "busy"))
     return {**busy, "idle": max(0, slot.connections - sum(busy.values()))}
 
 

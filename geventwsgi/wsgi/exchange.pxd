@@ -19,6 +19,7 @@ cdef class Exchange(held.Line):
     cdef public CRepeated repeated
     cdef public list trailers
     cdef public object request
+    cdef public object identity
     cdef public object offered
     cdef public long long sent
     cdef public double began

@@ -47,8 +47,8 @@ class Exchange(held.Line):
     """One request and its response. What goes on after :meth:`hold` is the line of what it goes on for."""
 
     __slots__ = (
-        "began", "has_body", "head", "head_sent", "offered", "over", "remote_addr", "remote_port", "repeated",
-        "request", "scheme", "sent", "status", "taken", "trailers", "trusted",
+        "began", "has_body", "head", "head_sent", "identity", "offered", "over", "remote_addr", "remote_port",
+        "repeated", "request", "scheme", "sent", "status", "taken", "trailers", "trusted",
     )  # fmt: skip
 
     head: RequestHead
@@ -67,6 +67,8 @@ class Exchange(held.Line):
     repeated: Repeated | None
     #: The :class:`~geventwsgi.wsgi.request.Request` of hooks and loggers, which the gateway sets if there are any.
     request: Any
+    #: What names the request in logs (``request_id_header``); None if nothing does, or before its turn.
+    identity: str | None
     #: Fields after a chunked body (RFC 9112 section 7.1.2), filled when the body has been read to its end.
     trailers: list[tuple[str, str]]
     #: Whether the response head has left (or was handed to the kernel). Set by :meth:`write` and :meth:`finish`.

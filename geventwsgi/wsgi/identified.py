@@ -46,6 +46,7 @@ class Identities:
         if identity is None:
             identity = os.urandom(16).hex()
         CURRENT.set(identity)
+        exchange.identity = identity
         return Identified(exchange, last, self.name, identity)
 
     def tell(self, environ: dict[str, Any], answer: response.Response) -> None:

@@ -86,6 +86,16 @@ def test_server_that_has_done_something():
         assert found["gwsgi_process_open_fds", worker, process] > 2
 
 
+def test_connections_whose_request_waits_for_its_client_are_not_idle():
+    slots, tallies = SharedSlots(4), Tallies(4, [1])
+    slot = slots.take()
+    slot.introduce(os.getpid(), 2, 0, "ready")
+    slot.count(1, 8)
+    tallies.of(slot.index).put("busy", 5)
+    found = read(slots, tallies)
+    assert [found["gwsgi_connections", "0", state] for state in ("active", "idle")] == [5, 3]
+
+
 def test_process_of_which_the_system_tells_nothing_is_left_out():
     slots = SharedSlots(4)
     slots.take().introduce(2**30, 2, 0, "leaving")

@@ -81,7 +81,7 @@ class Http1Exchange(http1_response.ResponseHalf):
         #: Whether the application has been called for this request before.
         self._again = False
         self.over = False
-        self.request = self.offered = None
+        self.request = self.offered = self.identity = None
         #: What takes the exchange's place if the response is held; set by :meth:`hold`.
         self.successor: Http1Parked | None = None
         #: Set by :meth:`end`.

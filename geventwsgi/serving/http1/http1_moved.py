@@ -33,7 +33,7 @@ class Former(live_exchange.LiveExchange):
         self.status, self.sent, self.until = facts["status"], facts["sent"], facts["until"]
         self.since, self.began = facts["since"], facts["began"]
         self.taken = "upgrade" in facts
-        self.request = self.audience = self.offered = self.repeated = None
+        self.request = self.audience = self.offered = self.repeated = self.identity = None
         self.head_sent, self.has_body, self.over, self.ended = True, False, True, True
 
 

@@ -52,6 +52,7 @@ class Http1Parked(live_exchange.LiveExchange):
         self.over = self.ended = False
         self.trailers = _NO_TRAILERS
         self.repeated = self.offered = None
+        self.identity = former.identity if call.environ is None else call.environ.get(request_id.KEY)
 
     def succeed(self, former: live_exchange.LiveExchange) -> None:
         """Let the objects of the request refer to this from now on."""
@@ -64,11 +65,6 @@ class Http1Parked(live_exchange.LiveExchange):
     def phase(self) -> str:
         """See :meth:`.LiveExchange.phase`."""
         return live_exchange.WRITING if self._waits >= 0 else live_exchange.HELD
-
-    def identity(self) -> str | None:
-        """See :meth:`.LiveExchange.identity`."""
-        environ = self._call.environ
-        return None if environ is None else environ.get(request_id.KEY)
 
     # A kind's own
 

@@ -49,6 +49,7 @@ class LiveExchange(exchange.Exchange):
         """Go on with a request for which another exchange has stood so far."""
         self.request, self.status, self.audience = former.request, former.status, former.audience
         self.until, self.since, self.began = former.until, former.since, former.began
+        self.identity = former.identity
 
     def kind(self) -> str:
         """Return whether this is still a request, a held response or a WebSocket."""
@@ -57,10 +58,6 @@ class LiveExchange(exchange.Exchange):
     def phase(self) -> str:
         """Return what it waits for."""
         raise NotImplementedError
-
-    def identity(self) -> str | None:
-        """Return the identity of a request whose greenlet has gone; None if it has none, or a greenlet."""
-        return None
 
     def body_received(self) -> int:
         """Return how many bytes of the request's body have come, without their framing."""

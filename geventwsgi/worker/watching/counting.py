@@ -77,17 +77,18 @@ class Counting:
             self._scan()
 
     def _scan(self) -> None:
-        """Count the connections that are parked after their request, a limited number of them at a time.
+        """Count the connections by what they do, a limited number of them at a time.
 
         Nobody keeps count of them.
         """
-        from geventwsgi.serving.request.live_exchange import HELD, WEBSOCKET
+        from geventwsgi.serving.request.live_exchange import HELD, REQUEST, WEBSOCKET
 
         some, self._unseen = self._unseen[:SLICE], self._unseen[SLICE:]
         self._kinds.update(exchange.kind() for connection in some for _, exchange in connection.in_flight())
         if not self._unseen:
             self.tally.put("held", self._kinds[HELD])
             self.tally.put("websockets", self._kinds[WEBSOCKET])
+            self.tally.put("busy", self._kinds[REQUEST])
 
     def _count_accepted(self) -> None:
         self.tally.add("accepted", "", self._capacity.entered - self._entered)

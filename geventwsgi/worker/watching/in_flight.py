@@ -121,8 +121,8 @@ class InFlight:
         :param identity: the ``id`` of its row.
         :param tell: logs a ``%``-style text.
         """
-        for connection, greenlet, exchange in self._find(identity):
-            extra = {request_id.FIELD: identity_of(greenlet) or exchange.identity()}
+        for connection, _greenlet, exchange in self._find(identity):
+            extra = {request_id.FIELD: exchange.identity}
             tell("Ended by the operator: %s", _line(exchange), extra=extra)
             connection.end_request(exchange)
             break
@@ -190,7 +190,7 @@ def _row(greenlet: Any, exchange: LiveExchange) -> Row:
         "query": query,
         "received": exchange.body_received(),
         "sent": exchange.sent,
-        "request_id": identity_of(greenlet) or exchange.identity(),
+        "request_id": exchange.identity,
         "at": stacks.place(frame),
     }
 
@@ -203,12 +203,3 @@ def mark_running(rows: list[Row], running: str, frame: FrameType | None) -> None
     for row in rows:
         if row["id"] == running:
             row["phase"], row["at"] = RUNNING, stacks.place(frame)
-
-
-def identity_of(greenlet: Any) -> str | None:
-    """Return the identity of the request that another greenlet serves; None if it has none."""
-    try:
-        context = getattr(greenlet, "gr_context", None)
-    except ValueError:  # all that it runs is compiled: it waits for its turn
-        return None
-    return None if context is None else context.get(request_id.CURRENT)

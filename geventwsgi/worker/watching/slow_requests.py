@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.clock import monotonic
 from geventwsgi.observe.outputs import request_id
 from geventwsgi.worker import stacks
-from geventwsgi.worker.watching.in_flight import ONE_TURN, SLICE, identity_of, slices
+from geventwsgi.worker.watching.in_flight import ONE_TURN, SLICE, slices
 from geventwsgi.wsgi.exchange import described
 
 if TYPE_CHECKING:
@@ -98,5 +98,5 @@ class SlowRequests:
             "Slow request (pid: %s): %s has taken %.3f s until now (queued %.3f, reading %.3f, running %.3f, writing "
             "%.3f), at:\n%s",
             os.getpid(), described(exchange), age, queued, reading, running, writing,
-            stacks.of(greenlet), extra={request_id.FIELD: identity_of(greenlet)},
+            stacks.of(greenlet), extra={request_id.FIELD: exchange.identity},
         )  # fmt: skip

@@ -57,7 +57,7 @@ def test_accepted_connections_are_counted_once(worker):
 def test_what_connections_do_is_looked_at_once_a_second(worker):
     worker.guests += map(guest, [HELD, HELD, WEBSOCKET, REQUEST, None])
     totals = worker.turn(0.1)
-    assert (totals.gauge("held"), totals.gauge("websockets")) == (2, 1)
+    assert (totals.gauge("held"), totals.gauge("websockets"), totals.gauge("busy")) == (2, 1, 1)
     worker.guests.clear()
     assert worker.turn(0.5).gauge("held") == 2
     assert worker.turn(0.6).gauge("held") == 0

@@ -184,7 +184,7 @@ class Connection:
     def __init__(self, number: int) -> None:
         exchange = SimpleNamespace(
             since=1.0 + number, head=SimpleNamespace(target="/", method="GET"), remote_addr="", sent=0,
-            kind=lambda: "held", phase=lambda: "held", identity=lambda: None, body_received=lambda: 0,
+            kind=lambda: "held", phase=lambda: "held", identity=None, body_received=lambda: 0,
         )  # fmt: skip
         self.found = ((self, exchange),)
         self.looked: Callable[[], object] = lambda: None

@@ -184,6 +184,20 @@ def test_the_requests_identity_is_told(over):
     assert log.identities == ["abc"]
 
 
+def test_the_identity_of_a_request_whose_code_has_returned_is_told():
+    """Its greenlet waits for the client in compiled code, and gevent does not tell its context variables."""
+    body = bytes(1 << 24)
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [body]
+
+    with logged(app, request_id_header="X-Request-Id") as (server, log):
+        server.connect(GET.replace(b"\r\n\r\n", b"\r\nX-Request-Id: abc\r\n\r\n"))
+        log.wait()
+        assert log.identities == ["abc"]
+
+
 def test_a_held_response_is_not_slow():
     def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/event-stream")])
