@@ -328,9 +328,12 @@ class Arbiter(Compatible):
         return {**{str(listener.address): listener for listener in self.LISTENERS}, **self.observing.named()}
 
     def _look_at_kin(self, collected: Mapping[int, int]) -> None:
+        successor = self.kin.successor
         end = self.kin.collect(collected)
         if end:
             self.log.error("Upgrade: %s; this master goes on", end)
+            if self._pidfile:  # a master that was killed leaves its own
+                PidFile(f"{self._pidfile.path}.2", (self.cfg.uid, self.cfg.gid)).remove(successor)
         if self.kin.promoted() and not self.stopping:
             self.log.info("Upgrade: done, the old master (pid: %s) has ended", self.kin.parent)
             if self._pidfile:

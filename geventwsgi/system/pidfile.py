@@ -76,10 +76,13 @@ class PidFile:
             raise StartupError(f"cannot rename the pidfile {self.path} to {wanted}: {error.strerror}") from None
         self.path = wanted
 
-    def remove(self) -> None:
-        """Remove the file if it still holds this process's pid."""
+    def remove(self, pid: int = 0) -> None:
+        """Remove the file if it still holds this process's pid.
+
+        :param pid: that of another process, which has ended and could not remove the file.
+        """
         with suppress(OSError, ValueError):
-            if _read(self.path, self._user) == os.getpid():
+            if _read(self.path, self._user) == (pid or os.getpid()):
                 with find(self.path, self._user, follow=False) as place:
                     os.unlink(place.name, dir_fd=place.directory)
 

@@ -402,7 +402,6 @@ def test_what_the_new_master_holds_returns_to_the_old_one(pidfile: Path, number:
             wait_until(lambda: not {new, *workers} & set(server.group_pids()), 20)
             ask(server, "/publish?from=0&to=1")
             assert [numbers(stream, 0) for stream in streams] == [[0]] * 4
-        pidfile.with_suffix(".2").unlink(missing_ok=True)  # a master that is killed leaves it
 
 
 def test_nothing_is_handed_over_before_the_new_workers_are_ready(pidfile: Path, tmp_path: Path) -> None:

@@ -192,3 +192,15 @@ def test_processes_that_the_configuration_starts_know_nothing_of_an_upgrade(tmp_
         assert "GWSGI_UPGRADE" not in text
         assert "socket:" not in text
         assert "memfd:" not in text
+
+
+def test_the_pidfile_of_a_new_master_that_is_killed_is_removed(tmp_path):
+    pidfile = tmp_path / "pid"
+    with (
+        Gwsgi("-w", "2", "--pid", str(pidfile), app=APP) as server,
+        upgraded(server, pidfile) as new,
+    ):
+        server.signal(signal.SIGKILL, new)
+        server.wait_log("this master goes on")
+        wait_until(lambda: not Path(f"{pidfile}.2").exists())
+        assert pidfile.read_text() == f"{server.pid}\n"
