@@ -103,6 +103,7 @@ class Passing:
         self._complain = complain
         self._loop: Any = get_hub().loop
         self._handlers: dict[str, Handler] = {}
+        self._counts: list[Callable[[int], object]] = []
         self._listener: RawSocket | None = None
         #: A spare descriptor, which is closed when the process can open no more; -1: none.
         self._spare = -1
@@ -121,6 +122,17 @@ class Passing:
     def on(self, kind: str, handler: Handler) -> None:
         """Have what is passed as ``kind`` taken by ``handler``."""
         self._handlers[kind] = handler
+
+    def count(self, count: Callable[[int], object]) -> None:
+        """Have ``count`` called with 1 for each descriptor that is passed, and with -1 once that has an answer.
+
+        Until then it is open in this process, too.
+        """
+        self._counts.append(count)
+
+    def _count(self, change: int) -> None:
+        for count in self._counts:
+            count(change)
 
     # Taking
 
@@ -296,10 +308,6 @@ class Passing:
         self._take_answers(link)
         return connections + len(link.unanswered)
 
-    def unanswered(self) -> int:
-        """Return how many packets have no answer yet; their descriptors are this process's as well."""
-        return sum(len(link.unanswered) for link in self._links.values())
-
     def send(
         self, taker: Taker, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None
     ) -> bool:
@@ -328,6 +336,7 @@ class Passing:
             return False
         link.last = number
         link.unanswered[number] = fd, returned or close
+        self._count(1)
         return True
 
     def _link(self, taker: Taker) -> Link | None:
@@ -371,6 +380,7 @@ class Passing:
             number, accepted = ANSWER.unpack(answer)
             fd, returned = link.unanswered.pop(number, (-1, close))
             if fd >= 0:
+                self._count(-1)
                 self._try(close if accepted else returned, fd)
             if not link.unanswered:  # nothing else is due
                 return
@@ -383,6 +393,7 @@ class Passing:
         link.sock.close()
         unanswered, link.unanswered = link.unanswered, {}
         for fd, returned in unanswered.values():
+            self._count(-1)
             self._try(returned, fd)
 
     # Leaving

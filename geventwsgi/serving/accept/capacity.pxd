@@ -20,7 +20,7 @@ cdef class Capacity(balance.Load):
     cdef public int connections
     cdef public int per_address
     cdef int _open
-    cdef object _away
+    cdef int _away
     cdef public long long entered
 
     cpdef enter(self, Guest connection)

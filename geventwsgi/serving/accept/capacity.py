@@ -14,7 +14,7 @@ from geventwsgi.serving.loop import runners
 from geventwsgi.serving.loop.places import Places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from geventwsgi.config.sources import Config
     from geventwsgi.serving.request.live_exchange import LiveExchange
@@ -85,8 +85,8 @@ class Capacity(balance.Load):
         self.entered = 0
         #: Publishes the number of connections to other workers; set by :class:`~.balance.Balance`.
         self.balance: balance.Balance | None = None
-        #: Returns how many connections are on their way to other workers; None if there are no others.
-        self._away: Callable[[], int] | None = None
+        #: Connections on their way to other workers, whose descriptors this process still has.
+        self._away = 0
         self._by_address: dict[str, int] = {}
         #: Connections that have been idle for a while, the longest idle one first.
         self.parked: dict[Guest, None] = {}
@@ -107,14 +107,11 @@ class Capacity(balance.Load):
 
     def let_go(self) -> None:
         """Publish nothing more: in a forked process the numbers are the parent's."""
-        self.balance = self._away = None
+        self.balance = None
 
-    def count_also(self, away: Callable[[], int]) -> None:
-        """Count connections that were passed to other workers, until those have accepted them.
-
-        Until then this process has their descriptors as well.
-        """
-        self._away = away
+    def count_away(self, change: int) -> None:
+        """Note that so many more connections are on their way to other workers; they count like those that are here."""
+        self._away += change
 
     def in_flight(self) -> int:
         """See :class:`.Load`."""
@@ -179,8 +176,7 @@ class Capacity(balance.Load):
     @property
     def full(self) -> bool:
         """Whether one more connection would be too many."""
-        away = 0 if self._away is None else self._away()
-        return self._open + away >= self.connections
+        return self._open + self._away >= self.connections
 
     def dispensable(self) -> Guest | None:
         """Return the connection to end if one must end; None if none may.

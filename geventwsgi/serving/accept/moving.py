@@ -126,7 +126,7 @@ class Moves:
         self._kind = f"connection to {name}"
         self._failures = Seldom()
         passing.on(self._kind, self.take)
-        acceptor.capacity.count_also(passing.unanswered)
+        passing.count(acceptor.capacity.count_away)
 
     def send(self, connection: Connection, seat: Seat, head: bytes) -> bool:
         """Send a connection to another worker; return False, and do nothing, if it cannot leave now.
