@@ -20,8 +20,10 @@ settings.register_profile("geventwsgi", deadline=None, suppress_health_check=[He
 settings.load_profile("geventwsgi")
 
 
-# Processes inherit it, and a runner that nohup has started ignores it.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Servers inherit what is ignored: SIGHUP by a runner that nohup has started, the others by one in a shell's background.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_addoption(parser):

@@ -60,6 +60,8 @@ in_a_browser = pytest.mark.skipif(bool(chromium.missing()), reason=chromium.miss
 OBJECTS = (Client, Deadline, ClientSocket, Input, WebSocket, ServerView)
 #: What the server and its own libraries ask of them.
 INTERNAL = {
+    "Client": {"begin"},
+    "Deadline": {"begin"},
     "ClientSocket": {
         "awaited",
         "breathe",

@@ -65,7 +65,7 @@ class FakeExchange(Exchange):
         self.has_body = True
         self.remote_addr, self.remote_port = remote_addr, remote_port
         self.scheme, self.trusted = scheme, trusted
-        self.repeated = self.request = self.offered = None
+        self.repeated = self.request = self.offered = self.identity = None
         self.trailers: list[tuple[str, str]] = []
         self.head_sent = False
         self.taken = False
