@@ -5,6 +5,7 @@ from geventwsgi.serving.http1.http1_exchange cimport Http1Exchange
 from geventwsgi.serving.http1.http1_parked cimport Http1Parked as CHttp1Parked
 from geventwsgi.serving.http1.http1_waiting cimport Http1Waiting as CHttp1Waiting
 from geventwsgi.serving.request.live_exchange cimport LiveExchange as CLiveExchange
+from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.loop cimport _references as marks
 from geventwsgi.serving.accept cimport connection as connections
@@ -42,7 +43,7 @@ cdef class Http1Speaker(connections.Speaker):
     cpdef connections.Connection open(self, sock, address)
 
 cpdef serve(Http1Connection connection)
-@cython.locals(exchange=Http1Exchange, affinity=CAffinity, head=CRequestHead)
+@cython.locals(exchange=Http1Exchange, affinity=CAffinity, head=CRequestHead, last=CFields, repeated=CRepeated)
 cpdef receive(Http1Connection connection)
 @cython.locals(known=Py_ssize_t, lane=Lane, policy=CHttp1Policy)
 cpdef answer(Http1Connection connection, Http1Exchange exchange, CHttp1Waiting waited=*)

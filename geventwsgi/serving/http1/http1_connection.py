@@ -314,11 +314,13 @@ def receive(connection: Http1Connection) -> Http1Exchange | Left:
     stream.waited = 0.0
     try:
         if head is None or data != connection.last_data:
-            head = http1_head.read_head(connection, connection.policy, data, head)
-            # Many connections bring no second request, so the first one's bytes are not kept.
-            known = connection.last_head is not None and len(data) == head.size
+            repeated = connection.repeated
+            last = None if repeated is None else repeated.fields
+            head = http1_head.read_head(connection, connection.policy, data, last)
+            # Many connections bring no second request, so nothing of the first one is kept for it but its fields.
+            known = connection.answered and len(data) == head.size
             connection.last_data = data if known else b""
-            connection.last_head = head
+            connection.last_head = head if known else None
         whole = True
         affinity = connection.policy.affinity
         if affinity is not None and not connection.stays() and affinity.leads_away(connection, head):

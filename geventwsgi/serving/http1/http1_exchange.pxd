@@ -19,7 +19,6 @@ cdef list _NO_TRAILERS
 
 cdef class Http1Exchange(http1_response.ResponseHalf):
     cdef object _raw_socket
-    cdef flag _again
     cdef public CHttp1Parked successor
 
     @cython.locals(fields=CFields, service=CService, forwarding=CForwarding)

@@ -47,7 +47,7 @@ BEGUN = "the response has begun: take the connection over before that, or begin 
 class Http1Exchange(http1_response.ResponseHalf):
     """One request and its response; see :class:`~geventwsgi.wsgi.exchange.Exchange`."""
 
-    __slots__ = ("_again", "_raw_socket", "successor")
+    __slots__ = ("_raw_socket", "successor")
 
     def begin(self, connection: Connection, policy: Http1Policy, head: RequestHead) -> None:
         """Begin with what the head says of the connection and the body.
@@ -78,7 +78,6 @@ class Http1Exchange(http1_response.ResponseHalf):
         connection.last = not head.keep_alive
         self._keep_alive = head.keep_alive and service.timeouts.keepalive > 0
         self._raw_socket: ClientSocket | None = None
-        #: Whether the application has been called for this request before.
         self._again = False
         self.over = False
         self.request = self.offered = self.identity = None

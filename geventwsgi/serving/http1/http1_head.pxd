@@ -7,5 +7,5 @@ from geventwsgi.serving.http1.http1_policy cimport Http1Policy as CHttp1Policy
 
 cimport cython
 
-@cython.locals(service=CService, fields=CFields)
-cpdef CRequestHead read_head(CConnection connection, CHttp1Policy policy, bytes data, CRequestHead last)
+@cython.locals(service=CService)
+cpdef CRequestHead read_head(CConnection connection, CHttp1Policy policy, bytes data, CFields last)

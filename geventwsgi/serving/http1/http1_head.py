@@ -13,6 +13,7 @@ from geventwsgi.observe.occurrences import occurred
 from geventwsgi.serving.wire.stream import DeadlineExpired
 
 if TYPE_CHECKING:
+    from geventwsgi.http.fields import Fields
     from geventwsgi.http.head import RequestHead
     from geventwsgi.serving.accept.connection import Connection
     from geventwsgi.serving.http1.http1_policy import Http1Policy
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
 HEAD_RECV = 8192
 
 
-def read_head(connection: Connection, policy: Http1Policy, data: bytes, last: RequestHead | None) -> RequestHead:
+def read_head(connection: Connection, policy: Http1Policy, data: bytes, last: Fields | None) -> RequestHead:
     """Return the head that begins with ``data``; what follows it waits in the stream.
 
-    :param last: the head of the connection's last request, which this one may repeat in part.
+    :param last: the fields of the connection's last request, which this one may repeat in part.
     :raises RequestError: it is wrong, or has not come in time.
     :raises ClientDisconnected: see :func:`_more_of_head`.
     """
-    fields = None if last is None else last.fields
     try:
-        head = parse_head(data, policy.limits, fields, 0, policy.leniency, policy.known)
+        head = parse_head(data, policy.limits, last, 0, policy.leniency, policy.known)
         if head is None:
             service = connection.service
             with connection.incomplete():
@@ -42,7 +42,7 @@ def read_head(connection: Connection, policy: Http1Policy, data: bytes, last: Re
                         until = min(until, clock.monotonic() + service.timeouts.drain_body)
                     scanned = len(data)
                     data += more
-                    head = parse_head(data, policy.limits, fields, scanned, policy.leniency, policy.known)
+                    head = parse_head(data, policy.limits, last, scanned, policy.leniency, policy.known)
     except RequestError as error:
         error.head_only = asks_head(data, policy.limits, policy.leniency)
         raise

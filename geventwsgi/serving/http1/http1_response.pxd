@@ -31,7 +31,8 @@ cdef class ResponseHalf(live_exchange.LiveExchange):
     cdef bytes _chunk_line
     cdef tuple _trailers
     cdef double _last_piece
-    cdef int _pieces
+    cdef short _pieces
+    cdef flag _again
     cdef flag _continue
     cdef flag _cut
     cdef flag _finished

@@ -41,13 +41,15 @@ class ResponseHalf(live_exchange.LiveExchange):
     """The response half of :class:`.Http1Exchange`."""
 
     __slots__ = (
-        "_body", "_chunk_line", "_chunk_size", "_connection", "_continue", "_cut", "_excess", "_finished", "_framing",
-        "_keep_alive", "_lane", "_last_piece", "_left", "_length", "_mid_chunk", "_pieces", "_policy", "_response",
-        "_stream", "_trailers",
+        "_again", "_body", "_chunk_line", "_chunk_size", "_connection", "_continue", "_cut", "_excess", "_finished",
+        "_framing", "_keep_alive", "_lane", "_last_piece", "_left", "_length", "_mid_chunk", "_pieces", "_policy",
+        "_response", "_stream", "_trailers",
     )  # fmt: skip
 
     #: The request's lane; None until it begins to run.
     _lane: Lane | None
+    #: Whether the application has been called for this request before.
+    _again: bool
     #: The request's body; None if it has none.
     _body: ArrivingBody | None
     #: Whether the client still waits for 100 Continue. Reset by the first read of the body and by the response head.

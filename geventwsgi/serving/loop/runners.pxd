@@ -25,7 +25,7 @@ cdef class Runners:
     cdef flag _called
     cdef flag _forsaken
 
-    cpdef _run(self)
+    cpdef _end(self, object me)
     cpdef Sleeper _next(self)
     cpdef _renewed(self, object me, object ident, object thread)
     cpdef bint _bears(self, object me, object ident, Py_ssize_t weak, object thread) except -1

@@ -122,54 +122,56 @@ class Runners:
             self._around.end()
 
     def _live(self) -> None:
-        """Work, then release what the last request has left."""
-        patience.change(1)
-        try:
-            self._run()
-        finally:
-            patience.change(-1)
-            me: Any = getcurrent()
-            if not self._forsaken:
-                holdings.let_go_later(self._hub, me)
-            self._noted.discard(id(me))
+        """Work until there is nothing to do, or until a request has left a mark on this greenlet.
 
-    def _run(self) -> None:
-        """Work until there is nothing to do, or until a request has left a mark on this greenlet."""
+        One function and not two: what each of them has on the C stack is kept for every request that waits.
+        """
         me: Any = getcurrent()
         me.spawn_tree_locals = {}  # not the hub's, which all greenlets share that the hub spawns
         ident, thread, count, doubted = id(me), None, len(self._threads), False
         self._noted.discard(ident)
         # Code that may throw into this greenlet has a reference to it. The count is exact only while _call waits.
         weak, references = marks.weak_references(me), marks.references(me)
-        while marks.references(me) == references and not (doubted and self._bears(me, ident, weak, thread)):
-            doubted = False
-            while self._working is me and (self._turn or self._given):
-                sleeper = self._next()
-                sleeper.greenlet = me
-                sleeper.run()
-                del sleeper  # an idle greenlet must not keep it alive
-                if self._once:
-                    self._leave(me, ident)
-                    return
-                if marks.has_context():
-                    holdings.drop_context(me)
-                if self._noted or thread is not None or len(self._threads) != count:
-                    thread = self._renewed(me, ident, thread)
-                    count = len(self._threads)
-                if (self._noted or marks.marked(me, self._kind, weak, thread is not None)) and self._bears(
-                    me, ident, weak, thread
-                ):
-                    # A child that it has waited for may still be ending. So the check is repeated when it is called.
-                    doubted = self._working is not me and not vars(me)
-                    if not doubted:
+        patience.change(1)
+        try:
+            while marks.references(me) == references and not (doubted and self._bears(me, ident, weak, thread)):
+                doubted = False
+                while self._working is me and (self._turn or self._given):
+                    sleeper = self._next()
+                    sleeper.greenlet = me
+                    sleeper.run()
+                    del sleeper  # an idle greenlet must not keep it alive
+                    if self._once:
                         self._leave(me, ident)
                         return
-                if self._working is me and marks.references(me) != references:
-                    self._leave(me, ident)
-                    return
-            if not self._rest(me):
-                break
-        self._leave(me, ident)
+                    if marks.has_context():
+                        holdings.drop_context(me)
+                    if self._noted or thread is not None or len(self._threads) != count:
+                        thread = self._renewed(me, ident, thread)
+                        count = len(self._threads)
+                    if (self._noted or marks.marked(me, self._kind, weak, thread is not None)) and self._bears(
+                        me, ident, weak, thread
+                    ):
+                        # A child that it has waited for may still be ending: checked again when it is called.
+                        doubted = self._working is not me and not vars(me)
+                        if not doubted:
+                            self._leave(me, ident)
+                            return
+                    if self._working is me and marks.references(me) != references:
+                        self._leave(me, ident)
+                        return
+                if not self._rest(me):
+                    break
+            self._leave(me, ident)
+        finally:
+            self._end(me)
+
+    def _end(self, me: Any) -> None:
+        """Release what the last request has left in a greenlet that ends."""
+        patience.change(-1)
+        if not self._forsaken:
+            holdings.let_go_later(self._hub, me)
+        self._noted.discard(id(me))
 
     def _renewed(self, me: Any, ident: int, thread: ThreadObject | None) -> ThreadObject | None:
         """Replace a request's thread object. Return the maker of these objects, once a request has asked for one."""

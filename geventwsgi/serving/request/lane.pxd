@@ -30,8 +30,8 @@ cdef class Lane:
     cdef object _hints
     cdef object _hold
     cdef object _trailers
-    cdef Py_ssize_t _known
     cdef object _audience
+    cdef int _known
     cdef public flag remote
     cdef public flag departed
     cdef public flag queued
