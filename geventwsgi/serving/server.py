@@ -402,8 +402,12 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
             if sweep and not self.closed:
                 self.__sweep(min(timeout, LAST_CALL))
         self.close()
-        if service is None or service.drain(timeout):
-            return True
+        until = clock.monotonic() + timeout
+        while service is None or service.drain(max(0.0, until - clock.monotonic())):
+            if self.__moves is not None:
+                self.__moves.settle()
+            if service is None or not service.connections:
+                return True
         for request in list(self.__in_flight().values())[:NAMED] if timeout else ():
             self.__logger.warning("Cut, since it had not ended after %g s: %s", timeout, request)
         return service.cut()

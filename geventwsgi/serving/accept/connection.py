@@ -117,7 +117,10 @@ class Connection(linger.Leaver):
         """Go on with the connection. If that fails, for want of memory, close it here, since nobody else would."""
         self.greenlet = None
         try:
-            if left is IDLE:
+            if self.service.moves is not None and (left is IDLE or left is MORE) and self.goes_on():
+                self.stream.parked_until = 0.0
+                self.service.moves.send_on(self)
+            elif left is IDLE:
                 self._park()
             elif left is ENDED:
                 self.end()
@@ -197,6 +200,11 @@ class Connection(linger.Leaver):
         stream = self.stream
         idle = self.greenlet is None and stream.parked and not (stream.hot or stream.gone or stream.ahead())
         return {} if idle and not self.lingering else None
+
+    def goes_on(self) -> bool:
+        """Return whether another worker takes it after its request, since this one ends."""
+        moves = self.service.moves
+        return moves is not None and not self.stream.encrypted and moves.has_taker()
 
     def leave(self) -> None:
         """End here, since another worker goes on; in a greenlet, after :meth:`pack` and :meth:`.Stream.detach`."""

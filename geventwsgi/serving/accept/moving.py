@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gevent import sleep, spawn
+from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
@@ -21,6 +22,7 @@ from geventwsgi.mesh.passing import TooLargeError
 from geventwsgi.serving.accept.acceptor import Seldom
 from geventwsgi.serving.accept.connection import Relayed
 from geventwsgi.serving.accept.relaying import carry, pair
+from geventwsgi.serving.loop import runners
 from geventwsgi.serving.wire.sockets import Socket
 
 if TYPE_CHECKING:
@@ -125,6 +127,8 @@ class Moves:
         self._acceptor = acceptor
         self._kind = f"connection to {name}"
         self._failures = Seldom()
+        #: Returns the workers that go on when this one has begun to end.
+        self._staying: Callable[[], Sequence[Taker]] = tuple
         passing.on(self._kind, self.take)
         passing.count(acceptor.capacity.count_away)
 
@@ -194,12 +198,15 @@ class Moves:
     def hand_over(self, staying: Callable[[], Sequence[Taker]], until: float) -> None:
         """Send the connections that wait for their clients, or for messages, to other workers, which go on with them.
 
-        Those that cannot leave stay, and so do all when there is nobody else. It returns when all have been taken.
+        Those that cannot leave stay, and so do all when there is nobody else. It returns when all have been taken. From
+        now on a connection whose request runs goes there after its response (:meth:`send_on`).
 
         :param staying: returns the workers that go on serving.
         :param until: when it ends at the latest (``clock.monotonic``).
         """
-        connections = self._acceptor.speaker.service.connections
+        service = self._acceptor.speaker.service
+        connections, self._staying = service.connections, staying
+        service.begin_to_leave(self)
         while staying() and clock.monotonic() < until:
             before, takers = len(connections), Takers(self._passing, staying)
             for connection in tuple(connections):
@@ -224,6 +231,37 @@ class Moves:
             connection.leave()
         except BaseException as error:  # noqa: BLE001 - the application's, in close()
             self._complain("has left its worker with a failure", "Mend close() of what the application returns", error)
+        self._offer(known, parked, detached, takers, until)
+
+    def has_taker(self) -> bool:
+        """See :class:`.Sender`."""
+        return bool(self._staying())
+
+    def send_on(self, connection: Connection) -> None:
+        """See :class:`.Sender`."""
+        self._acceptor.speaker.service.runners.give(Onward(self, connection))
+
+    def leave(self, connection: Connection) -> bool:
+        """Send a connection on; return False, and do nothing, if it cannot leave. May wait for the other worker.
+
+        A worker may refuse it or end. Then it is opened here anew, and this worker serves its next request.
+        """
+        known = Known.of(connection)
+        detached = connection.stream.detach() if self.has_taker() else None
+        if detached is None:
+            return False
+        takers = Takers(self._passing, self._staying)
+        self._offer(known, None, detached, takers, clock.monotonic() + LONG_PATIENCE)
+        return True
+
+    def settle(self) -> None:
+        """Wait a moment for those that have been sent: some may come back."""
+        self._passing.hand_over()
+
+    def _offer(
+        self, known: Known, parked: dict[str, Any] | None, detached: tuple[int, bytes], takers: Takers, until: float
+    ) -> None:
+        """Pass a connection to a worker that goes on; without any, open it here anew."""
         fd, ahead = detached
         facts = {**known._asdict(), "parked": parked or None}
         back = partial(self._open, known, ahead, parked)
@@ -237,7 +275,11 @@ class Moves:
                 takers.took_nothing(taker)
                 sleep(PAUSE)
         except TooLargeError as error:
-            self._complain("cannot leave its worker, and ends with it", "Have its handler keep less", error)
+            if parked:
+                self._complain("cannot leave its worker, and ends with it", "Have its handler keep less", error)
+        except BaseException:  # this greenlet is ended while it waits
+            close(fd)
+            raise
         back(fd)
 
     def _complain(self, what: str, cure: str, error: BaseException) -> None:
@@ -299,6 +341,33 @@ class Moves:
                 error,
             )
             _part(connection, parked)
+
+
+class Onward(runners.Sleeper):
+    """Sends a connection on in a greenlet, since its last bytes or the other worker may have to be waited for."""
+
+    def __init__(self, moves: Moves, connection: Connection) -> None:
+        self.greenlet = None
+        self._moves = moves
+        self._connection = connection
+
+    def run(self) -> None:
+        """See :class:`~geventwsgi.serving.loop.runners.Sleeper`."""
+        connection = self._connection
+        stream = connection.stream
+        connection.greenlet, left = getcurrent(), False
+        try:
+            if stream.kept:
+                stream.send_kept()
+            left = self._moves.leave(connection)
+        except ClientDisconnected:
+            pass  # as its next receive finds
+        finally:
+            connection.greenlet = None
+            if left or stream.closed:
+                connection.close()
+            else:
+                connection.start()
 
 
 def _part(connection: Connection, parked: dict[str, Any]) -> None:

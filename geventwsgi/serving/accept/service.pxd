@@ -19,6 +19,7 @@ cdef class Service:
     cdef public CFanout fanout
     cdef public set connections
     cdef public object empty
+    cdef public object moves
     cdef public long long served
     cdef public flag keeps_greenlets
     cdef public flag greenlet_per_request

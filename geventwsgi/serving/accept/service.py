@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent import sleep, spawn_raw
 from gevent.event import Event
@@ -38,6 +38,16 @@ class ServerView:
         self.draining = Event()
 
 
+class Sender(Protocol):
+    """Sends connections to the workers that go on when this one ends."""
+
+    def has_taker(self) -> bool:
+        """Return whether there is such a worker."""
+
+    def send_on(self, connection: Any) -> None:
+        """Have a connection go on there, with what has come of its next request."""
+
+
 class Service:
     """The parts of one server, put together.
 
@@ -49,7 +59,7 @@ class Service:
 
     __slots__ = (
         "capacity", "common", "connections", "draining", "empty", "entrance", "fanout",
-        "greenlet_per_request", "keeps_greenlets", "policy", "runners", "served", "timeouts", "trimmer",
+        "greenlet_per_request", "keeps_greenlets", "moves", "policy", "runners", "served", "timeouts", "trimmer",
     )  # fmt: skip
 
     def __init__(
@@ -72,15 +82,22 @@ class Service:
         self.empty = Event()
         #: Requests begun so far.
         self.served = 0
-        #: Whether the server stops: then no connection is kept alive.
+        #: Whether the server stops: then no connection is kept alive, unless it goes on in another worker.
         self.draining = False
+        #: Sends connections to the workers that go on, once this one has begun to end; None: they stay.
+        self.moves: Sender | None = None
 
     def in_flight(self) -> list[tuple[Any, LiveExchange]]:
         """Return the requests that are being served, with their greenlets."""
         return [request for connection in tuple(self.connections) for request in connection.in_flight()]
 
+    def begin_to_leave(self, moves: Sender) -> None:
+        """Send each connection to another worker after its request from now on."""
+        if not self.keeps_greenlets:
+            self.moves = moves
+
     def begin_drain(self) -> None:
-        """Keep no connection alive from now on."""
+        """Keep no connection alive here from now on."""
         self.draining = True
 
     def drain(self, timeout: float) -> bool:

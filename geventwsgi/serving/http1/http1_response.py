@@ -266,8 +266,9 @@ class ResponseHalf(live_exchange.LiveExchange):
             self._left = length or 0
         self._framing = framing
         keep_alive = self._keep_alive = (
-            self._keep_alive and framing is not CLOSE and not self._continue and not self._connection.service.draining
-        )
+            self._keep_alive and framing is not CLOSE and not self._continue
+            and (not self._connection.service.draining or self._connection.goes_on())
+        )  # fmt: skip
         connection = (None if head.minor else "keep-alive") if keep_alive else "close"
         headers = response.headers
         if self._trailers and framing is CHUNKED:

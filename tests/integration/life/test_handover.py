@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -257,6 +258,106 @@ def test_an_idle_connection_is_served_by_a_new_worker(server: Gwsgi) -> None:
         assert [client.sock for client in clients] == sockets  # none has connected again
 
 
+@contextmanager
+def running(server: Gwsgi, client: Client, begun: Path, more: str = "", path: str = "/drain") -> Iterator[None]:
+    """Have a request run that ends when its worker drains, or what ``path`` asks for; ``more`` is sent with it."""
+    client.connect()
+    sign = "&" if "?" in path else "?"
+    client.sock.sendall(f"GET {path}{sign}begun={begun} HTTP/1.1\r\nHost: a\r\n\r\n{more}".encode())
+    wait_until(begun.exists, 20, server.log_text)
+    yield
+
+
+def responses_of(client: Client, count: int = 1) -> list[tuple[bool, int]]:
+    """Return of each response whether it closes the connection, and which worker has answered."""
+    received = b""
+    while received.count(b"\r\n\r\n") < count or received.endswith(b"\n"):
+        piece = client.sock.recv(1024)
+        assert piece, received
+        received += piece
+    return [(b"close" in each, int(each.partition(b"\r\n\r\n")[2])) for each in received.split(b"HTTP/1.1 200")[1:]]
+
+
+def test_a_connection_whose_request_runs_goes_on_after_its_response(server: Gwsgi, tmp_path: Path) -> None:
+    with connected(server) as (client,):
+        former = server.worker_pids()
+        with running(server, client, tmp_path / "begun"):
+            reload(server)
+        ((closes, pid),) = responses_of(client)
+        assert (closes, pid in former) == (False, True)
+        sock = client.sock
+        assert int(client.ask("/pid")) in server.worker_pids()
+        assert client.sock is sock
+
+
+def test_a_request_that_has_come_behind_the_one_that_runs_is_answered_by_the_new_worker(
+    server: Gwsgi, tmp_path: Path
+) -> None:
+    former = server.worker_pids()
+    with connected(server) as (client,):
+        with running(server, client, tmp_path / "begun", "GET /pid HTTP/1.1\r\nHost: a\r\n\r\n"):
+            reload(server)
+        first, second = responses_of(client, 2)
+        assert (first[0], second[0]) == (False, False)
+        assert (first[1] in former, second[1] in server.worker_pids()) == (True, True)
+
+
+def test_a_request_that_runs_at_a_stop_is_the_last_of_its_connection(tmp_path: Path) -> None:
+    with Gwsgi("--workers", "2", app=APP) as server, connected(server) as (client,):
+        with running(server, client, tmp_path / "begun"):
+            server.signal(signal.SIGTERM)
+        assert responses_of(client)[0][0]
+        assert server.wait() == 0
+
+
+def test_without_handover_a_request_that_runs_is_the_last_of_its_connection(tmp_path: Path) -> None:
+    with Gwsgi("--no-handover", app=APP) as server, connected(server) as (client,):
+        with running(server, client, tmp_path / "begun"):
+            reload(server)
+        assert responses_of(client)[0][0]
+
+
+def test_a_connection_whose_new_worker_dies_comes_back_to_the_one_that_ends(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with Gwsgi(app=APP) as server, connected(server) as (client,):
+        with running(server, client, tmp_path / "begun", path=f"/gate?gate={gate}"):
+            server.signal(signal.SIGHUP)
+            server.wait_ready(2)
+            former, new = server.ready_pids()
+        wait_until(lambda: all(int(ask(server, "/pid")) == new for _ in range(9)), 20)  # the former accepts no more
+        server.signal(signal.SIGSTOP, new)
+        gate.touch()
+        assert responses_of(client) == [(False, former)]
+        server.signal(signal.SIGKILL, new)
+        wait_until(lambda: new not in server.group_pids(), 20)
+        sock = client.sock
+        assert int(client.ask("/pid")) == former
+        assert client.sock in (sock, None)
+
+
+def test_busy_connections_lose_no_request_over_reloads(server: Gwsgi) -> None:
+    """Clients that send one request after the other keep their connections, whatever runs when a worker is told."""
+    end = threading.Event()
+
+    def ask_on(client: Client, path: str) -> int:
+        client.connect()
+        sock, count = client.sock, 0
+        while not end.is_set():
+            assert client.ask(path)
+            assert client.sock is sock, f"the connection was closed after {count} requests"
+            count += 1
+        return count
+
+    with connected(server, 16) as clients, ThreadPoolExecutor(16) as pool:
+        asking = [pool.submit(ask_on, client, ("/pid", "/slow")[index % 2]) for index, client in enumerate(clients)]
+        try:
+            for _ in range(4):
+                reload(server)
+        finally:
+            end.set()
+        assert min(each.result() for each in asking) > 4
+
+
 def test_a_stop_ends_everything() -> None:
     with Gwsgi("--workers", "2", app=APP) as server, connected(server) as (client,):
         stream = client.open("/events")
@@ -353,6 +454,19 @@ def test_a_websocket_goes_on_with_its_state_under_the_new_master(pidfile: Path) 
             assert (count, int(pid) in children_of(server, new)) == ("2", True)
             ask(server, "/publish?from=7&to=8")
             assert client.receive() == "7"
+
+
+def test_a_connection_whose_request_runs_goes_on_under_the_new_master(pidfile: Path, tmp_path: Path) -> None:
+    with (
+        to_be_upgraded(pidfile) as server,
+        connected(server) as (client,),
+        running(server, client, tmp_path / "begun"),
+        upgraded(server, pidfile) as new,
+    ):
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert not responses_of(client)[0][0]
+        assert int(client.ask("/pid")) in children_of(server, new)
 
 
 def test_idle_connections_are_spread_over_the_workers_of_the_new_master(pidfile: Path) -> None:

@@ -14,6 +14,7 @@ from gevent import sleep, spawn
 
 from geventwsgi import clock
 from geventwsgi.mesh import passing
+from geventwsgi.serving.accept import connection as connection_module
 from geventwsgi.serving.accept import moving
 from geventwsgi.serving.accept.acceptor import Acceptor
 from geventwsgi.serving.accept.moving import Known, Moves, Takers
@@ -440,3 +441,76 @@ class TestHandover:
         self.give(workers, one, other)
         assert len(tries) == 6
         assert one.served.service.capacity.open() == 0
+
+    def test_after_its_response_a_connection_goes_on_there(self, workers: Passings, two: tuple[Worker, Worker]) -> None:
+        one, other = two
+        begin_to_end(workers, one, other)
+        one.served.client.sendall(GET % b"first" + GET % b"second")
+        heads = [one.served.response()[0] for _ in range(2)]
+        assert [b"connection: close" in head.lower() for head in heads] == [False, False]
+        assert (one.heads, other.heads) == (["/first"], ["/second"])
+        assert one.served.service.capacity.open() == 0
+
+    @pytest.mark.parametrize("state", ["drains", "is full", "ends"])
+    def test_one_that_is_not_taken_after_its_response_is_served_here(
+        self, workers: Passings, two: tuple[Worker, Worker], state: str
+    ) -> None:
+        one, other = two
+        begin_to_end(workers, one, other)
+        if state == "drains":
+            other.served.service.draining = True
+        elif state == "is full":
+            other.served.service.capacity.connections = 1
+        else:
+            for watcher in other.passing._heard.values():
+                watcher.stop()
+        one.served.client.sendall(GET % b"first")
+        assert b"connection: close" not in one.served.response()[0].lower()
+        eventually(lambda: one.passing.connections_at(workers.seat_of(other.passing)) or state != "ends")
+        if state == "ends":
+            other.passing.slot.rise()
+            workers.die(other.passing)
+        one.served.client.sendall(GET % b"second")
+        one.served.response()
+        assert (one.heads, other.heads) == (["/first", "/second"], [])
+
+    def test_it_is_closed_after_its_response_where_nobody_goes_on(
+        self, workers: Passings, two: tuple[Worker, Worker]
+    ) -> None:
+        one, other = two
+        begin_to_end(workers, one, other)
+        other.passing.slot.rise()
+        one.served.client.sendall(GET % b"first")
+        assert b"connection: close" in one.served.rest().lower()
+
+    def test_it_is_closed_here_if_its_client_says_nothing_more(
+        self, workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection_module, "LAST_CALL", 0.05)
+        one, other = two
+        begin_to_end(workers, one, other)
+        other.served.service.draining = True
+        one.served.client.sendall(GET % b"first")
+        assert one.served.response()[1] == b"ok"
+        assert one.served.rest() == b""
+
+    def test_if_it_is_ended_while_it_waits_for_the_other_nothing_is_left(
+        self, workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, other = two
+        begin_to_end(workers, one, other)
+        monkeypatch.setattr(passing, "UNANSWERED", 0)
+        one.served.client.sendall(GET % b"first")
+        assert one.served.response()[1] == b"ok"
+        eventually(lambda: one.served.connection.stream.closed)
+        one.served.connection.kill()
+        assert one.served.rest() == b""
+        assert one.served.service.capacity.open() == 0
+
+
+def begin_to_end(workers: Passings, one: Worker, other: Worker) -> None:
+    """Have one worker drain, while its connection has been silent; another goes on, as long as it sits there."""
+    seat = workers.seat_of(other.passing)
+    one.served.service.begin_to_leave(one.moves)
+    one.moves._staying = lambda: [seat] if one.passing.sits(seat) else []
+    one.served.service.begin_drain()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from urllib.parse import parse_qs
+
+from gevent import sleep
 
 from geventwsgi.events import Channel, EventStream, LongPoll
 
@@ -47,6 +50,15 @@ def application(environ, start_response):
         return LongPoll(environ, news, after=query.get("after", [None])[0])(environ, start_response)
     if path == "/ws":
         return environ["wsgi.websocket"].handle(Counting())
+    if path == "/drain":  # a request that runs until its worker drains
+        Path(query["begun"][0]).touch()
+        environ["geventwsgi.server"].draining.wait(20)
+    if path == "/gate":  # a request that runs until a file is there
+        Path(query["begun"][0]).touch()
+        while not Path(query["gate"][0]).exists():
+            sleep(0.01)
+    if path == "/slow":
+        sleep(0.01)
     if path == "/publish":
         for number in range(int(query["from"][0]), int(query["to"][0])):
             news.publish(number)
