@@ -28,4 +28,5 @@ cdef class Fields:
 
 @cython.locals(found=tuple, items=tuple, changes=tuple)
 cpdef Fields changed_fields(Fields last, bytes raw, CLimits limits)
+@cython.locals(fields=Fields)
 cpdef Fields _with_changes(Fields last, bytes raw, tuple items, tuple changes)

@@ -136,7 +136,7 @@ def changed_fields(last: Fields, raw: bytes, limits: Limits) -> Fields | None:
 def _with_changes(
     last: Fields, raw: bytes, items: tuple[tuple[str, str], ...], changes: tuple[tuple[str, str], ...]
 ) -> Fields:
-    fields = Fields()
+    fields = Fields.__new__(Fields)
     fields.raw, fields.items, fields.changes = raw, items, changes
     fields.plain = True
     fields.cgi = fields.cgi_trusted = fields.scheme = None

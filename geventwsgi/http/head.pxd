@@ -1,7 +1,7 @@
 cimport cython
 
 from geventwsgi.flag cimport flag
-from geventwsgi.http cimport _scan as scan
+from geventwsgi.http cimport _scan as scan, fields as blocks
 from geventwsgi.http.limits cimport Limits as CLimits
 from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.known cimport KnownBlocks as CKnownBlocks
@@ -20,7 +20,11 @@ cdef class RequestHead:
     cdef public flag head_only
     cdef public flag tunnel
 
-@cython.locals(start=Py_ssize_t, end=Py_ssize_t, line_end=Py_ssize_t, raw_start=Py_ssize_t, fields=CFields)
+    cpdef begin(
+        self, str method, str target, tuple version, object authority, str path, str query, CFields fields, Py_ssize_t size
+    )
+
+@cython.locals(start=Py_ssize_t, end=Py_ssize_t, line_end=Py_ssize_t, raw_start=Py_ssize_t, fields=CFields, head=RequestHead)
 cpdef RequestHead parse_head(
     bytes buffer, CLimits limits, CFields last=*, Py_ssize_t scanned=*, object leniency=*, CKnownBlocks known=*
 )

@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import RequestError
+from geventwsgi.http import fields as blocks
 from geventwsgi.http import grammar, scan
-from geventwsgi.http.fields import Fields, changed_fields, is_host, parse_field_lines, parse_fields
+from geventwsgi.http.fields import Fields, is_host, parse_field_lines, parse_fields
 from geventwsgi.http.limits import STRICT, Leniency, Limits
 from geventwsgi.http.lines import check_unfinished_head, read_request_line
 
@@ -32,10 +33,11 @@ class RequestHead:
         "tunnel", "version",
     )  # fmt: skip
 
-    def __init__(
+    def begin(
         self, method: str, target: str, version: tuple[int, int], authority: str | None, path: str, query: str,
         fields: Fields, size: int,
     ) -> None:  # fmt: skip
+        """Begin with what was parsed; a method since a call of the class takes longer than all that is done here."""
         self.method = method
         #: As on the wire.
         self.target = target
@@ -64,7 +66,9 @@ class RequestHead:
     @classmethod
     def of_line(cls, method: str, target: str, minor: int) -> RequestHead:
         """Return a head that has only a request line."""
-        return cls(method, target, _VERSIONS[str(minor)], None, "", "", _NO_FIELDS, 0)
+        head = cls.__new__(cls)
+        head.begin(method, target, _VERSIONS[str(minor)], None, "", "", _NO_FIELDS, 0)
+        return head
 
     @property
     def uri(self) -> str:
@@ -122,7 +126,7 @@ def parse_head(
         if end + 2 - raw_start == len(last.raw) and buffer.startswith(last.raw, raw_start):
             fields = last
         else:
-            fields = changed_fields(last, buffer[raw_start : end + 2], limits)
+            fields = blocks.changed_fields(last, buffer[raw_start : end + 2], limits)
     elif known is not None:
         fields = known.find(buffer[raw_start : end + 2])
     if fields is None:
@@ -135,7 +139,9 @@ def parse_head(
         path, _, query = target.partition("?")
     else:
         authority, path, query = _special_target(method, target, fields)
-    return RequestHead(method, target, version, authority, path, query, fields, end + 4)
+    head = RequestHead.__new__(RequestHead)
+    head.begin(method, target, version, authority, path, query, fields, end + 4)
+    return head
 
 
 def _fresh_fields(raw: bytes, version: tuple[int, int], limits: Limits, leniency: Leniency) -> Fields:

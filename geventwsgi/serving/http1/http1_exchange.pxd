@@ -1,5 +1,5 @@
 from geventwsgi.flag cimport flag
-from geventwsgi.http cimport encode
+from geventwsgi.http cimport encode, forwarded
 from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.accept.connection cimport Connection as CConnection

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected, ResponseError
-from geventwsgi.http import encode
+from geventwsgi.http import encode, forwarded
 from geventwsgi.http.body import body_for
 from geventwsgi.http.encode import CHUNKED, CLOSE, LENGTH
-from geventwsgi.http.forwarded import check_scheme, forwarded_scheme
 from geventwsgi.serving.http1 import http1_response
 from geventwsgi.serving.http1.http1_body import PIECES_TURN, ArrivingBody
 from geventwsgi.serving.http1.http1_held import Http1Held
@@ -69,7 +68,7 @@ class Http1Exchange(http1_response.ResponseHalf):
         if self.trusted:
             self._believe(forwarding, fields)
         elif head.authority is not None:
-            check_scheme(head, self.scheme)
+            forwarded.check_scheme(head, self.scheme)
         self.trailers: list[tuple[str, str]] = [] if fields.chunked else _NO_TRAILERS
         self.has_body = fields.chunked or bool(fields.content_length)
         decoder = body_for(fields, policy.limits, self.trailers) if self.has_body else None
@@ -100,7 +99,7 @@ class Http1Exchange(http1_response.ResponseHalf):
     def _believe(self, forwarding: Forwarding, fields: Fields) -> None:
         """Take the scheme and the client's address from the fields of a trusted forwarder."""
         if fields.scheme is None:
-            fields.scheme = forwarded_scheme(fields, forwarding.secure_scheme_headers, self.scheme)
+            fields.scheme = forwarded.forwarded_scheme(fields, forwarding.secure_scheme_headers, self.scheme)
         self.scheme = fields.scheme
         if forwarding.client_of is not None:
             client = forwarding.client_of(fields)

@@ -1,4 +1,5 @@
 from geventwsgi cimport _clock as clock
+from geventwsgi.http cimport head as heads
 from geventwsgi.http.fields cimport Fields as CFields
 from geventwsgi.http.head cimport RequestHead as CRequestHead
 from geventwsgi.serving.accept.connection cimport Connection as CConnection

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected, RequestError
-from geventwsgi.http.head import parse_head
+from geventwsgi.http import head as heads
 from geventwsgi.http.lines import asks_head
 from geventwsgi.observe.occurrences import occurred
 from geventwsgi.serving.wire.stream import DeadlineExpired
@@ -30,7 +30,7 @@ def read_head(connection: Connection, policy: Http1Policy, data: bytes, last: Fi
     :raises ClientDisconnected: see :func:`_more_of_head`.
     """
     try:
-        head = parse_head(data, policy.limits, last, 0, policy.leniency, policy.known)
+        head = heads.parse_head(data, policy.limits, last, 0, policy.leniency, policy.known)
         if head is None:
             service = connection.service
             with connection.incomplete():
@@ -42,7 +42,7 @@ def read_head(connection: Connection, policy: Http1Policy, data: bytes, last: Fi
                         until = min(until, clock.monotonic() + service.timeouts.drain_body)
                     scanned = len(data)
                     data += more
-                    head = parse_head(data, policy.limits, last, scanned, policy.leniency, policy.known)
+                    head = heads.parse_head(data, policy.limits, last, scanned, policy.leniency, policy.known)
     except RequestError as error:
         error.head_only = asks_head(data, policy.limits, policy.leniency)
         raise
