@@ -6,6 +6,7 @@ failure. No hook is called.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 def check(cfg: Config, complain: Callable[[str], object]) -> None:
     """Load the application as a worker would, and the other objects that settings name. Open the log files.
 
-    :param complain: called with a line for each module that was imported too early, and for what :mod:`.doctor` finds.
+    :param complain: called with a line for each module that was imported too early, for what
+        :mod:`.doctor` finds, and for addresses without which the server would serve.
     :raises StartupError: a start would be refused for the same reason.
     """
     # gevent is imported only now, as in a worker
@@ -45,6 +47,11 @@ def check(cfg: Config, complain: Callable[[str], object]) -> None:
     # With capture_output, messages of the check would go to the log.
     logger = make_logger(cfg.replace(capture_output=False))
     check_addresses(cfg.address, cfg)
+    if hasattr(os, "fork"):  # elsewhere there is no observer
+        from geventwsgi.entry.observer_addresses import unavailable
+
+        for finding in unavailable(cfg):
+            complain(finding)
     check_workers(cfg.workers)
     check_engine(cfg)
     if cfg.pidfile:

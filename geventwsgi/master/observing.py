@@ -61,11 +61,11 @@ class Door:
         if self.listener is not None or now < self.again:
             return False
         self.again = now + RETRY
-        cfg = SimpleNamespace(backlog=64, reuse_port=False, umask=self._umask, uid=state.cfg.uid, gid=state.cfg.gid)
+        passed = {str(self.address): (inherited or {}).get(self.name, [])}
         try:
-            (self.listener,) = bind([self.address], cfg, {str(self.address): (inherited or {}).get(self.name, [])})
+            (self.listener,) = bind([self.address], self.socket_settings(state.cfg), passed)
         except BindError as error:
-            complaint = str(error).replace("--bind", "--" + self.setting.replace("_", "-"))
+            complaint = self.explain(str(error))
             if complaint != self._complaint:
                 text = "The server serves on without %s, which is tried again: %s"
                 state.log.error(text, self.setting, complaint)
@@ -74,6 +74,14 @@ class Door:
         self._complaint = ""
         state.log.info("The observer (%s) answers at: %s", self.setting, self.listener.url("http"))
         return True
+
+    def socket_settings(self, cfg: Config) -> SimpleNamespace:
+        """Return what :mod:`geventwsgi.system.listeners` is to know of the settings."""
+        return SimpleNamespace(backlog=64, reuse_port=False, umask=self._umask, uid=cfg.uid, gid=cfg.gid)
+
+    def explain(self, error: str) -> str:
+        """Return what keeps it from being opened, with the flag of its own as the cure."""
+        return error.replace("--bind", "--" + self.setting.replace("_", "-"))
 
 
 def doors_of(cfg: Config) -> list[Door]:

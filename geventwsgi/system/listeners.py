@@ -184,10 +184,30 @@ def check_addresses(addresses: Iterable[Address], cfg: Any) -> None:
         if str(address) in seen and getattr(address, "port", None) != 0:
             raise BindError(f"{address} is in --bind twice: remove one")
         seen.add(str(address))
-        _check_address(address, cfg)
+        check_address(address, cfg)
 
 
-def _check_address(address: Address, cfg: Any) -> None:
+def overlap(one: Address, other: Address) -> bool:
+    """Return whether only one of two addresses can be listened on at a time.
+
+    :raises BindError: a host does not resolve.
+    """
+    if isinstance(one, UnixAddress) and isinstance(other, UnixAddress):
+        return os.path.abspath(one.path) == os.path.abspath(other.path)
+    if not (isinstance(one, TCPAddress) and isinstance(other, TCPAddress) and one.port == other.port != 0):
+        return False
+    (family, (host, *_)), (other_family, (other_host, *_)) = _resolve(one), _resolve(other)
+    hosts = {host, other_host}
+    # :: is every address of IPv4 as well
+    return len(hosts) == 1 or "::" in hosts or (family == other_family and "0.0.0.0" in hosts)  # noqa: S104
+
+
+def check_address(address: Address, cfg: Any) -> None:
+    """Find out, without listening, whether an address can be listened on. One that is in use is no failure.
+
+    :param cfg: ``reuse_port``, and ``uid`` and ``gid`` of the workers.
+    :raises BindError: it cannot.
+    """
     if isinstance(address, FdAddress):
         _inherit(address).detach()
     elif isinstance(address, UnixAddress):
@@ -214,10 +234,7 @@ def _check_unix(address: UnixAddress, place: Place) -> None:
     """
     if not os.access(".", os.W_OK | os.X_OK, dir_fd=place.directory):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    with suppress(FileNotFoundError):
-        mode = os.stat(place.name, dir_fd=place.directory, follow_symlinks=place.private).st_mode
-        if not stat.S_ISSOCK(mode):
-            raise BindError(_no_socket(address))
+    _finds_socket(address, place)
     with _new_socket(address, socket.AF_UNIX) as sock:
         try:
             sock.bind(b"/" * len(os.fsencode(_path_at(place, address))))  # the root: nothing is made
@@ -226,8 +243,24 @@ def _check_unix(address: UnixAddress, place: Place) -> None:
                 raise
 
 
-def _no_socket(address: UnixAddress) -> str:
-    return f"{address.path} exists and is not a socket: remove it or choose another --bind"
+def _finds_socket(address: UnixAddress, place: Place) -> bool:
+    """Return whether a socket's file is there.
+
+    :raises BindError: another file is, or a link that leads to none.
+    """
+    try:
+        mode = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False).st_mode
+    except OSError:
+        return False  # there is no file, or bind will fail with the reason
+    if stat.S_ISLNK(mode) and place.private:
+        try:
+            mode = os.stat(place.name, dir_fd=place.directory).st_mode
+        except OSError as error:
+            cause = f"{address.path} is a symbolic link that leads to no file ({error.strerror})"
+            raise BindError(f"{cause}: remove it or choose another --bind") from None
+    if not stat.S_ISSOCK(mode):
+        raise BindError(f"{address.path} exists and is not a socket: remove it or choose another --bind")
+    return True
 
 
 def _take_over(address: Address, fds: list[int]) -> Listener:
@@ -348,12 +381,8 @@ def _make_way(address: UnixAddress, place: Place) -> None:
 
     :raises BindError: a server answers there, or the file is no socket.
     """
-    try:
-        mode = os.stat(place.name, dir_fd=place.directory, follow_symlinks=place.private).st_mode
-    except OSError:
-        return  # there is no file, or bind will fail with the reason
-    if not stat.S_ISSOCK(mode):
-        raise BindError(_no_socket(address))
+    if not _finds_socket(address, place):
+        return
     sock = _new_socket(address, socket.AF_UNIX)
     try:
         sock.setblocking(False)

@@ -179,6 +179,17 @@ def test_file_that_is_no_socket_is_left_alone(tmp_path):
     assert path.read_text() == "keep"
 
 
+@pytest.mark.parametrize(("target", "cause"), [("gone", "No such file"), ("s", "Too many levels")])
+def test_a_link_that_leads_to_no_file(tmp_path, target, cause):
+    path = tmp_path / "s"
+    path.symlink_to(tmp_path / target)
+    line = refused(UnixAddress(str(path)))
+    assert line.startswith(f"{path} is a symbolic link that leads to no file ({cause}")
+    assert line.endswith(": remove it or choose another --bind")
+    with pytest.raises(BindError, match="is a symbolic link that leads to no file"):
+        check_addresses([UnixAddress(str(path))], CFG)
+
+
 def test_directory_of_a_unix_socket_is_missing(tmp_path):
     path = tmp_path / "missing" / "s"
     line = refused(UnixAddress(str(path)))
