@@ -1,19 +1,23 @@
-"""Instructions per request, counted by callgrind: what must not get dearer, whatever else the machine does meanwhile.
+"""Instructions per request, counted by callgrind. They do not depend on what else the machine does.
 
     python tests/benchmarks/instructions.py [--rows tiny,tiny+admin] [--arguments=--greenlet-per-request] TREE [TREE...]
+    python tests/benchmarks/instructions.py --write
 
 Each TREE is a checkout whose compiled core was built in place; the interpreter that runs this serves all of them. Each
 row's figure is printed for each tree, with its ratio to the first tree's. ``tiny+NAME`` is the row tiny with the
-settings NAME of VARIANTS; its second ratio is to the row without them. It needs valgrind.
+settings NAME of VARIANTS; its second ratio is to the row without them. ``--write`` counts the rows of ``GATED`` in this
+checkout and writes them to ``instructions.json``, with which ``test_instructions.py`` compares. It needs valgrind.
 
-What the worker does while nobody asks is measured too, and taken off: under valgrind a second has few requests.
+The instructions of an idle worker are counted too and subtracted: under valgrind a second has few requests.
 """
 # ruff: noqa: E402 - some imports come from the path that is set before them
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -37,8 +41,12 @@ if __name__ == "__main__":
 from tests.benchmarks.rows import MARK, ROWS, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+#: The figures that ``--write`` writes, by interpreter.
+FIGURES = Path(__file__).with_suffix(".json")
+#: Rows that are compared with those figures.
+GATED = ("tiny", "headers", "changing", "new", "stream")
 #: Rows whose work is the server's own and whose requests follow each other without waiting.
 COUNTED = ("tiny", "headers", "changing", "new", "upload", "stream")
 #: Those of which a request is worth hundreds of the others.
@@ -58,8 +66,8 @@ VARIANTS = {
 }
 #: The workers of the variants in which requests have cookies.
 WORKERS = {"cookie": 1, "right": 1, "wrong": 2}
-#: A figure is the median of this number of rounds: a slow request closes the outbox for a second, which a figure then
-#: would or would not contain.
+#: A figure is the median of this number of rounds: after a slow request the outbox is closed for a second, and requests
+#: of that second take more instructions.
 ROUNDS = 5
 #: Seconds without a request before each round, after which the outbox is open again (REST in ``wire/outbox.py``).
 REST = 1.2
@@ -70,23 +78,28 @@ CONNECTIONS = 8
 
 
 def main() -> None:
-    """Count what is asked for, and print it."""
+    """Count what is asked for, and print or write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=lambda text: text.split(","), default=list(COUNTED))
     parser.add_argument("--requests", type=int, default=2000, help="requests to count; of heavy ones a fortieth")
     parser.add_argument("--arguments", type=shlex.split, default=[], help="further arguments of gwsgi")
-    parser.add_argument("trees", type=Path, nargs="+", metavar="TREE")
+    parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
+    parser.add_argument("trees", type=Path, nargs="*", metavar="TREE")
     options = parser.parse_args()
     if shutil.which("valgrind") is None:
         parser.error("valgrind is not installed: it counts the instructions")
+    if options.write:
+        figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+        figures[interpreter()] = {row: round(count) for row, count in gated().items()}
+        FIGURES.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     first: dict[str, float] = {}
     for tree in options.trees:
         plain: dict[str, float] = {}
         for name in options.rows:
             base, _, variant = name.partition("+")
-            row = next(row for row in ROWS if row.name == base)
             requests = options.requests // 40 if base in HEAVY else options.requests
-            count, idle = instructions(tree.resolve(), row, variant, requests, options.arguments)
+            found = instructions(tree.resolve(), {base: requests}, variant, options.arguments)
+            count, idle = found[base]
             ratios = [count / first.setdefault(name, count), count / plain.setdefault(base, count)]
             shown = "".join(f"  {ratio:.4f}" for ratio in ratios[: 1 + bool(variant)])
             print(
@@ -94,23 +107,52 @@ def main() -> None:
             )
 
 
-def instructions(tree: Path, row: Row, variant: str, requests: int, arguments: list[str]) -> tuple[float, float]:
-    """Return the instructions that one request of a row costs the worker of a tree's server, and an idle second."""
-    found = []
+def interpreter() -> str:
+    """Return the version of Python and its compiler: another build of Python takes other instructions."""
+    return f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}"
+
+
+def gated() -> dict[str, float]:
+    """Return the instructions of a request of each row of GATED, in this checkout, by one server."""
+    requests = {name: 30 if name in HEAVY else 400 for name in GATED}
+    found = instructions(ROOT, requests, rounds=3)
+    return {name: count for name, (count, _) in found.items()}
+
+
+def instructions(
+    tree: Path, requests: dict[str, int], variant: str = "", arguments: Sequence[str] = (), rounds: int = ROUNDS
+) -> dict[str, tuple[float, float]]:
+    """Return by row the instructions that a request costs the worker of a tree's server, and an idle second.
+
+    :param requests: how many of each row are counted.
+    """
+    rows = {row.name: row for row in ROWS}
     with tempfile.TemporaryDirectory() as directory:
         places = {"ADMIN": f"127.0.0.1:{free_port()}", "CONTROL": f"{directory}/control"}
         given = [places.get(argument, argument) for argument in (*VARIANTS[variant], *arguments)]
         workers = WORKERS.get(variant, 0)
+        figures = {}
         with Counted(tree, Path(directory), given, workers or 1) as server:
-            client = Client(server.port, row, workers if "--affinity" in given else 0, bool(workers))
-            client.ask(requests // 4 + 2 * CONNECTIONS)  # caches are filled, and greenlets made
-            with scraped(places["ADMIN"] if variant == "scraped" else ""):
-                for _ in range(ROUNDS):
-                    rest, seconds = server.counted(lambda: time.sleep(REST))
-                    idle = rest / seconds
-                    count, seconds = server.counted(lambda: client.ask(requests // ROUNDS))
-                    found.append(((count - idle * seconds) / (requests // ROUNDS), idle))
-    return median(count for count, _ in found), median(idle for _, idle in found)
+            for name, number in requests.items():
+                client = Client(server.port, rows[name], workers if "--affinity" in given else 0, bool(workers))
+                client.ask(number // 4 + 2 * CONNECTIONS)  # caches are filled, and greenlets made
+                found = []
+                with scraped(places["ADMIN"] if variant == "scraped" else ""):
+                    for _ in range(rounds):
+                        rest, seconds = server.counted(lambda: time.sleep(REST))
+                        idle = rest / seconds
+                        count, seconds = server.counted(lambda: client.ask(number // rounds))
+                        found.append(((count - idle * seconds) / (number // rounds), idle))
+                client.close()
+                figures[name] = median(count for count, _ in found), median(idle for _, idle in found)
+    return figures
+
+
+def same_addresses() -> list[str]:
+    """Return what a command begins with to get the same addresses in each run; nothing where that is not permitted."""
+    command = ["setarch", "--addr-no-randomize"]
+    permitted = shutil.which("setarch") and subprocess.run([*command, "true"], check=False).returncode == 0
+    return command if permitted else []
 
 
 def free_port() -> int:
@@ -149,7 +191,7 @@ class Counted:
         self.port = free_port()
         self._log = directory / "log"
         command = [
-            "setarch", "--addr-no-randomize",
+            *same_addresses(),
             "valgrind", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={directory}/out.%p",
             sys.executable, "-m", "geventwsgi", "--bind", f"127.0.0.1:{self.port}", "--timeout", "0", *arguments,
             "--chdir", str(ROOT / "tests/benchmarks/measured"), "benchapp:app",
@@ -166,6 +208,7 @@ class Counted:
                 raise SystemExit(f"the server did not start: {self._log.read_text()[-2000:]}")
             time.sleep(0.05)
         self._workers = ready
+        self._dump()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -177,13 +220,11 @@ class Counted:
             self._process.wait()
 
     def counted(self, act: Callable[[], object]) -> tuple[int, float]:
-        """Return the instructions of the workers while ``act`` runs, and how many seconds that took."""
-        self._control("--zero")
-        begun = time.monotonic()
+        """Return the instructions of the workers since the last call and while ``act`` runs, and the seconds."""
+        begun = self._counts_from
         act()
-        seconds = time.monotonic() - begun
-        self._control("--dump")
-        return sum(map(self._dumped, self._workers)), seconds
+        self._dump()
+        return sum(map(self._dumped, self._workers)), self._counts_from - begun
 
     def _dumped(self, worker: str) -> int:
         dumps = self._directory.glob(f"out.{worker}.*")
@@ -193,10 +234,12 @@ class Counted:
             raise SystemExit("callgrind's file has no sum")
         return int(found[1])
 
-    def _control(self, what: str) -> None:
-        """Have callgrind set the workers' counts to zero, or write them to files."""
+    def _dump(self) -> None:
+        """Have callgrind write the workers' counts to files, and begin again from zero."""
         for worker in self._workers:
-            subprocess.run(["callgrind_control", what, worker], check=True, capture_output=True, timeout=PATIENCE)
+            command = ["callgrind_control", "--dump", worker]
+            subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+        self._counts_from = time.monotonic()
 
 
 class Client:
@@ -227,12 +270,17 @@ class Client:
             place = self._number % CONNECTIONS
             sock = self._sockets[place] or socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
             request = self._requests[self._number // CONNECTIONS % len(self._requests)]
-            sock.sendall(request.replace(MARK.encode(), b"%012d" % self._number))
+            sock.sendall(request.replace(MARK.encode(), b"%012d" % self._number) if self._row.changing else request)
             self._read(sock)
             if self._row.close:
                 sock.close()
             else:
                 self._sockets[place] = sock
+
+    def close(self) -> None:
+        """Close its connections."""
+        for sock in filter(None, self._sockets):
+            sock.close()
 
     def _read(self, sock: socket.socket) -> bytes:
         row, data = self._row, b""
