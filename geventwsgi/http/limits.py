@@ -4,29 +4,27 @@ from __future__ import annotations
 
 
 class Limits:
-    """The bounds of a request, in bytes but for ``fields``; 0 means no bound."""
+    """The bounds of a request in bytes, ``fields`` excepted; with 0 there is none."""
 
     __slots__ = ("body", "field_size", "fields", "head", "line")
 
-    def __init__(
-        self, line: int = 4094, fields: int = 100, field_size: int = 8190, head: int = 65536, body: int = 0
-    ) -> None:
-        #: The request line without its CRLF; beyond it 414 (``limit_request_line``).
+    def __init__(self, line: int = 0, fields: int = 0, field_size: int = 0, head: int = 0, body: int = 0) -> None:
+        #: The length of the request line without its CRLF; a longer one gets 414 (``limit_request_line``).
         self.line = line
-        #: Number of field lines; beyond it 431 (``limit_request_fields``).
+        #: The number of field lines; more get 431 (``limit_request_fields``).
         self.fields = fields
-        #: One field line without its CRLF; beyond it 431 (``limit_request_field_size``).
+        #: The length of a field line without its CRLF; a longer one gets 431 (``limit_request_field_size``).
         self.field_size = field_size
-        #: The whole head; beyond it 431.
+        #: The length of the whole head; a longer one gets 431.
         self.head = head
-        #: The decoded body; beyond it 413 (``limit_request_body``).
+        #: The length of the decoded body; a longer one gets 413 (``limit_request_body``).
         self.body = body
 
 
 class Leniency:
-    """Faults that are permitted, although a proxy in front may read such a head differently; none by default.
+    """Faults that a head may have, although a proxy in front may read such a head differently; none by default.
 
-    It concerns heads only. Trailers stay strict, since old clients send none.
+    Trailers may have none of them: the old clients that need this send no trailers.
     """
 
     __slots__ = ("casefold", "folding", "method", "spaces", "version")
@@ -47,7 +45,7 @@ class Leniency:
         self.method = method
         #: Serve other versions as the nearest of 1.0 and 1.1 (``permit_unconventional_http_version``).
         self.version = version
-        #: Turn methods into upper case (``casefold_http_method``); lower case needs ``method`` as well.
+        #: Turn methods into upper case (``casefold_http_method``). Lower case itself is only accepted with ``method``.
         self.casefold = casefold
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from geventwsgi.observe.atoms import Atom
 
-DEFAULT_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+#: Apache's format "combined", which :class:`Combined` renders.
+COMBINED = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
 
 class Record:
@@ -96,9 +97,9 @@ def compile_format(text: str) -> Renderer:
         plain.append("%s")
     rest = text[position:].replace("%", "%%")
     compiled = (exact, "".join(pieces) + rest, atoms, "".join(plain) + rest)
-    if not text.startswith(DEFAULT_FORMAT):
+    if not text.startswith(COMBINED):
         return Renderer(*compiled)
-    return Combined(*compiled, more=compile_format(text[len(DEFAULT_FORMAT) :]) if text != DEFAULT_FORMAT else None)
+    return Combined(*compiled, more=compile_format(text[len(COMBINED) :]) if text != COMBINED else None)
 
 
 def format_faults(text: str) -> list[str]:
@@ -162,7 +163,7 @@ class Renderer:
 
 
 class Combined(Renderer):
-    """Renders the default format, and formats that begin with it, in a third of the time.
+    """Renders the format ``COMBINED``, and formats that begin with it, in a third of the time.
 
     For an ordinary request the line is the same as by the atoms. Any other request is left to :class:`Renderer`.
 

@@ -10,10 +10,9 @@ thread or a socket of the unpatched kind (``logging`` has locks of its own, whic
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from geventwsgi.observe.access import DEFAULT_FORMAT, Record, SafeAtoms, compile_format
+from geventwsgi.observe.access import Record, SafeAtoms, compile_format
 from geventwsgi.observe.atoms import all_atoms, common_time, status_code
 from geventwsgi.observe.error_stream import ErrorStream
 from geventwsgi.observe.outputs import opening
@@ -328,19 +327,13 @@ class _StreamLogger(Logger):
         self._direct = handlers[0] if handlers and isinstance(handlers[0], LineHandler) else None
 
 
-def stream_logger(log: Any = "default", error_log: Any = "default", cfg: Any = None) -> Logger:
+def stream_logger(log: Any = "default", error_log: Any = "default", *, cfg: Any) -> Logger:
     """Return the logger for the arguments of the same names that pywsgi's ``WSGIServer`` takes.
 
     Each is ``"default"`` (stderr), None (nothing is logged), an object with ``write(str)``, or a
     :class:`logging.Logger`, which gets access lines at INFO and messages at their own levels.
 
-    :param cfg: an object with ``access_log_format``, ``access_log_skip``, ``error_log_format``, ``loglevel`` and the
-        settings of statsd; without one, their defaults.
+    :param cfg: has the settings of the access log's and the error log's format, of ``loglevel`` and of statsd.
     :raises TypeError: an argument is none of these.
     """
-    if cfg is None:
-        cfg = SimpleNamespace(
-            access_log_format=DEFAULT_FORMAT, access_log_skip=[], error_log_format="text",
-            loglevel="info", statsd_host=None,
-        )  # fmt: skip
     return _StreamLogger(log, error_log, cfg)

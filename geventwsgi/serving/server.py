@@ -118,7 +118,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         # Attributes are private to this class, so that subclasses may have their own of any name, as under pywsgi.
         self.__config = config or Config.of(**settings)
         TLSAttributes.begin(self, self.__config)
-        self.__logger = logger or stream_logger(log, error_log, self.__config)
+        self.__logger = logger or stream_logger(log, error_log, cfg=self.__config)
         self.__errors = ErrorStream(self.__logger, whose=_running)
         #: What was given, or what has a logger's methods and ``write``; a ``handler_class`` writes its lines there.
         own = self.__logger

@@ -53,13 +53,7 @@ class EnvironBuilder:
     :param forwarder_headers: names with an underscore, in any case, that a trusted peer may send; "*" for all.
     """
 
-    def __init__(
-        self,
-        base: Mapping[str, Any],
-        *,
-        header_map: str = "drop",
-        forwarder_headers: Collection[str] = ("SCRIPT_NAME", "PATH_INFO"),
-    ) -> None:
+    def __init__(self, base: Mapping[str, Any], *, header_map: str, forwarder_headers: Collection[str]) -> None:
         self._base = {
             "SCRIPT_NAME": "",
             **base,

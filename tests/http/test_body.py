@@ -10,7 +10,7 @@ from geventwsgi.errors import RequestError
 from geventwsgi.http.body import MAX_CHUNK_LINE, MAX_TRAILERS, Body, ChunkedBody, LengthBody, body_for
 from geventwsgi.http.head import Limits, parse_fields
 
-LIMITS = Limits()
+LIMITS = Limits(fields=100, field_size=8190)
 WIKI = b'4\r\nWiki\r\n5;a="b c";d\r\npedia\r\nE\r\n in\r\n\r\nchunks.\r\n0\r\n\r\n'
 TRAILERS = b"3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-Sum:2\r\n\r\n"
 

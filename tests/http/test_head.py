@@ -15,7 +15,7 @@ from geventwsgi.http.limits import STRICT, Leniency, Limits
 if TYPE_CHECKING:
     from geventwsgi.http.fields import Fields
 
-LIMITS = Limits()
+LIMITS = Limits(line=4094, fields=100, field_size=8190, head=65536)
 SMALL = Limits(line=40, fields=3, field_size=30, head=120)
 SMALLER = Limits(line=20, fields=3, field_size=18, head=60)
 LENIENT = Leniency(folding=True, spaces=True, method=True, version=True, casefold=True)

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from geventwsgi.observe.access import DEFAULT_FORMAT, Record
+from geventwsgi.config.settings import BY_NAME
+from geventwsgi.observe.access import Record
 from geventwsgi.observe.log import Logger
 
 NAMES = ("geventwsgi.error", "geventwsgi.access", "gunicorn.error", "gunicorn.access")
@@ -18,7 +19,7 @@ NAMES = ("geventwsgi.error", "geventwsgi.access", "gunicorn.error", "gunicorn.ac
 DEFAULTS = {
     "accesslog": None,
     "disable_redirect_access_to_syslog": False,
-    "access_log_format": DEFAULT_FORMAT,
+    "access_log_format": BY_NAME["access_log_format"].default,
     "access_log_skip": [],
     "error_log_format": "text",
     "errorlog": "-",

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geventwsgi.config.settings import BY_NAME
 from geventwsgi.http.head import Limits, parse_head
 from geventwsgi.observe import atoms
-from geventwsgi.observe.access import DEFAULT_FORMAT, Record, Renderer, SafeAtoms, compile_format, format_faults
+from geventwsgi.observe.access import COMBINED, Combined, Record, Renderer, SafeAtoms, compile_format, format_faults
 
 
 def render(text, record):
@@ -81,7 +82,7 @@ def test_default_format_is_the_combined_one(request_record):
     assert re.fullmatch(
         r"192\.0\.2\.7 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "
         r'"GET /a%20b\?c=d HTTP/1\.1" 200 5 "-" "curl/8"',
-        render(DEFAULT_FORMAT, record),
+        render(COMBINED, record),
     )
 
 
@@ -172,7 +173,7 @@ def test_the_default_format_is_rendered_as_any_other(more, environ, authorizatio
     if authorization is not None:
         environ["HTTP_AUTHORIZATION"] = authorization
     record = Record(None, SimpleNamespace(status=status, headers=[], sent=sent), environ, 0.5)
-    renderer = compile_format(DEFAULT_FORMAT + more)
+    renderer = compile_format(COMBINED + more)
     assert type(renderer) is not Renderer
 
     def line(render):
@@ -336,3 +337,7 @@ def test_a_missing_atom_of_a_mapping_is_a_dash():
     safe = SafeAtoms({"a": 'x"', "n": 5, "{x}i": "y", "f": 0.5})
     assert safe["a"] == r"x\x22" and safe["n"] == 5 and safe["{X}i"] == "y" and safe["f"] == 0.5
     assert safe["zz"] == "-" and safe["{zz}o"] == "-"
+
+
+def test_the_default_format_is_rendered_in_the_fast_way():
+    assert type(compile_format(BY_NAME["access_log_format"].default)) is Combined

@@ -718,8 +718,8 @@ def test_another_logger_that_fails_does_not_reach_the_request(request_record, mo
 # --- pywsgi's arguments
 
 
-def test_the_default_is_stderr_for_both(request_record, capfd):
-    log = stream_logger("default", "default")
+def test_the_default_is_stderr_for_both(request_record, capfd, settings):
+    log = stream_logger("default", "default", cfg=settings())
     log.record(request_record(HTTP_USER_AGENT="curl"))
     log.error("failed")
     out, err = capfd.readouterr()
@@ -729,17 +729,17 @@ def test_the_default_is_stderr_for_both(request_record, capfd):
     assert RECORD.fullmatch(error)[4] == "failed"
 
 
-def test_none_is_silence(request_record, capfd):
-    log = stream_logger(None, None)
+def test_none_is_silence(request_record, capfd, settings):
+    log = stream_logger(None, None, cfg=settings())
     assert not log.access_enabled
     log.record(request_record())
     log.critical("x")
     assert capfd.readouterr() == ("", "")
 
 
-def test_objects_with_write_get_lines(request_record):
+def test_objects_with_write_get_lines(request_record, settings):
     access, error = io.StringIO(), io.StringIO()
-    log = stream_logger(access, error)
+    log = stream_logger(access, error, cfg=settings())
     log.record(request_record())
     log.error("bad\nforged")
     log.debug("not heard")
@@ -747,10 +747,10 @@ def test_objects_with_write_get_lines(request_record):
     assert error.getvalue().endswith("[ERROR] bad\\x0Aforged\n")
 
 
-def test_loggers_get_records_at_their_levels(request_record, caplog):
+def test_loggers_get_records_at_their_levels(request_record, caplog, settings):
     logger = logging.getLogger("mine")
     caplog.set_level(logging.DEBUG, "mine")
-    log = stream_logger(logger, logger)
+    log = stream_logger(logger, logger, cfg=settings())
     log.record(request_record())
     log.error("failed")
     log.info("going on")
@@ -758,9 +758,9 @@ def test_loggers_get_records_at_their_levels(request_record, caplog):
     assert logger.level == logging.DEBUG, "somebody else's logger keeps its level"
 
 
-def test_two_servers_of_a_process_do_not_share_their_logs(request_record):
+def test_two_servers_of_a_process_do_not_share_their_logs(request_record, settings):
     one, two = io.StringIO(), io.StringIO()
-    first, second = stream_logger(one, None), stream_logger(two, None)
+    first, second = stream_logger(one, None, cfg=settings()), stream_logger(two, None, cfg=settings())
     first.record(request_record())
     assert one.getvalue() != "" and two.getvalue() == ""
     second.record(request_record())
@@ -772,7 +772,7 @@ def test_settings_that_concern_streams_count(make_agent, settings, request_recor
     agent = make_agent()
     access, error = io.StringIO(), io.StringIO()
     cfg = settings(access_log_format="%(s)s", loglevel="error", statsd_host=("127.0.0.1", agent.port))
-    log = stream_logger(access, error, cfg)
+    log = stream_logger(access, error, cfg=cfg)
     log.record(request_record())
     log.warning("x")
     assert access.getvalue() == "200\n" and error.getvalue() == ""
@@ -784,9 +784,9 @@ def test_settings_that_concern_streams_count(make_agent, settings, request_recor
 
 
 @pytest.mark.parametrize("argument", ["stderr", 5, object()])
-def test_another_argument_is_refused(argument):
+def test_another_argument_is_refused(argument, settings):
     with pytest.raises(TypeError) as caught:
-        stream_logger(argument, None)
+        stream_logger(argument, None, cfg=settings())
     assert "log must be 'default', None, a logging.Logger or an object with write()" in str(caught.value)
 
 

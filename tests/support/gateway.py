@@ -7,6 +7,7 @@ import logging
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.config.sources import Config
 from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.gateway import Gateway
 from tests.support.fake_exchange import FakeExchange
@@ -30,6 +31,12 @@ def make_base(**keys: Any) -> dict[str, Any]:
         "wsgi.errors": StringIO(),
         **keys,
     }
+
+
+def environ_builder(base: dict[str, Any], **options: Any) -> EnvironBuilder:
+    """Return what makes environs as the settings' defaults have it, but for some options."""
+    cfg = Config.of()
+    return EnvironBuilder(base, **{"header_map": cfg.header_map, "forwarder_headers": cfg.forwarder_headers, **options})
 
 
 class Outcome(logging.Handler):
@@ -88,7 +95,7 @@ def run(
     log.addHandler(outcome)
     if record:
         options.setdefault("on_record", outcome.records.append)
-    gateway = Gateway(application, builder or EnvironBuilder(outcome.base), log, **options)
+    gateway = Gateway(application, builder or environ_builder(outcome.base), log, **options)
     try:
         gateway.run(exchange)
     except BaseException as error:

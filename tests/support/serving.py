@@ -17,6 +17,7 @@ from geventwsgi.serving.accept.capacity import Capacity
 from geventwsgi.serving.accept.entrance import Entrance
 from geventwsgi.serving.accept.service import Service
 from geventwsgi.serving.accept.timeouts import Timeouts
+from geventwsgi.serving.assembly import limits_of
 from geventwsgi.serving.http1.http1_connection import Http1Connection, Http1Speaker
 from geventwsgi.serving.http1.http1_exchange import Http1Exchange
 from geventwsgi.serving.http1.http1_policy import Forwarding, Http1Policy
@@ -95,6 +96,14 @@ def timeouts_with(**fields: float) -> Timeouts:
     return Timeouts(Config.of(), **fields)
 
 
+def limits_with(**fields: int) -> Limits:
+    """Return the default limits, but for some fields."""
+    limits = limits_of(Config.of())
+    for name, value in fields.items():
+        setattr(limits, name, value)
+    return limits
+
+
 @contextmanager
 def served(
     run: Run = reply,
@@ -117,13 +126,13 @@ def served(
         capacity,
         OneEach(gevent.spawn) if keeps_greenlets else Runners(outbox),
         timeouts or timeouts_with(),
-        Entrance(lambda _address: trusted),
+        Entrance(lambda _address: trusted, None, None, suppress_ragged_eofs=True),
         Policy(deadlines, log, cancels=False, half_close_ends=False),
         keeps_greenlets=keeps_greenlets,
     )
     policy = Http1Policy(
         gateway,
-        limits or Limits(),
+        limits or limits_with(),
         leniency,
         Forwarding("http", {"X-FORWARDED-PROTO": "https"}),
         server_header="test",

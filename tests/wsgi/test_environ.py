@@ -9,11 +9,10 @@ import pytest
 from geventwsgi.errors import RequestError
 from geventwsgi.http.head import Limits, parse_head
 from geventwsgi.wsgi import environ as environ_module
-from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.files import FileWrapper
 from geventwsgi.wsgi.input import Input
 from tests.support.fake_exchange import FakeExchange, make_head
-from tests.support.gateway import make_base
+from tests.support.gateway import environ_builder, make_base
 
 
 def build(request="GET / HTTP/1.1\nHost: example.org", *, base=None, exchange=None, builder=None, **options):
@@ -24,7 +23,7 @@ def build(request="GET / HTTP/1.1\nHost: example.org", *, base=None, exchange=No
         if key in options
     }
     exchange = exchange or FakeExchange(request, **known)
-    builder = builder or EnvironBuilder(make_base(**(base or {})), **options)
+    builder = builder or environ_builder(make_base(**(base or {})), **options)
     return builder.build(exchange)
 
 
@@ -357,7 +356,7 @@ def test_it_is_what_wsgiref_wants__pep3333_environ(request_text):
 
 def test_each_environ_is_a_dictionary_of_its_own__pep3333_environ():
     head = make_head()
-    builder = EnvironBuilder(make_base())
+    builder = environ_builder(make_base())
     first = build(exchange=FakeExchange(head), builder=builder)
     first.clear()
     second = build(exchange=FakeExchange(head), builder=builder)
@@ -367,7 +366,7 @@ def test_each_environ_is_a_dictionary_of_its_own__pep3333_environ():
 def test_the_base_is_left_alone():
     base = make_base()
     before = dict(base)
-    build(builder=EnvironBuilder(base))
+    build(builder=environ_builder(base))
     assert base == before
 
 
@@ -382,7 +381,7 @@ def next_request(head, line):
 
 
 def test_what_differs_between_requests_is_not_shared_with_the_block():
-    builder = EnvironBuilder(make_base())
+    builder = environ_builder(make_base())
     head = make_head("GET /one?1 HTTP/1.1\nHost: h\nX-A: 1\n")
     one = build(exchange=FakeExchange(head), builder=builder)
     two = build(exchange=FakeExchange(next_request(head, "POST http://other/two?2 HTTP/1.1")), builder=builder)
@@ -405,7 +404,7 @@ def test_a_block_is_taken_apart_twice_at_most(monkeypatch):
     calls = []
     joined = environ_module._joined
     monkeypatch.setattr(environ_module, "_joined", lambda pairs: calls.append(1) or joined(pairs))
-    builder = EnvironBuilder(make_base())
+    builder = environ_builder(make_base())
     exchange = FakeExchange(make_head())
     builder.build(exchange)
     once = len(calls)
@@ -418,7 +417,7 @@ def test_a_block_is_taken_apart_twice_at_most(monkeypatch):
 @pytest.mark.parametrize("trusted", [False, True])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_known_block_makes_the_environ_that_it_makes_alone(scheme, trusted):
-    builder = EnvironBuilder(make_base())
+    builder = environ_builder(make_base())
     text = "GET /x HTTP/1.1\nHost: h\nX-Forwarded-Proto: https\nX-A: 1\n"
     alone = builder.build(FakeExchange(make_head(text), scheme=scheme, trusted=trusted))
     head = make_head(text)
@@ -438,7 +437,7 @@ def test_a_head_that_differs_in_a_value_makes_the_environ_that_it_makes_alone(ch
     name = changed.partition(":")[0]
     lines = ["GET /x HTTP/1.1", "Host: x", f"{name}: a=b", "Accept: */*", "", ""]
     first = parse_head("\r\n".join(lines).encode(), Limits())
-    builder = EnvironBuilder(make_base())
+    builder = environ_builder(make_base())
     before = FakeExchange(first)
     builder.build(before)
     before = follow(before, first)

@@ -15,10 +15,9 @@ import greenlet
 import pytest
 
 from geventwsgi.errors import ClientDisconnected, RequestError, ResponseError
-from geventwsgi.wsgi.environ import EnvironBuilder
 from geventwsgi.wsgi.gateway import Gateway
 from tests.support.fake_exchange import FakeExchange, make_head
-from tests.support.gateway import load, make_base, run
+from tests.support.gateway import environ_builder, load, make_base, run
 
 POST = "POST /up HTTP/1.1\nHost: h\nContent-Length: 10"
 HEAD = "HEAD / HTTP/1.1\nHost: h"
@@ -176,7 +175,7 @@ def test_a_wrong_length_is_an_error_with_the_request_line__pep3333_content_lengt
 
 
 def test_the_application_may_be_replaced():
-    gateway = Gateway(returning([b"old"]), EnvironBuilder(make_base()), logging.getLogger("unused"))
+    gateway = Gateway(returning([b"old"]), environ_builder(make_base()), logging.getLogger("unused"))
     gateway.application = returning([b"new"])
     exchange = FakeExchange()
     gateway.run(exchange)
@@ -491,7 +490,7 @@ def test_an_application_may_answer_a_broken_body_itself():
 
 def test_an_ambiguous_header_is_answered_400__header_map():
     called = []
-    builder = EnvironBuilder(make_base(), header_map="refuse")
+    builder = environ_builder(make_base(), header_map="refuse")
     outcome = run(called.append, "GET / HTTP/1.1\nHost: h\nA_B: c", builder=builder)
     assert outcome.exchange.failed[0] == 400
     assert (called, outcome.errors) == ([], [])

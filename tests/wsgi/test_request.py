@@ -6,9 +6,8 @@ import io
 
 import pytest
 
-from geventwsgi.wsgi.environ import EnvironBuilder
 from tests.support.fake_exchange import FakeExchange
-from tests.support.gateway import load, make_base, run
+from tests.support.gateway import environ_builder, load, make_base, run
 
 REQUEST = """
 POST /a%20b?c=d HTTP/1.1
@@ -110,7 +109,7 @@ def test_changed_request_line_is_what_the_application_sees():
         request.method, request.path, request.query, request.uri = "PUT", "/mount/%C3%A4", "q=1", "/else?q=1"
         request.scheme = "https"
 
-    builder = EnvironBuilder(make_base(SCRIPT_NAME="/mount"))
+    builder = environ_builder(make_base(SCRIPT_NAME="/mount"))
     environ = seen_by(hook, FakeExchange("GET /mount/x HTTP/1.1\nHost: a"), builder=builder)
     names = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "RAW_URI", "wsgi.url_scheme", "HTTPS")
     assert [environ[name] for name in names] == ["PUT", "/Ã¤", "q=1", "/else?q=1", "https", "on"]

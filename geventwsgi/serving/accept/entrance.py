@@ -25,8 +25,8 @@ class Entrance:
     __slots__ = ("has_prologue", "peers", "proxies", "suppress_ragged_eofs", "tls", "trusts")
 
     def __init__(
-        self, trusts: Callable[[str | None], bool], tls: ssl.SSLContext | None = None,
-        proxies: ProxyProtocol | None = None, *, suppress_ragged_eofs: bool = True,
+        self, trusts: Callable[[str | None], bool], tls: ssl.SSLContext | None, proxies: ProxyProtocol | None,
+        *, suppress_ragged_eofs: bool,
     ) -> None:  # fmt: skip
         self.trusts = trusts
         self.tls = tls

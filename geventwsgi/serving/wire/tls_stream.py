@@ -36,9 +36,7 @@ class TLSStream(stream.Stream):
 
     encrypted = True
 
-    def __init__(
-        self, sock: Socket, common: Common, context: ssl.SSLContext, *, suppress_ragged_eofs: bool = True
-    ) -> None:
+    def __init__(self, sock: Socket, common: Common, context: ssl.SSLContext, *, suppress_ragged_eofs: bool) -> None:
         """Take over ``sock``, which must be non-blocking.
 
         :param suppress_ragged_eofs: whether an end without close_notify is an end like any other, or a disconnect.

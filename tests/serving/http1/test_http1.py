@@ -14,7 +14,6 @@ from gevent import socket
 from gevent.event import Event
 
 from geventwsgi.errors import ClientDisconnected, RequestError
-from geventwsgi.http.head import Limits
 from geventwsgi.observe.occurrences import count_by
 from geventwsgi.observe.tally import Tallies
 from geventwsgi.serving.accept import connection
@@ -23,7 +22,7 @@ from geventwsgi.serving.wire.stream import Stream
 from geventwsgi.wsgi.input import Input
 from tests.support.eventually import eventually
 from tests.support.fake_exchange import head_of
-from tests.support.serving import reply, served, timeouts_with
+from tests.support.serving import limits_with, reply, served, timeouts_with
 from tests.support.streams import raw, tcp_pair
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -223,7 +222,7 @@ class TestHeads:
         ],
     )
     def test_a_refusal_is_answered_recorded_and_final(self, request_: bytes, status: int) -> None:
-        with served(limits=Limits(body=100)) as one:
+        with served(limits=limits_with(body=100)) as one:
             answer = one.ask(request_ + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 %d " % status)
             assert b"\r\nConnection: close\r\n" in answer
@@ -246,7 +245,7 @@ class TestHeads:
         ],
     )
     def test_the_refusal_of_a_head_request_has_no_body__rfc9110_9_3_2(self, request_: bytes, status: int) -> None:
-        with served(limits=Limits(body=100), timeouts=timeouts_with(header_timeout=0.2)) as one:
+        with served(limits=limits_with(body=100), timeouts=timeouts_with(header_timeout=0.2)) as one:
             answer = one.ask(request_)
             assert answer.startswith(b"HTTP/1.1 %d " % status)
             assert int(answer.partition(b"Content-Length: ")[2].split(b"\r")[0]) > 0
@@ -260,7 +259,7 @@ class TestHeads:
             assert body_of(one.ask(line + b"\r\nBad\r\n\r\n").partition(b"HTTP/1.1 ")[2]) != b""
 
     def test_a_refusal_reaches_a_client_that_is_still_uploading(self) -> None:
-        with served(limits=Limits(body=100)) as one:
+        with served(limits=limits_with(body=100)) as one:
             one.client.sendall(post(10 << 20))
             sender = gevent.spawn(one.client.sendall, b"x" * (10 << 20))
             gevent.sleep(0.05)
@@ -410,7 +409,7 @@ class TestBodies:
                 else:
                     exchange.abort()
 
-        with served(run, limits=Limits(body=100)) as one:
+        with served(run, limits=limits_with(body=100)) as one:
             one.client.sendall(request_)
             one.client.shutdown(socket.SHUT_WR)
             if error is RequestError:

@@ -40,7 +40,8 @@ def server_context() -> ssl.SSLContext:
 def unencrypted_pair() -> tuple[TLSStream, socket.socket]:
     accepted, client = tcp_pair()
     loop = gevent.get_hub().loop
-    return TLSStream(raw(accepted), common(poller(loop), Deadlines(loop), Outbox()), server_context()), client
+    shared = common(poller(loop), Deadlines(loop), Outbox())
+    return TLSStream(raw(accepted), shared, server_context(), suppress_ragged_eofs=True), client
 
 
 @pytest.fixture
