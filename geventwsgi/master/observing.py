@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 RETRY = 10.0
 #: Seconds that an observer has to end in.
 GRACE = 5.0
-#: Seconds between two counts of the backlog.
+#: Seconds between two counts of the backlog, and between two looks at the observer's beats.
 INTERVAL = 1.0
+#: Seconds without a beat after which an observer is replaced. It beats each second; on a loaded machine, less often.
+SILENCE = 30.0
 
 
 class Door:
@@ -107,6 +109,8 @@ class Observing:
         self._backoff = Backoff()
         #: The observer's pid, and the monotonic time of its fork; 0 while there is none.
         self._pid, self._born = 0, 0.0
+        #: The observer's beats that were seen last, when, and the seconds for which their number has not changed.
+        self._beats, self._listened_at, self._silence = 0, 0.0, 0.0
         #: Observers that were told to end, and when they are killed.
         self._leaving: dict[int, float] = {}
 
@@ -174,6 +178,18 @@ class Observing:
         if self._pid and now >= self._count_at:
             self._count_at = now + INTERVAL
             self._count_backlog()
+            self._listen(now)
+
+    def _listen(self, now: float) -> None:
+        """Kill the observer if it has been silent for too long. The sleep of a machine is no silence."""
+        beats = self._crew.slots.beats
+        elapsed, self._listened_at = min(now - self._listened_at, 2 * INTERVAL), now
+        self._silence = self._silence + elapsed if beats == self._beats else 0.0
+        self._beats = beats
+        if self._silence > SILENCE and not self._state.stopping:
+            text = "The observer (pid: %s) was silent for more than %g s (stopped, or stuck): it is replaced"
+            self._state.log.error(text, self._pid, SILENCE)
+            self._end(now, signal.SIGKILL)
 
     def _count_backlog(self) -> None:
         """Write how many connections wait to be accepted."""
@@ -185,6 +201,7 @@ class Observing:
     def _start(self, now: float) -> None:
         try:
             self._pid, self._born = fork(self._state, self._live), now
+            self._listened_at, self._silence = now, 0.0
         except OSError as error:
             self._backoff.died(now, 0)
             text = "No observer can be started (%s); it is tried again: raise the limit of processes or memory"
@@ -228,9 +245,13 @@ class Observing:
     def _dismiss(self, now: float) -> None:
         """Tell the observer to end as soon as its answers have left."""
         if self._pid:
-            self._leaving[self._pid] = now + GRACE
-            _send(self._pid, signal.SIGTERM)
-            self._pid = 0
+            self._end(now, signal.SIGTERM)
+
+    def _end(self, now: float, number: int) -> None:
+        """End the observer by a signal; kill it if that is not enough."""
+        self._leaving[self._pid] = now + GRACE
+        _send(self._pid, number)
+        self._pid = 0
 
     def end(self) -> None:
         """End all observers at once: the server has ended."""

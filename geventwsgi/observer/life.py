@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from geventwsgi.observer.view import View
     from geventwsgi.system.listeners import Listener
 
-#: Seconds between two looks whether the master still lives.
+#: Seconds between two beats, and between two looks whether the master still lives.
 INTERVAL = 1.0
 #: Seconds in which answers can still be sent once the process has to end.
 GRACE = 2.0
@@ -54,7 +54,7 @@ def observe(view: View, doors: Sequence[tuple[str, Listener]], log: Any) -> None
     for server in servers:
         server.start()
     while not stop.wait(INTERVAL) and os.getppid() == view.master:
-        pass
+        view.slots.beat()
     gevent.joinall([gevent.spawn(server.drain, GRACE) for server in servers])
     for watcher in watchers:
         watcher.cancel()

@@ -238,6 +238,15 @@ class SharedSlots:
     def _slot(self, index: int) -> Slot:
         return Slot(self._fields, index, self.stalls.of(index))
 
+    @property
+    def beats(self) -> int:
+        """Calls of :meth:`beat`."""
+        return int(self._fields[-2])
+
+    def beat(self) -> None:
+        """Count one beat of the observer: its loop turns."""
+        self._fields[-2] += 1
+
     def used(self) -> int:
         """Return the number of slots that were ever taken."""
         return int(self._fields[-1]) // FIELDS

@@ -72,6 +72,17 @@ def test_one_that_is_killed_is_replaced():
         assert len(ANSWERS.findall(server.log_text())) == 1
 
 
+def test_one_that_is_stopped_is_replaced():
+    config = "bind = '127.0.0.1:0'\nimport geventwsgi.master.observing\ngeventwsgi.master.observing.SILENCE = 2.5"
+    with Gwsgi(*FLAGS, config=config, app=APP) as server:
+        first = observer_of(server)
+        os.kill(first, signal.SIGSTOP)
+        server.wait_log(f"The observer (pid: {first}) was silent for more than 2.5 s")
+        assert observer_of(server) != first
+        wait_until(lambda: ended(first))
+        assert server.log_text().count(str(first)) == 1
+
+
 def test_reload_that_changes_the_address_and_one_that_takes_it_away(tmp_path):
     config = "bind = '127.0.0.1:0'\nadmin_bind = {}\n"
     path = tmp_path / "admin"

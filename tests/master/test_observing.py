@@ -13,7 +13,7 @@ import pytest
 from geventwsgi.config.sources import Config
 from geventwsgi.master import observing
 from geventwsgi.master.crew import Crew
-from geventwsgi.master.observing import INTERVAL, RETRY, Observing
+from geventwsgi.master.observing import INTERVAL, RETRY, SILENCE, Observing
 from geventwsgi.master.state import State
 from geventwsgi.worker.application import Application
 
@@ -116,6 +116,41 @@ def test_one_that_does_not_end_is_killed(observe, forks, state):
     one.collect({}, 106)
     assert one.nap(106) == INTERVAL
     assert new not in forks.ended
+
+
+def look_each_second(one, begin, seconds, before=lambda: None):
+    for now in range(begin, begin + seconds):
+        before()
+        one.look(now)
+
+
+def test_one_that_is_silent_is_killed_and_replaced_with_one_line(observe, forks, caplog):
+    one = observe("127.0.0.1:0")
+    look_each_second(one, 100, int(SILENCE) + 1)
+    assert forks.signals == []
+    look_each_second(one, 100 + int(SILENCE) + 1, 2)
+    (first, second) = forks.pids
+    assert set(forks.signals) == {(first, signal.SIGKILL)}
+    forks.ended[first] = 9
+    one.collect({}, 200)
+    (line,) = [record.getMessage() for record in caplog.records if "silent" in record.message]
+    assert line == f"The observer (pid: {first}) was silent for more than 30 s (stopped, or stuck): it is replaced"
+    assert "SIGKILL" not in caplog.text and second not in forks.ended
+
+
+def test_one_that_beats_now_and_then_is_left_alone(observe, forks):
+    one = observe("127.0.0.1:0")
+    for begin in range(100, 500, 20):
+        one._crew.slots.beat()
+        look_each_second(one, begin, 20)
+    assert (len(forks.pids), forks.signals) == (1, [])
+
+
+def test_a_machine_that_has_slept_is_no_silence(observe, forks):
+    one = observe("127.0.0.1:0")
+    for now in (100, 101, 5000, 5001, 9000):
+        one.look(now)
+    assert (len(forks.pids), forks.signals) == (1, [])
 
 
 def test_while_a_new_master_serves_the_observer_is_that_ones(observe, forks, state):
