@@ -1,7 +1,7 @@
 """Descriptors that one worker passes to another: a client's connection, with the bytes that have been read of it.
 
 Each worker that takes some listens at a socket of its own, beside those of the channels. A passing is one packet
-(``SOCK_SEQPACKET``): facts as JSON, bytes, and one descriptor (``SCM_RIGHTS``). The receiver answers each packet:
+(``SOCK_SEQPACKET``): its kind, facts and bytes, and one descriptor (``SCM_RIGHTS``). The receiver answers each packet:
 accepted or refused. Until then the sender has the descriptor as well, and gets it back if the receiver refuses it or
 ends. Nothing here waits: a receiver whose socket is full or has gone gets nothing.
 
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     Taker: TypeAlias = Seat | str
     #: Takes what was passed: facts, bytes, descriptor. It must not wait. To refuse, it returns None and does not touch
     #: the descriptor. To accept, it returns a function that begins to serve, called once the sender has the answer.
-    Handler = Callable[[dict[str, Any], bytes, int], Callable[[], object] | None]
+    Handler = Callable[[bytes, bytes, int], Callable[[], object] | None]
     #: Called with a descriptor that no worker has taken. The function must close it or use it.
     Returned = Callable[[int], object]
 
 #: The names of the sockets begin with this; the process id of the worker's master and the number of its slot follow.
 PREFIX = "seat."
-#: What a packet begins with: its number on this link, and the bytes of its facts. An answer: the number, and whether
-#: the receiver has accepted.
-HEAD, ANSWER = struct.Struct("!QI"), struct.Struct("!Q?")
+#: What a packet begins with: its number on this link, and the sizes of its kind and its facts. An answer: the number,
+#: and whether the receiver has accepted.
+HEAD, ANSWER = struct.Struct("!QHI"), struct.Struct("!Q?")
 #: The most bytes of a packet. The system's buffers take more.
 MOST = 1 << 17
 #: Descriptors for which there is room in a packet; one is right.
@@ -63,7 +63,9 @@ GLANCE = 0.005
 PAUSE = 0.1
 _READ = 1
 _PACKETS = getattr(constants, "SOCK_SEQPACKET", 0)
-_CLOEXEC = getattr(constants, "MSG_CMSG_CLOEXEC", 0)
+_CLOEXEC = int(getattr(constants, "MSG_CMSG_CLOEXEC", 0))
+#: A packet or its descriptors did not fit. These are plain numbers: the enumerations of ``socket`` are slow to combine.
+_CUT = int(getattr(constants, "MSG_TRUNC", 0)) | int(getattr(constants, "MSG_CTRUNC", 0))
 #: Whether this system has such sockets.
 possible = bool(_PACKETS and _CLOEXEC and hasattr(constants, "SCM_RIGHTS"))
 
@@ -102,7 +104,7 @@ class Passing:
         self._mine = f"{PREFIX}{master}."
         self._complain = complain
         self._loop: Any = get_hub().loop
-        self._handlers: dict[str, Handler] = {}
+        self._handlers: dict[bytes, Handler] = {}
         self._counts: list[Callable[[int], object]] = []
         self._listener: RawSocket | None = None
         #: A spare descriptor, which is closed when the process can open no more; -1: none.
@@ -121,7 +123,7 @@ class Passing:
 
     def on(self, kind: str, handler: Handler) -> None:
         """Have what is passed as ``kind`` taken by ``handler``."""
-        self._handlers[kind] = handler
+        self._handlers[kind.encode()] = handler
 
     def count(self, count: Callable[[int], object]) -> None:
         """Have ``count`` called with 1 for each descriptor that is passed, and with -1 once that has an answer.
@@ -219,8 +221,8 @@ class Passing:
             except OSError:
                 size, ancillary, flags = 0, [], 0
             found = _descriptors(ancillary)
-            whole = not flags & (constants.MSG_TRUNC | constants.MSG_CTRUNC)
-            if size < HEAD.size or not self._answer(sock, self._buffer[:size].tobytes(), found, whole=whole):
+            packet = bytes(self._buffer[:size])
+            if size < HEAD.size or not self._answer(sock, packet, found, whole=not flags & _CUT):
                 for fd in found:
                     close(fd)
                 self._forget(sock)
@@ -228,9 +230,10 @@ class Passing:
 
     def _answer(self, sock: RawSocket, packet: bytes, found: Sequence[int], *, whole: bool) -> bool:
         """Accept or refuse a packet; return whether the sender could be told."""
-        number, size = HEAD.unpack_from(packet)
-        end = HEAD.size + size
-        begin = self._begin(packet, end, found[0]) if whole and end <= len(packet) and len(found) == 1 else None
+        number, kind, size = HEAD.unpack_from(packet)
+        facts = HEAD.size + kind
+        end = facts + size
+        begin = self._begin(packet, facts, end, found[0]) if whole and end <= len(packet) and len(found) == 1 else None
         try:
             sock.send(ANSWER.pack(number, begin is not None))
         except BlockingIOError:  # otherwise the sender would believe that nobody has the client
@@ -252,14 +255,13 @@ class Passing:
         except Exception as error:  # noqa: BLE001 - the next connections are served all the same
             self._complain("A connection that was passed between workers has failed: %r", error, exc_info=error)
 
-    def _begin(self, packet: bytes, end: int, fd: int) -> Callable[[], object] | None:
-        """Return what begins to serve what was passed; None if it is refused."""
-        import json  # as in send
+    def _begin(self, packet: bytes, facts: int, end: int, fd: int) -> Callable[[], object] | None:
+        """Return what begins to serve what was passed; None if it is refused.
 
+        :param facts: where they begin in the packet, and ``end`` where they end.
+        """
         try:
-            kind, facts = json.loads(packet[HEAD.size : end].decode())
-            handler = self._handlers[kind]
-            return handler(facts, packet[end:], fd) if isinstance(facts, dict) else None
+            return self._handlers[packet[HEAD.size : facts]](packet[facts:end], packet[end:], fd)
         except Exception as error:  # noqa: BLE001 - whatever comes over the socket, the worker goes on
             if not self._told:
                 self._told = True
@@ -308,22 +310,17 @@ class Passing:
         self._take_answers(link)
         return connections + len(link.unanswered)
 
-    def send(
-        self, taker: Taker, kind: str, facts: dict[str, Any], data: bytes, fd: int, returned: Returned | None
-    ) -> bool:
+    def send(self, taker: Taker, kind: str, facts: bytes, data: bytes, fd: int, returned: Returned | None) -> bool:
         """Pass a descriptor to another worker, if that can be done at once; return whether it has been done.
 
         Nothing is done where an exception is raised.
 
         If it has, ``fd`` belongs to this object. The other worker may serve already when this returns.
 
-        :param facts: what JSON can carry.
         :param returned: gets the descriptor back if the other worker refuses it or ends; None: it is closed.
         """
-        import json  # slow to import, and for workers that pass something
-
-        text = json.dumps([kind, facts]).encode()
-        if HEAD.size + len(text) + len(data) > MOST:
+        name = kind.encode()
+        if HEAD.size + len(name) + len(facts) + len(data) > MOST:
             raise TooLargeError(f"no more than {MOST >> 10} KiB of a connection can be passed to another worker")
         link = self._link(taker)
         if link is None or len(link.unanswered) >= UNANSWERED:
@@ -331,7 +328,7 @@ class Passing:
         number = link.last + 1
         rights = [(constants.SOL_SOCKET, constants.SCM_RIGHTS, array("i", [fd]))]
         try:
-            link.sock.sendmsg([HEAD.pack(number, len(text)), text, data], rights)
+            link.sock.sendmsg([HEAD.pack(number, len(name), len(facts)), name, facts, data], rights)
         except OSError:  # there is no room, or the worker has gone; the latter its link tells
             return False
         link.last = number

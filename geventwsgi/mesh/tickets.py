@@ -13,7 +13,7 @@ from geventwsgi.forks import close
 
 #: The version of what workers tell each other: of frames, the tickets' memory, and what is passed with a connection. An
 #: upgrade (USR2) may bring another one. Then the workers of the two masters do not meet.
-FORMAT = 1
+FORMAT = 2
 #: Number of tickets whose channels are remembered: the last ones. A power of two.
 REMEMBERED = 1 << 16
 #: Bits, beside the channel's key, that tell in which round through this memory the ticket was drawn.

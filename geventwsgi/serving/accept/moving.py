@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket as constants
+import struct
 from _socket import socket as RawSocket
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,11 +40,17 @@ PATIENCE, PAUSE = 1.0, 0.002
 #: The same for the worker of a session, which has nowhere else to go: the loop of that worker may be blocked. The pause
 #: grows.
 LONG_PATIENCE, LONG_PAUSE = 30.0, 0.05
+#: What facts begin with: FLAGS, the client's port, the index and the number of :attr:`Known.home`, the size of the
+#: client's address. The address follows, and what is parked, as JSON.
+FACTS = struct.Struct("!BHIQB")
+#: Flags. The names of the first ones are those of :class:`Known`.
+TRUSTED, ANSWERED, RELAYED, MOVED, AT_HOME = 1, 2, 4, 8, 16
+FLAGS = 31
 _FAMILIES = (constants.AF_INET, constants.AF_INET6, getattr(constants, "AF_UNIX", None))
 
 
 class Known(NamedTuple):
-    """What another worker has to know of a connection, beside its bytes. Both sides of it are facts of a passing."""
+    """What another worker has to know of a connection, beside its bytes: the facts of a passing."""
 
     #: The client's address; None for a unix socket.
     client: tuple[str, int] | None
@@ -63,26 +70,40 @@ class Known(NamedTuple):
         relayed = connection.service.entrance.tls is not None
         return cls(client, bool(connection.trusted), bool(connection.answered), relayed, connection.home)
 
-    @classmethod
-    def read(cls, facts: dict[str, Any]) -> Known:
-        """Return what another worker has passed.
+    def facts(self, home: Seat | None, parked: dict[str, Any] | None, *, moved: bool) -> bytes:
+        """Return what is passed to another worker; see :meth:`read`."""
+        host, port = self.client or ("", 0)
+        index, number = home or (0, 0)
+        flags = TRUSTED * self.trusted | ANSWERED * self.answered | RELAYED * self.relayed | MOVED * moved
+        name = host.encode()
+        head = FACTS.pack(flags | AT_HOME * (home is not None), port, index, number, len(name)) + name
+        if not parked:
+            return head
+        import json  # slow to import, and for what is parked alone
 
-        :raises ValueError: or KeyError, or TypeError: no worker of this version passes such facts.
+        return head + json.dumps(parked).encode()
+
+    @classmethod
+    def read(cls, facts: bytes) -> tuple[Known, dict[str, Any] | None, bool]:
+        """Return what another worker has passed: this, what is parked, and whether it is there for its next request.
+
+        :raises Exception: no worker of this version passes such facts.
         """
-        client = facts["client"]
-        if client is not None:
-            host, port = client
-            if not (isinstance(host, str) and host and isinstance(port, int) and 0 <= port < 1 << 16):
-                raise ValueError(f"{client!r} is no address")
-            client = host, port
-        home = facts.get("home")
-        if home is not None:
-            index, number = home
-            if not (isinstance(index, int) and isinstance(number, int)):
-                raise ValueError(f"{home!r} is no seat")
-            home = index, number
-        relayed = facts.get("relayed") is True
-        return cls(client, facts["trusted"] is True, facts["answered"] is True, relayed, home)
+        flags, port, index, number, size = FACTS.unpack_from(facts)
+        end = FACTS.size + size
+        if flags & ~FLAGS or end > len(facts):
+            raise ValueError("there are more flags, or there is less of an address, than a worker passes")
+        client = (facts[FACTS.size : end].decode(), port) if size else None
+        parked = None
+        if end < len(facts):
+            import json  # as above
+
+            parked = json.loads(facts[end:])
+            if not isinstance(parked, dict):
+                raise TypeError("what is parked is described by a dictionary")
+        home = (index, number) if flags & AT_HOME else None
+        known = cls(client, flags & TRUSTED != 0, flags & ANSWERED != 0, flags & RELAYED != 0, home)
+        return known, parked, flags & MOVED != 0
 
 
 class Takers:
@@ -173,7 +194,7 @@ class Moves:
         """Pass a descriptor to another worker, or serve it here."""
         back = partial(self._take_back, known, received, seat)
         until, pause = clock.monotonic() + LONG_PATIENCE, PAUSE
-        facts = {**known._asdict(), "home": known.home or self._passing.seat, "moved": True}
+        facts = known.facts(known.home or self._passing.seat, None, moved=True)
         try:
             while not self._passing.send(seat, self._kind, facts, received, fd, back):
                 late = clock.monotonic() >= until or not has_room(self._acceptor.speaker.service.capacity)
@@ -263,13 +284,12 @@ class Moves:
     ) -> None:
         """Pass a connection to a worker that goes on; without any, open it here anew."""
         fd, ahead = detached
-        facts = {**known._asdict(), "parked": parked or None}
         back = partial(self._open, known, ahead, parked)
         try:
             while (taker := takers.next()) is not None and clock.monotonic() < until:
-                # Another master has seats of its own.
-                told = facts | {"home": None} if isinstance(taker, str) else facts
-                if self._passing.send(taker, self._kind, told, ahead, fd, back):
+                home = None if isinstance(taker, str) else known.home  # another master has seats of its own
+                facts = known.facts(home, parked, moved=False)
+                if self._passing.send(taker, self._kind, facts, ahead, fd, back):
                     takers.took()
                     return
                 takers.took_nothing(taker)
@@ -288,9 +308,9 @@ class Moves:
             log = self._acceptor.speaker.service.policy.log
             log.error("A connection %s (%r); others may do the same. %s", what, error, cure, exc_info=error)
 
-    def take(self, facts: dict[str, Any], received: bytes, fd: int) -> Callable[[], object] | None:
+    def take(self, facts: bytes, received: bytes, fd: int) -> Callable[[], object] | None:
         """Return what begins to serve a connection of another worker; None if it is not to be served here."""
-        known = Known.read(facts)
+        known, parked, moved = Known.read(facts)
         service = self._acceptor.speaker.service
         capacity, address = service.capacity, "" if known.client is None else known.client[0]
         family = family_of(fd)
@@ -298,10 +318,7 @@ class Moves:
             return None
         if not capacity.admits(address) or not has_room(capacity):
             return None
-        parked = facts.get("parked")
-        if parked is not None and not isinstance(parked, dict):
-            raise ValueError("what is parked is described by a dictionary")
-        return partial(self._open, known, received, parked, fd, moved=facts.get("moved") is True, family=family)
+        return partial(self._open, known, received, parked, fd, moved=moved, family=family)
 
     def _open(
         self, known: Known, received: bytes, parked: dict[str, Any] | None, fd: int, *,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from contextlib import contextmanager
+import random
+import struct
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +19,7 @@ from geventwsgi.mesh import passing
 from geventwsgi.serving.accept import connection as connection_module
 from geventwsgi.serving.accept import moving
 from geventwsgi.serving.accept.acceptor import Acceptor
-from geventwsgi.serving.accept.moving import Known, Moves, Takers
+from geventwsgi.serving.accept.moving import FACTS, Known, Moves, Takers
 from tests.support.eventually import eventually
 from tests.support.passing import Passings
 from tests.support.serving import Served, served
@@ -274,21 +276,27 @@ def test_a_client_that_leaves_on_the_way_leaves_nothing_behind(workers: Passings
     assert descriptors() == before
 
 
+def facts_with(flags: int = 0, host: bytes = b"192.0.2.1", size: int | None = None, rest: bytes = b"") -> bytes:
+    return FACTS.pack(flags, 1, 0, 0, len(host) if size is None else size) + host + rest
+
+
 @pytest.mark.parametrize(
     "facts",
     [
-        {},
-        {"client": 1, "trusted": False, "answered": False},
-        {"client": ["", 1], "trusted": False, "answered": False},
-        {"client": ["127.0.0.1", -1], "trusted": False, "answered": False},
-        {"client": ["127.0.0.1", "x"], "trusted": False, "answered": False},
-        {"client": ["127.0.0.1", 1], "answered": False},
-        {"client": ["127.0.0.1", 1], "trusted": False},
-        {"client": ["127.0.0.1", 1], "trusted": False, "answered": False, "home": 1},
-        {"client": ["127.0.0.1", 1], "trusted": False, "answered": False, "home": ["1", 2]},
+        b"",
+        facts_with()[: FACTS.size - 1],
+        facts_with(flags=128),
+        facts_with(size=200),
+        facts_with(host=b"\xff\xfe"),
+        facts_with(rest=b"{"),
+        facts_with(rest=b"[]"),
+        facts_with(rest=b"null"),
+        facts_with(rest=b"[" * 50000),
+        facts_with(rest=b"\xff"),
     ],
+    ids=["none", "short", "flags", "a short address", "no address", "cut", "a list", "null", "deep", "no text"],
 )
-def test_facts_that_are_wrong_are_refused(workers: Passings, two: tuple[Worker, Worker], facts: dict[str, Any]) -> None:
+def test_facts_that_are_wrong_are_refused(workers: Passings, two: tuple[Worker, Worker], facts: bytes) -> None:
     one, other = two
     back: list[int] = []
     fd = os.dup(one.served.client.fileno())
@@ -298,10 +306,34 @@ def test_facts_that_are_wrong_are_refused(workers: Passings, two: tuple[Worker, 
     assert other.served.service.capacity.open() == 1
 
 
+def test_bytes_of_anything_are_no_facts_or_are_read_as_what_a_worker_passes() -> None:
+    chance = random.Random(25)
+    good = Known(("2001:db8::1", 65535), True, False, True, (3, 1 << 40)).facts((3, 1 << 40), {"a": ["b"]}, moved=True)
+    for _ in range(3000):
+        data = bytearray(good if chance.random() < 0.7 else chance.randbytes(chance.randrange(1, 60)))
+        for _ in range(chance.randrange(3)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        del data[chance.randrange(1, 2 * len(good)) :]
+        with suppress(ValueError, TypeError, struct.error, RecursionError):
+            known, parked, moved = Known.read(bytes(data))
+            assert Known.read(known.facts(known.home, parked, moved=moved)) == (known, parked, moved)
+
+
+@pytest.mark.parametrize("home", [None, (7, 1 << 63)])
+@pytest.mark.parametrize("client", [None, ("127.0.0.1", 80), ("fe80::1%eth0", 65535)])
+@pytest.mark.parametrize("said", [(True, False, False), (False, True, False), (False, False, True)])
+@pytest.mark.parametrize(("parked", "moved"), [(None, True), ({"a": "ü"}, False)])
+def test_what_is_known_is_read_as_it_was_passed(
+    home: Any, client: Any, said: tuple[bool, bool, bool], parked: Any, moved: bool
+) -> None:
+    known = Known(client, *said, home)
+    assert Known.read(known.facts(home, parked, moved=moved)) == (known, parked, moved)
+
+
 def test_a_descriptor_that_is_no_client_is_refused(workers: Passings, two: tuple[Worker, Worker]) -> None:
     one, other = two
     back: list[int] = []
-    facts = {"client": None, "trusted": False, "answered": False}
+    facts = facts_with(host=b"")
     fd = os.open(os.devnull, os.O_RDWR)
     assert one.passing.send(workers.seat_of(other.passing), "connection to here", facts, b"", fd, back.append)
     eventually(lambda: back == [fd])
@@ -420,7 +452,7 @@ class TestHandover:
         chosen = []
         for _ in range(4):  # none is answered meanwhile, since the loop does not turn
             seat = takers.next()
-            assert one.passing.send(seat, "unknown", {}, b"", os.dup(0), os.close)
+            assert one.passing.send(seat, "unknown", b"", b"", os.dup(0), os.close)
             chosen.append(seat)
         assert [chosen.count(workers.seat_of(each)) for each in (other.passing, third)] == [3, 1]
 
