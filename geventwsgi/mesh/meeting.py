@@ -157,7 +157,8 @@ class Meeting:
             # Its greenlet ends. Connections stay.
             self._listener.close()
             self._listener = None
-        self._listener = own_socket.listen(self._directory, self.address, 512)
+        self._listener = socket.socket(socket.AF_UNIX)
+        own_socket.listen(self._listener, self._directory, self.address, 512)
         spawn_raw(self._accept, self._listener)
 
     def connect(self, address: str) -> None:

@@ -7,33 +7,30 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gevent import socket
-
 from geventwsgi.system.socket_directory import make_private, remove_own
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def listen(directory: Path, name: str, backlog: int) -> Any:
-    """Return a listening socket of a name in the directory, which is made if need be. It is removed at the exit.
+def listen(listener: Any, directory: Path, name: str, backlog: int) -> None:
+    """Have a socket listen under a name in the directory, which is made if need be. The name is removed at the exit.
 
-    :raises OSError: it cannot be made there.
+    :raises OSError: it cannot be made there; the socket is then closed.
     """
-    make_private(directory)
     path, unfinished = directory / name, directory / f".{name}"
-    unfinished.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
     try:
+        make_private(directory)
+        unfinished.unlink(missing_ok=True)
         listener.bind(str(unfinished))
         listener.listen(backlog)
-        # It gets its name only now that it listens: others remove an address that refuses connections.
+        # It gets its name only now that it listens: others remove an address that refuses connections. The name may be
+        # that of a former socket, which it replaces.
         unfinished.rename(path)
     except OSError:
         listener.close()
         raise
     atexit.register(leave, path, os.getpid(), os.getppid())
-    return listener
 
 
 def leave(path: Path, pid: int, master: int) -> None:

@@ -10,7 +10,6 @@ This module knows no channel and no client. What a kind of passing means is its 
 
 from __future__ import annotations
 
-import atexit
 import os
 import socket as constants
 import struct
@@ -24,8 +23,7 @@ from gevent import get_hub
 
 from geventwsgi import clock
 from geventwsgi.forks import close, displace, hold, keep
-from geventwsgi.mesh.own_socket import leave
-from geventwsgi.system.socket_directory import make_private
+from geventwsgi.mesh import own_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,20 +142,9 @@ class Passing:
         :param number: see :meth:`.Slot.sit`.
         :raises OSError: the socket cannot be made.
         """
-        make_private(self._directory)
-        name = self._name((self.slot.index, number))
-        path, unfinished = self._directory / name, self._directory / f".{name}"
-        unfinished.unlink(missing_ok=True)
         listener = RawSocket(constants.AF_UNIX, _PACKETS)
         listener.setblocking(False)
-        try:
-            listener.bind(str(unfinished))
-            listener.listen(512)
-            unfinished.rename(path)  # from the worker that had the slot before, whose socket may still be there
-        except OSError:
-            listener.close()
-            raise
-        atexit.register(leave, path, os.getpid(), os.getppid())
+        own_socket.listen(listener, self._directory, self._name((self.slot.index, number)), 512)
         self._listener = listener
         self._watch(listener, self._accept, listener)
         self._reserve()

@@ -40,7 +40,7 @@ class Record:
 
 
 class SafeAtoms(dict[str, Any]):
-    """Atoms as a format's mapping: strings escaped, ``{name}x`` in any case, ``-`` for what is missing."""
+    """The atoms for the operator ``%``: strings are escaped, ``{NAME}x`` may have any case, a missing atom is ``-``."""
 
     def __init__(self, atoms: Mapping[str, Any]) -> None:
         super().__init__((key, escape(value) if isinstance(value, str) else value) for key, value in atoms.items())
@@ -60,7 +60,7 @@ _NUMERIC = frozenset("diouxXeEfFgG")
 
 
 def _number(atom: Atom) -> Atom:
-    """Return the atom as a number, for a format that asks for one of a text (``%(s)d``)."""
+    """Return an atom whose text is converted to a number, since the format wants a number (``%(s)d``)."""
 
     def number(resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> Any:
         value = atom(resp, req, environ, duration)
@@ -127,13 +127,13 @@ def _stray(text: str, start: int, end: int) -> list[str]:
 class Renderer:
     """Renders lines of one format.
 
-    :param template: the format for ``exact``, each converted as it is asked for.
-    :param plain: the same for ``atoms``, all as text.
+    :param template: the format for the values of ``exact``, with the conversions that the operator has written.
+    :param plain: the same format for the values of ``atoms``, each converted to text.
     """
 
     __slots__ = ("_atoms", "_backslashes", "_exact", "_plain", "_quotes", "_template")
 
-    #: Whether :mod:`logging` gets a finished line, and not the format with its atoms.
+    #: Whether :mod:`logging` gets a finished line; otherwise it gets the format and the atoms.
     finished = False
 
     def __init__(self, exact: list[Atom], template: str, atoms: list[Atom], plain: str) -> None:
@@ -165,9 +165,9 @@ class Renderer:
 class Combined(Renderer):
     """Renders the format ``COMBINED``, and formats that begin with it, in a third of the time.
 
-    For an ordinary request the line is the same as by the atoms. Any other request is left to :class:`Renderer`.
+    It makes the lines of ordinary requests without the atoms, with the same result. :class:`Renderer` makes the others.
 
-    :param more: renders what follows it.
+    :param more: renders the part of the format that follows ``COMBINED``.
     """
 
     __slots__ = ("_clock", "_code", "_more", "_sent", "_size", "_status")

@@ -1,7 +1,8 @@
 """The atoms of an access line: one function each, with gunicorn's names and meanings.
 
-Knows where a value is found: in the environ as the application left it (so an address that a proxy-fixing middleware
-put there counts), else in the request's head. Must not know formats, nor escape anything.
+A value comes from the environ as the application has left it, so that an address which a middleware has corrected is
+the one that is logged. If the environ does not have it, it comes from the request's head. This module knows no formats
+and escapes nothing.
 """
 
 from __future__ import annotations
@@ -85,19 +86,11 @@ def field_items(message: Any) -> Iterable[tuple[str, Any]]:
     return items() if callable(items) else headers or ()
 
 
-def _remote_addr(_resp: Any, _req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
-    return environ.get("REMOTE_ADDR") or MISSING
-
-
 def _user(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> str:
     value = environ.get("HTTP_AUTHORIZATION")
     if value is None and "REQUEST_METHOD" not in environ:
         value = _field(req, "authorization")
     return user_name(value)
-
-
-def _time(_resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
-    return common_time.now()
 
 
 def _method(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
@@ -122,27 +115,19 @@ def _request_line(resp: Any, req: Any, environ: Mapping[str, Any], duration: flo
     return f"{_method(resp, req, environ, duration)} {getattr(req, 'uri', MISSING)} {protocol}"
 
 
-def _path(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
-    value = environ.get("PATH_INFO")
-    return getattr(req, "path", MISSING) if value is None else value
-
-
-def _query(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
-    value = environ.get("QUERY_STRING")
-    return getattr(req, "query", MISSING) if value is None else value
-
-
-def _status(resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
-    return status_code(resp.status)
-
-
 def _sent(resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> Any:
     sent = getattr(resp, "sent", None)
     return MISSING if sent is None else sent
 
 
-def _sent_text(resp: Any, req: Any, environ: Mapping[str, Any], duration: float) -> str:
-    return str(_sent(resp, req, environ, duration))
+def _of_environ(key: str, attribute: str) -> Atom:
+    """Return the function for a variable of CGI that the request has as an attribute, too."""
+
+    def atom(_resp: Any, req: Any, environ: Mapping[str, Any], _duration: float) -> Any:
+        value = environ.get(key)
+        return getattr(req, attribute, MISSING) if value is None else value
+
+    return atom
 
 
 def _field_of_environ(key: str, name: str) -> Atom:
@@ -155,50 +140,30 @@ def _field_of_environ(key: str, name: str) -> Atom:
     return atom
 
 
-def _seconds(_resp: Any, _req: Any, _environ: Mapping[str, Any], duration: float) -> int:
-    return int(duration)
-
-
-def _milliseconds(_resp: Any, _req: Any, _environ: Mapping[str, Any], duration: float) -> int:
-    return round(duration * 1_000_000) // 1000
-
-
-def _microseconds(_resp: Any, _req: Any, _environ: Mapping[str, Any], duration: float) -> int:
-    return round(duration * 1_000_000)
-
-
-def _decimal_seconds(_resp: Any, _req: Any, _environ: Mapping[str, Any], duration: float) -> str:
-    return f"{duration:.6f}"
-
-
-def _pid(_resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
-    return f"<{os.getpid()}>"
-
-
 def _missing(_resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
     return MISSING
 
 
 ATOMS: Mapping[str, Atom] = {
-    "h": _remote_addr,
+    "h": lambda _resp, _req, environ, _duration: environ.get("REMOTE_ADDR") or MISSING,
     "l": _missing,
     "u": _user,
-    "t": _time,
+    "t": lambda _resp, _req, _environ, _duration: common_time.now(),
     "r": _request_line,
     "m": _method,
-    "U": _path,
-    "q": _query,
+    "U": _of_environ("PATH_INFO", "path"),
+    "q": _of_environ("QUERY_STRING", "query"),
     "H": _protocol,
-    "s": _status,
+    "s": lambda resp, _req, _environ, _duration: status_code(resp.status),
     "B": _sent,
-    "b": _sent_text,
+    "b": lambda resp, req, environ, duration: str(_sent(resp, req, environ, duration)),
     "f": _field_of_environ("HTTP_REFERER", "referer"),
     "a": _field_of_environ("HTTP_USER_AGENT", "user-agent"),
-    "T": _seconds,
-    "D": _microseconds,
-    "M": _milliseconds,
-    "L": _decimal_seconds,
-    "p": _pid,
+    "T": lambda _resp, _req, _environ, duration: int(duration),
+    "D": lambda _resp, _req, _environ, duration: round(duration * 1_000_000),
+    "M": lambda _resp, _req, _environ, duration: round(duration * 1_000_000) // 1000,
+    "L": lambda _resp, _req, _environ, duration: f"{duration:.6f}",
+    "p": lambda _resp, _req, _environ, _duration: f"<{os.getpid()}>",
 }
 
 
@@ -210,20 +175,9 @@ def _field(message: Any, name: str) -> str | None:
     return str(values[0]) if values else None
 
 
-def _request_field(name: str) -> Atom:
-    def atom(_resp: Any, req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
-        value = _field(req, name)
-        return MISSING if value is None else value
-
-    return atom
-
-
-def _response_field(name: str) -> Atom:
-    def atom(resp: Any, _req: Any, _environ: Mapping[str, Any], _duration: float) -> str:
-        value = _field(resp, name)
-        return MISSING if value is None else value
-
-    return atom
+def _shown(message: Any, name: str) -> str:
+    value = _field(message, name)
+    return MISSING if value is None else value
 
 
 def _variable(name: str) -> Atom:
@@ -240,7 +194,12 @@ def _variable(name: str) -> Atom:
     return atom
 
 
-_FAMILIES = {"i": _request_field, "o": _response_field, "e": _variable}
+#: The functions for ``{NAME}i``, ``{NAME}o`` and ``{NAME}e``, by the letter.
+_FAMILIES: Mapping[str, Callable[[str], Atom]] = {
+    "i": lambda name: lambda _resp, req, _environ, _duration: _shown(req, name),
+    "o": lambda name: lambda resp, _req, _environ, _duration: _shown(resp, name),
+    "e": _variable,
+}
 
 
 def find_atom(name: str) -> Atom:

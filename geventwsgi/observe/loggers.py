@@ -1,4 +1,4 @@
-"""Make and set up the logger that ``logger_class`` names. What a class of the operator's raises is a wrong setting."""
+"""Make and set up the logger that ``logger_class`` names. If the class raises an exception, the setting is wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from geventwsgi.errors import ConfigError, StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from geventwsgi.observe.log import Logger
 
@@ -17,12 +17,7 @@ def make_logger(cfg: Any) -> Logger:
 
     :raises ConfigError: the class cannot be imported, or a log cannot be opened.
     """
-    try:
-        logger: Logger = cfg.logger_class(cfg)
-    except StartupError:
-        raise
-    except Exception as error:
-        raise ConfigError(_describe(error)) from error
+    logger: Logger = _called(cfg.logger_class, cfg)
     return logger
 
 
@@ -41,7 +36,7 @@ def warnings_of(cfg: Any) -> list[str]:
 
 
 def _without_effect(cfg: Any) -> Iterator[str]:
-    """Yield a warning for each setting of the logs that a class which is not derived from ours does not know."""
+    """Yield a warning for each setting of the logs without effect, since ``logger_class`` is not derived from ours."""
     if cfg.source("logger_class") == "default":
         return
     from geventwsgi.observe.log import Logger  # slow to import, and few set a class
@@ -62,20 +57,19 @@ def _without_effect(cfg: Any) -> Iterator[str]:
 
 
 def set_up(logger: Logger, cfg: Any) -> None:
-    """Put other logging settings into effect. A class of the operator's without ``setup`` goes on as it is.
+    """Put other logging settings into effect. A logger without ``setup`` keeps the old ones.
 
     :raises ConfigError: a log cannot be opened.
     """
     setup = getattr(logger, "setup", None)
-    if setup is None:
-        return
+    if setup is not None:
+        _called(setup, cfg)
+
+
+def _called(function: Callable[[Any], Any], cfg: Any) -> Any:
     try:
-        setup(cfg)
+        return function(cfg)
     except StartupError:
         raise
     except Exception as error:
-        raise ConfigError(_describe(error)) from error
-
-
-def _describe(error: Exception) -> str:
-    return f"logging cannot be set up: {type(error).__name__}: {error}"
+        raise ConfigError(f"logging cannot be set up: {type(error).__name__}: {error}") from error

@@ -1,7 +1,7 @@
-"""A client's socket, below the stream: system calls that never wait, and their errors as :class:`ClientDisconnected`.
+"""The system calls on a client's socket. None of them waits, and each error is raised as :class:`ClientDisconnected`.
 
-It knows descriptors, not the loop. :class:`Socket` exists twice: here over the standard library's socket, and in
-``_native.pyx`` over the descriptor, which saves an object and exceptions.
+This module knows descriptors, but not the loop. :class:`Socket` exists twice: the one here uses the standard library's
+socket; the one in ``_native.pyx`` uses the descriptor itself, which saves an object and exceptions.
 """
 
 from __future__ import annotations
@@ -13,35 +13,33 @@ from _socket import socket as RawSocket
 from array import array
 from contextlib import contextmanager, suppress
 from fcntl import ioctl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geventwsgi.errors import ClientDisconnected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Buffer
 
 __all__ = ["Socket", "accept", "borrowed", "deferred", "end_deferral", "prepare"]
 
-#: Bytes. Parts of more bytes together are sent by ``sendmsg``; fewer bytes are cheaper to join.
+#: Size in bytes of all parts together, above which they are sent by ``sendmsg``. To join smaller parts is cheaper.
 JOIN_LIMIT = 16384
 
-#: Probes for a client whose machine has vanished: seconds of silence before the first, seconds between two, their
-#: number.
+#: The probes that find out whether a silent client's machine still exists: seconds of silence before the first probe,
+#: seconds between two probes, and the number of probes without an answer after which the connection is closed.
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-#: Bytes. The kernel reports room to send when it holds less than half of them unsent. By default it would when a third
-#: of its buffer is free, which is more often.
+#: Bytes, twice the amount of unsent bytes below which the kernel reports that there is room. By default it reports this
+#: when a third of its buffer is free, which happens more often.
 UNSENT = 4 << 20
-#: The congestion control between two processes of this machine, where there is no congestion. If BBR is chosen for the
-#: network, the kernel would pace these connections too, by a timer for each packet. Linux lets every user choose this
-#: one.
+#: The congestion control for connections within this machine, where there is no congestion. BBR, if an operator has
+#: chosen it for the network, would use a timer for each packet here too. Linux permits every user to choose this one.
 UNPACED = b"reno"
-#: Seconds for which the kernel, where it can, keeps a connection back until the client has sent a byte.
+#: Seconds for which the kernel does not report a new connection while its client has sent nothing (Linux only).
 DEFERRED = 1
 
-#: Bytes that leave as soon as they are sent (RFC 6928: ten segments). Only a loss on the way could keep them from the
-#: client.
+#: Number of bytes that the kernel transmits at once on a new connection (RFC 6928: ten segments).
 ON_ITS_WAY = 14600
 #: The ioctl that asks Linux how many sent bytes have not left yet: SIOCOUTQNSD, which the standard library does not
 #: name.
@@ -58,6 +56,10 @@ _UNIX = getattr(constants, "AF_UNIX", None)
 #: A buffer for bytes that are discarded; from TCP, Linux does not even copy them (tcp(7), MSG_TRUNC).
 _thrown_away = bytearray(65536)
 _MSG_TRUNC = constants.MSG_TRUNC if sys.platform == "linux" else 0
+
+
+Otherwise = TypeVar("Otherwise")
+Result = TypeVar("Result")
 
 
 class Socket:
@@ -100,21 +102,11 @@ class Socket:
 
     def peek(self) -> bytes | None:
         """As :meth:`recv` of one byte, without taking it."""
-        try:
-            return self._sock.recv(1, constants.MSG_PEEK)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
+        return _attempt(None, self._sock.recv, 1, constants.MSG_PEEK)
 
     def discard(self) -> int | None:
         """Discard what has come, up to some size; return how many bytes, 0 at the end, None if nothing has come."""
-        try:
-            return self._sock.recv_into(_thrown_away, 0, _MSG_TRUNC if self._sock.family != _UNIX else 0)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
+        return _attempt(None, self._sock.recv_into, _thrown_away, 0, _MSG_TRUNC if self._sock.family != _UNIX else 0)
 
     def settled(self, last: bool) -> bool:
         """Return whether the socket can be closed without loss of bytes that were sent.
@@ -165,12 +157,7 @@ class Socket:
             raise TypeError("a part is not bytes")
         if sum(map(len, parts)) <= JOIN_LIMIT or not hasattr(self._sock, "sendmsg"):
             return self.send(b"".join(parts), more)
-        try:
-            return self._sock.sendmsg(parts, (), _MSG_MORE if more else 0)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
+        return _attempt(0, self._sock.sendmsg, parts, (), _MSG_MORE if more else 0)
 
     def send_file(self, fileno: int, offset: int, count: int) -> int | None:
         """Send what the kernel takes of a file's bytes; return how many, 0 at the file's end, None for no room.
@@ -179,12 +166,7 @@ class Socket:
         """
         if offset < 0 or count < 0:
             raise ValueError(f"{count} bytes from {offset} of a file")
-        try:
-            return os.sendfile(self._sock.fileno(), fileno, offset, count)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
+        return _attempt(None, os.sendfile, self._sock.fileno(), fileno, offset, count)
 
     def unread(self) -> int:
         """Return how many sent bytes the client's system has not acknowledged; 0 where that is not known."""
@@ -209,10 +191,7 @@ class Socket:
 
     def end_sending(self) -> None:
         """Signal the end of this side: nothing more will be sent."""
-        try:
-            self._sock.shutdown(constants.SHUT_WR)
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
+        _attempt(None, self._sock.shutdown, constants.SHUT_WR)
 
     def reset_on_close(self) -> None:
         """Let the client see a reset, not an end, when this is closed."""
@@ -230,6 +209,21 @@ class Socket:
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed."""
         return self._sock.fileno()
+
+
+def _attempt(otherwise: Otherwise, call: Callable[..., Result], *arguments: object) -> Result | Otherwise:
+    """Make a system call; return ``otherwise`` if it would have to wait.
+
+    ``recv`` and ``send`` do the same themselves, since each request would pay for the additional call.
+
+    :raises ClientDisconnected: the connection is broken.
+    """
+    try:
+        return call(*arguments)
+    except BlockingIOError:
+        return otherwise
+    except OSError as error:
+        raise ClientDisconnected(str(error)) from error
 
 
 def prepare(listener: Any, *, defer: bool) -> None:
@@ -263,7 +257,10 @@ def _set_tcp_option(listener: Any, name: str, value: int | bytes) -> None:
 
 
 def deferred(listener: Any) -> bool:
-    """Return whether a client has connected that a TCP listener does not know of yet; False if nobody can tell."""
+    """Return whether a client has connected to a TCP listener whose connection the kernel does not report yet.
+
+    Without ``/proc`` this is not known: False.
+    """
     address = listener.getsockname()
     if not isinstance(address, tuple):
         return False

@@ -1,8 +1,8 @@
-"""Answers what the observer asks this worker, at a socket in the private directory of the workers.
+"""Answers the observer's questions, which reach this worker by a socket in the private directory of the workers.
 
-A question is one line of JSON, and so is its answer; then the connection ends. If the loop is blocked, the observer
-sends the signal that asks for stacks, whose handler answers what waits in the socket. It waits for nothing but the
-observer, and not for long.
+A question is one line of JSON, and so is its answer; then the connection ends. While the loop is blocked, the observer
+sends the signal that asks for stacks. The signal's handler then answers the questions that wait in the socket. It waits
+for the observer only, for a short time.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 #: The name of a worker's socket begins with this; its process id follows.
 PREFIX = "ask."
-#: Bytes of a question, at the most; seconds for it to come and for its answer to leave.
+#: The largest question, in bytes; the seconds that a question may take to arrive, and its answer to be sent.
 LONGEST, PATIENCE = 4096, 5.0
-#: The same while the loop is blocked, which this prolongs.
+#: The same number of seconds while the loop is blocked: it stays blocked as long as the handler waits.
 BRIEF = 0.2
-#: Conversations at a time.
+#: The number of questions that may wait to be accepted.
 BACKLOG = 16
 
 Question = dict[str, Any]
@@ -53,11 +53,12 @@ class Questions:
 
         :raises OSError: no socket can be made.
         """
-        from gevent import spawn
+        from gevent import socket, spawn
 
         from geventwsgi.mesh import own_socket
 
-        self._listener = own_socket.listen(self._directory, f"{PREFIX}{os.getpid()}", BACKLOG)
+        self._listener = socket.socket(socket.AF_UNIX)
+        own_socket.listen(self._listener, self._directory, f"{PREFIX}{os.getpid()}", BACKLOG)
         keep(self)
         self._accepting = spawn(self._accept)
 
@@ -90,9 +91,9 @@ class Questions:
             sock.sendall(_encoded(self._answer(question, breathe), breathe))
 
     def answer_now(self, frame: FrameType | None) -> None:
-        """Answer what waits, while the loop is blocked; to be called in a signal handler.
+        """Answer the questions that wait, while the loop is blocked. To be called by a signal's handler.
 
-        :param frame: of the code that was interrupted.
+        :param frame: the frame of the code that the signal has interrupted.
         """
         from _socket import socket
 
