@@ -8,6 +8,7 @@ import pytest
 
 from geventwsgi.events import Channel, poll
 from tests.serving.http1.test_http1_held import held
+from tests.support.django_app import django_app
 from tests.support.eventually import eventually
 from tests.support.servers import read_to, running
 
@@ -47,19 +48,13 @@ def flask(view: View) -> Any:
 
 
 def django(view: View) -> Any:
-    urls = pytest.importorskip("django.urls")
     response = pytest.importorskip("django.http").HttpResponse
-    settings = pytest.importorskip("django.conf").settings
-    wsgi = pytest.importorskip("django.core.handlers.wsgi")
-    if not settings.configured:
-        settings.configure()
 
     def polling(request: Any) -> Any:
         text = view(request.META)
         return response(status=204) if text is None else response(text)
 
-    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": [urls.path("", polling)]})
-    return wsgi.WSGIHandler()
+    return django_app(polling)
 
 
 def bottle(view: View) -> Any:

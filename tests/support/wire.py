@@ -35,6 +35,8 @@ def request(start: str = "GET / HTTP/1.1", *lines: str, host: str | None = "x", 
 LAST = request("GET /last HTTP/1.1", close=True)
 #: What an attacker hides in a body, in the hope that it is taken for a request.
 HIDDEN = request("GET /hidden HTTP/1.1")
+#: The head of a request whose body, in chunks, is for the test to write.
+CHUNKED = request("POST /tell HTTP/1.1", "Transfer-Encoding: chunked")
 
 
 class Malformed(AssertionError):
@@ -238,3 +240,11 @@ def _dechunked(data: bytes) -> tuple[bytes, bytes, bool]:
             raise Malformed(f"a chunk does not end: {data[:200]!r}")
         data = data[size + 2 :]
     return content, b"", False
+
+
+def refused(wire: Wire, data: bytes, status: int) -> None:
+    """Check that a request is answered with an error and the connection's end, whatever may follow it."""
+    got = wire.ask(data + LAST)
+    assert got.statuses == [status]
+    assert got.reply.get("Connection") == "close"
+    assert got.end == "closed"

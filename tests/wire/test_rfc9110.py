@@ -12,20 +12,11 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from tests.support.conformance import conforms
-from tests.support.wire import HIDDEN, LAST, Wire, read_head, request
+from tests.support.wire import CHUNKED, HIDDEN, LAST, Wire, read_head, refused, request
 
-CHUNKED = request("POST /tell HTTP/1.1", "Transfer-Encoding: chunked")
 IMF_FIXDATE = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT"
 )
-
-
-def refused(wire: Wire, data: bytes, status: int) -> None:
-    """Check that a request is answered with an error and the connection's end, whatever may follow it."""
-    got = wire.ask(data + LAST)
-    assert got.statuses == [status]
-    assert got.reply.get("Connection") == "close"
-    assert got.end == "closed"
 
 
 @conforms(

@@ -6,17 +6,7 @@ import pytest
 
 from tests.support.certificates import certificates
 from tests.support.conformance import conforms
-from tests.support.wire import HIDDEN, LAST, Wire, read_head, read_reply, request
-
-CHUNKED = request("POST /tell HTTP/1.1", "Transfer-Encoding: chunked")
-
-
-def refused(wire: Wire, data: bytes, status: int) -> None:
-    """Check that a request is answered with an error and the connection's end, whatever may follow it."""
-    got = wire.ask(data + LAST)
-    assert got.statuses == [status]
-    assert got.reply.get("Connection") == "close"
-    assert got.end == "closed"
+from tests.support.wire import CHUNKED, HIDDEN, LAST, Wire, read_head, read_reply, refused, request
 
 
 @conforms(

@@ -194,40 +194,29 @@ def test_atoms_are_there_for_formatters_as_in_gunicorn(make_logger, request_reco
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("setting", "content", "reason"),
     [
-        (None, "cannot be read: No such file or directory"),
-        ("{", "is not JSON: "),
-        ("[]", "is not an object of names and values"),
-        ('{"handlers": {"x": {"class": "no.such.Class"}}}', "is refused by logging: Unable to configure handler 'x': "),
-        ('{"version": 2}', "is refused by logging: Unsupported version: 2"),
+        ("logconfig_json", None, "cannot be read: No such file or directory"),
+        ("logconfig_json", "{", "is not JSON: "),
+        ("logconfig_json", "[]", "is not an object of names and values"),
+        (
+            "logconfig_json",
+            '{"handlers": {"x": {"class": "no.such.Class"}}}',
+            "is refused by logging: Unable to configure handler 'x': ",
+        ),
+        ("logconfig_json", '{"version": 2}', "is refused by logging: Unsupported version: 2"),
+        ("logconfig", None, "cannot be read: No such file or directory"),
+        ("logconfig", "what", "is no ini file: "),
+        ("logconfig", "[loggers]\nkeys=root\n", "is refused by logging: "),
     ],
 )
-def test_a_wrong_json_file(content, reason, tmp_path, make_logger):
-    path = tmp_path / "log.json"
+def test_a_wrong_file(setting, content, reason, tmp_path, make_logger):
+    path = tmp_path / "log"
     if content is not None:
         path.write_text(content)
     with pytest.raises(ConfigError) as caught:
-        make_logger(logconfig_json=str(path))
-    assert str(caught.value).startswith(f"logconfig_json {str(path)!r}: {reason}")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (None, "cannot be read: No such file or directory"),
-        ("what", "is no ini file: "),
-        ("[loggers]\nkeys=root\n", "is refused by logging: "),
-    ],
-)
-def test_a_wrong_ini_file(content, reason, tmp_path, make_logger):
-    path = tmp_path / "log.ini"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(ConfigError) as caught:
-        make_logger(logconfig=str(path))
-    assert str(caught.value).startswith(f"logconfig {str(path)!r}: {reason}")
+        make_logger(**{setting: str(path)})
+    assert str(caught.value).startswith(f"{setting} {str(path)!r}: {reason}")
     assert "\n" not in str(caught.value)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from geventwsgi.events import Channel, EventStream
 from tests.serving.http1.test_http1_held import begin, held
+from tests.support.django_app import django_app
 from tests.support.eventually import eventually
 from tests.support.servers import read_to, running
 
@@ -29,19 +30,13 @@ def flask(stream: Stream) -> Any:
 
 
 def django(stream: Stream) -> Any:
-    urls = pytest.importorskip("django.urls")
     response = pytest.importorskip("django.http").StreamingHttpResponse
-    settings = pytest.importorskip("django.conf").settings
-    wsgi = pytest.importorskip("django.core.handlers.wsgi")
-    if not settings.configured:
-        settings.configure()
 
     def view(request: Any) -> Any:
         body = stream(request.META)
         return response(body, headers=dict(body.headers))
 
-    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": [urls.path("", view)]})
-    return wsgi.WSGIHandler()
+    return django_app(view)
 
 
 def bottle(stream: Stream) -> Any:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from geventwsgi.testing import live_server
+from tests.support.django_app import django_app
 from tests.support.websocket import WebSocketClient
 
 if TYPE_CHECKING:
@@ -47,19 +48,13 @@ def flask() -> Any:
 
 
 def django() -> Any:
-    urls = pytest.importorskip("django.urls")
     response = pytest.importorskip("django.http").HttpResponse
-    settings = pytest.importorskip("django.conf").settings
-    wsgi = pytest.importorskip("django.core.handlers.wsgi")
-    if not settings.configured:
-        settings.configure()
 
     def view(request: Any) -> Any:
         request.META["wsgi.websocket"].handle(echo, data="django")
         return response("not sent")
 
-    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": [urls.path("", view)]})
-    return wsgi.WSGIHandler()
+    return django_app(view)
 
 
 def bottle() -> Any:
