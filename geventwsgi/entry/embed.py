@@ -11,6 +11,8 @@ from geventwsgi.config.sources import Config
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from geventwsgi.master.kin import Kin
+
 
 def serve(app: str | Callable[..., Any], **settings: Any) -> int:
     """Serve ``app`` with master and workers until a signal ends it; return the exit status.
@@ -45,10 +47,25 @@ def serve_with(load_config: Callable[[], Config], application: Callable[..., Any
     if hasattr(os, "fork"):
         from geventwsgi.master.arbiter import Arbiter
 
-        return Arbiter(load_config, application).run()
+        kin = _former.pop() if _former else None
+        return Arbiter(load_config, application, kin if kin is not None and kin.parent_lives else None).run()
     from geventwsgi.entry.single import run_single
 
     return run_single(load_config, application)
+
+
+def _predecessors() -> list[Kin]:
+    """Take what a master has told this program (``USR2``) out of the environment."""
+    if not hasattr(os, "fork"):
+        return []
+    from geventwsgi.master.kin import Kin
+
+    return [Kin(os.environ)]
+
+
+#: The masters before this one, for the first call. They are asked for when this is imported, so that processes that a
+#: script starts before it serves inherit nothing of an upgrade.
+_former = _predecessors()
 
 
 def _check_thread() -> None:

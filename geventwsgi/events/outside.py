@@ -70,7 +70,7 @@ def publish(channel: str, value: Any, *, pid: int | None = None, pidfile: str | 
                 sock.connect(str(path))
                 if _belongs(sock, path) and _hand_over(sock, data):
                     return
-    raise ConnectionError("no worker of the server takes messages: it has just ended")
+    raise ConnectionError("no worker of the server takes messages: it has just ended; try again once it serves")
 
 
 def _hand_over(sock: socket.socket, data: bytes) -> bool:

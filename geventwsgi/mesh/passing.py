@@ -109,7 +109,7 @@ class Passing:
         self._spare = -1
         #: By the name of the other worker's socket.
         self._links: dict[str, Link] = {}
-        #: The sockets of other masters' workers at which nobody listens any more.
+        #: The sockets of other masters' workers at which nobody listens any more, while their files are there.
         self._dead: set[str] = set()
         #: The sockets of those who pass something to this worker, and the listener, with their watchers.
         self._heard: dict[RawSocket, Any] = {}
@@ -273,6 +273,7 @@ class Passing:
         """Return the workers of another master that take connections: the one before or after this worker's."""
         with suppress(OSError):
             names = [each for each in os.listdir(self._directory) if each.startswith(PREFIX)]
+            self._dead.intersection_update(names)
             return [each for each in names if not each.startswith(self._mine) and each not in self._dead]
         return []
 
@@ -339,7 +340,7 @@ class Passing:
             sock.connect(str(self._directory / name))
         except OSError as error:
             sock.close()
-            if isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
+            if isinstance(taker, str) and isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
                 self._dead.add(name)
             return None
         link = self._links[name] = Link(sock, name, taker)

@@ -484,3 +484,13 @@ def test_one_of_another_master_that_is_dead_is_tried_once(workers, theirs, pipe)
     assert not one.send(name, "news", b"", b"", pipe.fd, None)
     assert not one.sits(name)
     assert one.others() == []
+
+
+def test_a_dead_one_is_forgotten_with_its_socket(workers, theirs, pipe):
+    one, other = workers.add(), theirs.add()
+    theirs.die(other)
+    (name,) = one.others()
+    assert not one.send(name, "news", b"", b"", pipe.fd, None)
+    (workers.directory / name).unlink()
+    assert one.others() == []
+    assert one.sits(name)

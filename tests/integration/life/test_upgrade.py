@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -192,6 +193,23 @@ def test_processes_that_the_configuration_starts_know_nothing_of_an_upgrade(tmp_
         assert "GWSGI_UPGRADE" not in text
         assert "socket:" not in text
         assert "memfd:" not in text
+
+
+def test_processes_that_a_script_starts_before_it_serves_know_nothing_of_an_upgrade(tmp_path):
+    seen, pidfile = tmp_path / "seen", tmp_path / "pid"
+    script = (
+        "import os, sys\nfrom geventwsgi import serve\n"
+        f"os.system('(env; ls -l /proc/self/fd; echo that is all) >> {seen}')\n"
+        f"sys.exit(serve({APP!r}, bind='127.0.0.1:0', workers=2, pidfile={str(pidfile)!r}))\n"
+    )
+    with Gwsgi(command=[sys.executable, "-c", script]) as server:
+        server.wait_ready(2)
+        with upgraded(server, pidfile):
+            text = seen.read_text()
+            assert text.count("\nthat is all\n") == 2
+            assert "GWSGI_UPGRADE" not in text
+            assert "socket:" not in text
+            assert "memfd:" not in text
 
 
 def test_the_pidfile_of_a_new_master_that_is_killed_is_removed(tmp_path):
