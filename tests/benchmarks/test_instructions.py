@@ -11,7 +11,7 @@ import pytest
 from geventwsgi import core
 from tests.benchmarks.instructions import FIGURES, gated, interpreter
 
-#: The same tree counted again differs by 1.4 % at most.
+#: The same tree counted again differs by 2.3 % at most, beside a load of 20; a failure is repeated (tox).
 TOLERANCE = 1.03
 
 
