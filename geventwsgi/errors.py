@@ -88,3 +88,21 @@ class AppLoadError(StartupError):
     """The application cannot be imported, found or called."""
 
     exit_status = 4
+
+
+class Interrupted(BaseException):
+    """Raised in others' code that the server waits for, when a signal ends the server."""
+
+
+#: What ends a program, whichever code runs. All else that the operator's code raises is its failure.
+ENDS = (KeyboardInterrupt, Interrupted)
+
+
+def described(error: BaseException) -> str:
+    """Return ``Class: message`` of an exception of the operator's code, whose ``__str__`` may fail."""
+    name = type(error).__name__
+    try:
+        said = str(error).strip()
+    except BaseException as fault:  # noqa: BLE001 - as traceback does
+        said = f"(its __str__ raises {type(fault).__name__})"
+    return f"{name}: {said}" if said else name

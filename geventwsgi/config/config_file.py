@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from geventwsgi.config.nearest import one_line
 from geventwsgi.config.setting import Given
 from geventwsgi.config.settings import BY_NAME, nearest_setting
-from geventwsgi.errors import ConfigError
+from geventwsgi.errors import ENDS, ConfigError, described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,9 @@ def _run(source: bytes, path: str, shown: str) -> dict[str, Any]:
     sys.modules["__config__"] = module  # dataclasses and logging's dictionaries look their module up
     try:
         exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102 - the file is the operator's own program
-    except (Exception, SystemExit) as error:
+    except ENDS:
+        raise
+    except BaseException as error:
         raise _failed(error, path, shown) from error
     return module.__dict__
 
@@ -108,7 +110,9 @@ def _run_module(name: str) -> dict[str, Any]:
         if error.name and f"{name}.".startswith(f"{error.name}."):
             raise ConfigError(f"configuration module {name!r}: no module named {error.name!r}") from None
         raise _failed(error, None, name) from error
-    except (Exception, SystemExit) as error:
+    except ENDS:
+        raise
+    except BaseException as error:
         raise _failed(error, None, name) from error
 
 
@@ -120,7 +124,7 @@ def _failed(error: BaseException, path: str | None, shown: str) -> ConfigError:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == path]
     place = f"{shown}:{lines[-1]}" if lines else shown
-    return ConfigError(f"{place}: {one_line(f'{type(error).__name__}: {error}')}")
+    return ConfigError(f"{place}: {one_line(described(error))}")
 
 
 # --- reading its source

@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.config.nearest import did_you_mean, one_line
-from geventwsgi.errors import AppLoadError, ConfigError
+from geventwsgi.errors import ENDS, AppLoadError, ConfigError, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -59,7 +59,9 @@ def load_paste(location: str, variables: Mapping[str, str]) -> Callable[..., Any
         raise AppLoadError(f"--paste needs PasteDeploy ({error}): pip install geventwsgi[paste]") from None
     try:
         app = deploy.loadapp(f"config:{location}", relative_to=os.getcwd(), global_conf=dict(variables))
-    except (Exception, SystemExit) as cause:
+    except ENDS:
+        raise
+    except BaseException as cause:
         raise AppLoadError(f"{location!r} failed: {_described(cause)}") from cause
     return _checked(app, location)
 
@@ -116,7 +118,9 @@ def _imported(name: str, error: type[AppLoadError | ConfigError], prefix: str = 
         raise error(f"{prefix}{name!r} is no module's name: write PACKAGE.MODULE")
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as cause:
+    except ENDS:
+        raise
+    except BaseException as cause:
         missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
         if missing and f"{name}.".startswith(f"{missing}."):
             raise error(f"{prefix}no module named {missing!r}{_module_hint(missing)}") from None
@@ -144,12 +148,12 @@ def _own_frames(trace: TracebackType | None) -> TracebackType | None:
 
 def _described(cause: BaseException) -> str:
     """Return the exception and the place that it comes from, in one line."""
-    if isinstance(cause, SystemExit):
+    if isinstance(cause, SyntaxError):
+        return f"{type(cause).__name__}: {cause.msg} ({cause.filename}, line {cause.lineno})"
+    if isinstance(cause, SystemExit) and (cause.code is None or type(cause.code) in (int, str)):
         text = f"it calls sys.exit({cause.code!r})"
     else:
-        text = one_line(f"{type(cause).__name__}: {cause.msg if isinstance(cause, SyntaxError) else cause}")
-    if isinstance(cause, SyntaxError):
-        return f"{text} ({cause.filename}, line {cause.lineno})"
+        text = one_line(described(cause))
     frames = [frame for frame in traceback.extract_tb(cause.__traceback__) if not frame.filename.startswith("<frozen ")]
     return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text
 
@@ -187,7 +191,9 @@ def _made(factory: Any, path: list[str], called_with: tuple[list[Any], dict[str,
         raise AppLoadError(f"{spec!r} does not fit the factory's parameters: {problem}")
     try:
         made = factory(*arguments, **keywords)
-    except (Exception, SystemExit) as cause:
+    except ENDS:
+        raise
+    except BaseException as cause:
         cause.__traceback__ = _own_frames(cause.__traceback__)
         raise AppLoadError(f"{spec!r} failed: {_described(cause)}") from cause
     if made is None:

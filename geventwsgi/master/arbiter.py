@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from geventwsgi.collector import share_memory
-from geventwsgi.errors import StartupError
+from geventwsgi.errors import Interrupted, StartupError
 from geventwsgi.forks import keep, release
 from geventwsgi.master.compatible import Compatible
 from geventwsgi.master.crew import Crew
@@ -31,7 +31,7 @@ from geventwsgi.system.listeners import Listener, bind, close_others
 from geventwsgi.system.originals import default_loop
 from geventwsgi.system.pidfile import PidFile
 from geventwsgi.system.process import apply_process_settings, replace_process_settings, restore_title, set_title
-from geventwsgi.system.signals import Interrupted, SignalPipe
+from geventwsgi.system.signals import SignalPipe
 from geventwsgi.system.socket_directory import is_possible, remove_meeting_place
 from geventwsgi.system.systemd import Activation, Systemd, take_sockets
 from geventwsgi.worker import hooks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from geventwsgi.errors import ConfigError, StartupError
+from geventwsgi.errors import ConfigError, StartupError, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,4 +72,4 @@ def _called(function: Callable[[Any], Any], cfg: Any) -> Any:
     except StartupError:
         raise
     except Exception as error:
-        raise ConfigError(f"logging cannot be set up: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"logging cannot be set up: {described(error)}") from error

@@ -16,6 +16,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from geventwsgi.errors import Interrupted
 from geventwsgi.forks import close, give_back_signals, take_signals
 from geventwsgi.system.originals import default_loop, original
 
@@ -33,10 +34,6 @@ _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 PATIENCE = 0.7
 #: Seconds after the end in which the same order is heard once: a terminal and a supervisor may both give it.
 REPEATED = 1.0
-
-
-class Interrupted(BaseException):
-    """Raised in others' code that the server waits for, when a signal ends the server."""
 
 
 class SignalPipe:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from geventwsgi.errors import StartupError, WorkerBootError
+from geventwsgi.errors import StartupError, WorkerBootError, described
 
 READY = b"ready\n"
 #: Characters at the end of a traceback that are kept. Only an endless recursion has more.
@@ -67,8 +67,8 @@ class BootFailure(NamedTuple):
         if isinstance(error, StartupError):
             cause = error.__cause__
             return cls(error.exit_status, str(error)[:LINE_LIMIT], _format(cause) if _is_foreign(cause) else "")
-        name = f"{type(error).__name__}: {error}".strip().rstrip(":")
-        return cls(WorkerBootError.exit_status, f"worker failed to boot: {name}"[:LINE_LIMIT], _format(error))
+        line = f"worker failed to boot: {described(error)}"
+        return cls(WorkerBootError.exit_status, line[:LINE_LIMIT], _format(error))
 
     def __str__(self) -> str:
         return f"{self.line}\n{self.trace}".rstrip()

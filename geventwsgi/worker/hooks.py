@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from geventwsgi.errors import ConfigError, StartupError
+from geventwsgi.errors import ENDS, ConfigError, StartupError, described
 from geventwsgi.system.foreign_code import ForeignCode
 
 
 def call(cfg: Any, log: Any, name: str, *args: Any) -> None:
-    """Call the hook ``name`` of ``cfg``; log what it raises, ``sys.exit`` included, with its traceback."""
+    """Call the hook ``name`` of ``cfg``; log whatever it raises, with its traceback."""
     try:
         with ForeignCode():
             getattr(cfg, name)(*args)
-    except (Exception, SystemExit) as error:
+    except ENDS:
+        raise
+    except BaseException as error:
         said = _describe(name, error)
         log.exception("%s", said)
 
@@ -30,11 +32,12 @@ def require(cfg: Any, name: str, *args: Any, failure: type[StartupError] = Confi
     try:
         with ForeignCode():
             getattr(cfg, name)(*args)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as a StartupError
+    except ENDS:
+        raise
+    except BaseException as error:  # noqa: BLE001 - raised again as a StartupError
         cause = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)  # begin in the hook
         raise failure(_describe(name, error)) from cause
 
 
 def _describe(name: str, error: BaseException) -> str:
-    said = " ".join(str(error).split())
-    return f"the {name} hook failed: {type(error).__name__}{': ' if said else ''}{said}"
+    return f"the {name} hook failed: {' '.join(described(error).split())}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from geventwsgi.observe.outputs import request_id
 from geventwsgi.observe.outputs.escape import paired
-from geventwsgi.observe.outputs.line_handler import LineFormatter
+from geventwsgi.observe.outputs.line_handler import LineFormatter, message_of
 
 if TYPE_CHECKING:
     import logging
@@ -38,7 +38,7 @@ class JsonFormatter(LineFormatter):
             "pid": record.process,
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": paired(record.getMessage()),
+            "message": paired(message_of(record)),
         }
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)

@@ -64,8 +64,22 @@ class ErrorFormatter(LineFormatter):
         return text if identity is None else f"{text} (request {clean(identity)})"
 
 
+def message_of(record: logging.LogRecord) -> str:
+    """Return the record's message. Where the log call is wrong, or an argument's ``__str__`` fails, say that."""
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - a mistake in somebody's log call must not end their request
+        return _failed(record, error)
+
+
+def _failed(record: logging.LogRecord, error: Exception) -> str:
+    """Return what is to be said of a wrong log call. Only attributes that are a str or an int are used."""
+    message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+    return f"log message {message!r} of {record.pathname}:{record.lineno} failed: {type(error).__name__}"
+
+
 def _message(record: logging.LogRecord) -> str:
-    message = record.getMessage()
+    message = message_of(record)
     # A newline in the template comes from the author, one in a finished message perhaps from a client.
     if getattr(record, MULTILINE, False) or (record.args and "\n" in str(record.msg)):
         return indent(message)
@@ -88,10 +102,7 @@ class OwnHandler(logging.Handler):
         try:
             return self.format(record)
         except Exception as error:  # noqa: BLE001 - a mistake in somebody's log call must not end their request
-            # From here on only attributes that are a str or an int are used.
-            message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
-            place = f"{record.pathname}:{record.lineno}"
-            return clean(f"[{record.levelname}] log message {message!r} of {place} failed: {type(error).__name__}")
+            return clean(f"[{record.levelname}] {_failed(record, error)}")
 
 
 class LineHandler(OwnHandler):
