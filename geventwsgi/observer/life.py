@@ -10,6 +10,7 @@ import gevent
 from gevent.event import Event
 
 from geventwsgi.config.sources import Config
+from geventwsgi.observer import SERVER
 from geventwsgi.observer.control import admin_pages_of, control_pages_of
 from geventwsgi.serving.server import WSGIServer
 from geventwsgi.system.privileges import become
@@ -41,7 +42,7 @@ def observe(view: View, doors: Sequence[tuple[str, Listener]], log: Any) -> None
     gevent.reinit()  # the master has a hub if it has loaded the application
     stop = Event()
     # One process of few clients, in which the settings of the server itself do not hold.
-    config = Config.of(worker_connections=100, limit_connections=200, server_header="geventwsgi")
+    config = Config.of(worker_connections=100, limit_connections=200, server_header=SERVER)
     errors = getattr(log, "error_log", None)
     servers = [
         WSGIServer(listener.sock, APPLICATIONS[setting](view), log=None, error_log=errors, config=config, worker=view)

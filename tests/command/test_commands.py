@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import builtins
 import json
+import select
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,14 +18,14 @@ from geventwsgi.command import talk
 from geventwsgi.command.commands import COMMANDS, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 STATUS = {"master": {"pid": 7, "version": "1", "uptime": 1}, "listeners": [], "workers": [], "stalls": []}
 
 
 @contextmanager
-def answering(path: Path, *bodies: bytes, status: str = "200 OK") -> Iterator[list[str]]:
+def answering(path: Path, *bodies: bytes, status: str = "200 OK", server: str = talk.SERVER) -> Iterator[list[str]]:
     """Answer requests at a unix socket, one each connection; yield the request lines."""
     lines: list[str] = []
     with socket.socket(socket.AF_UNIX) as listener:
@@ -37,7 +38,7 @@ def answering(path: Path, *bodies: bytes, status: str = "200 OK") -> Iterator[li
                 sock, _ = listener.accept()
                 with sock:
                     lines.append(sock.recv(65536).split(b"\r\n")[0].decode())
-                    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n"
+                    head = f"HTTP/1.1 {status}\r\nServer: {server}\r\nContent-Length: {len(body)}\r\n\r\n"
                     sock.sendall(head.encode() + body)
 
         thread = threading.Thread(target=serve)
@@ -113,39 +114,88 @@ def test_no_server(path, capsys):
 
 
 def test_no_permission(path, capsys, monkeypatch):
-    def refuse(_connection: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(talk._UnixConnection, "connect", refuse)
+    monkeypatch.setattr(talk, "_exchange", refuse)
     assert run("stop", ["--control-socket", str(path)]) == 1
     assert said(capsys) == f"gwsgi stop: no permission to use {path}: run this as the server's user\n"
 
 
-def test_a_server_that_does_not_answer(path, capsys, monkeypatch):
-    monkeypatch.setattr(talk, "TIMEOUT", 0.05)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        assert run("stop", ["--control-socket", str(path)]) == 1
-    assert "no answer from" in said(capsys)
-
-
-def test_a_socket_of_another_program(path, capsys):
+@contextmanager
+def strange(path: Path, program: Callable[[socket.socket], object]) -> Iterator[None]:
+    """Have another program serve one connection."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
 
-        def hang_up() -> None:
-            listener.accept()[0].close()
+        def serve() -> None:
+            with suppress(OSError), listener.accept()[0] as sock:
+                program(sock)
 
-        thread = threading.Thread(target=hang_up)
+        thread = threading.Thread(target=serve)
         thread.start()
-        assert run("stop", ["--control-socket", str(path)]) == 1
+        yield
         thread.join()
-    assert "is no control socket of geventwsgi" in said(capsys)
 
 
-def test_an_answer_of_another_program(path, capsys):
+def until_it_leaves(sock: socket.socket) -> None:
+    while sock.recv(65536):
+        pass
+
+
+def drip(sock: socket.socket) -> None:
+    """Send a response without an end."""
+    sock.sendall(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        sock.sendall(b"A: b\r\n")
+        select.select([], [], [], 0.02)
+
+
+def flood(sock: socket.socket) -> None:
+    """Send without an end, as fast as it goes."""
+    while True:
+        sock.sendall(b"x" * 65536)
+
+
+def answer(data: bytes) -> Callable[[socket.socket], None]:
+    return lambda sock: (sock.recv(65536), sock.sendall(data), None)[2]
+
+
+STRANGERS = {
+    "hangs up": lambda _sock: None,
+    "garbage": answer(b"\x00\xff\r\n\r\n"),
+    "a greeting": answer(b"220 ready\r\n"),
+    "another web server": answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
+    "an application of ours": answer(b"HTTP/1.1 200 OK\r\nServer: geventwsgi\r\nContent-Length: 2\r\n\r\n{}"),
+    "a refusal": answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno"),
+    "half an answer": answer(b"HTTP/1.1 200 OK\r\nServer: geventwsgi-observer\r\nContent-Length: 9\r\n\r\n{}"),
+    "a flood": flood,
+}
+ORDERS = [["stop"], ["reload"], ["reopen"], ["end", "7-a"], ["workers", "+1"], ["status"], ["stacks"]]
+
+
+@pytest.mark.parametrize("program", STRANGERS)
+@pytest.mark.parametrize("command", ORDERS, ids=lambda command: command[0])
+def test_a_socket_of_another_program(path, capsys, monkeypatch, command, program):
+    monkeypatch.setattr(talk, "MOST", 2**20)
+    with strange(path, STRANGERS[program]):
+        assert main([*command, "--control-socket", str(path)]) == 1
+    line = said(capsys)
+    assert line.count("\n") == 1
+    assert line.startswith(f"gwsgi {command[0]}: {path} is no control socket of geventwsgi, or has just ended: ")
+
+
+@pytest.mark.parametrize("program", [until_it_leaves, drip])
+@pytest.mark.parametrize("command", ORDERS, ids=lambda command: command[0])
+def test_a_program_that_never_answers(path, capsys, monkeypatch, command, program):
+    monkeypatch.setattr(talk, "TIMEOUT", 0.1)
+    with strange(path, program):
+        assert main([*command, "--control-socket", str(path)]) == 1
+    assert said(capsys) == f"gwsgi {command[0]}: no answer from {path} within 0.1 s: try again\n"
+
+
+def test_an_answer_that_is_no_json(path, capsys):
     with answering(path, b"hello"):
         assert run("status", ["--control-socket", str(path)]) == 1
     assert said(capsys) == f"gwsgi status: {path} is no control socket of geventwsgi: it answers /status without JSON\n"
