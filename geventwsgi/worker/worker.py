@@ -377,8 +377,8 @@ class Worker:
             self._slot.beat()
             requests = max((server.requests for server in self.servers), default=0)
             self._slot.count(requests, sum(server.connections for server in self.servers))
-            self._slot.count_served(sum(server.served for server in self.servers))
-        if self.nr >= self.max_requests and self.max_requests != self._first_limit:
+            self._slot.count_served(self.nr)
+        if self.max_requests != self._first_limit and self.nr >= self.max_requests:
             self.alive = False
         if self.alive and self.ppid not in (None, os.getppid()):
             self.log.warning("The master is gone: worker %s drains and exits", self.pid)
