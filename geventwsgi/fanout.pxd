@@ -11,6 +11,7 @@ cdef class Fanout:
     cdef list _added
     cdef object _timer
     cdef double _until
+    cdef double _seconds
     cdef flag _called
 
     cpdef add(self, CDue due)

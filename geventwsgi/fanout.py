@@ -1,12 +1,11 @@
-"""Calls for many, a slice at a time: one message to thousands of clients must not keep the loop from everybody else.
+"""Calls for many, a slice at a time: what thousands of clients get or take at once must not keep the loop from others.
 
-Whoever has something to do is called once, in order, in the hub. After :data:`SLICE` seconds the rest waits for the
-loop's next iteration. Knows neither clients nor messages.
+Whoever has something to do is called once, in order, in the hub. After a slice of time the rest waits for the loop's
+next iteration. Knows neither clients nor messages.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +17,7 @@ from geventwsgi.forks import hold, keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 #: Seconds of calls after which the loop looks at sockets.
 SLICE = 0.002
@@ -28,12 +28,16 @@ ONE_ITERATION = 1e-9
 
 
 class Fanout:
-    """The calls of one hub."""
+    """Calls that are made in one hub.
 
-    __slots__ = ("__weakref__", "_added", "_called", "_due", "_hub", "_timer", "_until")
+    :param seconds: how long a slice is.
+    """
 
-    def __init__(self, hub: Any) -> None:
+    __slots__ = ("__weakref__", "_added", "_called", "_due", "_hub", "_seconds", "_timer", "_until")
+
+    def __init__(self, hub: Any, seconds: float = SLICE) -> None:
         self._hub = hub
+        self._seconds = seconds
         #: What is called, the last first; and what has been added since, the first first.
         self._due: list[Any] = []
         self._added: list[Any] = []
@@ -42,6 +46,7 @@ class Fanout:
         self._timer: Any = None
         #: When the slice ends that is under way.
         self._until = 0.0
+        keep(self)
 
     def add(self, due: Due) -> None:
         """Have ``due.advance()`` called soon, after those that have been added before."""
@@ -60,7 +65,7 @@ class Fanout:
 
     def _run(self) -> None:
         """Make the calls of one slice."""
-        self._until = clock.monotonic() + SLICE
+        self._until = clock.monotonic() + self._seconds
         left = LOOK
         while self._due or self._added:
             if not self._due:
@@ -69,8 +74,8 @@ class Fanout:
             due = self._due.pop()
             try:
                 due.advance()
-            except BaseException:  # noqa: BLE001 - the others are called all the same
-                self._hub.handle_error(self, *sys.exc_info())
+            except BaseException as error:  # noqa: BLE001 - the others are called all the same
+                self._hub.loop.run_callback(_raise, error)  # gevent's report, which may fail too
             left -= 1
             if not left:
                 left = LOOK
@@ -90,6 +95,13 @@ class Fanout:
         self._due.clear()
         self._added.clear()
         self._called, self._timer = False, None
+
+
+def _raise(error: BaseException) -> NoReturn:
+    try:
+        raise error
+    finally:
+        del error  # its traceback refers to this frame
 
 
 class _Callback(Due):
@@ -114,5 +126,4 @@ def fanout_of(hub: Any = None) -> Fanout:
     fanout = _fanouts.get(hub)
     if fanout is None:
         fanout = _fanouts[hub] = Fanout(hub)
-        keep(fanout)
     return fanout

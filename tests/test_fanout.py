@@ -44,13 +44,23 @@ def test_a_call_that_fails_is_reported_and_the_others_follow(one, monkeypatch):
     monkeypatch.setattr(gevent.get_hub(), "handle_error", lambda _context, *error: reported.append(error[0]), False)
     for name in ("broken", 2):
         one.add(Named(calls, name))
-    eventually(lambda: calls == ["broken", 2])
-    assert reported == [RuntimeError]
+    eventually(lambda: calls == ["broken", 2] and reported == [RuntimeError])
 
 
-def test_the_loop_turns_between_two_slices(one, monkeypatch):
-    monkeypatch.setattr(fanout, "SLICE", 0.0)
+def test_a_report_that_fails_keeps_nobody_from_being_called(one, monkeypatch):
+    def fails(*_):
+        raise OSError("the application's own report")
+
     calls = []
+    monkeypatch.setattr(gevent.get_hub(), "handle_error", fails, False)
+    one.add(Named(calls, "broken"))
+    eventually(lambda: calls == ["broken"])
+    one.add(Named(calls, 2))
+    eventually(lambda: calls == ["broken", 2])
+
+
+def test_the_loop_turns_between_two_slices():
+    one, calls = Fanout(gevent.get_hub(), 0.0), []
     for name in range(3 * fanout.LOOK):
         one.add(Named(calls, name))
     gevent.sleep(0)

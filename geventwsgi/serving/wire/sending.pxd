@@ -1,4 +1,5 @@
 from geventwsgi cimport _clock as clock
+from geventwsgi.fanout cimport Fanout as CFanout
 from geventwsgi.flag cimport flag
 from geventwsgi.serving.wire._native cimport Socket as CSocket
 from geventwsgi.serving.loop cimport deadlines
@@ -19,6 +20,7 @@ cdef class Common:
     cdef public object hub
     cdef public COutbox outbox
     cdef public CPlaces places
+    cdef public CFanout rests
     cdef public double write_timeout
     cdef public double write_min_rate
 
@@ -74,8 +76,6 @@ cdef class Sending(endpoint.Endpoint):
     cpdef _send_all(self, data)
     @cython.locals(sent=Py_ssize_t)
     cpdef bint offer(self, bytes data, taker) except -1
-    @cython.locals(stall=Stall)
-    cpdef _await_taker(self, offer)
     @cython.locals(file=rests.FileRange, sent=Py_ssize_t)
     cpdef send_file(self, int fileno, long long offset, long long count, bytes head=*, bint more=*)
     @cython.locals(in_flight=bint)
@@ -83,8 +83,7 @@ cdef class Sending(endpoint.Endpoint):
     @cython.locals(stall=Stall)
     cpdef _wait_writable(self, rests.FileRange file=*)
     cpdef forget_waits(self)
-    cpdef _await_room(self, Stall stall)
     @cython.locals(stall=Stall)
-    cpdef _has_room(self)
+    cpdef Stall _await_room(self, writer, rests.Rest rest)
     @cython.locals(before=int, taken=int)
     cpdef stalled(self, Stall stall)

@@ -13,6 +13,7 @@ from greenlet import getcurrent
 
 from geventwsgi import clock
 from geventwsgi.errors import ClientDisconnected
+from geventwsgi.fanout import Fanout
 from geventwsgi.observe.occurrences import occurred
 from geventwsgi.serving.loop import deadlines
 from geventwsgi.serving.loop.deadlines import NEVER
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 TURN = 128
 #: Bytes of a response that waits for the end of the loop's turn, at most. A larger one is sent at once.
 KEPT = 4096
+#: Seconds after which the loop looks at sockets again, if many clients have room for the rest of what they get. It takes
+#: the events of 256 sockets at a time, and a request may be behind thousands of them.
+SLICE = 0.0005
 #: The event, as a C number in the compiled core.
 _WRITABLE = WRITABLE
 #: Seconds of a timer that is due in the loop's next iteration.
@@ -49,7 +53,7 @@ ON_ITS_WAY = 0.1
 class Common:
     """What all streams of one server share."""
 
-    __slots__ = ("deadlines", "hub", "outbox", "places", "poller", "write_min_rate", "write_timeout")
+    __slots__ = ("deadlines", "hub", "outbox", "places", "poller", "rests", "write_min_rate", "write_timeout")
 
     def __init__(
         self, poller: Poller, deadlines: Deadlines, outbox: Outbox, places: Places | None,
@@ -58,6 +62,8 @@ class Common:
         self.poller = poller
         self.deadlines = deadlines
         self.hub = deadlines.hub
+        #: Sends what the kernel had no room for, once it has.
+        self.rests = Fanout(self.hub, SLICE)
         self.outbox = outbox
         #: The places of requests in flight; None if requests are not counted.
         self.places = places
@@ -377,17 +383,9 @@ class Sending(endpoint.Endpoint):
         sent = self._sock.send(data)
         if sent == len(data):
             return True
-        self._await_taker(Offer(self, taker, data, sent))
+        offer = Offer(self, taker, data, sent)
+        self._await_room(offer, offer)
         return False
-
-    def _await_taker(self, offer: Offer) -> None:
-        """Have the loop send the rest of an offer when there is room."""
-        stall = self._stall
-        if stall is None:
-            stall = self._stall = Stall(self)
-        stall.rest = offer
-        self._await_room(stall)
-        self._writer = offer
 
     def end_offer(self, *, stalled: bool) -> ClientDisconnected | None:
         """See :class:`.Offerer`."""
@@ -403,12 +401,7 @@ class Sending(endpoint.Endpoint):
     def _wait_writable(self, file: FileRange | None = None) -> None:
         """Wait until there is room for what the greenlet has to send, or until ``file`` has been sent."""
         self._turn = 0
-        stall = self._stall
-        if stall is None:
-            stall = self._stall = Stall(self)
-        stall.rest = file
-        self._await_room(stall)
-        self._writer = getcurrent()
+        stall = self._await_room(getcurrent(), file)
         stall.waited -= clock.monotonic()
         try:
             stalled = self._common.hub.switch()
@@ -437,25 +430,34 @@ class Sending(endpoint.Endpoint):
         seconds = self._common.write_timeout
         return ClientDisconnected(f"the client has read nothing, or too little, for {seconds:g} s (write_timeout)")
 
-    def _await_room(self, stall: Stall) -> None:
+    def _await_room(self, writer: Any, rest: Rest | None) -> Stall:
+        """Have the rest sent and the writer woken when there is room, and limit the time until then."""
+        stall = self._stall
+        if stall is None:
+            stall = self._stall = Stall(self)
+        stall.rest = rest
         stall.unread = self._sock.unread()
         stall.counts = False
         self._common.deadlines.arm(stall, ON_ITS_WAY * self._common.write_timeout)
-        if stall.rest is None:
+        if rest is None:
             self._common.poller.watch(self, self._sock.fileno(), _WRITABLE)
         else:  # there may be room still
             self._common.poller.tell_again(self, self._sock.fileno())
+        self._writer = writer
+        return stall
 
     def _has_room(self) -> None:
-        """Send the rest, or if there is none, wake the greenlet that waits; called in the hub.
+        """Send the rest, or if there is none, wake the greenlet that waits, if one does still; called in the hub.
 
         A switch to the greenlet for each part of a file would cost more than sending the part.
         """
+        if self._writer is None:
+            return
         stall = self._stall
         if stall is not None and stall.rest is not None and not self.left:
             try:
                 if stall.rest.send(self._sock):
-                    self._await_room(stall)
+                    self._await_room(self._writer, stall.rest)
                     return
             except OSError as error:
                 self._writer.throw(error)
@@ -495,8 +497,4 @@ class Sending(endpoint.Endpoint):
         """Let every later send fail, since the client has left."""
         self.left = True
         if self._writer is not None:
-            self._common.hub.loop.run_callback(self._resume_writer)
-
-    def _resume_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.switch(False)
+            self._common.hub.loop.run_callback(self._has_room)

@@ -230,16 +230,14 @@ class Stream(sending.Sending):
         """See :meth:`.Endpoint.happened`."""
         if events & _GONE:
             self._end(lost=events & _LOST != 0)
-        try:
-            if events & _WRITABLE and self._writer is not None:
-                self._has_room()
-        finally:  # the reader is woken whatever the writer raises
-            if events & (_READABLE | _GONE):
-                self.hot = True
-                if self._reader is not None:
-                    self._reader.switch()
-                elif self._sleeper is not None:
-                    self._wake(False)
+        if events & _WRITABLE and self._writer is not None:
+            self._common.rests.then(self._has_room)
+        if events & (_READABLE | _GONE):
+            self.hot = True
+            if self._reader is not None:
+                self._reader.switch()
+            elif self._sleeper is not None:
+                self._wake(False)
 
     def _end(self, *, lost: bool) -> None:
         self.gone = True

@@ -237,7 +237,7 @@ class TLSStream(stream.Stream):
         offer = EncryptedOffer(self, taker, data)
         if not offer.send(self._sock):
             return True
-        self._await_taker(offer)
+        self._await_room(offer, offer)
         return False
 
     def encrypted_part(self, data: memoryview) -> bytes:
