@@ -69,6 +69,16 @@ def test_it_goes_on_over_a_killed_worker_and_a_reload_without_an_error(browser):
         assert browser.get_log("browser") == []
 
 
+def test_the_time_that_a_distribution_covers_is_said(browser):
+    """The first event has all since the server's start, the next ones what has come since the first."""
+    with Gwsgi(*FLAGS, app=APP) as server:
+        browser.get(address_of(server) + "/")
+        windows = "return [...document.querySelectorAll('.window')].map(one => one.textContent)"
+        seen = set()
+        wait_until(lambda: seen.update(browser.execute_script(windows)) or seen & {"last 2 s", "last 3 s", "last 4 s"})
+        assert "last minute" not in seen
+
+
 WAITING = """
 import time
 def application(environ, start_response):
