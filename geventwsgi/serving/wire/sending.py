@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 TURN = 128
 #: Bytes of a response that waits for the end of the loop's turn, at most. A larger one is sent at once.
 KEPT = 4096
-#: Seconds after which the loop looks at sockets again, if many clients have room for the rest of what they get. It takes
-#: the events of 256 sockets at a time, and a request may be behind thousands of them.
+#: Seconds after which the loop looks at sockets again, if many clients have room for their rests. It takes the events
+#: of 256 sockets at a time, and a request may be behind thousands of them.
 SLICE = 0.0005
 #: The event, as a C number in the compiled core.
 _WRITABLE = WRITABLE

@@ -41,13 +41,16 @@ class Crowd:
         #: How many of the messages were sent.
         self.sent = 0
         for stream, _ in pairs:
-            while stream._sock.send(MESSAGE):
-                pass
-            if way == "offers":
-                stream.offer(MESSAGE, self)
-            else:
-                gevent.spawn(stream.send, MESSAGE).link_value(self._count)
-        eventually(lambda: all(stream.writing for stream, _ in pairs))
+            while not stream.writing:
+                while stream._sock.send(MESSAGE):
+                    pass
+                if way == "offers":
+                    stream.offer(MESSAGE, self)
+                else:
+                    gevent.spawn(stream.send, MESSAGE).link_value(self._count)
+                gevent.sleep(0)
+        gevent.sleep(0.01)  # the kernel may have had room for a message after all
+        self.sent = 0
 
     def _count(self, _greenlet: object) -> None:
         self.sent += 1
@@ -94,6 +97,6 @@ def test_the_loop_turns_between_two_slices(pairs: list[tuple[Stream, socket.sock
             stack.callback(watcher.close)
             watcher.start(lambda: sent.append(crowd.sent))
         crowd.read()
-        eventually(lambda: crowd.sent == PAIRS)
+        eventually(lambda: crowd.sent >= PAIRS)
     sent.append(crowd.sent)
     assert max(after - before for before, after in pairwise(sent)) <= fanout.LOOK
