@@ -65,6 +65,7 @@ MODULES = (
     "mesh.whereabouts",
     "mesh.passing",
     "serving.loop.rounds",
+    "serving.loop._queues",
     "serving.loop.places",
     "serving.loop.deadlines",
     "serving.loop.memory",

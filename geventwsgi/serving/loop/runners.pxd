@@ -1,6 +1,7 @@
 from geventwsgi.flag cimport flag
 from geventwsgi.serving.loop cimport _marks as marks
 from geventwsgi.serving.loop cimport _switching as switching
+from geventwsgi.serving.loop._queues cimport Queue as CQueue
 from geventwsgi.serving.loop.rounds cimport Round as CRound
 
 cdef class Sleeper:
@@ -13,11 +14,10 @@ cdef class Runners:
     cdef object _kind
     cdef object _hub
     cdef CRound _around
-    cdef list _given
-    cdef list _turn
+    cdef CQueue _ready
     cdef set _noted
     cdef dict _threads
-    cdef list _idle
+    cdef CQueue _idle
     cdef Py_ssize_t _least_idle
     cdef object _thinning
     cdef object _working
@@ -26,7 +26,6 @@ cdef class Runners:
     cdef flag _forsaken
 
     cpdef _end(self, object me)
-    cpdef Sleeper _next(self)
     cpdef _renewed(self, object me, object ident, object thread)
     cpdef bint _bears(self, object me, object ident, Py_ssize_t weak, object thread) except -1
     cpdef _leave(self, object me, object ident)

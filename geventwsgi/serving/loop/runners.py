@@ -25,6 +25,7 @@ from greenlet import getcurrent
 from geventwsgi.collector import patience
 from geventwsgi.forks import hold
 from geventwsgi.serving.loop import holdings, marks, memory, switching
+from geventwsgi.serving.loop.queues import Queue
 from geventwsgi.serving.loop.rounds import Round
 from geventwsgi.serving.loop.thread_objects import THREADS, ThreadObject
 
@@ -62,8 +63,8 @@ class Runners:
     """
 
     __slots__ = (
-        "_around", "_called", "_forsaken", "_given", "_hub", "_idle", "_kind", "_least_idle", "_noted", "_once",
-        "_thinning", "_threads", "_turn", "_working",
+        "_around", "_called", "_forsaken", "_hub", "_idle", "_kind", "_least_idle", "_noted", "_once", "_ready",
+        "_thinning", "_threads", "_working",
     )  # fmt: skip
 
     def __init__(self, around: Round | None = None, kind: type[Any] = Greenlet, *, once: bool = False) -> None:
@@ -76,11 +77,10 @@ class Runners:
         self._hub = get_hub()
         self._around = Round() if around is None else around
         self._threads = THREADS
-        #: Ready sleepers: ``_given`` in the order in which they came; ``_turn`` earlier ones, the first at the end.
-        self._given: list[Sleeper] = []
-        self._turn: list[Sleeper] = []
+        #: Ready sleepers, in the order in which they came.
+        self._ready = Queue()
         #: Idle runners. The last one became idle last, and is called first.
-        self._idle: list[Any] = []
+        self._idle = Queue()
         #: The smallest number of idle runners since the last :meth:`_thin`; the timer that calls it while more than
         #: KEPT are idle.
         self._least_idle = 0
@@ -94,7 +94,7 @@ class Runners:
 
     def give(self, sleeper: Sleeper) -> None:
         """Have ``sleeper.run()`` called by a runner, before the loop looks at sockets again."""
-        self._given.append(sleeper)
+        self._ready.put(sleeper)
         if not self._called:
             self._called = True
             self._hub.loop.run_callback(self._call)
@@ -109,8 +109,8 @@ class Runners:
         self._working = self  # no runner yet
         self._around.begin()
         try:
-            while self._turn or self._given:
-                runner = self._idle.pop() if self._idle else self._kind()
+            while self._ready:
+                runner = self._idle.take_last() if self._idle else self._kind()
                 self._least_idle = min(self._least_idle, len(self._idle))
                 self._working = runner
                 switching.switch(runner)
@@ -136,8 +136,8 @@ class Runners:
         try:
             while marks.references(me) == references and not (doubted and self._bears(me, ident, weak, thread)):
                 doubted = False
-                while self._working is me and (self._turn or self._given):
-                    sleeper = self._next()
+                while self._working is me and self._ready:
+                    sleeper = self._ready.take()
                     sleeper.greenlet = me
                     sleeper.run()
                     del sleeper  # an idle greenlet must not keep it alive
@@ -197,15 +197,9 @@ class Runners:
         holdings.let_go(held)
         self._noted.discard(ident)
 
-    def _next(self) -> Sleeper:
-        if not self._turn:
-            self._given.reverse()
-            self._turn, self._given = self._given, self._turn
-        return self._turn.pop()
-
     def _rest(self, me: Any) -> bool:
         """Wait for more work; return False if this greenlet must end."""
-        self._idle.append(me)
+        self._idle.put(me)
         if self._thinning is None and len(self._idle) > KEPT:
             self._least_idle = len(self._idle)
             self._thinning = self._hub.loop.timer(LATELY, LATELY, ref=False)
@@ -219,8 +213,7 @@ class Runners:
     def _thin(self) -> None:
         """End the runners that were not needed lately, except KEPT of them."""
         count = max(0, self._least_idle - KEPT)
-        surplus = self._idle[:count]
-        del self._idle[:count]
+        surplus = [self._idle.take() for _ in range(count)]
         for runner in surplus:
             runner.throw(GreenletExit)
         self._least_idle = len(self._idle)
@@ -232,8 +225,8 @@ class Runners:
     def let_go(self) -> None:
         """Call nothing more in a forked process (:mod:`geventwsgi.forks`): these runners belong to its parent."""
         self._forsaken = True
-        hold(self._idle, self._turn, self._given)
-        self._idle, self._turn, self._given = [], [], []
+        hold(self._idle, self._ready)
+        self._idle, self._ready = Queue(), Queue()
 
 
 class OneEach(Runners):

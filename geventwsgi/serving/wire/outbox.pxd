@@ -1,5 +1,6 @@
 from geventwsgi cimport _clock as clock
 from geventwsgi.serving.loop cimport rounds
+from geventwsgi.serving.loop._queues cimport Queue as CQueue
 from geventwsgi.serving.wire.endpoint cimport Endpoint as CEndpoint
 
 cimport cython
@@ -8,7 +9,7 @@ cdef double BRIEF, LONG, REST
 
 cdef class Outbox(rounds.Round):
     cdef object __weakref__
-    cdef list _kept
+    cdef CQueue _kept
     cdef double _since
     cdef double _late
     cdef double _closed_until

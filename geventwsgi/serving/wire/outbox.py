@@ -18,6 +18,7 @@ from gevent import get_hub
 from geventwsgi import clock
 from geventwsgi.forks import keep
 from geventwsgi.serving.loop import rounds
+from geventwsgi.serving.loop.queues import Queue
 
 if TYPE_CHECKING:
     from geventwsgi.serving.wire.endpoint import Endpoint
@@ -38,7 +39,7 @@ class Outbox(rounds.Round):
         #: Whether responses are kept: a turn is under way, at whose end they are sent.
         self.open = False
         #: Sockets with a kept response. Some may have sent it since, because they closed or their next request came.
-        self._kept: list[Endpoint] = []
+        self._kept = Queue()
         #: When the first of them was added (``clock.monotonic``).
         self._since = 0.0
         #: When a response last waited for long; and until when nothing is kept, 0 if responses are kept.
@@ -55,7 +56,7 @@ class Outbox(rounds.Round):
         now = clock.monotonic()
         if not self._kept:
             self._since = now
-        self._kept.append(endpoint)
+        self._kept.put(endpoint)
         if now - self._since > BRIEF:
             self._empty(now)
 
@@ -71,10 +72,9 @@ class Outbox(rounds.Round):
                 self._closed_until = now + REST
                 self.open = False
             self._late = now
-        self._kept.reverse()
         try:
-            while self._kept:  # each is taken out by one step: a signal's handler may come between two
-                endpoint = self._kept.pop()
+            while self._kept:  # a signal's handler may come between two
+                endpoint = self._kept.take()
                 endpoint.hand_over()
         finally:
             if self._kept:  # hand_over has raised
@@ -85,7 +85,7 @@ class Outbox(rounds.Round):
         self.open = False
         for endpoint in self._kept:
             endpoint.drop_kept()
-        self._kept.clear()
+        self._kept = Queue()
 
 
 def outbox_of(hub: Any) -> Outbox:
