@@ -11,7 +11,7 @@ import pytest
 from geventwsgi import core
 from tests.benchmarks.instructions import FIGURES, gated, interpreter
 
-#: The same tree counted again differs by 2.3 %, and rarely by more, beside a load of 15.
+#: The same tree counted again differs by up to 2.3 % where the machine is busy, and by less where it is not.
 TOLERANCE = 1.03
 
 
@@ -26,13 +26,14 @@ def skip_unless_comparable(figures):
         pytest.skip(f"there are no figures for {interpreter()}: `instructions.py --write` adds them")
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)  # under valgrind a server takes fifty times as long, beside the other tests
 def test_no_request_takes_more_instructions_than_are_written_down():
     figures = json.loads(FIGURES.read_text())
     skip_unless_comparable(figures)
     written, counted = figures[interpreter()], gated()
     if any(counted[row] > written[row] * TOLERANCE for row in written):
-        again = gated()  # a very busy machine can disturb one count
+        again = gated()  # a busy machine can disturb one count
         counted = {row: min(count, again[row]) for row, count in counted.items()}
     ratios = {row: round(counted[row] / written[row], 3) for row in written}
     assert {row: ratio for row, ratio in ratios.items() if ratio > TOLERANCE} == {}, ratios
