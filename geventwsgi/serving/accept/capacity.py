@@ -46,6 +46,10 @@ class Guest(runners.Sleeper):
         """Return whether it has no end of its own, and its client comes back soon after one."""
         raise NotImplementedError
 
+    def is_at_work(self) -> bool:
+        """Return whether only code that runs at this moment keeps it from going on in another worker."""
+        raise NotImplementedError
+
     def end_request(self, exchange: LiveExchange) -> None:
         """End a request that is being served: 503 if its response has not begun, else a cut. Called in the hub."""
         raise NotImplementedError

@@ -201,6 +201,10 @@ class Connection(linger.Leaver):
         idle = self.greenlet is None and stream.parked and not (stream.hot or stream.gone or stream.ahead())
         return {} if idle and not self.lingering else None
 
+    def is_at_work(self) -> bool:
+        """See :class:`.Guest`."""
+        return False
+
     def goes_on(self) -> bool:
         """Return whether another worker takes it after its request, since this one ends."""
         moves = self.service.moves
@@ -263,13 +267,15 @@ class Connection(linger.Leaver):
     def drain(self) -> None:
         """End the connection as soon as what the client has already sent is answered.
 
-        A request in flight goes on. The protocol does not wait long for a head or a body that has stopped coming.
+        A request in flight goes on. Where the server stops, and no other worker goes on, a head or a body that has
+        stopped coming is not waited for long.
         """
         stream = self.stream
         if self.lingering:
             linger.hurry(self)
         elif self in self.service.capacity.half_sent:
-            stream.hurry(self.service.timeouts.drain_body)
+            if self.service.hurries():
+                stream.hurry(self.service.timeouts.drain_body)
         elif self.cold:
             stream.interrupt()
             stream.unpark()

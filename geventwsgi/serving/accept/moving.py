@@ -40,6 +40,8 @@ PATIENCE, PAUSE = 1.0, 0.002
 #: The same for the worker of a session, which has nowhere else to go: the loop of that worker may be blocked. The pause
 #: grows.
 LONG_PATIENCE, LONG_PAUSE = 30.0, 0.05
+#: Seconds for which connections whose handler's method runs are waited for, and between two looks at them.
+METHODS, LOOK = 5.0, 0.02
 #: What facts begin with: FLAGS, the client's port, the index and the number of :attr:`Known.home`, the size of the
 #: client's address. The address follows, and what is parked, as JSON.
 FACTS = struct.Struct("!BHIQB")
@@ -54,7 +56,8 @@ class Known(NamedTuple):
 
     #: The client's address; None for a unix socket.
     client: tuple[str, int] | None
-    #: Whether the peer's forwarder fields are believed.
+    #: Whether the peer's forwarder fields are believed. It counts where the peer is another worker, which speaks the
+    #: client's TLS; any other peer is judged by the settings of the worker that takes the connection.
     trusted: bool
     #: Whether a request of it has been answered.
     answered: bool
@@ -219,8 +222,9 @@ class Moves:
     def hand_over(self, staying: Callable[[], Sequence[Taker]], until: float) -> None:
         """Send the connections that wait for their clients, or for messages, to other workers, which go on with them.
 
-        Those that cannot leave stay, and so do all when there is nobody else. It returns when all have been taken. From
-        now on a connection whose request runs goes there after its response (:meth:`send_on`).
+        Those that cannot leave stay, and so do all when there is nobody else. It returns when all have been taken, or
+        after METHODS seconds if a handler's method still runs. From now on a connection whose request runs goes there
+        after its response (:meth:`send_on`).
 
         :param staying: returns the workers that go on serving.
         :param until: when it ends at the latest (``clock.monotonic``).
@@ -228,14 +232,18 @@ class Moves:
         service = self._acceptor.speaker.service
         connections, self._staying = service.connections, staying
         service.begin_to_leave(self)
+        patience = clock.monotonic() + METHODS
         while staying() and clock.monotonic() < until:
             before, takers = len(connections), Takers(self._passing, staying)
             for connection in tuple(connections):
                 if connection in connections and takers.next() is not None:
                     self._give(connection, takers, until)
             self._passing.hand_over()  # some may come back
-            if len(connections) >= before:
+            if len(connections) < before:
+                continue
+            if clock.monotonic() > patience or not any(connection.is_at_work() for connection in connections):
                 return
+            sleep(LOOK)
 
     def _give(self, connection: Any, takers: Takers, until: float) -> None:
         """Send a connection as it is, if it can leave now."""
@@ -339,14 +347,22 @@ class Moves:
             return
         os.set_blocking(fd, False)
         client = Relayed(known.client) if known.relayed and known.client is not None else known.client
+        trusted = known.trusted if known.relayed else self._trusts(fd, family)
         connection = acceptor.speaker.adopt(
-            Socket(fd, family), client, received, trusted=known.trusted, answered=known.answered, moved=moved,
+            Socket(fd, family), client, received, trusted=trusted, answered=known.answered, moved=moved,
             home=known.home,
         )  # fmt: skip
         if parked:
             spawn(self._resume, connection, parked)
         else:
             acceptor.start(connection)
+
+    def _trusts(self, fd: int, family: int) -> bool:
+        """Return whether the peer's forwarder fields are believed here: the settings may have changed since."""
+        entrance, peer = self._acceptor.speaker.service.entrance, peer_of(fd)
+        if family == getattr(constants, "AF_UNIX", None):
+            return entrance.trusts(None)
+        return peer is not None and bool(entrance.peers[peer[0]][1])
 
     def _resume(self, connection: Connection, parked: dict[str, Any]) -> None:
         try:
@@ -406,6 +422,17 @@ def _part(connection: Connection, parked: dict[str, Any]) -> None:
 def has_room(capacity: Capacity) -> bool:
     """Return whether one more connection may be opened, if need be in place of one that is idle."""
     return not capacity.full or capacity.dispensable() is not None
+
+
+def peer_of(fd: int) -> Any:
+    """Return the address of a socket's peer; None if it has left."""
+    sock = RawSocket(fileno=fd)
+    try:
+        return sock.getpeername()
+    except OSError:
+        return None
+    finally:
+        sock.detach()
 
 
 def family_of(fd: int) -> int | None:

@@ -24,3 +24,5 @@ cdef class Service:
     cdef public flag keeps_greenlets
     cdef public flag greenlet_per_request
     cdef public flag draining
+
+    cpdef bint hurries(self) except -1

@@ -96,6 +96,10 @@ class Service:
         if not self.keeps_greenlets:
             self.moves = moves
 
+    def hurries(self) -> bool:
+        """Return whether no client may take long over a request: the server stops, and no other worker goes on."""
+        return self.draining and (self.moves is None or not self.moves.has_taker())
+
     def begin_drain(self) -> None:
         """Keep no connection alive here from now on."""
         self.draining = True

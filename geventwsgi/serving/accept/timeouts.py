@@ -49,7 +49,7 @@ class Timeouts:
         #: Between two pieces of a body, however fast it came before; then 408. No setting, like those below.
         self.body = 60.0
         #: For the rest of a body that the application has not read; then the connection is closed instead of reused.
-        #: Also for the next piece of a body while the server stops.
+        #: Also for the next piece of a body, and the rest of a head, while the server stops.
         self.drain_body = 1.0
         #: From the last response until the connection releases all that would speed up the next request.
         self.warm = 1.0

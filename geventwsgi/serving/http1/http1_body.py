@@ -73,7 +73,7 @@ class ArrivingBody:
         :raises DeadlineExpired: it does not, or nothing came for ``longest`` seconds.
         """
         service, stream = self._service, self._stream
-        if service.draining:
+        if service.hurries():
             longest = min(longest, service.timeouts.drain_body)
         rate = service.timeouts.body_min_rate
         if not rate:

@@ -20,6 +20,7 @@ from geventwsgi.serving.http1 import http1_admission, http1_head
 from geventwsgi.serving.http1.http1_exchange import Http1Exchange
 from geventwsgi.serving.http1.http1_head import HEAD_RECV
 from geventwsgi.serving.http1.http1_moved import made_of
+from geventwsgi.serving.http1.http1_upgraded import Http1Upgraded
 from geventwsgi.serving.http1.http1_waiting import Http1Waiting
 from geventwsgi.serving.loop import holdings, marks, thread_objects
 from geventwsgi.serving.request import departure
@@ -202,6 +203,10 @@ class Http1Connection(connections.Connection):
             return connections.Connection.pack(self)
         parked: Any = self.exchange
         return parked.pack() if self.greenlet is None else None
+
+    def is_at_work(self) -> bool:
+        """See :class:`.Guest`."""
+        return isinstance(self.exchange, Http1Upgraded) and self.exchange.is_at_work()
 
     def leave(self) -> None:
         """See :meth:`.Connection.leave`."""

@@ -222,10 +222,10 @@ class Http1Exchange(http1_response.ResponseHalf):
         self.finish()
 
     def drain(self) -> None:
-        """Hurry, since the server stops: close a WebSocket, and do not wait long for the rest of a body."""
+        """Close a WebSocket; where the server stops, do not wait long for the rest of a body."""
         if self._raw_socket is not None:
             self._raw_socket.drain()
-        if not self.taken:
+        if not self.taken and self._connection.service.hurries():
             self._stream.hurry(self._connection.service.timeouts.drain_body)
 
     def abort(self) -> None:

@@ -34,11 +34,11 @@ def read_head(connection: Connection, policy: Http1Policy, data: bytes, last: Fi
         if head is None:
             service = connection.service
             with connection.incomplete():
-                seconds, late = service.timeouts.header_timeout, service.draining
+                seconds, late = service.timeouts.header_timeout, service.hurries()
                 until = clock.monotonic() + (min(seconds, service.timeouts.drain_body) if late else seconds)
                 while head is None:
                     more = _more_of_head(connection, data, until, late)
-                    if service.draining:
+                    if service.hurries():
                         until = min(until, clock.monotonic() + service.timeouts.drain_body)
                     scanned = len(data)
                     data += more
@@ -54,7 +54,7 @@ def read_head(connection: Connection, policy: Http1Policy, data: bytes, last: Fi
 def _more_of_head(connection: Connection, data: bytes, until: float, late: bool) -> bytes:
     """Return what follows ``data``.
 
-    :param late: whether the server was draining already when the head began.
+    :param late: whether the server was in a hurry already when the head began (:meth:`.Service.hurries`).
     :raises RequestError: 408, nothing has in time.
     :raises ClientDisconnected: the client has left, has not sent the rest in the time that a drain leaves, or has sent
         nothing but empty lines, to which no response would belong (RFC 9112 section 2.2).
@@ -66,7 +66,7 @@ def _more_of_head(connection: Connection, data: bytes, until: float, late: bool)
             more = connection.stream.recv(HEAD_RECV, remaining)
     if more is None and not data.strip():
         raise ClientDisconnected("nothing but empty lines came")
-    if more is None and connection.service.draining and not late:
+    if more is None and connection.service.hurries() and not late:
         raise ClientDisconnected("the head had not come whole when the server stopped")
     if more is None:
         occurred("timeouts", "header_timeout")

@@ -268,7 +268,8 @@ class Http1Held(http1_parked.Http1Parked):
         """See :meth:`.Http1Parked.settle`."""
         connection = self._connection
         stream = connection.stream
-        if self._keep_alive and not (stream.closed or connection.service.draining):
+        ends = connection.service.draining and not connection.goes_on()
+        if self._keep_alive and not (stream.closed or ends):
             return True
         if not stream.closed and stream.ahead():
             connection.linger()

@@ -101,6 +101,10 @@ class Http1Upgraded(http1_parked.Http1Parked):
             return None
         return {"upgrade": packed, "farewell": upgrade.farewell().decode("latin-1")}
 
+    def is_at_work(self) -> bool:
+        """Return whether a method of the handler runs, or is about to, on a WebSocket that is not closed."""
+        return bool(self._working) and self._ends == _NEVER and not self.over
+
     def _is_busy(self) -> bool:
         """Return whether something is going on, apart from what the loop sends."""
         works = self._working or self._stuck or self._turns is not None

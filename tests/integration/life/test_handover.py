@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from select import select
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,33 @@ def test_a_websocket_goes_on_with_its_state(server: Gwsgi) -> None:
         assert client.receive() == "7"
 
 
+def test_a_websocket_whose_handler_works_goes_on_after_its_answer(server: Gwsgi) -> None:
+    with WebSocketClient(server.address, "/ws") as client:
+        client.send("one")
+        former = str(client.receive()).split(" in ")[1]
+        client.send("slow")
+        reload(server)
+        assert client.receive() == f"2 in {former}"
+        client.send("three")
+        count, pid = str(client.receive()).split(" in ")
+        assert (count, int(pid) in server.worker_pids()) == ("3", True)
+
+
+def test_a_connection_whose_long_poll_is_still_read_goes_on_after_it(tmp_path: Path) -> None:
+    with Gwsgi(app=APP) as server, connected(server) as (client,), connected(server) as (other,):
+        after = client.ask("/big").decode()
+        (former,), sock = server.worker_pids(), client.sock
+        client.request("GET", f"/big?after={after}")
+        ask(server, "/publish?from=0&to=1")
+        wait_until(lambda: select([sock], [], [], 0)[0], 20)
+        with running(server, other, tmp_path / "begun"):
+            server.signal(signal.SIGHUP)
+        responses_of(other)  # once its worker drains
+        response = client.getresponse()
+        assert len(response.read().strip(b"\n")) == 20 << 20
+        assert (int(client.ask("/pid")) == former, client.sock is sock) == (False, True)
+
+
 def test_a_websocket_has_one_line_in_the_access_log() -> None:
     flags = ("--wsgi-websocket", "--access-logfile", "-", "--access-logformat", "%(r)s %(s)s %(B)s")
     with Gwsgi("--workers", "1", *flags, app=APP) as server:
@@ -300,6 +328,38 @@ def test_a_request_that_has_come_behind_the_one_that_runs_is_answered_by_the_new
         first, second = responses_of(client, 2)
         assert (first[0], second[0]) == (False, False)
         assert (first[1] in former, second[1] in server.worker_pids()) == (True, True)
+
+
+def test_a_connection_is_trusted_as_the_new_configuration_says(tmp_path: Path) -> None:
+    config = tmp_path / "config.py"
+    config.write_text("forwarded_allow_ips = '127.0.0.1'")
+    with Gwsgi("--config", str(config), "--workers", "2", app=APP) as server, connected(server) as (client,):
+        client.request("GET", "/scheme", headers={"X-Forwarded-Proto": "https"})
+        assert client.getresponse().read() == b"https"
+        sock = client.sock
+        for allowed, scheme in (("10.0.0.1", b"http"), ("127.0.0.1", b"https")):
+            config.write_text(f"forwarded_allow_ips = {allowed!r}")
+            reload(server)
+            client.request("GET", "/scheme", headers={"X-Forwarded-Proto": "https"})
+            assert client.getresponse().read() == scheme
+        assert client.sock is sock
+
+
+@pytest.mark.parametrize("sent", [b"GET /pid HT", b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab"])
+def test_a_request_that_comes_in_part_may_pause_over_a_reload(server: Gwsgi, sent: bytes) -> None:
+    rest = b"TP/1.1\r\nHost: a\r\n\r\n" if sent.startswith(b"GET") else b"cd"
+    with connected(server) as (client,):
+        former = set(server.worker_pids())
+        client.connect()
+        client.sock.sendall(sent)
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: len(set(server.worker_pids()) - former) == len(former), 20)
+        assert not threading.Event().wait(1.5)  # the client's pause: longer than a stop would wait
+        client.sock.sendall(rest)
+        ((closes, pid),) = responses_of(client)
+        assert (closes, pid in former) == (False, True)
+        assert int(client.ask("/pid")) not in former
+    wait_until(lambda: not former & set(server.worker_pids()), 20)
 
 
 def test_a_request_that_runs_at_a_stop_is_the_last_of_its_connection(tmp_path: Path) -> None:

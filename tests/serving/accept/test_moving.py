@@ -120,14 +120,16 @@ def test_it_is_counted_as_accepted_once(workers: Passings, two: tuple[Worker, Wo
     assert [each.served.service.capacity.entered for each in two] == [1, 1]
 
 
-def test_its_client_and_whether_it_is_believed_go_along(workers: Passings, two: tuple[Worker, Worker]) -> None:
+def test_its_client_goes_along_and_whether_it_is_believed_is_judged_anew(
+    workers: Passings, two: tuple[Worker, Worker]
+) -> None:
     one, other = two
     settle(one)
     one.served.connection.move_to("192.0.2.7", 4711)
     move(workers, one, other, GET % b"second")
     one.served.response()
     (exchange,) = other.served.gateway.exchanges
-    assert (exchange.remote_addr, exchange.remote_port, bool(exchange.trusted)) == ("192.0.2.7", 4711, False)
+    assert (exchange.remote_addr, exchange.remote_port, bool(exchange.trusted)) == ("192.0.2.7", 4711, True)
 
 
 def test_it_comes_back_if_the_other_drains(workers: Passings, two: tuple[Worker, Worker]) -> None:

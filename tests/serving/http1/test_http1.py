@@ -7,6 +7,7 @@ import tempfile
 import time
 from contextlib import suppress
 from itertools import pairwise
+from typing import Any
 
 import gevent
 import pytest
@@ -777,6 +778,18 @@ class TestUpgrade:
             assert one.ask(CLOSE).endswith(b"ok")
 
 
+class Elsewhere:
+    """The workers that go on: connections are sent to them."""
+
+    def has_taker(self) -> bool:
+        """Return that there is one."""
+        return True
+
+    def send_on(self, connection: Any) -> None:
+        """Let go of the connection here."""
+        connection.close()
+
+
 class TestDraining:
     @pytest.mark.parametrize("keeps_greenlets", [False, True])
     @pytest.mark.parametrize("warm", [0.05, 60.0])
@@ -835,6 +848,21 @@ class TestDraining:
                 else:
                     with pytest.raises(ConnectionResetError):
                         one.rest()
+
+    @pytest.mark.parametrize("sent", [post(1000), post(1000) + b"x" * 500, GET[:10]])
+    def test_a_request_that_pauses_is_answered_where_another_worker_goes_on(self, sent: bytes) -> None:
+        whole = post(1000) + b"x" * 1000 if sent.startswith(b"POST") else GET
+        with served(echo, timeouts=timeouts_with(drain_body=0.05)) as one:
+            one.client.sendall(sent)
+            eventually(lambda: one.connection.exchange is not None or one.connection in one.service.capacity.half_sent)
+            one.service.moves = Elsewhere()
+            one.service.draining = True
+            one.connection.drain()
+            gevent.sleep(0.2)  # the client's pause: four times drain_body
+            one.client.sendall(whole[len(sent) :])
+            answer = one.rest()
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"Connection: close" not in answer
 
     def test_a_head_that_drips_holds_up_a_drain_shortly(self) -> None:
         with served(timeouts=timeouts_with(drain_body=0.2)) as one:

@@ -23,8 +23,10 @@ class Counting:
         ws.subscribe(news)
         ws.subscribe(Channel(os.urandom(4).hex()))  # its own, which no other worker has joined
 
-    def on_message(self, ws, _message):
+    def on_message(self, ws, message):
         self.count += 1
+        if message == "slow":
+            sleep(1)
         ws.send(f"{self.count} in {os.getpid()}")
 
     def on_handover(self, _ws):
@@ -42,6 +44,29 @@ class Counting:
         self.count = count
 
 
+def big(messages, after):
+    """Make an answer that no socket's buffers take."""
+    return after.encode() if not messages else bytes(20 << 20)
+
+
+def act(path, query, environ):
+    """Do what a path asks for."""
+    if path == "/drain":  # a request that runs until its worker drains
+        Path(query["begun"][0]).touch()
+        environ["geventwsgi.server"].draining.wait(20)
+    if path == "/gate":  # a request that runs until a file is there
+        Path(query["begun"][0]).touch()
+        while not Path(query["gate"][0]).exists():
+            sleep(0.01)
+    if path == "/read":
+        environ["wsgi.input"].read()
+    if path == "/slow":
+        sleep(0.01)
+    if path == "/publish":
+        for number in range(int(query["from"][0]), int(query["to"][0])):
+            news.publish(number)
+
+
 def application(environ, start_response):
     path, query = environ["PATH_INFO"], parse_qs(environ["QUERY_STRING"])
     if path == "/events":
@@ -50,17 +75,11 @@ def application(environ, start_response):
         return LongPoll(environ, news, after=query.get("after", [None])[0])(environ, start_response)
     if path == "/ws":
         return environ["wsgi.websocket"].handle(Counting())
-    if path == "/drain":  # a request that runs until its worker drains
-        Path(query["begun"][0]).touch()
-        environ["geventwsgi.server"].draining.wait(20)
-    if path == "/gate":  # a request that runs until a file is there
-        Path(query["begun"][0]).touch()
-        while not Path(query["gate"][0]).exists():
-            sleep(0.01)
-    if path == "/slow":
-        sleep(0.01)
-    if path == "/publish":
-        for number in range(int(query["from"][0]), int(query["to"][0])):
-            news.publish(number)
+    if path == "/big":
+        return LongPoll(environ, news, after=query.get("after", [None])[0], body=big)(environ, start_response)
+    if path == "/scheme":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [environ["wsgi.url_scheme"].encode()]
+    act(path, query, environ)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
