@@ -163,6 +163,23 @@ def test_a_drain_is_the_end_of_the_time(channel: Channel) -> None:
         assert stop.get(timeout=10)
 
 
+def test_a_drain_lets_the_call_that_answers_end(channel: Channel) -> None:
+    calls: list[str] = []
+
+    def work(environ: dict[str, Any]) -> None:
+        calls.append("begun")
+        if len(calls) == 2:
+            gevent.sleep(0.3)
+
+    with running(App(channel, work)) as server:
+        client = begin(server, channel)
+        channel.publish("one")
+        eventually(lambda: len(calls) == 2)
+        stop = gevent.spawn(server.server.drain, 10)
+        assert answer(client)["messages"] == ["one"]
+        assert stop.get(timeout=10)
+
+
 def test_a_drain_that_came_while_it_began_ends_it(channel: Channel) -> None:
     stops: list[Any] = []
 

@@ -41,8 +41,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
     """See above. For the upgrade it is the connection (:class:`~geventwsgi.wsgi.held.Line`)."""
 
     __slots__ = (
-        "_ends", "_kept", "_kept_size", "_owed", "_pings", "_room", "_since", "_size", "_stuck", "_turns", "_upgrade",
-        "_working", "received",
+        "_draining", "_ends", "_kept", "_kept_size", "_owed", "_pings", "_room", "_since", "_size", "_stuck", "_turns",
+        "_upgrade", "_working", "received",
     )  # fmt: skip
 
     def begin(self, connection: Connection, former: live_exchange.LiveExchange, call: Call, upgrade: Upgrade) -> None:
@@ -69,6 +69,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
         #: Whether a runner has it, or will have it soon; whether nothing is received before the client has taken more.
         self._working = True
         self._stuck = False
+        #: Whether it is to be closed once the handler's method has ended, since the server stops.
+        self._draining = False
 
     def go_on(self) -> None:
         """See :meth:`.Http1Parked.go_on`: have the handler called for the first time."""
@@ -156,6 +158,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
         if self._is_over():
             self._end_for_good()
             return False
+        if self._draining:
+            upgrade.drain()
         if upgrade.hungry() and not (stream.hot or stream.ahead()):
             self._park()
         else:
@@ -166,8 +170,7 @@ class Http1Upgraded(http1_parked.Http1Parked):
         """Act on an exception of the application's; raise it on if it is meant for the greenlet."""
         gateway = self._call.gateway
         if gateway.interrupted_by(error):
-            self.abort()
-            self._lose(ClientDisconnected("the server has ended the connection"))
+            self.kill()
             self._give()  # the handler has yet to be told
             raise error
         complains = self._upgrade.fail(error)
@@ -215,6 +218,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
         unlimited = self._ends == _NEVER or self._waits_to_end()
         seconds = _NEVER if unlimited else max(0.0, self._ends - clock.monotonic())
         self._connection.stream.park(self._connection, seconds)
+        if self._draining:
+            self._upgrade.drain()
 
     def breathe(self) -> None:
         """See :class:`~geventwsgi.wsgi.held.Line`."""
@@ -313,8 +318,10 @@ class Http1Upgraded(http1_parked.Http1Parked):
     # The end
 
     def drain(self) -> None:
-        """Come to the end, since the server is to stop."""
-        if not self.over:
+        """Come to the end, since the server is to stop; after the handler's method, if one runs."""
+        if self.is_at_work():
+            self._draining = True
+        elif not self.over:
             self._upgrade.drain()
             if self._ends != _NEVER:
                 self.rouse()
@@ -348,6 +355,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
     def kill(self) -> None:
         """See :meth:`.Http1Parked.kill`."""
         if not self.over:
+            if self._draining:
+                self._upgrade.drain()
             self._lose(ClientDisconnected("the server has ended the connection"))  # before a close forgets who to wake
             self.abort()
 

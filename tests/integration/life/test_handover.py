@@ -9,7 +9,7 @@ import re
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from select import select
@@ -424,6 +424,31 @@ def test_a_stop_ends_everything() -> None:
         server.signal(signal.SIGTERM)
         assert stream.read().endswith(b"\n\n")
         assert server.wait() == 0
+
+
+def test_a_stop_lets_a_handlers_method_end() -> None:
+    with Gwsgi("--wsgi-websocket", app=APP) as server, WebSocketClient(server.address, "/ws") as client:
+        client.send("one")
+        client.receive()
+        client.send("slow")
+        server.signal(signal.SIGTERM)
+        assert str(client.receive()).startswith("2 in ")
+        assert (client.receive(), client.close_code) == (None, 1012)
+        assert server.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_handlers_method_at_once(number: signal.Signals) -> None:
+    with Gwsgi("--wsgi-websocket", app=APP) as server, WebSocketClient(server.address, "/ws") as client:
+        client.send("one")
+        client.receive()
+        client.send("endless")
+        server.signal(signal.SIGTERM)
+        server.wait_log("requests in flight have 30 s")
+        assert server.stop(number, timeout=10) == 0
+        with suppress(ConnectionResetError):
+            assert client.receive() is None
+        assert client.close_code == 1012
 
 
 def test_the_access_log_has_one_line_for_the_whole_stream() -> None:

@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 import weakref
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -104,6 +104,13 @@ def receive_exactly(sock: Any, size: int) -> bytes:
 def reset(client: WebSocketClient) -> None:
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.sock.close()
+
+
+def receive_to_the_reset(client: WebSocketClient) -> int | None:
+    """Return the status of the close frame of a server that may reset the connection after it."""
+    with suppress(ConnectionResetError):
+        client.receive()
+    return client.close_code
 
 
 class TestMessages:
@@ -592,16 +599,51 @@ class TestServers:
             assert [end.get() for end in ends] == [(None, 1012)] * 3
         assert handler.calls.count(("close", 1012, "")) == 3
 
-    def test_a_handler_whose_websocket_a_drain_closes_has_not_failed(self) -> None:
-        def message(ws: Any, _message: str) -> None:
-            eventually(lambda: ws.closed)
-            ws.send("late")
+    @pytest.mark.parametrize("name", ["open", "message"])
+    def test_a_drain_lets_the_method_that_runs_end(self, name: str) -> None:
+        def work(ws: Any, *_message: str) -> None:
+            gevent.sleep(0.3)
+            ws.send("answer")
 
-        errors, handler = io.StringIO(), Handler(message=message)
-        with self.run(handler, error_log=errors) as (server, connect):
-            connect().send("go")
-            eventually(lambda: ("message", "go") in handler.calls)
+        handler = Handler(**{name: work})
+        with self.run(handler) as (server, connect):
+            client = connect()
+            if name == "message":
+                client.send("go")
+            eventually(lambda: handler.calls[-1:] and handler.calls[-1][0] == name)
+            end = gevent.get_hub().threadpool.spawn(lambda: [client.receive(), client.receive(), client.close_code])
             server.stop(10)
+            assert end.get() == ["answer", None, 1012]
+
+    def test_a_drain_closes_after_the_method_that_runs_whatever_the_client_has_sent_since(self) -> None:
+        handler = Handler(message=lambda ws, message: (gevent.sleep(0.2), ws.send(message)))
+        with self.run(handler) as (server, connect):
+            client = connect()
+            for message in ("one", "two", "three"):
+                client.send(message)
+            eventually(lambda: ("message", "one") in handler.calls)
+            end = gevent.get_hub().threadpool.spawn(lambda: [client.receive(), client.receive(), client.close_code])
+            server.stop(10)
+            assert end.get() == ["one", None, 1012]
+
+    def test_a_drain_closes_a_websocket_of_which_a_part_of_a_message_has_just_come(self) -> None:
+        with self.run(Handler()) as (server, connect):
+            client = connect()
+            end = gevent.get_hub().threadpool.spawn(lambda: (client.receive(), client.close_code))
+            gevent.sleep(0.05)
+            (connection,) = server.guests()
+            client.sock.sendall(frame(TEXT, b"half")[:5])
+            eventually(lambda: connection.is_at_work() or connection.exchange.received)
+            server.stop(10)
+            assert end.get() == (None, 1012)
+
+    def test_a_handler_that_sends_when_a_drain_has_closed_its_websocket_has_not_failed(self) -> None:
+        errors, handler = io.StringIO(), Handler(close=lambda ws, *_: ws.send("late"))
+        with self.run(handler, error_log=errors) as (server, connect):
+            pool = gevent.get_hub().threadpool
+            end = pool.spawn(connect().receive)
+            server.stop(10)
+            assert end.get() is None
         assert handler.calls[-1] == ("close", 1012, "")
         assert "Error handling" not in errors.getvalue()
 
@@ -637,6 +679,24 @@ class TestServers:
             server.stop(0.1)
         assert ended == ["killed"]
         assert handler.calls[-1] == ("close", 1012, "")
+
+    def test_a_client_whose_handler_does_not_end_is_told_1012(self) -> None:
+        handler = Handler(message=lambda _ws, _message: gevent.sleep(100))
+        with self.run(handler) as (server, connect):
+            client = connect()
+            client.send("a")
+            eventually(lambda: ("message", "a") in handler.calls)
+            end = gevent.get_hub().threadpool.spawn(receive_to_the_reset, client)
+            server.stop(0.2)
+            assert end.get() == 1012
+
+    def test_a_handler_that_does_not_end_is_named_in_the_log(self) -> None:
+        errors, handler = io.StringIO(), Handler(message=lambda _ws, _message: gevent.sleep(100))
+        with self.run(handler, error_log=errors) as (server, connect):
+            connect().send("a")
+            eventually(lambda: ("message", "a") in handler.calls)
+            server.stop(0.2)
+        assert 'Cut, since it had not ended after 0.2 s: "GET / ' in errors.getvalue()
 
     def test_with_a_pool_each_call_has_a_greenlet_of_it(self) -> None:
         pool = gevent.pool.Pool(5)

@@ -27,6 +27,8 @@ class Counting:
         self.count += 1
         if message == "slow":
             sleep(1)
+        if message == "endless":
+            sleep(100)
         ws.send(f"{self.count} in {os.getpid()}")
 
     def on_handover(self, _ws):
