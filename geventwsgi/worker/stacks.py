@@ -46,7 +46,7 @@ def describe(frame: FrameType | None, requests: Mapping[Any, str]) -> list[tuple
         if served:
             places.setdefault(of(same[0]), []).extend(served)
     others = [
-        (f"has {len(served)} more greenlet{'s' if len(served) > 1 else ''}{_serving(served)}", stack)
+        (f"has {len(served)} greenlet{'s' if len(served) > 1 else ''}{_serving(served)}", stack)
         for stack, served in list(places.items())[:PLACES]
     ]
     held = [told for key, told in requests.items() if not isinstance(key, greenlet)]

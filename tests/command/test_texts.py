@@ -52,9 +52,9 @@ def test_status():
 
 
 def test_stacks():
-    told = {"7": [{"who": "has 1 more \x1b greenlet", "stack": "  a\n  b\x1b"}], "8": None, "9": []}
+    told = {"7": [{"who": "has 1 \x1b greenlet", "stack": "  a\n  b\x1b"}], "8": None, "9": []}
     assert list(stacks_lines(told)) == [
-        "Worker 7 has these greenlets:", r"  has 1 more \x1B greenlet at:", "    a", r"    b\x1B",
+        "Worker 7 has these greenlets:", r"  has 1 \x1B greenlet at:", "    a", r"    b\x1B",
         "Worker 8 does not answer: it is stuck in compiled code, or stopped",
         "Worker 9 has no greenlet of the application:",
     ]  # fmt: skip

@@ -48,7 +48,7 @@ def test_running_greenlet_comes_first_with_its_request():
 def test_greenlets_at_one_place_are_told_of_once_with_their_requests(waiting):
     requests = {waiting[0]: "GET /1", waiting[2]: "GET /2"}
     (who,) = places(describe(sys._getframe(), requests))
-    assert who in {f"has 3 more greenlets serving {a}, {b}" for a, b in (("GET /1", "GET /2"), ("GET /2", "GET /1"))}
+    assert who in {f"has 3 greenlets serving {a}, {b}" for a, b in (("GET /1", "GET /2"), ("GET /2", "GET /1"))}
 
 
 def test_a_stack_that_many_greenlets_have_is_written_once(waiting, monkeypatch):
@@ -61,13 +61,13 @@ def test_a_stack_that_many_greenlets_have_is_written_once(waiting, monkeypatch):
 def test_many_requests_at_one_place_are_counted(waiting, monkeypatch):
     monkeypatch.setattr(stacks, "REQUESTS", 1)
     (who,) = places(describe(sys._getframe(), dict.fromkeys(waiting, "GET /")))
-    assert who == "has 3 more greenlets serving GET / and 2 others"
+    assert who == "has 3 greenlets serving GET / and 2 others"
 
 
 def test_greenlet_without_a_request_is_told_of(event):
     greenlet = gevent.spawn(waits_here, event)
     gevent.sleep(0)
-    assert places(describe(sys._getframe(), {})) == ["has 1 more greenlet"]
+    assert places(describe(sys._getframe(), {})) == ["has 1 greenlet"]
     event.set()
     greenlet.join()
 
@@ -78,7 +78,7 @@ def test_greenlet_that_sleeps_by_the_function_that_stands_in_for_gevents_is_told
 
     greenlet = gevent.spawn(waits_here)
     gevent.sleep(0)
-    assert places(describe(sys._getframe(), {})) == ["has 1 more greenlet"]
+    assert places(describe(sys._getframe(), {})) == ["has 1 greenlet"]
     event.set()
     greenlet.join()
 
@@ -90,13 +90,13 @@ def test_responses_that_are_held_without_a_greenlet_are_counted():
 
 def test_a_main_greenlet_that_waits_in_others_code_is_told_of():
     told = gevent.spawn(lambda: describe(sys._getframe(), {})).get()
-    assert any("test_a_main_greenlet_that_waits" in stack for who, stack in told[1:] if who == "has 1 more greenlet")
+    assert any("test_a_main_greenlet_that_waits" in stack for who, stack in told[1:] if who == "has 1 greenlet")
 
 
 def test_greenlets_that_were_frozen_are_told_of(waiting):
     gc.freeze()
     try:
-        assert places(describe(sys._getframe(), {})) == ["has 3 more greenlets"]
+        assert places(describe(sys._getframe(), {})) == ["has 3 greenlets"]
     finally:
         gc.unfreeze()
 
