@@ -190,8 +190,9 @@ def check_addresses(addresses: Iterable[Address], cfg: Any) -> None:
 def overlap(one: Address, other: Address) -> bool:
     """Return whether only one of two addresses can be listened on at a time.
 
-    :raises BindError: a host does not resolve.
+    :raises BindError: a host does not resolve, or a descriptor is no listening socket.
     """
+    one, other = _bound(one), _bound(other)
     if isinstance(one, UnixAddress) and isinstance(other, UnixAddress):
         return os.path.abspath(one.path) == os.path.abspath(other.path)
     if not (isinstance(one, TCPAddress) and isinstance(other, TCPAddress) and one.port == other.port != 0):
@@ -200,6 +201,18 @@ def overlap(one: Address, other: Address) -> bool:
     hosts = {host, other_host}
     # :: is every address of IPv4 as well
     return len(hosts) == 1 or "::" in hosts or (family == other_family and "0.0.0.0" in hosts)  # noqa: S104
+
+
+def _bound(address: Address) -> Address:
+    """Return the address at which an inherited socket listens; any other address as it is."""
+    if not isinstance(address, FdAddress):
+        return address
+    sock = _inherit(address)
+    try:
+        name = sock.getsockname()
+    finally:
+        sock.detach()
+    return TCPAddress(*name[:2]) if isinstance(name, tuple) else UnixAddress(os.fsdecode(name))
 
 
 def check_address(address: Address, cfg: Any) -> None:

@@ -76,6 +76,23 @@ def test_each_cause_and_its_cure(tmp_path, address, cause):
     assert line == "the server would serve without admin_bind: " + cause.format(here=tmp_path)
 
 
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+def test_the_address_of_an_inherited_socket(tmp_path, family):
+    with socket.socket(socket.AF_UNIX if family == "unix" else socket.AF_INET) as inherited:
+        inherited.bind(str(tmp_path / "s") if family == "unix" else ("127.0.0.1", 0))
+        inherited.listen()
+        name = inherited.getsockname()
+        address = f"unix:{name}" if family == "unix" else f"localhost:{name[1]}"
+        (line,) = found(bind=f"fd://{inherited.fileno()}", admin_bind=address)
+        assert line.endswith(f"without admin_bind: {address} is in --bind too: choose another --admin-bind")
+        assert inherited.getsockname() == name  # it stays open
+
+
+def test_another_port_than_that_of_an_inherited_socket_is_fine():
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        assert found(bind=f"fd://{inherited.fileno()}", admin_bind="127.0.0.1:0") == []
+
+
 def test_a_directory_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may write anywhere
     (line,) = found(control_socket=str(tmp_path / "control"))
