@@ -40,9 +40,7 @@ class Control:
         try:
             return json.loads(self._ask("GET", page, query))
         except ValueError:
-            raise CommandError(
-                f"{self.path} is no control socket of geventwsgi: it answers {page} without JSON"
-            ) from None
+            raise self._strange(f"it answers {page} without JSON") from None
 
     def post(self, page: str, **query: Any) -> str:
         """Give an order; return the server's answer.
@@ -76,7 +74,8 @@ class Control:
         return body
 
     def _strange(self, cause: str) -> CommandError:
-        return CommandError(f"{self.path} is no control socket of geventwsgi, or has just ended: {cause}")
+        what = f"{self.path} is no control socket of geventwsgi, or has just ended ({cause})"
+        return CommandError(f"{what}: name the server's own by --control-socket PATH")
 
 
 def _exchange(path: str, request: bytes) -> bytes:

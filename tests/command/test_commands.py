@@ -183,7 +183,8 @@ def test_a_socket_of_another_program(path, capsys, monkeypatch, command, program
         assert main([*command, "--control-socket", str(path)]) == 1
     line = said(capsys)
     assert line.count("\n") == 1
-    assert line.startswith(f"gwsgi {command[0]}: {path} is no control socket of geventwsgi, or has just ended: ")
+    assert line.startswith(f"gwsgi {command[0]}: {path} is no control socket of geventwsgi, or has just ended (")
+    assert line.endswith("): name the server's own by --control-socket PATH\n")
 
 
 @pytest.mark.parametrize("program", [until_it_leaves, drip])
@@ -198,7 +199,7 @@ def test_a_program_that_never_answers(path, capsys, monkeypatch, command, progra
 def test_an_answer_that_is_no_json(path, capsys):
     with answering(path, b"hello"):
         assert run("status", ["--control-socket", str(path)]) == 1
-    assert said(capsys) == f"gwsgi status: {path} is no control socket of geventwsgi: it answers /status without JSON\n"
+    assert "has just ended (it answers /status without JSON): name the server's own by" in said(capsys)
 
 
 def test_a_refusal_is_the_servers_line(path, capsys):
