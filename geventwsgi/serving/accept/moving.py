@@ -321,35 +321,35 @@ class Moves:
         known, parked, moved = Known.read(facts)
         service = self._acceptor.speaker.service
         capacity, address = service.capacity, "" if known.client is None else known.client[0]
-        family = family_of(fd)
-        if service.draining or known.relayed != (service.entrance.tls is not None) or family is None:
+        peer = peer_of(fd)
+        if service.draining or known.relayed != (service.entrance.tls is not None) or peer is None:
             return None
         if not capacity.admits(address) or not has_room(capacity):
             return None
-        return partial(self._open, known, received, parked, fd, moved=moved, family=family)
+        return partial(self._open, known, received, parked, fd, moved=moved, peer=peer)
 
     def _open(
         self, known: Known, received: bytes, parked: dict[str, Any] | None, fd: int, *,
-        moved: bool = False, family: int | None = None,
+        moved: bool = False, peer: tuple[int, Any] | None = None,
     ) -> None:  # fmt: skip
         """Open a connection.
 
         :param moved: whether its next request is served here, wherever it belongs.
-        :param family: the socket's, if it is known.
+        :param peer: see :func:`peer_of`, if it is known.
         """
         acceptor = self._acceptor
         capacity = acceptor.speaker.service.capacity
         if capacity.full:
             capacity.evict()
-        family = family or family_of(fd)
-        if family is None:
+        peer = peer or peer_of(fd)
+        if peer is None:
             close(fd)
             return
         os.set_blocking(fd, False)
         client = Relayed(known.client) if known.relayed and known.client is not None else known.client
-        trusted = known.trusted if known.relayed else self._trusts(fd, family)
+        trusted = known.trusted if known.relayed else self._trusts(peer)
         connection = acceptor.speaker.adopt(
-            Socket(fd, family), client, received, trusted=trusted, answered=known.answered, moved=moved,
+            Socket(fd, peer[0]), client, received, trusted=trusted, answered=known.answered, moved=moved,
             home=known.home,
         )  # fmt: skip
         if parked:
@@ -357,12 +357,12 @@ class Moves:
         else:
             acceptor.start(connection)
 
-    def _trusts(self, fd: int, family: int) -> bool:
+    def _trusts(self, peer: tuple[int, Any]) -> bool:
         """Return whether the peer's forwarder fields are believed here: the settings may have changed since."""
-        entrance, peer = self._acceptor.speaker.service.entrance, peer_of(fd)
+        entrance, (family, address) = self._acceptor.speaker.service.entrance, peer
         if family == getattr(constants, "AF_UNIX", None):
             return entrance.trusts(None)
-        return peer is not None and bool(entrance.peers[peer[0]][1])
+        return bool(entrance.peers[address[0]][1])
 
     def _resume(self, connection: Connection, parked: dict[str, Any]) -> None:
         try:
@@ -424,27 +424,16 @@ def has_room(capacity: Capacity) -> bool:
     return not capacity.full or capacity.dispensable() is not None
 
 
-def peer_of(fd: int) -> Any:
-    """Return the address of a socket's peer; None if it has left."""
-    sock = RawSocket(fileno=fd)
-    try:
-        return sock.getpeername()
-    except OSError:
-        return None
-    finally:
-        sock.detach()
-
-
-def family_of(fd: int) -> int | None:
-    """Return the address family of a client's socket; None if it is none, or if its client has left."""
+def peer_of(fd: int) -> tuple[int, Any] | None:
+    """Return family and address of the peer of a client's socket; None if it is none, or if its client has left."""
     try:
         sock = RawSocket(fileno=fd)
     except OSError:
         return None
     try:
-        sock.getpeername()
+        address = sock.getpeername()
     except OSError:
         return None
     finally:
         sock.detach()
-    return sock.family if sock.type == constants.SOCK_STREAM and sock.family in _FAMILIES else None
+    return (sock.family, address) if sock.type == constants.SOCK_STREAM and sock.family in _FAMILIES else None
