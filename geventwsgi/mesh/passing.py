@@ -57,6 +57,8 @@ BURST = 64
 ANSWERS = 2.0
 #: Seconds between two looks for them.
 GLANCE = 0.005
+#: Seconds between two looks for the workers of another master.
+LOOK = 0.2
 #: Seconds without accepting when that has failed.
 PAUSE = 0.1
 _READ = 1
@@ -109,7 +111,10 @@ class Passing:
         self._spare = -1
         #: By the name of the other worker's socket.
         self._links: dict[str, Link] = {}
-        #: The sockets of other masters' workers at which nobody listens any more, while their files are there.
+        #: The sockets of other masters' workers, and when they are looked for again.
+        self._theirs: list[str] = []
+        self._look_at = 0.0
+        #: Those at which nobody listens any more, while their files are there.
         self._dead: set[str] = set()
         #: The sockets of those who pass something to this worker, and the listener, with their watchers.
         self._heard: dict[RawSocket, Any] = {}
@@ -271,11 +276,14 @@ class Passing:
 
     def others(self) -> list[str]:
         """Return the workers of another master that take connections: the one before or after this worker's."""
-        with suppress(OSError):
-            names = [each for each in os.listdir(self._directory) if each.startswith(PREFIX)]
-            self._dead.intersection_update(names)
-            return [each for each in names if not each.startswith(self._mine) and each not in self._dead]
-        return []
+        now = clock.monotonic()
+        if now >= self._look_at:
+            self._look_at, self._theirs = now + LOOK, []
+            with suppress(OSError):
+                names = [each for each in os.listdir(self._directory) if each.startswith(PREFIX)]
+                self._dead.intersection_update(names)
+                self._theirs = [each for each in names if not each.startswith(self._mine)]
+        return [each for each in self._theirs if each not in self._dead]
 
     @property
     def seat(self) -> Seat | None:
