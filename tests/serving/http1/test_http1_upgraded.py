@@ -211,6 +211,19 @@ class TestMessages:
             assert client.close_code == 3000
             assert served.records() == ["101 7"]
 
+    def test_a_send_after_another_greenlet_has_closed_is_a_failure_of_the_handler(self) -> None:
+        def message(ws: Any, _message: str) -> None:
+            gevent.spawn(ws.close, 3000).join()
+            ws.send("late")
+
+        handler = Handler(message=message)
+        with serving(handler) as served, served.connect() as client:
+            client.send("go")
+            assert (client.receive(), client.close_code) == (None, 3000)
+            assert handler.end == (3000, "")
+            served.records()
+        assert "WebSocketError: the WebSocket is closed (3000)" in served.errors.getvalue()
+
     def test_an_object_without_on_message_is_refused_before_the_handshake(self) -> None:
         with serving(object()) as served, served.connect() as client:
             assert client.head.startswith(b"HTTP/1.1 500 ")
