@@ -23,7 +23,7 @@ from geventwsgi.master.orders import ORDERS, Order, distinct, hup, term
 from geventwsgi.master.reload import Progress, Reload
 from geventwsgi.mesh.place import HERE
 from geventwsgi.mesh.whereabouts import Whereabouts
-from geventwsgi.observe.loggers import make_logger, warnings_of
+from geventwsgi.observe.loggers import make_logger, set_up, warnings_of
 from geventwsgi.observe.outputs import stdio
 from geventwsgi.system.daemon import daemonize
 from geventwsgi.system.foreign_code import ForeignCode
@@ -398,6 +398,7 @@ class Arbiter(Compatible):
 
     def _adopt(self, cfg: Config, listeners: list[Listener]) -> None:
         replace_process_settings(self.cfg, cfg, self.environ)
+        self._try(set_up, self.log, cfg)
         self.cfg = self.app.cfg = cfg
         self.LISTENERS = listeners
         if not cfg.reload:

@@ -7,7 +7,6 @@ arbiter makes the configuration the server's, and the crew replaces the other wo
 from __future__ import annotations
 
 import enum
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import StartupError
@@ -88,7 +87,6 @@ class Reload:
     def _start(self) -> None:
         state, cfg = self._state, self.cfg
         self._bind()
-        loggers.set_up(state.log, cfg)
         before = loggers.warnings_of(self._before)
         for warning in loggers.warnings_of(cfg):
             if warning not in before:
@@ -127,8 +125,6 @@ class Reload:
             worker.end_probation()
 
     def _abandon(self, failure: BootFailure) -> None:
-        with suppress(StartupError):  # the logs stay as they are
-            loggers.set_up(self._state.log, self._before)
         _refuse(self._state.log, failure)
         self.close()
 

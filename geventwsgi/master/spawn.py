@@ -19,6 +19,7 @@ from geventwsgi import forks
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.forks import close
 from geventwsgi.mesh.place import HERE
+from geventwsgi.observe import loggers
 from geventwsgi.system.children import begin_as_child, end_as_child, end_executors
 from geventwsgi.system.file_watcher import INTERVAL
 from geventwsgi.system.listeners import close_others
@@ -162,6 +163,8 @@ class _Life:
         forks.keep(self)
         handle.begin(os.getpid())
         replace_process_settings(state.cfg, handle.cfg, state.environ)
+        if handle.probation:  # the master, and other workers, log by the former settings until the reload is decided
+            loggers.set_up(handle.log, handle.cfg)
         state.become_worker(handle.cfg, handle.app.move_to_worker())
         set_title(f"gwsgi: worker {handle.slot.index + 1} [{handle.cfg.proc_name}]")
         prepare_gevent(handle.log.warning)

@@ -290,6 +290,47 @@ def test_hup_while_a_reload_is_under_way_takes_its_place_at_once(project):
         assert first not in server.worker_pids()
 
 
+PENDING = "import time\ndef post_fork(server, worker):\n    print('loading', flush=True)\n    time.sleep(60)\n"
+
+
+@pytest.fixture
+def pending(tmp_path):
+    """A server with a reload under way whose first worker is never ready; see :func:`formats_of_a_new_worker`."""
+    form = "access_log_format = '%s %%(p)s'\naccesslog = '{}'\n".format(tmp_path / "access.log")
+    with Gwsgi(app=APP, config=form % "old") as server:
+        server.access, server.access_of_the_new = tmp_path / "access.log", tmp_path / "of_the_new.log"
+        server.config_file.write_text((form % "new").replace("access.log", "of_the_new.log") + PENDING)
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: "loading" in server.stdout_text())
+        yield server
+
+
+def log_of_another_worker(server):
+    """Start one more worker, and return which lines the access log has of it."""
+    server.signal(signal.SIGTTIN)
+    wait_until(lambda: len(server.ready_pids()) == 2)
+    pid = server.ready_pids()[1]
+    wait_until(lambda: pid in pids_seen(server, 3))
+
+    def lines():
+        paths = [path for path in (server.access, server.access_of_the_new) if path.exists()]
+        return {(path.name, line) for path in paths for line in path.read_text().splitlines() if f"<{pid}>" in line}
+
+    wait_until(lines)
+    return {(name, line.split()[0]) for name, line in lines()}
+
+
+def test_a_worker_that_starts_while_a_reload_is_under_way_logs_as_its_own_configuration_says(pending):
+    assert log_of_another_worker(pending) == {("access.log", "old")}
+
+
+def test_a_wrong_configuration_in_place_of_a_reload_that_is_under_way_keeps_the_logs(pending):
+    pending.config_file.write_text("workers = 'many'\n")
+    pending.signal(signal.SIGHUP)
+    pending.wait_log("Reload failed, the old configuration and workers stay: ")
+    assert log_of_another_worker(pending) == {("access.log", "old")}
+
+
 def test_term_while_a_reload_is_under_way_stops_all(project):
     with Gwsgi(app="project:app", cwd=project.path) as server:
         project("import time; print('loading', flush=True); time.sleep(60)\n")
