@@ -639,15 +639,16 @@ class TestServers:
             server.stop(10)
             assert end.get() == ["one", None, 1012]
 
-    def test_a_drain_closes_a_websocket_of_which_a_part_of_a_message_has_just_come(self) -> None:
-        with self.run(Handler()) as (server, connect):
+    @pytest.mark.parametrize("spawn", ["default", 5], ids=["runners", "pool"])
+    def test_a_drain_closes_a_websocket_that_a_greenlet_has_just_got(self, spawn: Any) -> None:
+        with self.run(Handler(), spawn=spawn) as (server, connect):
             client = connect()
-            end = gevent.get_hub().threadpool.spawn(lambda: (client.receive(), client.close_code))
-            gevent.sleep(0.05)
             (connection,) = server.guests()
-            client.sock.sendall(frame(TEXT, b"half")[:5])
-            eventually(lambda: connection.is_at_work() or connection.exchange.received)
-            server.stop(10)
+            eventually(lambda: not connection.is_at_work())
+            connection.exchange.rouse()  # as for a part of a message
+            assert connection.is_at_work()
+            end = gevent.get_hub().threadpool.spawn(lambda: (client.receive(), client.close_code))
+            assert server.drain(5)
             assert end.get() == (None, 1012)
 
     def test_a_handler_that_sends_when_a_drain_has_closed_its_websocket_has_not_failed(self) -> None:
