@@ -111,7 +111,9 @@ MODULES = (
     "serving.http1.http1_admission",
     "serving.http1.http1_connection",
     "serving.accept.acceptor",
-    "serving.accept.moving",
+    "serving.moving.facts",
+    "serving.moving.takers",
+    "serving.moving.moves",
 )
 #: Paths that version 0.2 has documented, and where the module stands now.
 FORMER = {

@@ -61,7 +61,7 @@ FLOORS = [
     "websocket",
     "wsgi",
     "events",
-    *(f"serving.{name}" for name in ("loop", "wire", "request", "accept", "http1")),
+    *(f"serving.{name}" for name in ("loop", "wire", "request", "accept", "moving", "http1")),
 ]
 CIMPORT = re.compile(r"^(?:from (geventwsgi[\w.]*) )?cimport (.+)$", re.MULTILINE)
 COMPILED = {name_of(path): path for suffix in ("pxd", "pyx") for path in sorted(PACKAGE.rglob(f"*.{suffix}"))}
@@ -138,7 +138,7 @@ REMAINING = {
     "serving.server acceptor.speaker",
     "serving.server events.complain",
     "serving.server self.__gateway.application",
-    # What a protocol notes of its connection and of its socket.
+    # What a protocol, or a relay, notes of its connection and of its socket.
     "serving.accept.connection self.stream.parked_until",
     "serving.accept.prologue connection.answered",
     "serving.accept.prologue connection.introduced",
@@ -147,6 +147,7 @@ REMAINING = {
     "serving.http1.http1_admission lane.queued",
     "serving.http1.http1_admission service.served",
     "serving.http1.http1_connection stream.waited",
+    "serving.moving.moves connection.answered",
     "serving.http1.http1_exchange connection.last",
     "serving.wire.descriptor self._stream._sock",
     "serving.wire.poller stream.watched",

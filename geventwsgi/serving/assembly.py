@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from geventwsgi.observe.access import Record
     from geventwsgi.observe.tally import Tally
     from geventwsgi.serving.accept.capacity import Capacity
-    from geventwsgi.serving.accept.moving import Moves
     from geventwsgi.serving.http1.http1_affinity import Affinity, Places
     from geventwsgi.serving.http1.http1_policy import Page
     from geventwsgi.serving.loop.runners import Runners
+    from geventwsgi.serving.moving.moves import Moves
     from geventwsgi.serving.wire.poller import Poller
     from geventwsgi.wsgi.identified import Identities
     from geventwsgi.wsgi.response import LastHead

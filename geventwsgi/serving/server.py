@@ -28,11 +28,11 @@ from geventwsgi.serving import assembly
 from geventwsgi.serving.accept.acceptor import Acceptor
 from geventwsgi.serving.accept.capacity import Capacity
 from geventwsgi.serving.accept.connection import LAST_CALL
-from geventwsgi.serving.accept.moving import Moves
 from geventwsgi.serving.accept.service import ServerView
 from geventwsgi.serving.http1.http1_connection import Http1Speaker
 from geventwsgi.serving.loop.disarm import disarm
 from geventwsgi.serving.loop.runners import OneEach, Runners
+from geventwsgi.serving.moving.moves import Moves
 from geventwsgi.serving.script_attributes import OwnEnviron, Readable, check_spawn, look_for_signals
 from geventwsgi.serving.wire.outbox import outbox_of
 from geventwsgi.serving.wire.poller import poller

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from geventwsgi.http.head import RequestHead
     from geventwsgi.mesh.whereabouts import Whereabouts
     from geventwsgi.serving.accept.connection import Connection
-    from geventwsgi.serving.accept.moving import Moves
+    from geventwsgi.serving.moving.moves import Moves
     from geventwsgi.system.shared import Seat, Slot
 
 #: Characters of a half of a token.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import random
-import struct
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,9 +15,12 @@ from gevent import sleep, spawn
 from geventwsgi import clock
 from geventwsgi.mesh import passing
 from geventwsgi.serving.accept import connection as connection_module
-from geventwsgi.serving.accept import moving
 from geventwsgi.serving.accept.acceptor import Acceptor
-from geventwsgi.serving.accept.moving import FACTS, Known, Moves, Takers
+from geventwsgi.serving.moving import moves
+from geventwsgi.serving.moving import takers as takers_module
+from geventwsgi.serving.moving.facts import FACTS, Known
+from geventwsgi.serving.moving.moves import Moves
+from geventwsgi.serving.moving.takers import Takers
 from tests.support.eventually import eventually
 from tests.support.passing import Passings
 from tests.support.serving import Served, served
@@ -163,7 +164,7 @@ def test_it_comes_back_if_the_other_dies(workers: Passings, two: tuple[Worker, W
 def test_it_stays_if_the_other_has_gone(
     workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moving, "LONG_PATIENCE", 0.05)
+    monkeypatch.setattr(moves, "LONG_PATIENCE", 0.05)
     one, other = two
     settle(one)
     workers.die(other.passing)
@@ -308,30 +309,6 @@ def test_facts_that_are_wrong_are_refused(workers: Passings, two: tuple[Worker, 
     assert other.served.service.capacity.open() == 1
 
 
-def test_bytes_of_anything_are_no_facts_or_are_read_as_what_a_worker_passes() -> None:
-    chance = random.Random(25)
-    good = Known(("2001:db8::1", 65535), True, False, True, (3, 1 << 40)).facts((3, 1 << 40), {"a": ["b"]}, moved=True)
-    for _ in range(3000):
-        data = bytearray(good if chance.random() < 0.7 else chance.randbytes(chance.randrange(1, 60)))
-        for _ in range(chance.randrange(3)):
-            data[chance.randrange(len(data))] = chance.randrange(256)
-        del data[chance.randrange(1, 2 * len(good)) :]
-        with suppress(ValueError, TypeError, struct.error, RecursionError):
-            known, parked, moved = Known.read(bytes(data))
-            assert Known.read(known.facts(known.home, parked, moved=moved)) == (known, parked, moved)
-
-
-@pytest.mark.parametrize("home", [None, (7, 1 << 63)])
-@pytest.mark.parametrize("client", [None, ("127.0.0.1", 80), ("fe80::1%eth0", 65535)])
-@pytest.mark.parametrize("said", [(True, False, False), (False, True, False), (False, False, True)])
-@pytest.mark.parametrize(("parked", "moved"), [(None, True), ({"a": "ü"}, False)])
-def test_what_is_known_is_read_as_it_was_passed(
-    home: Any, client: Any, said: tuple[bool, bool, bool], parked: Any, moved: bool
-) -> None:
-    known = Known(client, *said, home)
-    assert Known.read(known.facts(home, parked, moved=moved)) == (known, parked, moved)
-
-
 def test_a_descriptor_that_is_no_client_is_refused(workers: Passings, two: tuple[Worker, Worker]) -> None:
     one, other = two
     back: list[int] = []
@@ -463,7 +440,7 @@ class TestHandover:
     ) -> None:
         one, other = two
         settle(one)
-        monkeypatch.setattr(moving, "PATIENCE", 0.0)
+        monkeypatch.setattr(takers_module, "PATIENCE", 0.0)
         tries: list[tuple[int, int]] = []
         send = one.passing.send
 

@@ -1,4 +1,4 @@
-"""A connection that goes on in another worker: what is told of it, and how it is opened there.
+"""A connection that goes on in another worker: how it leaves, and how it is opened there.
 
 It moves between two requests, with the bytes that have been received of the next one. How a descriptor gets to another
 process is the business of ``mesh.passing``.
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import socket as constants
-import struct
 from _socket import socket as RawSocket
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gevent import sleep, spawn
 from greenlet import getcurrent
@@ -22,8 +21,10 @@ from geventwsgi.forks import close
 from geventwsgi.mesh.passing import TooLargeError
 from geventwsgi.serving.accept.acceptor import Seldom
 from geventwsgi.serving.accept.connection import Relayed
-from geventwsgi.serving.accept.relaying import carry, pair
 from geventwsgi.serving.loop import runners
+from geventwsgi.serving.moving.facts import Known
+from geventwsgi.serving.moving.relaying import carry, pair
+from geventwsgi.serving.moving.takers import Takers
 from geventwsgi.serving.wire.sockets import Socket
 
 if TYPE_CHECKING:
@@ -35,108 +36,14 @@ if TYPE_CHECKING:
     from geventwsgi.serving.accept.connection import Connection
     from geventwsgi.system.shared import Seat
 
-#: Seconds for which a worker that takes nothing is tried, before others are; and seconds between two tries.
-PATIENCE, PAUSE = 1.0, 0.002
-#: The same for the worker of a session, which has nowhere else to go: the loop of that worker may be blocked. The pause
-#: grows.
+#: Seconds between two tries to send to a worker.
+PAUSE = 0.002
+#: For the worker of a session, which has nowhere else to go, since its loop may be blocked: seconds for which it is
+#: tried, and the longest pause between two tries. The pause grows.
 LONG_PATIENCE, LONG_PAUSE = 30.0, 0.05
 #: Seconds for which connections whose handler's method runs are waited for, and between two looks at them.
 METHODS, LOOK = 5.0, 0.02
-#: What facts begin with: FLAGS, the client's port, the index and the number of :attr:`Known.home`, the size of the
-#: client's address. The address follows, and what is parked, as JSON.
-FACTS = struct.Struct("!BHIQB")
-#: Flags. The names of the first ones are those of :class:`Known`.
-TRUSTED, ANSWERED, RELAYED, MOVED, AT_HOME = 1, 2, 4, 8, 16
-FLAGS = 31
 _FAMILIES = (constants.AF_INET, constants.AF_INET6, getattr(constants, "AF_UNIX", None))
-
-
-class Known(NamedTuple):
-    """What another worker has to know of a connection, beside its bytes: the facts of a passing."""
-
-    #: The client's address; None for a unix socket.
-    client: tuple[str, int] | None
-    #: Whether the peer's forwarder fields are believed. It counts where the peer is another worker, which speaks the
-    #: client's TLS; any other peer is judged by the settings of the worker that takes the connection.
-    trusted: bool
-    #: Whether a request of it has been answered.
-    answered: bool
-    #: Whether another worker speaks the client's TLS.
-    relayed: bool
-    #: The worker that has accepted it; None: the one that has it.
-    home: Seat | None = None
-
-    @classmethod
-    def of(cls, connection: Connection) -> Known:
-        """Return what is known of a connection."""
-        client = (connection.remote_addr, connection.remote_port) if connection.remote_addr else None
-        relayed = connection.service.entrance.tls is not None
-        return cls(client, bool(connection.trusted), bool(connection.answered), relayed, connection.home)
-
-    def facts(self, home: Seat | None, parked: dict[str, Any] | None, *, moved: bool) -> bytes:
-        """Return what is passed to another worker; see :meth:`read`."""
-        host, port = self.client or ("", 0)
-        index, number = home or (0, 0)
-        flags = TRUSTED * self.trusted | ANSWERED * self.answered | RELAYED * self.relayed | MOVED * moved
-        name = host.encode()
-        head = FACTS.pack(flags | AT_HOME * (home is not None), port, index, number, len(name)) + name
-        if not parked:
-            return head
-        import json  # slow to import, and for what is parked alone
-
-        return head + json.dumps(parked).encode()
-
-    @classmethod
-    def read(cls, facts: bytes) -> tuple[Known, dict[str, Any] | None, bool]:
-        """Return what another worker has passed: this, what is parked, and whether it is there for its next request.
-
-        :raises Exception: no worker of this version passes such facts.
-        """
-        flags, port, index, number, size = FACTS.unpack_from(facts)
-        end = FACTS.size + size
-        if flags & ~FLAGS or end > len(facts):
-            raise ValueError("there are more flags, or there is less of an address, than a worker passes")
-        client = (facts[FACTS.size : end].decode(), port) if size else None
-        parked = None
-        if end < len(facts):
-            import json  # as above
-
-            parked = json.loads(facts[end:])
-            if not isinstance(parked, dict):
-                raise TypeError("what is parked is described by a dictionary")
-        home = (index, number) if flags & AT_HOME else None
-        known = cls(client, flags & TRUSTED != 0, flags & ANSWERED != 0, flags & RELAYED != 0, home)
-        return known, parked, flags & MOVED != 0
-
-
-class Takers:
-    """The workers that connections are handed over to: in turn the one that has the fewest.
-
-    :param staying: returns the workers that go on serving.
-    """
-
-    def __init__(self, passing: Passing, staying: Callable[[], Sequence[Taker]]) -> None:
-        self._passing = passing
-        self._staying = staying
-        #: Those that have taken nothing for a while.
-        self._slow: set[Taker] = set()
-        self._patience = clock.monotonic() + PATIENCE
-
-    def next(self) -> Taker | None:
-        """Return the worker to try; None if there is none."""
-        staying = self._staying()
-        quick = [taker for taker in staying if taker not in self._slow]
-        return min(quick or staying, key=self._passing.connections_at, default=None)
-
-    def took(self) -> None:
-        """Note that a worker has taken a connection."""
-        self._patience = clock.monotonic() + PATIENCE
-
-    def took_nothing(self, taker: Taker) -> None:
-        """Note that a worker takes nothing at the moment. After some time others are tried, if there are any."""
-        if clock.monotonic() >= self._patience:
-            self._slow.add(taker)
-            self.took()
 
 
 class Moves:

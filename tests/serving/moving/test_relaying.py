@@ -12,7 +12,7 @@ import pytest
 from gevent import socket
 
 from geventwsgi.errors import ClientDisconnected
-from geventwsgi.serving.accept.relaying import carry, pair
+from geventwsgi.serving.moving.relaying import carry, pair
 from geventwsgi.serving.wire.stream import Stream
 from tests.support.serving import served
 from tests.support.streams import raw, tcp_pair

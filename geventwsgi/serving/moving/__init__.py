@@ -1,0 +1,1 @@
+"""How a connection goes on in another worker. Knows no protocol."""
