@@ -28,6 +28,7 @@ cdef class FrameReader:
     cdef bint _inflating
 
     cpdef bint is_empty(self) except -1
+    cpdef bytes unread(self)
     cpdef feed(self, bytes data)
     cpdef read(self)
     @cython.locals(data=bytes, at=Py_ssize_t, have=Py_ssize_t, first=int, second=int, opcode=int, size="long long", keys=int)

@@ -105,6 +105,14 @@ class FrameReader:
         """Return whether all that was fed has been read, and nothing of it is kept: another reader can go on."""
         return self._opcode < 0 and self._kind == _CONTINUATION and self._at == len(self._data)
 
+    def unread(self) -> bytes | None:
+        """Return what was fed and has not been read, with which another reader can go on.
+
+        None in the midst of a frame or of a message.
+        """
+        between = self._opcode < 0 and self._kind == _CONTINUATION
+        return self._data[self._at :] if between else None
+
     def feed(self, data: bytes) -> None:
         """Take in received bytes, when :attr:`hungry`; what is left of earlier ones is part of a head or control frame.
 

@@ -209,6 +209,10 @@ class Upgrade:
         """See :meth:`Held.pack`. The application has been told, unless it is None."""
         return None
 
+    def unread(self) -> bytes:
+        """Give back what was fed and has not been read, if it can be fed anew; called before :meth:`pack`."""
+        return b""
+
     def farewell(self) -> bytes:
         """Return the last bytes for a client that no worker goes on with."""
         raise NotImplementedError

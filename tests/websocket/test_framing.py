@@ -81,6 +81,21 @@ def sizes_of(data: bytes, sizes: list[int]) -> bytes:
     return data
 
 
+@pytest.mark.parametrize("left", [b"", frame(TEXT, b"two"), frame(TEXT, b"two")[:5]])
+def test_another_reader_can_go_on_with_what_was_not_read(left: bytes) -> None:
+    reader = FrameReader()
+    reader.feed(frame(TEXT, b"one") + left)
+    assert reader.read() == "one"
+    assert reader.unread() == left
+
+
+@pytest.mark.parametrize("begun", [frame(TEXT, b"two")[:-1], frame(TEXT, b"two", fin=False)])
+def test_no_other_reader_can_go_on_in_the_midst_of_a_message(begun: bytes) -> None:
+    reader = FrameReader()
+    assert set(read_all(reader, begun)) == {None}
+    assert reader.unread() is None
+
+
 def test_what_was_read_is_not_kept() -> None:
     reader = FrameReader(1 << 20)
     grown = []

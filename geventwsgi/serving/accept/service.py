@@ -47,6 +47,9 @@ class Sender(Protocol):
     def send_on(self, connection: Any) -> None:
         """Have a connection go on there, with what has come of its next request."""
 
+    def send_between(self, connection: Any) -> None:
+        """Have a connection go on there between two calls of its handler; it is started again here if it stays."""
+
 
 class Service:
     """The parts of one server, put together.

@@ -25,6 +25,7 @@ cdef class Http1Upgraded(http1_parked.Http1Parked):
     cdef int _size
     cdef flag _working
     cdef flag _stuck
+    cdef flag _between
     cdef flag _draining
 
     cpdef begin(self, CConnection connection, live_exchange.LiveExchange former, CCall call, CUpgrade upgrade)

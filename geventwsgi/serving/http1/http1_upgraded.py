@@ -41,8 +41,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
     """See above. For the upgrade it is the connection (:class:`~geventwsgi.wsgi.held.Line`)."""
 
     __slots__ = (
-        "_draining", "_ends", "_kept", "_kept_size", "_owed", "_pings", "_room", "_since", "_size", "_stuck", "_turns",
-        "_upgrade", "_working", "received",
+        "_between", "_draining", "_ends", "_kept", "_kept_size", "_owed", "_pings", "_room", "_since", "_size",
+        "_stuck", "_turns", "_upgrade", "_working", "received",
     )  # fmt: skip
 
     def begin(self, connection: Connection, former: live_exchange.LiveExchange, call: Call, upgrade: Upgrade) -> None:
@@ -69,6 +69,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
         #: Whether a runner has it, or will have it soon; whether nothing is received before the client has taken more.
         self._working = True
         self._stuck = False
+        #: Whether it waits between two calls of the handler to go on in another worker.
+        self._between = False
         #: Whether it is to be closed once the handler's method has ended, since the server stops.
         self._draining = False
 
@@ -98,7 +100,10 @@ class Http1Upgraded(http1_parked.Http1Parked):
     def _pack(self) -> dict[str, Any] | None:
         """See :meth:`.Http1Parked._pack`."""
         upgrade = self._upgrade
-        packed = None if self._is_busy() else upgrade.pack()
+        if self._is_busy():
+            return None
+        self._connection.stream.unread(upgrade.unread())
+        packed = upgrade.pack()
         if packed is None or self._is_busy():
             return None
         return {"upgrade": packed, "farewell": upgrade.farewell().decode("latin-1")}
@@ -109,8 +114,8 @@ class Http1Upgraded(http1_parked.Http1Parked):
 
     def _is_busy(self) -> bool:
         """Return whether something is going on, apart from what the loop sends."""
-        works = self._working or self._stuck or self._turns is not None
-        return works or self._ends != _NEVER or not self._upgrade.hungry()
+        works = (self._working and not self._between) or self._stuck or self._turns is not None
+        return works or self._ends != _NEVER
 
     def leave(self) -> None:
         """See :meth:`.Http1Parked.leave`."""
@@ -139,7 +144,7 @@ class Http1Upgraded(http1_parked.Http1Parked):
     def resume(self) -> bool:
         """See :meth:`.Http1Parked.resume`: call the handler once, or end."""
         upgrade, stream = self._upgrade, self._connection.stream
-        called = False
+        called = self._between = False
         self._since = clock.monotonic()
         try:
             while not (called or self._is_over()):
@@ -158,10 +163,14 @@ class Http1Upgraded(http1_parked.Http1Parked):
         if self._is_over():
             self._end_for_good()
             return False
+        moves = self._connection.service.moves
         if self._draining:
             upgrade.drain()
         if upgrade.hungry() and not (stream.hot or stream.ahead()):
             self._park()
+        elif moves is not None and self._ends == _NEVER and self._connection.goes_on():
+            self._between = True
+            moves.send_between(self._connection)
         else:
             self._give()  # before anything else is called, the runner is looked at
         return True

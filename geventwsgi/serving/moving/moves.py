@@ -143,7 +143,7 @@ class Moves:
         while staying() and clock.monotonic() < until:
             before, takers = len(connections), Takers(self._passing, staying)
             for connection in tuple(connections):
-                if connection in connections and takers.next() is not None:
+                if connection in connections and not connection.is_at_work() and takers.next() is not None:
                     self._give(connection, takers, until)
             self._passing.hand_over()  # some may come back
             if len(connections) < before:
@@ -152,22 +152,23 @@ class Moves:
                 return
             sleep(LOOK)
 
-    def _give(self, connection: Any, takers: Takers, until: float) -> None:
-        """Send a connection as it is, if it can leave now."""
+    def _give(self, connection: Any, takers: Takers, until: float) -> bool:
+        """Send a connection as it is; return False if it cannot leave now."""
         known = Known.of(connection)
         try:
             parked = connection.pack() if connection.stream.can_detach() else None
         except BaseException as error:  # noqa: BLE001 - the application's
             self._complain("cannot leave its worker, and ends with it", "Mend on_handover or what it calls", error)
-            return
+            return False
         detached = None if parked is None else connection.stream.detach()
         if detached is None:
-            return
+            return False
         try:
             connection.leave()
         except BaseException as error:  # noqa: BLE001 - the application's, in close()
             self._complain("has left its worker with a failure", "Mend close() of what the application returns", error)
         self._offer(known, parked, detached, takers, until)
+        return True
 
     def has_taker(self) -> bool:
         """See :class:`.Sender`."""
@@ -176,6 +177,16 @@ class Moves:
     def send_on(self, connection: Connection) -> None:
         """See :class:`.Sender`."""
         self._acceptor.speaker.service.runners.give(Onward(self, connection))
+
+    def send_between(self, connection: Connection) -> None:
+        """See :class:`.Sender`."""
+        self._acceptor.speaker.service.runners.give(Between(self, connection))
+
+    def give_or_start(self, connection: Connection) -> None:
+        """Send a connection as it is to a worker that goes on; start it here if it cannot leave."""
+        takers = Takers(self._passing, self._staying)
+        if not self._give(connection, takers, clock.monotonic() + LONG_PATIENCE):
+            connection.start()
 
     def leave(self, connection: Connection) -> bool:
         """Send a connection on; return False, and do nothing, if it cannot leave. May wait for the other worker.
@@ -308,6 +319,19 @@ class Onward(runners.Sleeper):
                 connection.close()
             else:
                 connection.start()
+
+
+class Between(runners.Sleeper):
+    """Sends a connection on between two calls of its handler, whose messages wait."""
+
+    def __init__(self, moves: Moves, connection: Connection) -> None:
+        self.greenlet = None
+        self._moves = moves
+        self._connection = connection
+
+    def run(self) -> None:
+        """See :class:`~geventwsgi.serving.loop.runners.Sleeper`."""
+        self._moves.give_or_start(self._connection)
 
 
 def _part(connection: Connection, parked: dict[str, Any]) -> None:

@@ -322,6 +322,14 @@ class HandledWebSocket(held.Upgrade):
 
     # In another worker
 
+    def unread(self) -> bytes:
+        """See :meth:`.Upgrade.unread`."""
+        rest = None if self._reader is None else self._reader.unread()
+        if rest is None:
+            return b""
+        self._reader = None
+        return rest
+
     def pack(self) -> Packed | None:
         """See :meth:`.Upgrade.pack`. A message must not have come in part, nor refer to what came before."""
         handler: Any = self.handler

@@ -21,7 +21,7 @@ import pytest
 from tests.support.process import Gwsgi
 from tests.support.upgrading import children_of, upgraded
 from tests.support.waiting import wait_until
-from tests.support.websocket import WebSocketClient
+from tests.support.websocket import TEXT, WebSocketClient, frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,6 +184,28 @@ def test_a_websocket_whose_handler_works_goes_on_after_its_answer(server: Gwsgi)
         client.send("three")
         count, pid = str(client.receive()).split(" in ")
         assert (count, int(pid) in server.worker_pids()) == ("3", True)
+
+
+def test_messages_that_wait_for_a_handler_go_on_with_their_websocket(server: Gwsgi) -> None:
+    with WebSocketClient(server.address, "/ws") as client:
+        for _ in range(4):
+            client.send("slow")
+        reload(server)
+        counts, pids = zip(*(str(client.receive()).split(" in ") for _ in range(4)), strict=True)
+        assert counts == ("1", "2", "3", "4")
+        assert [int(pid) in server.worker_pids() for pid in (pids[0], pids[3])] == [False, True]
+
+
+def test_the_first_byte_of_a_frame_goes_on_with_its_websocket(server: Gwsgi) -> None:
+    with WebSocketClient(server.address, "/ws") as client:
+        client.send("one")
+        assert str(client.receive()).startswith("1 in ")
+        data = frame(TEXT, b"two")
+        client.sock.sendall(data[:1])
+        reload(server)
+        client.sock.sendall(data[1:])
+        count, pid = str(client.receive()).split(" in ")
+        assert (count, int(pid) in server.worker_pids()) == ("2", True)
 
 
 def test_a_connection_whose_long_poll_is_still_read_goes_on_after_it(tmp_path: Path) -> None:
