@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def live_server(app: Callable[..., Any], *, host: str = "127.0.0.1", **settings: Any) -> Iterator[str]:
     """Serve ``app`` while the ``with`` block runs; yield its URL, without a slash at the end.
 
-    The server has its own thread and gevent hub, so the test may use any client that blocks. When the block ends,
-    requests in flight get a second to end.
+    The server has its own thread and gevent hub, so the test may use any client that blocks. In a process that is
+    patched it is a greenlet, as every thread is there. When the block ends, requests in flight get a second to end.
 
     :param host: the address to bind; the system chooses a free port.
     :param settings: arguments of :class:`~geventwsgi.WSGIServer`: ``keepalive=5``, ``certfile=...``, ``log=None``.
@@ -65,6 +65,7 @@ class _ServerThread:
         try:
             from gevent import get_hub  # only a thread that serves needs gevent
             from gevent.event import Event  # the same
+            from gevent.monkey import is_module_patched  # the same
 
             from geventwsgi.serving.server import WSGIServer  # the same
 
@@ -84,4 +85,5 @@ class _ServerThread:
         ended.wait()
         waker.close()
         server.stop()
-        hub.destroy(destroy_loop=True)
+        if not is_module_patched("threading"):  # else this is a greenlet, and the hub is that of the test's thread
+            hub.destroy(destroy_loop=True)

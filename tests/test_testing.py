@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,21 @@ def test_an_error_in_the_block_is_not_hidden() -> None:
 def test_the_fixture(gwsgi_server: Callable[..., str]) -> None:
     assert requests.get(gwsgi_server(app) + "/one", timeout=10).text == "/one"
     assert requests.get(gwsgi_server(app, keepalive=0) + "/two", timeout=10).headers["Connection"] == "close"
+
+
+def test_in_a_patched_process_the_test_goes_on() -> None:
+    """A thread is a greenlet there, and the hub in which it serves is the test's."""
+    script = """
+from gevent import monkey; monkey.patch_all()
+import requests
+from geventwsgi.testing import live_server
+from tests.test_testing import app
+for path in ("/one", "/two"):
+    with live_server(app) as url:
+        print(requests.get(url + path, timeout=10).text, flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("/one\n/two\n", "")
 
 
 def test_a_server_that_cannot_be_imported_is_an_error_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

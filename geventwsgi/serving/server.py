@@ -217,6 +217,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         Between this and :meth:`start_accepting` a script may fork, to serve at one address from several processes.
         """
         self.require_tls()
+        if self.__acceptor is not None and self.__view.draining.is_set():
+            self.__stop(0)  # a drain alone has left what it had drained
         super().init_socket()
         self.__begin_anew()
         self.socket.setblocking(False)  # one that was given may be the standard library's, and accept would block all
@@ -248,6 +250,8 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         """Make good what a :meth:`stop` has left: requests of that life stay told to drain, new ones are not."""
         if "_spawn" not in vars(self):  # gevent's close() takes it away, and a pool would bound nothing
             self.set_spawn(self.__given_spawn)
+        if self.__acceptor is not None:
+            self.__acceptor.listener = self.socket  # a close() alone has closed the one before
         before = self.__view
         if before.draining.is_set():
             self.__view = ServerView()

@@ -11,7 +11,7 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent import socket
+from gevent import pywsgi, socket
 from gevent.event import Event
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler
@@ -713,6 +713,25 @@ class TestStops:
 
 class TestSecondLife:
     """Start, stop, start."""
+
+    @pytest.mark.parametrize("handler_class", [None, pywsgi.WSGIHandler])
+    @pytest.mark.parametrize("end", [WSGIServer.close, lambda server: server.drain(1)], ids=["close", "drain"])
+    def test_what_has_ended_without_a_stop_serves_again(self, make: Make, end: Any, handler_class: Any) -> None:
+        server = make(handler_class=handler_class)
+        answered(server).close()
+        end(server)
+        server.start()
+        assert ask(server).endswith(b"hello")
+
+    def test_a_close_leaves_connections_to_the_second(self, make: Make) -> None:
+        server = make()
+        with answered(server) as client:
+            server.close()
+            server.start()
+            client.sendall(GET)
+            assert client.recv(1000).endswith(b"hello")
+            server.stop(0)
+            assert client.recv(1) == b""
 
     def test_applications_are_not_told_to_drain(self, make: Make) -> None:
         def told(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

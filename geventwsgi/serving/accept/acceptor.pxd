@@ -8,7 +8,7 @@ cimport cython
 
 cdef class Acceptor:
     cdef object _loop
-    cdef object _listener
+    cdef public object listener
     cdef public CCapacity capacity
     cdef object _log
     cdef object _pause

@@ -48,7 +48,7 @@ class Acceptor:
         *, proxied: bool = False,
     ) -> None:  # fmt: skip
         self._loop = get_hub().loop
-        self._listener = listener
+        self.listener = listener
         self.capacity = capacity
         self._log = log
         self._pause = pause
@@ -108,7 +108,7 @@ class Acceptor:
             self._pause(MOMENT)
             return None
         try:
-            accepted = sockets.accept(self._listener)
+            accepted = sockets.accept(self.listener)
         except OSError as error:
             self._failed(error)
             return None
