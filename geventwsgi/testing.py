@@ -38,6 +38,8 @@ class _ServerThread:
     """A thread that serves; everything of gevent happens inside it."""
 
     def __init__(self, app: Callable[..., Any], host: str, settings: dict[str, Any]) -> None:
+        import gevent.hub  # noqa: F401 - here, since gevent takes the thread that imports it for the main one
+
         self._app = app
         self._host = host
         self._settings = {"log": None, **settings}
@@ -63,27 +65,33 @@ class _ServerThread:
 
     def _run(self) -> None:
         try:
-            from gevent import get_hub  # only a thread that serves needs gevent
-            from gevent.event import Event  # the same
-            from gevent.monkey import is_module_patched  # the same
+            self._serve()
+        except BaseException as error:
+            if self._listening.is_set():
+                raise
+            self._error = error  # for the thread that waits for it
+            self._listening.set()
 
-            from geventwsgi.serving.server import WSGIServer  # the same
+    def _serve(self) -> None:
+        from gevent import get_hub  # only a thread that serves needs gevent
+        from gevent.event import Event  # the same
+        from gevent.monkey import is_module_patched  # the same
 
-            hub, ended = get_hub(), Event()
+        from geventwsgi.serving.server import WSGIServer  # the same
+
+        hub, ended = get_hub(), Event()
+        try:
             server = WSGIServer((self._host, 0), self._app, **self._settings)
             server.start()
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
-            self._error = error
+            host = f"[{self._host}]" if ":" in self._host else self._host
+            self._url = f"{'https' if server.ssl_enabled else 'http'}://{host}:{server.server_port}"
+            waker = hub.loop.async_()  # the one watcher that another thread may touch
+            waker.start(ended.set)
+            self._end = waker.send
             self._listening.set()
-            return
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self._url = f"{'https' if server.ssl_enabled else 'http'}://{host}:{server.server_port}"
-        waker = hub.loop.async_()  # the one watcher that another thread may touch
-        waker.start(ended.set)
-        self._end = waker.send
-        self._listening.set()
-        ended.wait()
-        waker.close()
-        server.stop()
-        if not is_module_patched("threading"):  # else this is a greenlet, and the hub is that of the test's thread
-            hub.destroy(destroy_loop=True)
+            ended.wait()
+            waker.close()
+            server.stop()
+        finally:
+            if not is_module_patched("threading"):  # else this is a greenlet, and the hub is that of the test's thread
+                hub.destroy(destroy_loop=True)

@@ -131,7 +131,7 @@ NO_WORKER = "worker_class cli_app:app is not a subclass of geventwsgi.Worker: de
     [
         ([], NO_APPLICATION, 2),
         (["--check-config"], NO_APPLICATION, 2),
-        (["-w", "x", "cli_app"], "flag --workers: workers must be a whole number, 1 or more, or auto, not 'x'", 2),
+        (["-w", "x", "cli_app"], "flag --workers: workers must be a whole number from 1 to 4096, or auto, not 'x'", 2),
         (["--wrokers"], "unknown flag --wrokers; did you mean --workers?", 2),
         (["-c", "no.py"], "cannot read the configuration file 'no.py': No such file or directory", 2),
         (["--check-config", "cli_app:ap"], "module 'cli_app' has no 'ap'; did you mean 'app'?", 4),
@@ -158,8 +158,8 @@ NO_WORKER = "worker_class cli_app:app is not a subclass of geventwsgi.Worker: de
          "fd://999 is not an open socket (Bad file descriptor): let the parent process pass one", 1),
         (["--check-config", "-b", "127.0.0.1:8000,127.0.0.1:8000", "cli_app"],
          "127.0.0.1:8000 is in --bind twice: remove one", 1),
-        (["--check-config", "-w", "5000", "-b", "127.0.0.1:0", "cli_app"],
-         "there cannot be more than 4096 workers: lower --workers", 3),
+        (["-w", "4097", "-b", "127.0.0.1:0", "cli_app"],
+         "flag --workers: workers must be a whole number from 1 to 4096, or auto, not '4097'", 2),
         (["--check-config", "--pid", "cli_app.py", "cli_app"],
          "the pidfile {here}/cli_app.py does not contain a pid: choose another --pid", 1),
         (["--check-config", "-k", "cli_app:app", "cli_app"],
@@ -195,7 +195,7 @@ def test_who_debugs_is_shown_no_traceback_for_a_wrong_setting(capsys):
     assert cli.main(["--log-level", "debug", "-w", "x", "cli_app:app"]) == 2
     assert (
         capsys.readouterr().err
-        == "gwsgi: flag --workers: workers must be a whole number, 1 or more, or auto, not 'x'\n"
+        == "gwsgi: flag --workers: workers must be a whole number from 1 to 4096, or auto, not 'x'\n"
     )
 
 

@@ -72,6 +72,20 @@ def test_the_fixture(gwsgi_server: Callable[..., str]) -> None:
     assert requests.get(gwsgi_server(app, keepalive=0) + "/two", timeout=10).headers["Connection"] == "close"
 
 
+def test_gevent_takes_the_tests_thread_for_the_main_one() -> None:
+    """Otherwise each server would have libev's default loop, of which there is one: the end of one ended the next."""
+    script = """
+import threading
+from geventwsgi.testing import live_server
+from tests.test_testing import app
+with live_server(app):
+    from gevent.hub import MAIN_THREAD_IDENT
+    print(MAIN_THREAD_IDENT == threading.main_thread().ident, flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
 def test_in_a_patched_process_the_test_goes_on() -> None:
     """A thread is a greenlet there, and the hub in which it serves is the test's."""
     script = """

@@ -67,9 +67,10 @@ def _number(given: Any) -> int | None:
     return int(given) if isinstance(given, int) and not isinstance(given, bool) else None
 
 
-#: The largest numbers that the system and the compiled core hold: of things to count, and of bytes or requests.
+#: The largest numbers that the system and the compiled core hold: of things to count, of bytes or requests, of workers.
 LARGEST_INT = 2**31 - 1
 LARGEST = 2**63 - 1
+MOST_WORKERS = 4096
 
 
 def whole(minimum: int = 0, maximum: int | None = None, largest: int = LARGEST_INT) -> Kind:
@@ -96,8 +97,8 @@ def _workers(given: Any) -> int:
 
         return suitable_workers()
     number = _number(given)
-    if number is None or number < 1:
-        raise wrong("a whole number, 1 or more, or auto", given)
+    if number is None or not 1 <= number <= MOST_WORKERS:
+        raise wrong(f"a whole number from 1 to {MOST_WORKERS}, or auto", given)
     return number
 
 
@@ -399,7 +400,7 @@ def account(what: str, lookup: Callable[[str], int]) -> Kind:
 
     def parse(given: Any) -> int:
         number = _number(given)
-        if number is not None and number >= 0:
+        if number is not None and 0 <= number < 2**32 - 1:
             return number
         try:
             return lookup(_text(given))

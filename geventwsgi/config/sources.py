@@ -405,7 +405,7 @@ def _warnings(cfg: Config) -> Iterator[str]:
         yield f"{cfg.source('user')}: workers of that user keep root's group: set group too"
     if cfg.reload and cfg.preload_app:
         source = cfg.source("preload_app")
-        yield f"{source}: preload_app has no effect together with reload: each worker loads the application"
+        yield f"{source}: preload_app has no effect together with reload: leave one of the two out"
     if cfg.daemon and cfg.errorlog == "-" and not cfg.enable_stdio_inheritance:
         yield f"{cfg.source('daemon')}: the error log of a daemon is lost: set errorlog"
     yield from _exposed(cfg)

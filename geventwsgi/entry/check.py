@@ -19,7 +19,6 @@ from geventwsgi.system.listeners import check_addresses
 from geventwsgi.system.pidfile import PidFile
 from geventwsgi.system.privileges import check_privileges
 from geventwsgi.system.process import apply_process_settings
-from geventwsgi.system.shared import check_workers
 from geventwsgi.worker.application import Application
 from geventwsgi.worker.worker import worker_class
 
@@ -52,7 +51,6 @@ def check(cfg: Config, complain: Callable[[str], object]) -> None:
 
         for finding in unavailable(cfg):
             complain(finding)
-    check_workers(cfg.workers)
     check_engine(cfg)
     if cfg.pidfile:
         PidFile(cfg.pidfile, (cfg.uid, cfg.gid)).check()

@@ -116,8 +116,6 @@ def _contradictions(cfg: Config) -> Iterator[str]:
         for name in ("access_log_format", "access_log_skip"):
             if cfg.source(name) != "default":
                 yield f"{name} has no effect: there is no access log; set accesslog"
-    if cfg.preload_app and cfg.reload:
-        yield "preload_app has no effect with reload: each worker loads the code anew; leave one of the two out"
     if 0 < cfg.limit_connections <= cfg.limit_connections_per_address:
         yield (
             f"limit_connections_per_address ({cfg.limit_connections_per_address}) has no effect: limit_connections, "

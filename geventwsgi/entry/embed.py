@@ -27,7 +27,10 @@ def serve(app: str | Callable[..., Any], **settings: Any) -> int:
         process is patched, and stays so.
     :param settings: any setting by its name; see the documentation's list.
     :raises RuntimeError: called outside the main thread, where Python handles no signals.
+    :raises TypeError: ``app`` is neither a name nor callable.
     """
+    if not (app is None or isinstance(app, str) or callable(app)):
+        raise TypeError(f"serve() takes a WSGI application or 'MODULE:APP', not {app!r}, which cannot be called")
     name = app if isinstance(app, str) else None
 
     def load_config() -> Config:

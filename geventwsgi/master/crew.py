@@ -315,9 +315,11 @@ class Crew:
         end = f"{worker} {describe_end(status)}{worker.fault}"
         if worker.fault and not worker.booted and not worker.probation and not state.stopping:
             return self._boot_failed(worker.failure or unexplained(end), now)
-        if worker.fault or (worker.probation and worker.state is not Stage.LEAVING):
+        leaving = worker.state is Stage.LEAVING
+        crashed = leaving and worker.booted and status and worker.kill_at is not None  # not killed by this master
+        if worker.fault or crashed or (worker.probation and not leaving):
             state.log.error("%s", end)
-        elif worker.state is Stage.LEAVING or state.stopping:
+        elif leaving or state.stopping:
             state.log.debug("%s", end)
         elif worker.booted:
             state.log.error("%s", end)

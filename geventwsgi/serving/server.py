@@ -251,7 +251,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         if "_spawn" not in vars(self):  # gevent's close() takes it away, and a pool would bound nothing
             self.set_spawn(self.__given_spawn)
         if self.__acceptor is not None:
-            self.__acceptor.listener = self.socket  # a close() alone has closed the one before
+            self.__acceptor.listen_at(self.socket)  # a close() alone has closed the one before
         before = self.__view
         if before.draining.is_set():
             self.__view = ServerView()

@@ -71,8 +71,9 @@ def set_title(title: str) -> None:
         from setproctitle import getproctitle, setproctitle
     except ImportError:
         return
-    _first_title = _first_title or getproctitle()
-    setproctitle(title)
+    with suppress(UnicodeError):  # an argument with bytes that are not UTF-8: this process keeps its name
+        _first_title = _first_title or getproctitle()
+        setproctitle(title)
 
 
 def restore_title() -> None:

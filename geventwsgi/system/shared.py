@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import mmap
 
+from geventwsgi.config.kinds import MOST_WORKERS
 from geventwsgi.errors import WorkerBootError
 from geventwsgi.observe.stall_table import SharedStalls, StallTable
 
@@ -19,7 +20,7 @@ from geventwsgi.observe.stall_table import SharedStalls, StallTable
 ) = range(15)  # fmt: skip
 FIELDS = 16
 #: Slots. The system allocates no memory for those that are never used.
-SLOTS = 4096
+SLOTS = MOST_WORKERS
 #: How far a worker's life is, by the number in its slot.
 STAGES = ("booting", "ready", "leaving")
 
@@ -229,7 +230,8 @@ class SharedSlots:
         :raises WorkerBootError: there are as many workers as slots.
         """
         if not self._free:
-            raise WorkerBootError(_too_many(len(self._fields) // FIELDS - 1))
+            most = len(self._fields) // FIELDS - 1
+            raise WorkerBootError(f"there cannot be more than {most} workers: lower --workers")
         slot = self._slot(heapq.heappop(self._free))
         slot.clear()
         self._fields[-1] = max(self._fields[-1], (slot.index + 1) * FIELDS)
@@ -260,16 +262,3 @@ class SharedSlots:
         """Give back the slot of a worker that has ended."""
         slot.clear()
         heapq.heappush(self._free, slot.index)
-
-
-def check_workers(number: int) -> None:
-    """Refuse a number of workers that there are no slots for.
-
-    :raises WorkerBootError: there are not.
-    """
-    if number > SLOTS:
-        raise WorkerBootError(_too_many(SLOTS))
-
-
-def _too_many(most: int) -> str:
-    return f"there cannot be more than {most} workers: lower --workers"

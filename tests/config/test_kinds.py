@@ -118,6 +118,7 @@ BAD = [
     (kinds.TLS_VERSION, ["TLSv9", 99, None], "must be one of SSLv3, TLS, "),
     (kinds.CERT_REQS, [3, "yes", -1], "must be 0 (none), 1 (optional) or 2 (required), not "),
     (kinds.USER, ["no-such-user"], "must be a user of this system, not 'no-such-user'"),
+    (kinds.USER, [str(2**32 - 1)], "must be a user of this system, not '4294967295'"),
     (kinds.GROUP, ["no-such-group"], "must be a group of this system, not 'no-such-group'"),
     (kinds.SYSLOG, ["localhost:514", "ftp://x", ""], "must be udp://HOST:PORT, tcp://HOST:PORT or unix://PATH, not "),
     (kinds.SYSLOG, ["udp://x:y"], "needs a port"),

@@ -86,5 +86,5 @@ def test_auto_may_be_a_flag_or_a_variable(arguments, environ, root):
 
 
 def test_other_words_are_refused():
-    with pytest.raises(ConfigError, match="workers must be a whole number, 1 or more, or auto, not 'many'"):
+    with pytest.raises(ConfigError, match="workers must be a whole number from 1 to 4096, or auto, not 'many'"):
         Config.of(workers="many")

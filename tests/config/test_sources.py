@@ -251,7 +251,7 @@ def test_a_gunicorn_file_with_every_setting_loads(load_here):
     cfg = load_here(file="\n".join(lines).replace("'my:Worker'", "'gevent'"), name="gunicorn.conf.py")
     *without_effect, beside_reload = cfg.warnings
     assert len(without_effect) == sum(not setting.effective for setting in SETTINGS)
-    assert beside_reload.endswith("preload_app has no effect together with reload: each worker loads the application")
+    assert beside_reload.endswith("preload_app has no effect together with reload: leave one of the two out")
     assert cfg.config == "gunicorn.conf.py"
 
 
@@ -371,7 +371,7 @@ def test_a_file_may_import_from_the_directory_of_the_start(load_here, tmp_path, 
 # --- errors
 
 
-WORKERS = "workers must be a whole number, 1 or more, or auto, not "
+WORKERS = "workers must be a whole number from 1 to 4096, or auto, not "
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_a_wrong_value_is_one_line_that_names_its_source(load_here, arguments, l
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"workers": 0}, "argument: workers must be a whole number, 1 or more, or auto, not 0"),
+        ({"workers": 0}, "argument: workers must be a whole number from 1 to 4096, or auto, not 0"),
         ({"wrokers": 1}, "unknown setting 'wrokers'; did you mean 'workers'?"),
         ({"qqqq": 1}, "unknown setting 'qqqq'"),
     ],

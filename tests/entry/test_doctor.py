@@ -75,7 +75,6 @@ def test_each_cure_is_one_line(name):
         ({"access_log_format": "json"}, "access_log_format has no effect"),
         ({"access_log_format": "json", "accesslog": "-"}, None),
         ({"access_log_skip": ["404"]}, "access_log_skip has no effect"),
-        ({"preload_app": True, "reload": True}, "preload_app has no effect"),
         ({"limit_connections": 10, "limit_connections_per_address": 20}, "limit_connections_per_address"),
         ({"limit_connections": 30, "limit_connections_per_address": 20}, None),
         ({}, None),

@@ -468,6 +468,12 @@ def test_serve_tells_a_wrong_setting_and_returns_its_status(tmp_path):
         assert server.stderr_text() == "gwsgi: unknown setting 'bnid'; did you mean 'bind'?\n"
 
 
+def test_serve_refuses_what_is_no_application(tmp_path):
+    with Gwsgi(command=write_script(tmp_path, "serve(sys, bind='127.0.0.1:0')\n"), ready=False) as server:
+        assert server.wait() == 1
+        assert "serve() takes a WSGI application or 'MODULE:APP', not <module 'sys'" in server.stderr_text()
+
+
 def test_serve_outside_the_main_thread_is_a_clear_error(tmp_path):
     body = (
         f"import threading\nthread = threading.Thread(target=serve, args=({APP!r},))\nthread.start()\nthread.join()\n"

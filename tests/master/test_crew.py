@@ -112,6 +112,27 @@ def test_surplus_is_dismissed_oldest_first(crew, state):
     assert ages(crew.regular()) == [3, 4]
 
 
+@pytest.mark.parametrize(("status", "told"), [(signal.SIGKILL, True), (3 << 8, True), (0, False)])
+def test_a_crash_on_the_way_out_is_told(crew, state, caplog, status, told):
+    """Its requests are lost, as those of any worker that crashes."""
+    crew.keep(1000)
+    be_ready(crew, 1000)
+    (leaving, _) = crew.regular()
+    crew.dismiss(leaving)
+    crew.bury(leaving, status, 1001)
+    assert bool(caplog.records) == told
+
+
+def test_the_end_of_one_that_the_master_has_killed_is_told_once(crew, state, caplog):
+    crew.keep(1000)
+    be_ready(crew, 1000)
+    (leaving, _) = crew.regular()
+    crew.dismiss(leaving)
+    crew.watch(leaving.kill_at)
+    crew.bury(leaving, signal.SIGKILL, 1001)
+    assert [record.getMessage() for record in caplog.records] == [f"{leaving} did not end in time and is killed"]
+
+
 def test_surplus_that_still_boots_goes_youngest_first_and_leaves_those_that_serve(crew, state):
     crew.keep(1000)
     be_ready(crew, 1000)

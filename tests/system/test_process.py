@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from geventwsgi.config.flags import CommandLine
 from geventwsgi.config.setting import Given
 from geventwsgi.config.sources import Config, load
 from geventwsgi.errors import ConfigError
-from geventwsgi.system.process import apply_process_settings, make_importable
+from geventwsgi.system.process import apply_process_settings, make_importable, set_title
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +20,14 @@ def _restored(monkeypatch):
     monkeypatch.chdir(Path.cwd())
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("GWSGI_TEST", "old")
+
+
+def test_a_process_whose_arguments_are_not_utf_8_keeps_its_name(monkeypatch):
+    def unreadable():
+        return b"gwsgi --name \xff".decode()
+
+    monkeypatch.setitem(sys.modules, "setproctitle", SimpleNamespace(getproctitle=unreadable, setproctitle=print))
+    set_title("gwsgi: master")
 
 
 def test_directories_go_before_others_in_their_order(tmp_path):

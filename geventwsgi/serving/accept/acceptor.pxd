@@ -8,7 +8,7 @@ cimport cython
 
 cdef class Acceptor:
     cdef object _loop
-    cdef public object listener
+    cdef object _listener
     cdef public CCapacity capacity
     cdef object _log
     cdef object _pause

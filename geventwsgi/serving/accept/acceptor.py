@@ -48,7 +48,7 @@ class Acceptor:
         *, proxied: bool = False,
     ) -> None:  # fmt: skip
         self._loop = get_hub().loop
-        self.listener = listener
+        self._listener = listener
         self.capacity = capacity
         self._log = log
         self._pause = pause
@@ -58,6 +58,10 @@ class Acceptor:
         self._unwatchable = Seldom()
         #: Connections begun in this turn.
         self._begun: list[Connection] = []
+
+    def listen_at(self, listener: Any) -> None:
+        """Accept from another socket from now on."""
+        self._listener = listener
 
     def accept(self) -> None:
         """Serve the connections that wait, up to the limit of one turn. Called in the hub when there are any."""
@@ -108,7 +112,7 @@ class Acceptor:
             self._pause(MOMENT)
             return None
         try:
-            accepted = sockets.accept(self.listener)
+            accepted = sockets.accept(self._listener)
         except OSError as error:
             self._failed(error)
             return None
