@@ -15,6 +15,7 @@ from geventwsgi.config.nearest import one_line
 from geventwsgi.config.sources import load
 from geventwsgi.errors import ConfigError
 from geventwsgi.observe.outputs.escape import clean
+from geventwsgi.observer import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -120,9 +121,12 @@ def _number(text: str) -> int:
     if text[:1] not in {"+", "-"}:
         raise argparse.ArgumentTypeError(f"write +{text} or -{text}: the number is a change")
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not 0 < abs(number) <= MOST:
+        raise argparse.ArgumentTypeError(f"write +1 to +{MOST}, or -1 to -{MOST}")
+    return number
 
 
 def _path(asked: argparse.Namespace) -> str:

@@ -2,3 +2,5 @@
 
 #: The Server field of its answers, by which commands know it.
 SERVER = "geventwsgi-observer"
+#: Most workers that one order adds or removes.
+MOST = 100

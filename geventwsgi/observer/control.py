@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
+from geventwsgi.observer import MOST
 from geventwsgi.observer.asking import ask_all
 from geventwsgi.observer.live import asked_for, requests_page
 from geventwsgi.observer.pages import Pages, document, pages_of, text
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
     from geventwsgi.observer.pages import Page
     from geventwsgi.observer.view import View
 
-#: Most workers that one order adds or removes.
-MOST = 100
 _ACCEPTED = "202 Accepted"
+_UNKNOWN = "there is no such request, or its worker does not answer: /requests names those that are there"
 
 
 def admin_pages_of(view: View) -> Pages:
@@ -83,7 +83,7 @@ def _with_id(view: View, ask: str, use: Callable[[StartResponse, dict[str, Any]]
         answer = ask_all(view, {"ask": ask, "id": identity}, int(pid)) if pid.isdecimal() and len(pid) < 11 else {}
         found = next(iter(answer.values()), None)
         if found is None or not found.get({"end": "ended"}.get(ask, ask)):
-            return text(start_response, "404 Not Found", "there is no such request, or its worker does not answer")
+            return text(start_response, "404 Not Found", _UNKNOWN)
         return use(start_response, found)
 
     return page

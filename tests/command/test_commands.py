@@ -213,7 +213,7 @@ def test_a_configuration_that_cannot_be_read(tmp_path, capsys):
     assert "cannot read" in said(capsys)
 
 
-@pytest.mark.parametrize("number", ["2", "+x", ""])
+@pytest.mark.parametrize("number", ["2", "+x", "", "+0", "-101"])
 def test_a_number_of_workers_is_a_change(number, capsys):
     with pytest.raises(SystemExit) as end:
         run("workers", [number])
