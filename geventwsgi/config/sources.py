@@ -287,7 +287,7 @@ def load(
     altered = _altered_defaults(environ, set().union(*layers))
     paste = next((layer["paste"] for layer in reversed(layers) if layer.get("paste")), None)
     if paste:
-        defaults = paste_defaults(os.path.join(directory, os.fspath(paste.value)))
+        defaults = paste_defaults(os.path.join(directory, _parsed("paste", paste)))
     values, sources = _merged([defaults or {}, altered, *layers], values, {})
     if paste:
         values["paste"] = os.path.join(directory, values["paste"])

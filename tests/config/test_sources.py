@@ -390,6 +390,7 @@ WORKERS = "workers must be a whole number from 1 to 4096, or auto, not "
             {"file": "worker_class = 'uvicorn.workers.UvicornWorker'"},
             "gwsgi.conf.py:1: worker_class cannot be used: uvicorn.workers.UvicornWorker is a worker for ASGI applicat",
         ),
+        ({"file": "paste = [1]"}, "gwsgi.conf.py:1: paste must be text, not [1]"),
         ({"flags": ["-b", "::1"]}, "flag --bind: bind needs brackets round an IPv6 address in '::1'; write [::1]:8000"),
         ({"flags": ["--wrokers"]}, "unknown flag --wrokers; did you mean --workers?"),
         ({"GWSGI_CMD_ARGS": "-w x"}, f"environment GWSGI_CMD_ARGS: {WORKERS}'x'"),
