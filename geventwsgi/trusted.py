@@ -245,7 +245,7 @@ class _Walk:
     def _enter(self, name: str) -> None:
         above, _, private = self._way[-1] if self._way else (None, "", True)
         fd = os.open(name or "/", _DIRECTORY | getattr(os, "O_CLOEXEC", 0), dir_fd=above)
-        self._stack.callback(os.close, fd)
+        self._stack.callback(close, fd)
         self._way.append((fd, name, private and self._is_private(fd)))
 
     def _is_private(self, fd: int) -> bool:

@@ -179,9 +179,9 @@ class Passing:
     def _turn_away(self, listener: RawSocket) -> None:
         """Close the connection of a sender, so that it gets back what it has passed: its clients would wait."""
         if self._spare >= 0:
-            os.close(self._spare)
+            close(self._spare)
             with suppress(OSError):
-                os.close(listener._accept()[0])  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+                close(listener._accept()[0])  # type: ignore[attr-defined]  # noqa: SLF001 - as above
         self._reserve()
 
     def _reserve(self) -> None:

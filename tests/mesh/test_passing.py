@@ -8,10 +8,10 @@ import resource
 import select
 import socket as stdlib_socket
 from array import array
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import gevent
+import gevent.os
 import pytest
 from gevent import socket
 
@@ -295,6 +295,26 @@ def test_what_waits_for_a_new_receiver_without_descriptors_comes_back(workers, p
         assert taker.begun == []
     assert one.send(seat, "news", b"", b"", pipe.fd, None)
     eventually(lambda: taker.begun)
+
+
+def test_a_sender_is_turned_away_although_clients_take_each_free_descriptor(workers, pipe, monkeypatch):
+    """A worker's ``os.close`` is gevent's, which closes later: a client would get the spare descriptor."""
+    monkeypatch.setattr("os.close", gevent.os.close)
+    one, _, seat = pair(workers)
+    back, taken = [], []
+
+    def take_all():
+        while True:
+            with suppress(OSError):
+                taken.append(os.dup(0))
+            gevent.sleep(0)
+
+    one._link(seat)  # before there are no descriptors left
+    with no_descriptors(), gevent.spawn(take_all):
+        assert one.send(seat, "news", b"", b"", pipe.fd, back.append)
+        eventually(lambda: back == [pipe.fd])
+    for fd in taken:
+        os.close(fd)
 
 
 def stranger(workers, passing):
