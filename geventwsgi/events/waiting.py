@@ -200,7 +200,7 @@ class LongPoll(WaitingBody):
         time = timeout if after or inbox is source else 0.0
         # An object that nobody else has: single bytes are shared.
         super().__init__(
-            environ, inbox, bytes(bytearray(first * 2)), time, own=inbox is not source, hold=hold and time > 0
+            environ, inbox, b"".join((first, first)), time, own=inbox is not source, hold=hold and time > 0
         )
 
     def _pieces(self) -> Iterator[bytes]:

@@ -271,7 +271,7 @@ class HandledWebSocket(held.Upgrade):
         :param reason: up to 123 bytes.
         :raises ValueError: the code may not be sent (RFC 6455 section 7.4).
         """
-        text = reason if isinstance(reason, str) else bytes(reason).decode("utf-8", "replace")
+        text = reason if isinstance(reason, str) else bytes(memoryview(reason)).decode("utf-8", "replace")
         payload = close_payload(code, text)
         if not self._code:
             self._end(code, text, payload, CLOSE_WAIT)

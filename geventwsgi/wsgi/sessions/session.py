@@ -297,7 +297,7 @@ class WebSocket:
         """
         self._begin()
         if not self._closed:
-            reason = message if isinstance(message, str) else bytes(message).decode("utf-8", "replace")
+            reason = message if isinstance(message, str) else bytes(memoryview(message)).decode("utf-8", "replace")
             self._close(close_payload(code, reason))
             self._sock.hurry(0.0)
 

@@ -223,6 +223,12 @@ def test_one_that_is_closed_stays() -> None:
     assert ws.pack() is None
 
 
+def test_a_number_is_no_reason() -> None:
+    ws, _ = opened(Echo())
+    with pytest.raises(TypeError, match="bytes-like"):
+        ws.close(1000, 10**10)  # type: ignore[arg-type]
+
+
 def test_one_stays_in_the_midst_of_a_message() -> None:
     ws, _ = opened(Echo())
     ws.feed(frame(TEXT, b"abc")[:-1])

@@ -136,6 +136,15 @@ class TestGreenlets:
             assert served.result() is None
             assert (client.receive(), client.close_code) == (None, 4000)
 
+    def test_a_number_is_no_reason(self) -> None:
+        """``bytes(10**10)`` would take 10 GB, and the number may be a client's."""
+
+        def deed(websocket: Any) -> int:
+            return raises(TypeError, lambda: websocket.close(1000, 10**10))
+
+        with serving(deed) as served, served.connect():
+            assert served.result() == 1
+
     @pytest.mark.parametrize("who", ["client", "server"])
     def test_after_a_close_receiving_and_sending_is_an_error(self, who: str) -> None:
         def deed(websocket: Any) -> int:
