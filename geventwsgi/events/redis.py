@@ -42,11 +42,11 @@ CATCH_UP, RETRY, TIMEOUT = 5.0, 1.0, 5.0
 READ, SENT, SENT_SIZE = 100, 250, 1 << 20
 
 #: Appends a message with its number, in one step, so that the numbers of what is in the stream have no gap, and sends
-#: it to those who have joined. A stream that begins gets a name of its own. KEYS: the stream, what is known of it;
-#: ARGV: most entries, text, name, seconds.
+#: it to those who have joined. A stream that begins gets a name of its own, since its ids may be lower than those that
+#: workers have read. KEYS: the stream, what is known of it; ARGV: most entries, text, name, seconds.
 APPEND = """
 local world = redis.call('HGET', KEYS[2], 'w')
-if not world then
+if not world or not redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1] then
     world = ARGV[3]
     redis.call('DEL', KEYS[2])
     redis.call('HSET', KEYS[2], 'w', world)

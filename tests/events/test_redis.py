@@ -75,6 +75,8 @@ class FakeRedis:
         assert number_of_keys == 2
         known = self.state.setdefault(key.replace(b"channel", b"numbers"), {})
         assert known is self.state[state]
+        if not self.entries.get(key):
+            known.clear()
         known.setdefault(b"w", world.encode())
         known[b"n"] = b"%d" % (int(known.get(b"n", b"0")) + 1)
         entry_id = self.add({b"w": known[b"w"], b"n": known[b"n"], b"t": text}, key)
@@ -478,15 +480,17 @@ def test_channels_of_a_redis_that_is_away_wait_for_it_once(fake, open_channel, m
     fake.errors.clear()
 
 
-def test_a_place_in_an_empty_stream_counts_what_comes(fake, open_channel):
-    """The stream was trimmed to nothing: how many messages there were is known still."""
-    fake.state[STATE] = {b"w": WORLD.encode(), b"n": b"1000"}
+@pytest.mark.parametrize("clock", [5_000, 10], ids=["goes on", "has gone back"])
+def test_a_stream_that_was_deleted_begins_anew_although_its_numbers_are_known(fake, open_channel, clock):
     channel = open_channel()
     heard = channel.subscribe()
-    channel.publish("next")
-    (message,) = heard.batch(5)
-    assert message.missed == 0
-    assert message.id.endswith(".1001")
+    channel.publish(1)
+    eventually(lambda: len(channel.messages) == 1)
+    fake.entries.clear()
+    fake.milliseconds = clock
+    channel.publish(2)
+    eventually(lambda: len(channel.messages) == 2)
+    assert [(message.data, message.missed) for message in heard.batch(5)] == [(1, 0), (2, 0)]
 
 
 def test_a_closed_channel_is_left_and_the_last_ends_the_connection(fake, open_channel):

@@ -331,6 +331,24 @@ def test_whatever_redis_says_the_worker_reads_on_and_says_so_in_one_line(trouble
         assert len(lines) <= 1
 
 
+@needs_redis
+def test_a_stream_that_was_deleted_is_heard_again_although_its_ids_are_lower() -> None:
+    key = "geventwsgi:channel:test"
+    with (
+        Redis() as redis,
+        Gwsgi(app=APP, env={"TEST_REDIS": redis.url}) as server,
+        Client(server.url) as client,
+    ):
+        admin = redis.client()
+        admin.execute_command("XADD", key, "99999999999999-0", "some", "thing")  # the ids that follow are higher
+        answer(client, "/watch?count=1")
+        answer(client, "/publish?name=a&count=2")
+        wait_until(lambda: answer(client, "/report")[0]["got"] == 2)
+        admin.delete(key)
+        answer(client, "/publish?name=a&count=3&from=2")
+        wait_until(lambda: answer(client, "/report") == [{"got": 3, "missed": 0, "wrong": 0}])
+
+
 # Many workers
 
 
