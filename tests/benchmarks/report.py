@@ -40,6 +40,8 @@ NAMES = {
 #: The row that stands for all on the start page.
 HEADLINE = "headers"
 LOAD = (("requests/s", "rate", "{:,.0f}"), ("p50", "p50", "{:.2f} ms"), ("p99", "p99", "{:.2f} ms"))
+#: Instead of those, where messages are published.
+PUBLISHED = (("the last has it after", "last", "{:,.0f} ms"),)
 SHAPES = {"us": "{:.1f} us", "bytes": "{:,.0f}", "ms": "{:.0f} ms"}
 TITLES = {row.name: row.title for row in ROWS}
 VARIANTS = {"log": "access log on", "crowd": "10,000 open"}
@@ -85,7 +87,8 @@ def target_line(verdict: Verdict) -> str:
     if target.against == BEST:
         against = f"the best peer ({against})"
     shape = "{:.2f}" if verdict.target.against else "{:,.0f}"
-    cells = [TITLES[target.row], label(target.server), against, shape.format(target.most)]
+    title = TITLES[target.row] + (": until the last has it" if target.figure == "last" else "")
+    cells = [title, label(target.server), against, shape.format(target.most)]
     if found is None:
         return _line(*cells, "not measured", "", "")
     outcome = "met" if verdict.met else "**not met**"
@@ -105,10 +108,10 @@ def _range(shape: str, spread: Spread) -> str:
 
 def _row_section(row: Row, measured: Measured) -> str:
     unit = UNITS[row.name]
-    extra = LOAD if unit == "us" else ()
+    extra = _extra(row)
     head = ["server", NAMES[unit], *(title for title, _, _ in extra)]
     lines = [_line(*head), "|---" * len(head) + "|"]
-    lines += [_line(label(name), *_cells(measured, name, unit)) for name in ranked(measured, unit)]
+    lines += [_line(label(name), *_cells(row, measured, name)) for name in ranked(measured, unit)]
     lines += [f"\nLeft out: {label(name)} ({reason})." for name, reason in measured.left_out.items()]
     turns = max((len(turns) for turns in measured.turns.values()), default=0)
     length = f" of {measured.seconds} s" if unit == "us" else ""
@@ -117,14 +120,21 @@ def _row_section(row: Row, measured: Measured) -> str:
     return _section(row.title[0].upper() + row.title[1:], lines)
 
 
-def _cells(measured: Measured, name: str, unit: str) -> Iterator[str]:
+def _extra(row: Row) -> tuple[tuple[str, str, str], ...]:
+    """Return what is told of a row beside its main figure: a title, the figure and its shape, each time."""
+    if row.kind == "publish":
+        return PUBLISHED
+    return LOAD if row.unit == "us" else ()
+
+
+def _cells(row: Row, measured: Measured, name: str) -> Iterator[str]:
+    unit = row.unit
     main = measured.spread(name, unit)
     if main:
         yield f"{SHAPES[unit].format(main.median)} ({_range(SHAPES[unit], main).replace(' us', '').replace(' ms', '')})"
-    if unit == "us":
-        for _, figure, shape in LOAD:
-            spread = measured.spread(name, figure)
-            yield shape.format(spread.median) if spread else ""
+    for _, figure, shape in _extra(row):
+        spread = measured.spread(name, figure)
+        yield shape.format(spread.median) if spread else ""
 
 
 def ranked(measured: Measured, unit: str) -> list[str]:
@@ -146,7 +156,7 @@ def text(results: Results) -> str:
         measured = results.rows[row.name]
         lines.append(f"\n{row.title}")
         for name in ranked(measured, row.unit):
-            cells = "".join(f"{cell:>26}" for cell in _cells(measured, name, row.unit))
+            cells = "".join(f"{cell:>26}" for cell in _cells(row, measured, name))
             lines += [f"  {label(name):40}{cells}"]
         lines += [f"  {label(name):42} left out: {reason}" for name, reason in measured.left_out.items()]
     lines += ["", *(target_line(verdict).replace("**", "") for verdict in verdicts(results))]

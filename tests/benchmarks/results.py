@@ -86,7 +86,7 @@ def verdicts(results: Results) -> list[Verdict]:
 
 def verdict(target: Target, measured: Measured) -> Verdict:
     """Return the verdict on one target."""
-    unit = UNITS[target.row]
+    unit = target.figure or UNITS[target.row]
     against = best_peer(measured, unit) if target.against == BEST else target.against
     if not target.against:
         return Verdict(target, "", measured.spread(target.server, unit))

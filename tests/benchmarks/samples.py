@@ -31,5 +31,8 @@ def sample_results() -> Results:
         {"ours": [{"bytes": 980.0}, {"bytes": 990.0}], "pywsgi": [{"bytes": 17000.0}] * 2}, when="2026-01-31"
     )
     growth = Measured({"ours": load_turns(10, 10), "ours+crowd": load_turns(14, 15)}, when="2026-01-31", seconds=3)
-    rows = {"tiny": tiny, "upload": upload, "growth": growth, "idle": idle}
+    many = Measured(
+        {"ours": [{"us": 6.0, "last": 80.0}], "nchan": [{"us": 10.0, "last": 100.0}]}, when="2026-01-31", seconds=3
+    )
+    rows = {"tiny": tiny, "upload": upload, "growth": growth, "idle": idle, "events-many": many}
     return Results(rows, {"CPU": "A processor, 2 cores"}, {"bjoern": "3.2.2"})

@@ -28,6 +28,13 @@ def test_page_has_bytes_as_they_are() -> None:
     assert "| geventwsgi | - | 1,000 | 985 | 980 - 990 | met |" in page(sample_results(), "c.svg")
 
 
+def test_page_tells_when_the_last_subscriber_has_a_message() -> None:
+    written = page(sample_results(), "c.svg")
+    assert "| server | CPU per request | the last has it after |" in written
+    assert "| geventwsgi | 6.0 us (6.0 - 6.0) | 80 ms |" in written
+    assert "until the last has it | geventwsgi | Nchan (nginx) | 0.70 | 0.80 | 0.80 - 0.80 | **not met** |" in written
+
+
 def test_page_has_a_row_for_each_server_cheapest_first() -> None:
     section = page(sample_results(), "c.svg").partition("## Tiny: GET")[2].partition("\n## ")[0]
     names = re.findall(r"^\| ([^|]+) \| [\d.]+ us", section, re.MULTILINE)
@@ -67,7 +74,7 @@ def test_variants_are_told_apart() -> None:
 def test_chart_is_svg_with_a_bar_as_long_as_its_figure() -> None:
     root = ET.fromstring(chart(sample_results()))
     bars = [element for element in root.iter("{http://www.w3.org/2000/svg}rect") if element.get("x")]
-    assert len(bars) == 5 + 4 + 2  # what is measured in bytes has no bar
+    assert len(bars) == 5 + 4 + 2 + 2  # what is measured in bytes has no bar
     widths = [int(bar.get("width", "")) for bar in bars[:5]]
     assert widths == sorted(widths)
     assert abs(widths[0] * 23 / 9 - widths[-1]) <= 3
@@ -84,4 +91,4 @@ def test_the_headline_is_one_row_without_floors() -> None:
 def test_text_has_rows_and_targets() -> None:
     written = text(sample_results())
     assert "left out: gunicorn is not installed" in written
-    assert written.rstrip().endswith("| met |")
+    assert written.rstrip().endswith(" met |")

@@ -56,7 +56,13 @@ def test_who_is_left_out_keeps_no_turns() -> None:
 
 
 def test_verdicts_are_on_the_rows_measured() -> None:
-    assert {found.target.row for found in verdicts(sample_results())} == {"tiny", "upload", "growth", "idle"}
+    assert {found.target.row for found in verdicts(sample_results())} == {
+        "tiny",
+        "upload",
+        "growth",
+        "idle",
+        "events-many",
+    }
 
 
 def test_saved_results_come_back_the_same(tmp_path) -> None:

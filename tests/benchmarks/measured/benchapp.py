@@ -95,7 +95,24 @@ def subscribed(environ, start_response, handler=Subscribed()):  # noqa: B008 - t
 
 
 def events(environ, start_response):
+    if "geventwsgi.hold" not in environ:
+        return queued_events(start_response)
     return channels().EventStream(environ, channel())(environ, start_response)
+
+
+def queued_events(start_response):
+    """Stream from a queue of the client's own, as applications do under gevent.pywsgi."""
+    from gevent.queue import Queue  # not in every server's environment
+
+    queue = Queue()
+    start_response("200 OK", [("Content-Type", "text/event-stream")])
+    queues.add(queue)
+    try:
+        yield b":\n\n"
+        for message in queue:
+            yield b"data: %b\n\n" % message
+    finally:
+        queues.discard(queue)
 
 
 def poll(environ, start_response):
@@ -112,7 +129,11 @@ def recall(environ, start_response):
 
 
 def publish(environ, start_response):
-    channel().publish(environ["wsgi.input"].read().decode())
+    message = environ["wsgi.input"].read()
+    if "geventwsgi.hold" in environ:
+        channel().publish(message.decode())
+    for queue in queues:
+        queue.put(message)
     return text(start_response, b"published")
 
 
@@ -148,6 +169,8 @@ PATHS = {
 }
 
 counter = None
+#: Those of queued_events.
+queues = set()
 
 
 def count():
