@@ -85,7 +85,7 @@ def parse_host_port(text: str, default_port: int) -> TCPAddress:
         if ":" in port and _is_ipv6(netloc):
             raise ValueError(f"needs brackets round an IPv6 address in {text!r}; write [::1]:{default_port}")
         if any(character in "/@?#[]" or character.isspace() for character in netloc):
-            raise ValueError(f"is no address in {text!r}; write HOST:PORT, unix:PATH or fd://N")
+            raise ValueError(f"is no address in {text!r}; write HOST:PORT or unix:PATH")
     return TCPAddress(host or "0.0.0.0", _port(port, text) if port else default_port)  # noqa: S104 - as gunicorn reads ":80"
 
 

@@ -14,7 +14,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from geventwsgi.config import worker_classes
-from geventwsgi.config.addresses import FdAddress, networks, parse_address, parse_host_port, parse_statsd_address
+from geventwsgi.config.addresses import networks, parse_address, parse_host_port, parse_statsd_address
 from geventwsgi.config.loader import load_object
 from geventwsgi.errors import ConfigError
 
@@ -279,8 +279,9 @@ def _own_address(given: Any) -> str | None:
     text = str(given) if _number(given) is not None else _text(given)
     if not text or text.lower() in ("none", "off"):
         return None
-    if isinstance(parse_address(text), FdAddress):
+    if text.startswith("fd://"):
         raise wrong("HOST:PORT or unix:PATH", given)
+    parse_address(text)
     return text
 
 

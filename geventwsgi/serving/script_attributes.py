@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from geventwsgi.config.sources import Config
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -30,11 +32,13 @@ class Readable(Generic[T]):
         return self if instance is None else self._read(instance)
 
 
-def check_spawn(spawn: Any) -> None:
-    """Check the argument ``spawn`` of :class:`.WSGIServer`.
+def check_arguments(spawn: Any, config: Any) -> None:
+    """Check the arguments of these names of :class:`.WSGIServer`.
 
-    :raises TypeError: it is of no use.
+    :raises TypeError: one is of no use.
     """
+    if not (config is None or isinstance(config, Config)):
+        raise TypeError(f"config is {config!r}: pass a Config, or settings by name instead")
     if spawn is None:
         raise TypeError("spawn=None would run the application in the hub, where nothing can wait: leave it out")
     if not (spawn == "default" or isinstance(spawn, int) or hasattr(spawn, "spawn") or callable(spawn)):

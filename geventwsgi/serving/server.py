@@ -33,7 +33,7 @@ from geventwsgi.serving.http1.http1_connection import Http1Speaker
 from geventwsgi.serving.loop.disarm import disarm
 from geventwsgi.serving.loop.runners import OneEach, Runners
 from geventwsgi.serving.moving.moves import Moves
-from geventwsgi.serving.script_attributes import OwnEnviron, Readable, check_spawn, look_for_signals
+from geventwsgi.serving.script_attributes import OwnEnviron, Readable, check_arguments, look_for_signals
 from geventwsgi.serving.wire.outbox import outbox_of
 from geventwsgi.serving.wire.poller import poller
 from geventwsgi.serving.wire.sockets import deferred, end_deferral, prepare
@@ -112,7 +112,7 @@ class WSGIServer(TLSAttributes, StreamServer):  # type: ignore[misc]  # ssl_args
         worker: Any = None, capacity: Capacity | None = None, is_ready: Callable[[], bool] = lambda: True,
         tally: Tally | None = None, **settings: Any,
     ) -> None:  # fmt: skip
-        check_spawn(spawn)
+        check_arguments(spawn, config)
         ssl_context = settings.pop("ssl_context", None)
         settings.pop("server_side", None)  # as for ssl.wrap_socket, which pywsgi's scripts pass on
         # Attributes are private to this class, so that subclasses may have their own of any name, as under pywsgi.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from io import BytesIO
+from operator import index
 from typing import TYPE_CHECKING
 
 from geventwsgi.errors import ClientDisconnected, RequestError
@@ -145,7 +146,10 @@ class Input:
 
 
 def _limit(size: int | None) -> int:
-    return NO_LIMIT if size is None or size < 0 else min(size, NO_LIMIT)
+    if size is None:
+        return NO_LIMIT
+    number = index(size)  # a float is no size, in either core
+    return NO_LIMIT if number < 0 else min(number, NO_LIMIT)
 
 
 class _NoBody(protocol.Exchange):

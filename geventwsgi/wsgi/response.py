@@ -412,9 +412,10 @@ def _exact(text: str) -> str:
 
 
 def _parsed_length(value: str) -> int:
-    # More than 18 digits do not fit what operating systems count files in.
-    if not (value.isascii() and value.isdecimal()) or len(value) > 18:
+    if not (value.isascii() and value.isdecimal()):
         raise ResponseError(f"the response header Content-Length is {value[:80]!r}: pass digits alone")
+    if len(value) > 18:  # more do not fit what operating systems count files in
+        raise ResponseError(f"the response header Content-Length has {len(value)} digits: no body is that long")
     return int(value)
 
 

@@ -123,6 +123,8 @@ BAD = [
     (kinds.SYSLOG, ["localhost:514", "ftp://x", ""], "must be udp://HOST:PORT, tcp://HOST:PORT or unix://PATH, not "),
     (kinds.SYSLOG, ["udp://x:y"], "needs a port"),
     (kinds.STATSD, ["x:y"], "needs a port"),
+    (kinds.OWN_ADDRESS, ["fd://3", "fd://x", "fd://"], "must be HOST:PORT or unix:PATH, not "),
+    (kinds.OWN_ADDRESS, ["http://x"], "write HOST:PORT or unix:PATH"),
     (kinds.STATSD, [(1, 2, 3)], "must be text, not "),
 ]
 

@@ -317,6 +317,16 @@ class TestPywsgi:
         with pytest.raises(TypeError, match="spawn is 'raw': pass 'default', a number, a pool"):
             WSGIServer(("127.0.0.1", 0), hello, spawn="raw")
 
+    @pytest.mark.parametrize(
+        ("argument", "cure"),
+        [({"config": "x.py"}, "pass a Config, or settings by name"), ({"ssl_context": 5}, "pass an ssl.SSLContext")],
+        ids=["config", "ssl_context"],
+    )
+    def test_an_argument_of_another_type_is_named(self, argument: dict[str, Any], cure: str) -> None:
+        ((name, value),) = argument.items()
+        with pytest.raises(TypeError, match=f"^{name} is {value!r}: {cure}"):
+            WSGIServer(("127.0.0.1", 0), hello, **argument)
+
     @pytest.mark.parametrize("spawn", [2, Pool(2)], ids=["int", "pool"])
     def test_a_pool_bounds_connections(self, make: Make, spawn: Any) -> None:
         server = make(spawn=spawn)

@@ -46,6 +46,17 @@ def make_endless(block):
 
 # As a file
 
+
+@pytest.mark.parametrize("method", ["read", "readline", "readlines"])
+@pytest.mark.parametrize("size", [1.5, "1", float("inf")])
+def test_a_size_is_an_integer_as_for_a_file(method, size):
+    with pytest.raises(TypeError):
+        getattr(BytesIO(b"ab"), method)(size)
+    body, _ = make_input(b"ab")
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        getattr(body, method)(size)
+
+
 sizes = st.one_of(st.none(), st.integers(-2, 40))
 steps = st.lists(
     st.one_of(

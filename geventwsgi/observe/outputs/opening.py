@@ -151,13 +151,19 @@ def open_logconfig(cfg: Any) -> "LogConfig | None":
 
 
 def open_statsd(cfg: Any, say: Callable[[str], None]) -> "Statsd | None":
-    """Return the sender of metrics to ``statsd_host``; None without one."""
+    """Return the sender of metrics to ``statsd_host``; None without one.
+
+    :raises ConfigError: the host cannot be the name of one.
+    """
     if not cfg.statsd_host:
         return None
     from geventwsgi.observe.outputs import statsd  # sockets are imported only where they are asked for
 
     losses = Losses(f"statsd {cfg.statsd_host}", say)
-    return statsd.Statsd(cfg.statsd_host, cfg.statsd_prefix or "", cfg.dogstatsd_tags or "", losses, _owner(cfg))
+    try:
+        return statsd.Statsd(cfg.statsd_host, cfg.statsd_prefix or "", cfg.dogstatsd_tags or "", losses, _owner(cfg))
+    except ValueError as error:
+        raise wrong(cfg, "statsd_host", str(error)) from None
 
 
 def _open_syslog(cfg: Any, log: str, fmt: str, say: Callable[[str], None]) -> OwnHandler:

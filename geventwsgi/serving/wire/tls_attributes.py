@@ -86,7 +86,7 @@ class TLSAttributes:
     @wrap_socket.setter
     def wrap_socket(self, function: Callable[..., Any]) -> None:
         context = getattr(function, "__self__", None)
-        if hasattr(context, "wrap_socket") and hasattr(context, "options"):
+        if _is_context(context):
             self.__context = server_context(self.__config, context)
         elif self.__context is None:
             raise ConfigError("wrap_socket was given a function without a context: pass ssl_context to the server")
@@ -101,11 +101,18 @@ class TLSAttributes:
             raise ConfigError("ssl_args names no certificate: add certfile and keyfile, or ssl_context")
 
 
+def _is_context(given: Any) -> bool:
+    return hasattr(given, "wrap_socket") and hasattr(given, "options")
+
+
 def server_context(config: Config, given: Any) -> Any:
     """Return the context that was given, or one from the settings.
 
+    :raises TypeError: what was given is no context.
     :raises BindError: a file is missing or does not hold what it should.
     """
+    if not (given is None or _is_context(given)):
+        raise TypeError(f"ssl_context is {given!r}: pass an ssl.SSLContext, or certfile and keyfile instead")
     from gevent.ssl import SSLContext  # takes 4 ms, which few workers need
 
     from geventwsgi.serving.wire.tls import make_context, noticing_cuts  # the same

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from geventwsgi.errors import ConfigError
 from geventwsgi.observe.gauges import backlog, report_backlog, report_workers
 from geventwsgi.observe.outputs.sinks import Losses
 from geventwsgi.observe.outputs.statsd import Statsd
@@ -146,6 +147,12 @@ def test_an_agent_that_is_away_costs_one_line(make_logger, tmp_path):
     lines = (tmp_path / "log").read_text().splitlines()
     assert sum("statsd" in line for line in lines) == 1
     assert "[WARNING] statsd" in lines[1] and "No such file or directory" in lines[1]
+
+
+@pytest.mark.parametrize("host", ["stats..internal", "x" * 64])
+def test_what_cannot_be_a_hosts_name_is_told_with_its_setting(make_logger, host):
+    with pytest.raises(ConfigError, match=f"^statsd_host \\('{host}', 8125\\): .*label"):
+        make_logger(statsd_host=(host, 8125), errorlog=None)
 
 
 def test_a_new_setup_closes_the_old_socket(agent, make_log, settings):
