@@ -173,6 +173,20 @@ def test_a_failure_is_one_line_and_an_exit_status(arguments, line, status, capsy
     assert out == ""
 
 
+@pytest.mark.parametrize("first", [["--check-config"], []], ids=["check", "start"])
+@pytest.mark.parametrize(
+    ("flag", "value", "setting"),
+    [
+        ("--error-logfile", "x", "errorlog"), ("--access-logfile", "./x", "accesslog"), ("-b", ":0,unix:x", "bind"),
+        ("--admin-bind", "unix:x", "admin_bind"), ("--control-socket", "x", "control_socket"),
+    ],
+)  # fmt: skip
+def test_a_pidfile_that_is_another_settings_file_is_refused(first, flag, value, setting, capsys, here, arbiter):
+    assert cli.main([*first, "--pid", f"{here}/x", flag, value, "cli_app"]) == 2
+    assert capsys.readouterr().err == f"gwsgi: flag --pid: pidfile '{here}/x' is in {setting} too: choose another\n"
+    assert not (here / "x").exists()
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(BindError("x"), 1), (WorkerBootError("x"), 3), (AppLoadError("x\ny"), 4)]
 )

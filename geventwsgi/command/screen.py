@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import sys
@@ -16,6 +17,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
+from geventwsgi.command.talk import CommandError
 from geventwsgi.command.top import Top
 
 if TYPE_CHECKING:
@@ -42,11 +44,15 @@ FRAME = 3
 def show(control: Control) -> None:
     """Show what a server does until a key ends that.
 
-    :raises CommandError: the server cannot be reached at first.
+    :raises CommandError: the server cannot be reached at first, or the terminal cannot be drawn on.
     """
+    console = Console(highlight=False)
+    if console.is_dumb_terminal:
+        raise CommandError(f"top cannot draw on this terminal (TERM={os.environ['TERM']}): use gwsgi status")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # it may have ASCII alone
     control.get("/status")
     top = Top(control)
-    console = Console(highlight=False)
     with _keys(sys.stdin.fileno()), Live(console=console, screen=True, auto_refresh=False) as live:
         due = 0.0
         while not top.over:

@@ -74,7 +74,7 @@ class Config:
         :raises ConfigError: an unknown name (with the nearest) or a wrong value.
         """
         given = {name: Given(value, "argument") for name, value in settings.items() if value is not None}
-        return Config(*_merged([given], self._values, self._sources), self._notes)
+        return _checked(Config(*_merged([given], self._values, self._sources), self._notes))
 
     def __getattr__(self, name: str) -> Any:
         if name in BY_NAME:
@@ -293,7 +293,7 @@ def load(
         values["paste"] = os.path.join(directory, values["paste"])
     values["chdir"] = os.path.normpath(os.path.join(directory, values.get("chdir", ".")))
     notes = [note for one in read for note in one.notes]
-    return Config(values, sources, [*(file.warnings if file else ()), *notes])
+    return _checked(Config(values, sources, [*(file.warnings if file else ()), *notes]))
 
 
 def paste_defaults(location: str) -> dict[str, Given]:
@@ -387,6 +387,24 @@ def _parsed(name: str, given: Given) -> Any:
         return setting.parse(given.value)
     except ValueError as error:
         raise ConfigError(f"{given.source}: {name} {error}") from None
+
+
+def _checked(cfg: Config) -> Config:
+    """Return a configuration whose pidfile is no other setting's file: the one would replace the other.
+
+    :raises ConfigError: it is.
+    """
+    if not cfg.pidfile:
+        return cfg
+    paths = [("errorlog", cfg.errorlog), ("accesslog", cfg.accesslog)]
+    sockets = [*(("bind", each) for each in cfg.address), ("admin_bind", cfg.admin_address)]
+    addresses = [*sockets, ("control_socket", cfg.control_address)]
+    paths += [(name, address.path) for name, address in addresses if isinstance(address, UnixAddress)]
+    pidfile = os.path.normpath(os.path.join(cfg.chdir, cfg.pidfile))
+    for name, path in paths:
+        if path and os.path.normpath(os.path.join(cfg.chdir, path)) == pidfile:
+            raise ConfigError(f"{cfg.source('pidfile')}: pidfile {cfg.pidfile!r} is in {name} too: choose another")
+    return cfg
 
 
 # --- warnings

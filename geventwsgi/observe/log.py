@@ -331,7 +331,7 @@ def stream_logger(log: Any = "default", error_log: Any = "default", *, cfg: Any)
     """Return the logger for the arguments of the same names that pywsgi's ``WSGIServer`` takes.
 
     Each is ``"default"`` (stderr), None (nothing is logged), an object with ``write(str)``, or a
-    :class:`logging.Logger`, which gets access lines at INFO and messages at their own levels.
+    :class:`logging.Logger` or adapter of one, which gets access lines at INFO and messages at their own levels.
 
     :param cfg: has the settings of the access log's and the error log's format, of ``loglevel`` and of statsd.
     :raises TypeError: an argument is none of these.

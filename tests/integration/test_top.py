@@ -21,7 +21,7 @@ APP = "tests.support.apps.stalling:application"
 class Terminal:
     """A program in a terminal of 24 lines and 160 columns."""
 
-    def __init__(self, *command: str) -> None:
+    def __init__(self, *command: str, **variables: str) -> None:
         self.seen = b""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
@@ -29,7 +29,7 @@ class Terminal:
             env = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
             argv = [sys.executable, "-m", "geventwsgi", *command]
-            os.execve(sys.executable, argv, {**env, "TERM": "xterm", "PYTHONPATH": str(ROOT)})
+            os.execve(sys.executable, argv, {**env, "TERM": "xterm", "PYTHONPATH": str(ROOT), **variables})
 
     def wait_for(self, text: str, timeout: float = 15) -> None:
         """Read until a text is shown, then forget what was shown before it."""
@@ -75,3 +75,22 @@ def test_requests_are_shown_and_keys_show_a_stack_and_end_one(tmp_path):
             terminal.wait_for("the request is ended")
             terminal.press(b"q")
             assert terminal.wait() == 0
+
+
+def test_a_terminal_that_has_ascii_alone_shows_long_requests(tmp_path):
+    path = str(tmp_path / "control")
+    with Gwsgi("--control-socket", path, app=APP) as server, in_flight() as get:
+        waiting = get(server.url, "/forever?" + "x" * 200)
+        server.wait_log("begun /forever")
+        with Terminal("top", "--control-socket", path, PYTHONIOENCODING="ascii") as terminal:
+            terminal.wait_for("xxx?")
+            terminal.press(b"e")
+            assert waiting.result().status == 503
+            terminal.press(b"q")
+            assert terminal.wait() == 0
+
+
+def test_a_terminal_that_cannot_be_drawn_on_is_told_what_to_use(tmp_path):
+    with Terminal("top", "--control-socket", str(tmp_path / "none"), TERM="dumb") as terminal:
+        terminal.wait_for("gwsgi top: top cannot draw on this terminal (TERM=dumb): use gwsgi status")
+        assert terminal.wait() == 1

@@ -758,6 +758,23 @@ def test_loggers_get_records_at_their_levels(request_record, caplog, settings):
     assert logger.level == logging.DEBUG, "somebody else's logger keeps its level"
 
 
+def test_adapters_of_loggers_get_records_at_their_levels_and_add_their_own(request_record, caplog, settings):
+    class Adapter(logging.LoggerAdapter):
+        def process(self, msg, kwargs):
+            return f"[shop] {msg}", kwargs
+
+    adapter = Adapter(logging.getLogger("mine"), {})
+    caplog.set_level(logging.DEBUG, "mine")
+    log = stream_logger(adapter, adapter, cfg=settings())
+    log.record(request_record())
+    log.error("failed: 100%")
+    log.error("failed %s", "again", exc_info=LookupError())
+    said = [(record.name, record.levelname, bool(record.exc_info)) for record in caplog.records]
+    assert said == [("mine", "INFO", False), ("mine", "ERROR", False), ("mine", "ERROR", True)]
+    assert "GET /a%20b?c=d" in caplog.records[0].getMessage()
+    assert [record.getMessage() for record in caplog.records[1:]] == ["[shop] failed: 100%", "[shop] failed again"]
+
+
 def test_two_servers_of_a_process_do_not_share_their_logs(request_record, settings):
     one, two = io.StringIO(), io.StringIO()
     first, second = stream_logger(one, None, cfg=settings()), stream_logger(two, None, cfg=settings())

@@ -123,6 +123,18 @@ class LineHandler(OwnHandler):
         self.sink.close()
 
 
+class _AdapterHandler(logging.Handler):
+    """Passes records to somebody's adapter, which may add to them."""
+
+    def __init__(self, adapter: logging.LoggerAdapter[Any]) -> None:
+        super().__init__()
+        self._adapter = adapter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass on one record."""
+        self._adapter.log(record.levelno, "%s", message_of(record), exc_info=record.exc_info)
+
+
 def logger_of(argument: str, target: Any, formatter: logging.Formatter) -> logging.Logger:
     """Return the logger for an argument of pywsgi's server: the one given, or a new one that no other server shares.
 
@@ -135,6 +147,8 @@ def logger_of(argument: str, target: Any, formatter: logging.Formatter) -> loggi
         logger.disabled = True
     elif target == "default":
         logger.addHandler(LineHandler(StandardSink("stderr"), formatter))
+    elif isinstance(target, logging.LoggerAdapter):
+        logger.addHandler(_AdapterHandler(target))
     elif callable(getattr(target, "write", None)):
         logger.addHandler(LineHandler(ObjectSink(target), formatter))
     else:
