@@ -4,7 +4,7 @@ from geventwsgi.websocket.message cimport Message as CMessage
 cimport cython
 
 cdef int _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PONG
-cdef int _FIN, _RSV1, _OTHER_RSV, _MASKED, _LONGEST_CONTROL
+cdef int _FIN, _RSV1, _OTHER_RSV, _MASKED, _LONGEST_CONTROL, _LONGEST_PART
 
 cdef class Control:
     cdef readonly int opcode
@@ -28,6 +28,7 @@ cdef class FrameReader:
     cdef bint _inflating
 
     cpdef bint is_empty(self) except -1
+    cpdef bint must_finish(self) except -1
     cpdef bytes unread(self)
     cpdef feed(self, bytes data)
     cpdef read(self)

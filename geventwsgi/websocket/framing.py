@@ -6,6 +6,7 @@ refused at the first wrong byte, and a message that is too large as soon as this
 
 from __future__ import annotations
 
+import struct
 from codecs import utf_8_decode
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ MASKED = 0x80
 #: Bytes of a control frame's payload at most (section 5.5), and of a close's reason (section 5.5.1).
 LONGEST_CONTROL, LONGEST_REASON = 125, 123
 
+#: Bytes of a message with which another reader can go on, at the most.
+LONGEST_PART = 1 << 16
+
 #: Status codes of a close (section 7.4.1).
 NORMAL_CLOSURE, PROTOCOL_ERROR, NO_STATUS, INVALID_DATA, TOO_BIG, INTERNAL_ERROR = 1000, 1002, 1005, 1007, 1009, 1011
 #: The codes that an endpoint may send: RFC 6455's and IANA's, then libraries' and applications'.
@@ -32,6 +36,9 @@ CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 # C numbers in the compiled core.
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PONG = CONTINUATION, TEXT, BINARY, CLOSE, PONG
 _FIN, _RSV1, _OTHER_RSV, _MASKED, _LONGEST_CONTROL = FIN, RSV1, OTHER_RSV, MASKED, LONGEST_CONTROL
+_LONGEST_PART = LONGEST_PART
+#: The key of a payload that stands as it is.
+_NO_MASK = bytes(4)
 
 
 class FrameError(Exception):
@@ -105,13 +112,30 @@ class FrameReader:
         """Return whether all that was fed has been read, and nothing of it is kept: another reader can go on."""
         return self._opcode < 0 and self._kind == _CONTINUATION and self._at == len(self._data)
 
-    def unread(self) -> bytes | None:
-        """Return what was fed and has not been read, with which another reader can go on.
+    def must_finish(self) -> bool:
+        """Return whether no other reader can go on before the message ends: it is compressed, or much has come."""
+        return self._kind != _CONTINUATION and (self._compressed or self._size > _LONGEST_PART)
 
-        None in the midst of a frame or of a message.
+    def unread(self) -> bytes:
+        """Return frames with which another reader can go on; this one is of no use any more. Not if it must finish.
+
+        What has come of a message is a fragment of its own, which the rest of its frame continues.
         """
-        between = self._opcode < 0 and self._kind == _CONTINUATION
-        return self._data[self._at :] if between else None
+        rest = self._data[self._at :]
+        if self._opcode >= 0:
+            opcode = self._opcode if self._opcode >= _CLOSE else _CONTINUATION
+            rest = _client_head((_FIN if self._fin else 0) | opcode, self._left, self._key) + rest
+        if self._kind != _CONTINUATION:
+            rest = self._part() + rest
+        return rest
+
+    def _part(self) -> bytes:
+        """Return what has come of a message as a frame."""
+        part = b""
+        if self._message is not None:
+            part = self._message.take("").encode() if self._kind == _TEXT else self._message.take(b"")
+        part += self._cut
+        return _client_head(self._kind, len(part), _NO_MASK) + part
 
     def feed(self, data: bytes) -> None:
         """Take in received bytes, when :attr:`hungry`; what is left of earlier ones is part of a head or control frame.
@@ -279,6 +303,15 @@ class FrameReader:
         if self._cut[:1] == b"\xed" and self._cut[1:] >= b"\xa0":
             raise FrameError(INVALID_DATA, "text is not UTF-8")
         return text
+
+
+def _client_head(first: int, size: int, key: bytes) -> bytes:
+    """Return the head of a client's frame, which is masked."""
+    if size < 126:
+        return bytes((first, _MASKED | size)) + key
+    if size < 1 << 16:
+        return struct.pack("!BBH", first, _MASKED | 126, size) + key
+    return struct.pack("!BBQ", first, _MASKED | 127, size) + key
 
 
 def frame(opcode: int, payload: bytes, first: int = FIN) -> bytes:

@@ -31,6 +31,8 @@ cdef class Upgrade:
     cpdef detach(self)
     cpdef feed(self, bytes data)
     cpdef bint hungry(self) except -1
+    cpdef bint must_finish(self) except -1
+    cpdef bytes unread(self)
     cpdef bint step(self) except -1
     cpdef deafen(self)
     cpdef bint finished(self) except -1

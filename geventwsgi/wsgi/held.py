@@ -209,8 +209,12 @@ class Upgrade:
         """See :meth:`Held.pack`. The application has been told, unless it is None."""
         return None
 
+    def must_finish(self) -> bool:
+        """Return whether it stays until the client has sent the rest of what it sends."""
+        return False
+
     def unread(self) -> bytes:
-        """Give back what was fed and has not been read, if it can be fed anew; called before :meth:`pack`."""
+        """Give back what was fed and is not done with, to be fed anew, if it can; called before :meth:`pack`."""
         return b""
 
     def farewell(self) -> bytes:

@@ -89,11 +89,64 @@ def test_another_reader_can_go_on_with_what_was_not_read(left: bytes) -> None:
     assert reader.unread() == left
 
 
-@pytest.mark.parametrize("begun", [frame(TEXT, b"two")[:-1], frame(TEXT, b"two", fin=False)])
-def test_no_other_reader_can_go_on_in_the_midst_of_a_message(begun: bytes) -> None:
+LONG = frame(BINARY, bytes(70000))
+FRAGMENTS = frame(TEXT, "é".encode(), fin=False) + frame(PING, b"now") + frame(CONTINUATION, "ê!".encode())
+#: Messages whose parts another reader can go on with.
+PARTED = [
+    frame(TEXT, "naïveté".encode(), mask=b"\5\6\7\x08") + frame(TEXT, b"two"),
+    FRAGMENTS,
+    frame(BINARY, b"", fin=False) + frame(CONTINUATION, bytes(range(200)), fin=False) + frame(CONTINUATION),
+]
+
+
+def events_of(events: list[Any]) -> list[Any]:
+    return [
+        (event.opcode, event.payload) if isinstance(event, Control) else event for event in events if event is not None
+    ]
+
+
+@pytest.mark.parametrize("data", PARTED)
+def test_another_reader_can_go_on_at_any_byte(data: bytes) -> None:
+    whole = events_of(read_all(FrameReader(300), data))
+    for cut in range(1, len(data)):
+        reader, other = FrameReader(300), FrameReader(300)
+        events = read_all(reader, data[:cut])
+        assert not reader.must_finish()
+        events += read_all(other, reader.unread() + data[cut:])
+        assert events_of(events) == whole, cut
+
+
+def test_another_reader_can_go_on_in_the_midst_of_a_long_frame() -> None:
+    reader, other = FrameReader(70000), FrameReader(70000)
+    assert set(read_all(reader, LONG[:101])) == {None}
+    assert events_of(read_all(other, reader.unread() + LONG[101:])) == [bytes(70000)]
+
+
+def test_another_reader_can_go_on_with_what_another_has_gone_on_with() -> None:
+    data, left = FRAGMENTS, b""
+    for at in range(len(data) - 1):
+        reader = FrameReader()
+        read_all(reader, left + data[at : at + 1])
+        left = reader.unread()
+    assert events_of(read_all(FrameReader(), left + data[-1:])) == ["éê!"]
+
+
+def test_a_message_of_which_much_has_come_must_finish_here() -> None:
     reader = FrameReader()
-    assert set(read_all(reader, begun)) == {None}
-    assert reader.unread() is None
+    read_all(reader, LONG[: framing.LONGEST_PART + 15])
+    assert reader.must_finish()
+    read_all(reader, LONG[framing.LONGEST_PART + 15 :])
+    assert not reader.must_finish()
+
+
+def test_a_compressed_message_must_finish_here() -> None:
+    compressor = zlib.compressobj(wbits=-15)
+    data = frame(TEXT, compressor.compress(b"abc") + compressor.flush(zlib.Z_SYNC_FLUSH)[:-4], rsv=4)
+    reader = FrameReader(0, MessageDeflate({}))
+    read_all(reader, data[:-1])
+    assert reader.must_finish()
+    assert "abc" in read_all(reader, data[-1:])
+    assert not reader.must_finish()
 
 
 def test_what_was_read_is_not_kept() -> None:

@@ -47,7 +47,7 @@ class Guest(runners.Sleeper):
         raise NotImplementedError
 
     def is_at_work(self) -> bool:
-        """Return whether only code that runs at this moment keeps it from going on in another worker."""
+        """Return whether code that runs, or the rest of a message, keeps it from going on in another worker for now."""
         raise NotImplementedError
 
     def end_request(self, exchange: LiveExchange) -> None:

@@ -109,8 +109,12 @@ class Http1Upgraded(http1_parked.Http1Parked):
         return {"upgrade": packed, "farewell": upgrade.farewell().decode("latin-1")}
 
     def is_at_work(self) -> bool:
-        """Return whether a method of the handler runs, or is about to, on a WebSocket that is not closed."""
-        return bool(self._working) and self._ends == _NEVER and not self.over
+        """Return whether a method of the handler runs, or is about to, or the rest of a message has to come first."""
+        return self._is_open() and (bool(self._working) or self._upgrade.must_finish())
+
+    def _is_open(self) -> bool:
+        """Return whether neither side has closed it."""
+        return self._ends == _NEVER and not self.over
 
     def _is_busy(self) -> bool:
         """Return whether something is going on, apart from what the loop sends."""
@@ -166,11 +170,11 @@ class Http1Upgraded(http1_parked.Http1Parked):
         moves = self._connection.service.moves
         if self._draining:
             upgrade.drain()
-        if upgrade.hungry() and not (stream.hot or stream.ahead()):
-            self._park()
-        elif moves is not None and self._ends == _NEVER and self._connection.goes_on():
+        if moves is not None and self._ends == _NEVER and self._connection.goes_on():
             self._between = True
             moves.send_between(self._connection)
+        elif upgrade.hungry() and not (stream.hot or stream.ahead()):
+            self._park()
         else:
             self._give()  # before anything else is called, the runner is looked at
         return True
@@ -328,7 +332,7 @@ class Http1Upgraded(http1_parked.Http1Parked):
 
     def drain(self) -> None:
         """Come to the end, since the server is to stop; after the handler's method, if one runs."""
-        if self.is_at_work():
+        if self._working and self._is_open():
             self._draining = True
         elif not self.over:
             self._upgrade.drain()

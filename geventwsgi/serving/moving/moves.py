@@ -41,7 +41,8 @@ PAUSE = 0.002
 #: For the worker of a session, which has nowhere else to go, since its loop may be blocked: seconds for which it is
 #: tried, and the longest pause between two tries. The pause grows.
 LONG_PATIENCE, LONG_PAUSE = 30.0, 0.05
-#: Seconds for which connections whose handler's method runs are waited for, and between two looks at them.
+#: Seconds for which connections whose handler's method runs, or whose message cannot leave, are waited for; and between
+#: two looks at them.
 METHODS, LOOK = 5.0, 0.02
 _FAMILIES = (constants.AF_INET, constants.AF_INET6, getattr(constants, "AF_UNIX", None))
 
@@ -130,7 +131,7 @@ class Moves:
         """Send the connections that wait for their clients, or for messages, to other workers, which go on with them.
 
         Those that cannot leave stay, and so do all when there is nobody else. It returns when all have been taken, or
-        after METHODS seconds if a handler's method still runs. From now on a connection whose request runs goes there
+        after METHODS seconds if some are still at work. From now on a connection whose request runs goes there
         after its response (:meth:`send_on`).
 
         :param staying: returns the workers that go on serving.
@@ -141,14 +142,17 @@ class Moves:
         service.begin_to_leave(self)
         patience = clock.monotonic() + METHODS
         while staying() and clock.monotonic() < until:
-            before, takers = len(connections), Takers(self._passing, staying)
+            before, takers, busy = len(connections), Takers(self._passing, staying), False
             for connection in tuple(connections):
-                if connection in connections and not connection.is_at_work() and takers.next() is not None:
+                if connection.is_at_work():
+                    busy = True  # looked at again, whatever becomes of it meanwhile
+                elif connection in connections and takers.next() is not None:
                     self._give(connection, takers, until)
             self._passing.hand_over()  # some may come back
             if len(connections) < before:
                 continue
-            if clock.monotonic() > patience or not any(connection.is_at_work() for connection in connections):
+            busy = busy or any(connection.is_at_work() for connection in connections)
+            if clock.monotonic() > patience or not busy:
                 return
             sleep(LOOK)
 
@@ -322,7 +326,7 @@ class Onward(runners.Sleeper):
 
 
 class Between(runners.Sleeper):
-    """Sends a connection on between two calls of its handler, whose messages wait."""
+    """Sends a connection on between two calls of its handler."""
 
     def __init__(self, moves: Moves, connection: Connection) -> None:
         self.greenlet = None

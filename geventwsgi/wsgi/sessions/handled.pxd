@@ -28,6 +28,7 @@ cdef class HandledWebSocket(held.Upgrade):
     cdef flag _opened
     cdef flag _told
     cdef flag _answered
+    cdef flag _refused
     cdef flag _lost
 
     @cython.locals(data=bytes, opcode=int, outlet=CLine)
@@ -46,6 +47,8 @@ cdef class HandledWebSocket(held.Upgrade):
     cpdef feed(self, bytes data)
     @cython.locals(reader=CFrameReader)
     cpdef bint hungry(self) except -1
+    @cython.locals(reader=CFrameReader)
+    cpdef bytes unread(self)
     @cython.locals(reader=CFrameReader, outlet=CLine)
     cdef _next_message(self)
     cdef _obey(self, CControl control)

@@ -76,7 +76,7 @@ class HandledWebSocket(held.Upgrade):
 
     __slots__ = (
         "__weakref__", "_answered", "_code", "_deflate", "_feeds", "_lost", "_max_size", "_opened", "_outlet",
-        "_reader", "_reason", "_state", "_told", "data", "handler", "origin", "path", "protocol",
+        "_reader", "_reason", "_refused", "_state", "_told", "data", "handler", "origin", "path", "protocol",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +108,8 @@ class HandledWebSocket(held.Upgrade):
         self._opened = self._told = False
         #: What a handler in another worker has left; None if this one is the first.
         self._state: list[Any] | None = None
+        #: Whether its handler has failed when it was asked what goes with it.
+        self._refused = False
         #: Whether nothing more is expected of the client, which has closed or broken the rules; whether it has gone.
         self._answered = self._lost = False
 
@@ -322,22 +324,27 @@ class HandledWebSocket(held.Upgrade):
 
     # In another worker
 
+    def must_finish(self) -> bool:
+        """See :meth:`.Upgrade.must_finish`."""
+        return self._reader is not None and self._reader.must_finish()
+
     def unread(self) -> bytes:
         """See :meth:`.Upgrade.unread`."""
-        rest = None if self._reader is None else self._reader.unread()
-        if rest is None:
+        reader = self._reader
+        if reader is None or reader.must_finish():
             return b""
         self._reader = None
-        return rest
+        return reader.unread()
 
     def pack(self) -> Packed | None:
-        """See :meth:`.Upgrade.pack`. A message must not have come in part, nor refer to what came before."""
+        """See :meth:`.Upgrade.pack`. What came is :meth:`unread`, and the next message refers to none before it."""
         handler: Any = self.handler
         name = name_of(type(handler))
         deflate = self._deflate
         if (
             not self._opened
             or self._code
+            or self._refused
             or self._reader is not None
             or name is None
             or None in self._packed_feeds()
@@ -347,9 +354,11 @@ class HandledWebSocket(held.Upgrade):
         ):
             return None
         leave = getattr(handler, "on_handover", None)
+        self._refused = True  # unless this comes through
         state = None if leave is None else leave(self)
         if not is_plain(state):
             raise TypeError(f"{type(handler).__name__}.on_handover returned what JSON cannot represent")
+        self._refused = False
         feeds = self._packed_feeds()  # where they are by now
         if self._code or None in feeds:
             return None

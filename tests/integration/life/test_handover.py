@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import threading
+import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from geventwsgi.websocket.framing import CONTINUATION
 from tests.support.process import Gwsgi
 from tests.support.upgrading import children_of, upgraded
 from tests.support.waiting import wait_until
@@ -206,6 +209,88 @@ def test_the_first_byte_of_a_frame_goes_on_with_its_websocket(server: Gwsgi) -> 
         client.sock.sendall(data[1:])
         count, pid = str(client.receive()).split(" in ")
         assert (count, int(pid) in server.worker_pids()) == ("2", True)
+
+
+HALVES = frame(TEXT, "é".encode(), fin=False) + frame(CONTINUATION, b"twice")
+LONG = frame(TEXT, bytes(100_000))
+NO_CONTEXT = ("Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover",)
+CONTEXT = ("Sec-WebSocket-Extensions: permessage-deflate",)
+
+
+def compressed(text: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return frame(TEXT, compressor.compress(text) + compressor.flush(zlib.Z_SYNC_FLUSH)[:-4], rsv=4)
+
+
+@contextmanager
+def sending(server: Gwsgi, begun: bytes, fields: tuple[str, ...] = ()) -> Iterator[tuple[WebSocketClient, int]]:
+    """A client that has had one answer, and has sent the beginning of its second message; and its worker."""
+    with WebSocketClient(server.address, "/ws", fields=fields) as client:
+        client.sock.sendall(frame(TEXT, b"one"))
+        former = int(str(client.receive()).split(" in ")[1])
+        client.sock.sendall(begun)
+        yield client, former
+
+
+def begin_to_reload(server: Gwsgi, workers: int = 2) -> None:
+    """Have new workers begin, once those of the last reload have ended."""
+    wait_until(lambda: len(server.worker_pids()) == workers, 20)
+    former = set(server.worker_pids())
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: len(set(server.worker_pids()) - former) == workers, 20)
+
+
+@pytest.mark.parametrize("begun", [HALVES[:7], HALVES[:8], HALVES[:-1]], ids=["byte", "fragment", "frame"])
+def test_a_message_that_has_come_in_part_goes_on_with_its_websocket(server: Gwsgi, begun: bytes) -> None:
+    with sending(server, begun) as (client, _):
+        reload(server)
+        client.sock.sendall(HALVES[len(begun) :])
+        count, pid = str(client.receive()).split(" in ")
+        assert (count, int(pid) in server.worker_pids()) == ("2", True)
+
+
+@pytest.mark.parametrize(("data", "fields"), [(LONG, ()), (compressed(b"two"), NO_CONTEXT)], ids=["long", "compressed"])
+def test_the_rest_of_a_message_that_cannot_leave_is_waited_for(
+    server: Gwsgi, data: bytes, fields: tuple[str, ...]
+) -> None:
+    with sending(server, data[:-1], fields) as (client, former):
+        begin_to_reload(server)
+        assert not threading.Event().wait(1)  # the client's pause
+        client.sock.sendall(data[-1:])
+        assert client.receive() == f"2 in {former}"
+        client.sock.sendall(frame(TEXT, b"three"))
+        count, pid = str(client.receive()).split(" in ")
+        assert (count, int(pid) in server.worker_pids()) == ("3", True)
+
+
+def test_the_last_message_of_a_websocket_that_cannot_leave_is_answered(server: Gwsgi) -> None:
+    data = compressed(b"two")
+    with sending(server, data[:-1], CONTEXT) as (client, former):
+        begin_to_reload(server)
+        assert not threading.Event().wait(1)
+        client.sock.sendall(data[-1:])
+        assert client.receive() == f"2 in {former}"
+        assert (client.receive(), client.close_code) == (None, 1012)
+
+
+def test_a_message_that_never_ends_does_not_hold_a_reload_up(server: Gwsgi) -> None:
+    with sending(server, LONG[:-1]) as (client, former):
+        begun = time.monotonic()
+        server.signal(signal.SIGHUP)
+        assert (client.receive(), client.close_code) == (None, 1012)
+        assert 4 < time.monotonic() - begun < 15
+        wait_until(lambda: former not in server.worker_pids(), 20)
+
+
+def test_a_stop_does_not_wait_for_the_rest_of_a_message() -> None:
+    with Gwsgi("--wsgi-websocket", app=APP) as server, sending(server, LONG[:-1]) as (client, _):
+        begin_to_reload(server, 1)
+        begun = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert (client.receive(), client.close_code) == (None, 1012)
+        assert time.monotonic() - begun < 3
+        client.sock.close()
+        assert server.wait() == 0
 
 
 def test_a_connection_whose_long_poll_is_still_read_goes_on_after_it(tmp_path: Path) -> None:

@@ -410,6 +410,25 @@ class TestHandover:
         self.give(workers, one, other)
         assert left == [True, True]
 
+    def test_one_whose_work_ends_while_the_others_are_sent_is_sent_as_well(
+        self, workers: Passings, two: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Working:
+            def __init__(self) -> None:
+                self.looks = iter([True])
+
+            def is_at_work(self) -> bool:
+                return next(self.looks, False)
+
+        one, other = two
+        guest, connections = Working(), one.served.service.connections
+        sent: list[Any] = []
+        monkeypatch.setattr(one.moves, "_give", lambda connection, *_: sent.append(connection))
+        connections.add(guest)
+        self.give(workers, one, other)
+        connections.discard(guest)
+        assert guest in sent
+
     def test_who_has_the_fewest_connections_gets_them(self, workers: Passings, two: tuple[Worker, Worker]) -> None:
         one, other = two
         settle(one)

@@ -10,6 +10,7 @@ import pytest
 
 from geventwsgi.events import Channel, subscribe
 from geventwsgi.websocket.deflate import agree
+from geventwsgi.websocket.framing import CONTINUATION
 from geventwsgi.wsgi.held import Line
 from geventwsgi.wsgi.named import unpacked
 from geventwsgi.wsgi.sessions.handled import HandledWebSocket
@@ -98,6 +99,7 @@ def opened(
 
 def elsewhere(ws: HandledWebSocket) -> tuple[HandledWebSocket, Everything]:
     """Return what goes on in another worker; it gets nothing but JSON text."""
+    unread = ws.unread()
     packed = ws.pack()
     assert packed is not None
     ws.detach()
@@ -105,13 +107,19 @@ def elsewhere(ws: HandledWebSocket) -> tuple[HandledWebSocket, Everything]:
     moved.attach(line)
     while moved.step():
         pass
+    if unread:
+        hear(moved, unread)
     return moved, line
 
 
-def say(ws: HandledWebSocket, text: str) -> None:
-    ws.feed(frame(TEXT, text.encode()))
+def hear(ws: HandledWebSocket, data: bytes) -> None:
+    ws.feed(data)
     while ws.step():
         pass
+
+
+def say(ws: HandledWebSocket, text: str) -> None:
+    hear(ws, frame(TEXT, text.encode()))
 
 
 @pytest.fixture
@@ -229,15 +237,23 @@ def test_a_number_is_no_reason() -> None:
         ws.close(1000, 10**10)  # type: ignore[arg-type]
 
 
-def test_one_stays_in_the_midst_of_a_message() -> None:
+def test_it_goes_on_in_the_midst_of_a_message() -> None:
     ws, _ = opened(Echo())
-    ws.feed(frame(TEXT, b"abc")[:-1])
-    while ws.step():
-        pass
-    assert ws.pack() is None
-    ws.feed(frame(TEXT, b"abc")[-1:])
-    while ws.step():
-        pass
+    data = frame(TEXT, "äb".encode(), fin=False) + frame(CONTINUATION, b"cd")
+    hear(ws, data[:-1])
+    moved, line = elsewhere(ws)
+    hear(moved, data[-1:])
+    assert line.sent == b"\x81\x05" + "äbcd".encode()
+
+
+def test_it_stays_in_the_midst_of_a_compressed_message() -> None:
+    ws, _ = opened(Echo(), deflate=agree("permessage-deflate; client_no_context_takeover"))
+    client = zlib.compressobj(wbits=-15)
+    data = frame(TEXT, client.compress(b"abc") + client.flush(zlib.Z_SYNC_FLUSH)[:-4], rsv=4)
+    hear(ws, data[:-1])
+    assert (ws.must_finish(), ws.unread(), ws.pack()) == (True, b"", None)
+    hear(ws, data[-1:])
+    assert not ws.must_finish()
     assert ws.pack() is not None
 
 
@@ -246,3 +262,25 @@ def test_a_state_that_json_cannot_represent_is_told() -> None:
     with pytest.raises(TypeError, match=r"Unfit\.on_handover returned what JSON cannot represent"):
         ws.pack()
     assert not ws.closed
+
+
+class Failing(Echo):
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def on_handover(self, ws: HandledWebSocket) -> None:
+        self.asked += 1
+        raise ValueError("not today")
+
+    def on_takeover(self, ws: HandledWebSocket, state: None) -> None:
+        pass
+
+
+def test_a_handler_that_has_failed_at_its_handover_is_not_asked_again() -> None:
+    handler = Failing()
+    ws, line = opened(handler)
+    with pytest.raises(ValueError, match="not today"):
+        ws.pack()
+    say(ws, "a")
+    assert ws.pack() is None
+    assert (handler.asked, line.sent) == (1, b"\x81\x01a")
