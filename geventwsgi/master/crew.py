@@ -310,6 +310,7 @@ class Crew:
         if worker.pipe is not None:
             state.signals.unwatch(worker.pipe)
         worker.close()
+        obeyed = worker.slot.obeys and status == 0
         self.slots.release(worker.slot)
         hooks.call(worker.cfg, state.log, "child_exit", state, worker)
         end = f"{worker} {describe_end(status)}{worker.fault}"
@@ -322,8 +323,11 @@ class Crew:
         elif leaving or state.stopping:
             state.log.debug("%s", end)
         elif worker.booted:
-            state.log.error("%s", end)
-            self.count("restarts", "crash")
+            if obeyed:
+                state.log.info("%s as a signal told it: it is replaced", end)
+            else:
+                state.log.error("%s", end)
+            self.count("restarts", "itself" if obeyed else "crash")
             self.backoff.died(now, worker.lived(now))
         else:
             return self._boot_failed(worker.failure or unexplained(end), now)

@@ -140,6 +140,8 @@ class Meeting:
             self._listen()
         except OSError as error:
             problems.append(error)
+            if not self._directory.exists():  # it could not be made
+                raise
         for name in [entry.name for entry in self._directory.iterdir()]:
             if ADDRESS.fullmatch(name) and name != self.address:
                 try:

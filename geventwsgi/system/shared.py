@@ -114,6 +114,15 @@ class Slot:
         """Mark that the worker ends by itself."""
         self._fields[self._base + RETIRES] = 1
 
+    @property
+    def obeys(self) -> bool:
+        """Whether the worker ends since a signal has told it to."""
+        return int(self._fields[self._base + RETIRES]) == 3
+
+    def obey(self) -> None:
+        """Mark that a signal has told the worker to end."""
+        self._fields[self._base + RETIRES] = 3
+
     def ask(self) -> None:
         """Ask for a successor."""
         self._fields[self._base + RETIRES] = 2

@@ -418,14 +418,19 @@ class Worker:
 
     def handle_exit(self) -> None:
         """TERM: end in order. A supervisor may send it to the whole group, so a second one changes nothing."""
-        self.stop()
+        self._obey()
 
     def handle_quit(self) -> None:
         """INT, QUIT: end at once."""
         if not self._quick:
             self._interrupted = True
             hooks.call(self.cfg, self.log, "worker_int", self)
-            self.stop(quick=True)
+            self._obey(quick=True)
+
+    def _obey(self, *, quick: bool = False) -> None:
+        if self._slot is not None:
+            self._slot.obey()
+        self.stop(quick=quick)
 
     def handle_usr1(self) -> None:
         """USR1: reopen the logs."""

@@ -310,8 +310,10 @@ def test_pidfile_holds_the_masters_pid_while_it_runs(tmp_path):
 def test_worker_that_ends_leaves_pidfile_and_socket_alone(tmp_path):
     pid, sock = tmp_path / "pid", tmp_path / "sock"
     with Gwsgi("--pid", str(pid), "--bind", f"unix:{sock}", app=APP) as server:
-        server.signal(signal.SIGTERM, server.worker_pids()[0])
+        first = server.worker_pids()[0]
+        server.signal(signal.SIGTERM, first)
         server.wait_ready(2)
+        server.wait_log(f"[INFO] Worker (pid: {first}) exited with status 0 as a signal told it: it is replaced")
         assert pid.exists()
         assert text_of(server) == str(server.worker_pids()[0])
         assert server.url == f"unix:{sock}"

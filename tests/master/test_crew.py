@@ -123,6 +123,21 @@ def test_a_crash_on_the_way_out_is_told(crew, state, caplog, status, told):
     assert bool(caplog.records) == told
 
 
+@pytest.mark.parametrize(
+    ("obeys", "status", "level"), [(True, 0, "INFO"), (True, 1 << 8, "ERROR"), (False, 0, "ERROR")]
+)
+def test_an_end_without_the_master_is_no_error_if_a_signal_told_it(crew, state, caplog, obeys, status, level):
+    caplog.set_level(logging.INFO)
+    crew.keep(1000)
+    be_ready(crew, 1000)
+    (worker, _) = crew.regular()
+    if obeys:
+        worker.slot.obey()
+    del crew.children.by_pid[worker.pid]
+    crew.bury(worker, status, 1001)
+    assert [record.levelname for record in caplog.records] == [level]
+
+
 def test_the_end_of_one_that_the_master_has_killed_is_told_once(crew, state, caplog):
     crew.keep(1000)
     be_ready(crew, 1000)

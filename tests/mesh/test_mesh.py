@@ -16,7 +16,7 @@ import pytest
 from gevent.event import Event
 
 from geventwsgi.events.relay import Relay
-from geventwsgi.mesh import frames, meeting, mesh, past, peer
+from geventwsgi.mesh import frames, meeting, mesh, own_socket, past, peer
 from geventwsgi.mesh.frames import HEAD, MAX_MESSAGE, MESSAGE, PAST, Frame
 from geventwsgi.system.socket_directory import make_private
 from tests.support.eventually import eventually
@@ -631,3 +631,14 @@ def test_no_two_processes_get_the_same_ticket():
         os.waitpid(pid, 0)
     assert sorted(taken) == list(range(1, 4 * count + 1))
     assert tickets.last == 4 * count
+
+
+def test_a_disk_without_room_is_the_cause_that_is_told(tmp_path, monkeypatch):
+    def make_private(_directory):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(own_socket, "make_private", make_private)
+    made = meeting.Meeting(tmp_path / "none", "source", None)
+    made._forsaken = True  # it is to look here alone
+    with pytest.raises(OSError, match="No space left on device"):
+        made._look()
