@@ -61,6 +61,15 @@ class MessageDeflate:
         self.more = False
         self._ending = False
 
+    def have_client_forget(self) -> None:
+        """Answer that each message of the client stands for itself, although its offer does not say so (7.1.1.2).
+
+        So nothing is kept between two messages, and another process can go on with the connection.
+        """
+        if not self._client_forgets:
+            self._client_forgets = True
+            self.answer += "; client_no_context_takeover"
+
     # What comes
 
     def inflate(self, data: bytes, room: int, *, last: bool) -> bytes:

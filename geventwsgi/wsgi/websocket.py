@@ -6,6 +6,7 @@ The session that follows is :mod:`session`'s business. Imported only where the s
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from geventwsgi.errors import ClientDisconnected
@@ -76,8 +77,7 @@ class WebSocketMiddleware:
 
     def _prepare(self, environ: dict[str, Any], deflate: MessageDeflate | None, protocol: str | None) -> WebSocket:
         """Return the WebSocket, with the handshake's answer (RFC 6455 section 4.2.2), which its first use sends."""
-        extensions = "" if deflate is None else deflate.answer
-        answer = handshake.accept(environ["HTTP_SEC_WEBSOCKET_KEY"], protocol, extensions)
+        answer = partial(handshake.accept, environ["HTTP_SEC_WEBSOCKET_KEY"], protocol)
         return WebSocket(environ, environ["geventwsgi.socket"], self._max_size, deflate, answer, self._pings)
 
     def _handled(self, websocket: WebSocket, deflate: MessageDeflate | None, protocol: str | None) -> HandledWebSocket:

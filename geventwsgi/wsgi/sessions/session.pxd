@@ -12,7 +12,7 @@ cdef class WebSocket:
     cdef public bint lost
     cdef readonly object handler
     cdef readonly object handler_data
-    cdef bytes _answer
+    cdef object _answer
     cdef object _pings
     cdef bint _closed
     cdef object _reason

@@ -29,6 +29,8 @@ from geventwsgi.websocket.framing import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from geventwsgi.websocket.deflate import MessageDeflate
 
 _Error: Any = OSError
@@ -65,8 +67,8 @@ class WebSocket:
     Greenlets may receive while others send; each message leaves whole, and each receiver gets its turn. Pings are
     answered while somebody receives. The handshake is answered at the first use.
 
-    :param answer: what accepts the handshake.
     :param deflate: the compression, where the client has offered it.
+    :param answer: returns what accepts the handshake with these extensions; None if it was accepted.
     :param pings: when the client is pinged.
     """
 
@@ -76,7 +78,7 @@ class WebSocket:
         sock: Any,
         max_size: int,
         deflate: MessageDeflate | None = None,
-        answer: bytes = b"",
+        answer: Callable[[str], bytes] | None = None,
         pings: PingTimes = NO_PINGS,
     ) -> None:
         self.environ = environ
@@ -99,7 +101,7 @@ class WebSocket:
     @property
     def opened(self) -> bool:
         """Whether the handshake was answered."""
-        return not self._answer
+        return self._answer is None
 
     @property
     def closed(self) -> bool:
@@ -109,13 +111,13 @@ class WebSocket:
 
     def _begin(self) -> None:
         """Answer the handshake, if nobody has. Where the application has answered otherwise, that stands."""
-        if not self._answer or self._closed:
+        if self._answer is None or self._closed:
             return
         with self._sock.sending:
-            answer, self._answer = self._answer, b""
-            if answer:
+            answer, self._answer = self._answer, None
+            if answer is not None:
                 try:
-                    self._sock.sendall(answer)
+                    self._sock.sendall(answer("" if self._deflate is None else self._deflate.answer))
                 except ResponseError as error:
                     self._answer, self._closed, self._reason = answer, True, str(error)
                 except OSError:
@@ -159,6 +161,8 @@ class WebSocket:
         """
         if not callable(getattr(handler, "on_message", None)):
             raise TypeError(f"a handler has a method on_message(ws, message), which {handler!r} has not")
+        if self._deflate is not None and not self.opened:
+            self._deflate.have_client_forget()
         self._begin()
         if self._closed:
             raise WebSocketError(self._reason)

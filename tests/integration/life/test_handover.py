@@ -223,9 +223,11 @@ def compressed(text: bytes) -> bytes:
 
 
 @contextmanager
-def sending(server: Gwsgi, begun: bytes, fields: tuple[str, ...] = ()) -> Iterator[tuple[WebSocketClient, int]]:
+def sending(
+    server: Gwsgi, begun: bytes, fields: tuple[str, ...] = (), path: str = "/ws"
+) -> Iterator[tuple[WebSocketClient, int]]:
     """A client that has had one answer, and has sent the beginning of its second message; and its worker."""
-    with WebSocketClient(server.address, "/ws", fields=fields) as client:
+    with WebSocketClient(server.address, path, fields=fields) as client:
         client.sock.sendall(frame(TEXT, b"one"))
         former = int(str(client.receive()).split(" in ")[1])
         client.sock.sendall(begun)
@@ -263,9 +265,20 @@ def test_the_rest_of_a_message_that_cannot_leave_is_waited_for(
         assert (count, int(pid) in server.worker_pids()) == ("3", True)
 
 
+def test_a_client_that_compresses_goes_on(server: Gwsgi) -> None:
+    with WebSocketClient(server.address, "/ws", deflate=True) as client:
+        for count in range(1, 4):
+            client.send("two" * 100)
+            assert str(client.receive()).startswith(f"{count} in ")
+        reload(server)
+        client.send("two" * 100)
+        count, pid = str(client.receive()).split(" in ")
+        assert (count, int(pid) in server.worker_pids()) == ("4", True)
+
+
 def test_the_last_message_of_a_websocket_that_cannot_leave_is_answered(server: Gwsgi) -> None:
     data = compressed(b"two")
-    with sending(server, data[:-1], CONTEXT) as (client, former):
+    with sending(server, data[:-1], CONTEXT, "/opened") as (client, former):
         begin_to_reload(server)
         assert not threading.Event().wait(1)
         client.sock.sendall(data[-1:])

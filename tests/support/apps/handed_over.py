@@ -75,8 +75,9 @@ def application(environ, start_response):
         return EventStream(environ, news)(environ, start_response)
     if path == "/poll":
         return LongPoll(environ, news, after=query.get("after", [None])[0])(environ, start_response)
-    if path == "/ws":
-        return environ["wsgi.websocket"].handle(Counting())
+    if path in ("/ws", "/opened"):  # in the latter case the handshake is answered before there is a handler
+        websocket = environ["wsgi.websocket"]
+        return [] if path == "/opened" and websocket.closed else websocket.handle(Counting())
     if path == "/big":
         return LongPoll(environ, news, after=query.get("after", [None])[0], body=big)(environ, start_response)
     if path == "/scheme":
