@@ -223,7 +223,7 @@ ROWS = (
         OURS,
         kind="subscribed",
         request=request("/poll"),
-        connections=3000,
+        connections=15000,
     ),
     Row(
         "recalls",
@@ -240,7 +240,7 @@ ROWS = (
         OURS,
         kind="subscribed",
         request=handshake("/subscribed"),
-        connections=3000,
+        connections=15000,
     ),
     Row("start", "from exec to the first answer", (*WSGI, "nginx", "floor"), kind="start"),
 )
